@@ -1,0 +1,207 @@
+"""What is measured, against whom, and how good is good: the table behind ``run.py``. Data only, nothing runs here.
+
+The floors and goals are those of the issue that asked for the benchmark. A floor given as a multiple is taken of the
+peer's figure of the same run, never of a published one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["BARE", "CASES", "CONTESTANTS", "OURS", "Bar", "Case", "Contestant", "Metric"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar to clear: a value, or a multiple of the best of some contestants' figures in the same run."""
+
+    value: float
+    of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a case, by its key in the JSON line of a script."""
+
+    key: str
+    unit: str
+    floor: Bar
+    goal: Bar | None
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """The same work for everybody. ``size`` in words is in ``title``; ``quick`` is the size of a quick look."""
+
+    name: str
+    title: str
+    size: int
+    quick: int
+    metrics: tuple[Metric, ...]
+    limit_seconds: float = 120
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A script that speaks the protocol, and the environment it runs in.
+
+    ``pins`` is the file under ``requirements`` that its environment is built from; without one it runs in the project's.
+    ``sizes`` has smaller sizes where its cost grows faster than the work, ``lacks`` the reason why it has no such case.
+    """
+
+    name: str
+    script: str
+    pins: str | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    lacks: dict[str, str] = field(default_factory=dict)
+
+
+OURS = "ours"
+BARE = "bare"
+
+_STEPS = "steps/s"
+_TASKS = "tasks/s"
+_WORKFLOWS = "workflows/s"
+
+CASES = (
+    Case(
+        "chain_durable",
+        "a chain of 1,000 steps, each on the disk before the next",
+        1_000,
+        200,
+        (Metric("per_second", _STEPS, Bar(2, ("langgraph",)), Bar(2 / 3, (BARE,))),),
+    ),
+    Case(
+        "chain_memory",
+        "a chain of 1,000 steps, in memory, events still recorded",
+        1_000,
+        300,
+        (Metric("per_second", _STEPS, Bar(10_000), Bar(40_000)),),
+    ),
+    Case(
+        "fanout_memory",
+        "10,000 tasks at once and a join of their results, in memory",
+        10_000,
+        2_000,
+        (Metric("per_second", _TASKS, Bar(2, ("autogen-core",)), Bar(30_000)),),
+    ),
+    Case(
+        "fanout_durable",
+        "10,000 tasks at once and a join of their results, on the disk",
+        10_000,
+        2_000,
+        (Metric("per_second", _TASKS, Bar(4, ("langgraph",)), Bar(20_000)),),
+    ),
+    Case(
+        "workflows_durable",
+        "1,000 workflows of 5 steps, started together, on the disk",
+        1_000,
+        100,
+        (Metric("per_second", _WORKFLOWS, Bar(10, ("langgraph", "dbos")), Bar(4_000)),),
+    ),
+    Case(
+        "workflows_memory",
+        "1,000 workflows of 5 steps, started together, in memory",
+        1_000,
+        300,
+        (Metric("per_second", _WORKFLOWS, Bar(1, ("autogen-core",)), Bar(6_000)),),
+    ),
+    Case(
+        "start_latency_durable",
+        "from the call that starts a workflow to its first handler's first line, on the disk, 200 times",
+        200,
+        50,
+        (Metric("p50_ms", "ms p50", Bar(1.5), Bar(0.5), higher_is_better=False),),
+    ),
+    Case(
+        "start_latency_memory",
+        "from the call that starts a workflow to its first handler's first line, in memory, 200 times",
+        200,
+        50,
+        (Metric("p50_ms", "ms p50", Bar(0.3), Bar(0.1), higher_is_better=False),),
+    ),
+    Case(
+        "idle_agents",
+        "10,000 agents, made and registered, doing nothing",
+        10_000,
+        2_000,
+        (
+            Metric("bytes_per_agent", "bytes each", Bar(5 * 1024), Bar(1024), higher_is_better=False),
+            Metric("us_to_create", "µs each", Bar(30), Bar(10), higher_is_better=False),
+        ),
+    ),
+    Case(
+        "import_cost",
+        "importing it in a fresh process, over the bare interpreter, median of 10",
+        10,
+        3,
+        (Metric("import_ms", "ms", Bar(250), Bar(120), higher_is_better=False),),
+    ),
+    Case(
+        "scaling",
+        "cost of a step with 10,000 tasks over that with 100, and late in a run over early; the worst of them",
+        10_000,
+        3_000,
+        (Metric("ratio", "times", Bar(1.3), None, higher_is_better=False),),
+    ),
+)
+
+_OWN_MEASURE = "it compares ours with itself"
+_ALWAYS_DATABASE = "has no mode without its database"
+_NOTHING_ON_DISK = "keeps nothing on the disk"
+
+CONTESTANTS = (
+    Contestant(OURS, "ours.py"),
+    Contestant(
+        "langgraph",
+        "peers/langgraph_.py",
+        "bench-langgraph",
+        # it slows down with the number of tasks in one superstep
+        sizes={"fanout_durable": 1_000, "fanout_memory": 1_000},
+        lacks={
+            "idle_agents": "has no object per idle agent: one compiled graph serves all threads",
+            "scaling": _OWN_MEASURE,
+        },
+    ),
+    Contestant(
+        "dbos",
+        "peers/dbos_.py",
+        "bench-dbos",
+        sizes={"fanout_durable": 1_000},
+        lacks={
+            "chain_memory": _ALWAYS_DATABASE,
+            "fanout_memory": _ALWAYS_DATABASE,
+            "workflows_memory": _ALWAYS_DATABASE,
+            "start_latency_memory": _ALWAYS_DATABASE,
+            "idle_agents": "has no agents",
+            "scaling": _OWN_MEASURE,
+        },
+    ),
+    Contestant(
+        "pydantic-graph",
+        "peers/pydantic_graph_.py",
+        "bench-pydantic-graph",
+        lacks={
+            "chain_durable": _NOTHING_ON_DISK,
+            "fanout_durable": _NOTHING_ON_DISK,
+            "workflows_durable": _NOTHING_ON_DISK,
+            "start_latency_durable": _NOTHING_ON_DISK,
+            "idle_agents": "has no agents",
+            "scaling": _OWN_MEASURE,
+        },
+    ),
+    Contestant(
+        "autogen-core",
+        "peers/autogen_core_.py",
+        "bench-autogen-core",
+        lacks={
+            "chain_durable": _NOTHING_ON_DISK,
+            "fanout_durable": _NOTHING_ON_DISK,
+            "workflows_durable": _NOTHING_ON_DISK,
+            "start_latency_durable": _NOTHING_ON_DISK,
+            "scaling": _OWN_MEASURE,
+        },
+    ),
+    Contestant(BARE, "peers/bare_.py", lacks={"scaling": _OWN_MEASURE}),
+)

@@ -1,0 +1,211 @@
+"""agenticflow itself, through the front door, in the project's own environment.
+
+Durability class: ``sqlite:`` in its default mode, every acknowledged commit synchronously on the disk; ``memory:`` runs the
+same engine and records the same events without a file. Nothing is tuned for the benchmark except the agent's concurrency,
+which a fan-out needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
+from benchmarks.protocol import (
+    STEPS,
+    Figures,
+    creation,
+    database,
+    expect,
+    import_cost,
+    latency,
+    main,
+    rate,
+    together,
+)
+
+SMALL = 100
+"""Tasks of the small graph that ``scaling`` compares with."""
+
+SMALL_RUNS = 20
+"""Runs of the small graph; their median is taken, as one run of it is too short to measure."""
+
+
+class Bench:
+    """One agent whose handlers do next to nothing, and what they have seen."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.value = 0
+        self.total = 0
+        self.first_lines: list[float] = []
+        self.agent = Agent("bench", {"work"}, role="benchmark", concurrency=concurrency)
+
+        @self.agent.task("step")
+        async def step(x: int) -> int:
+            self.first_lines.append(time.perf_counter())
+            self.value = x + 1
+            return self.value
+
+        @self.agent.task("join")
+        async def join(context: Mapping[str, int]) -> int:
+            self.total = sum(context[task_id] for task_id in context if task_id.startswith("item"))
+            return self.total
+
+
+def chain(size: int) -> WorkflowDefinition:
+    """Return ``size`` distinct tasks, each taking the result of the one before."""
+    tasks = [TaskDefinition("s0", "bench", "step", {"x": 0})]
+    for number in range(1, size):
+        before = f"s{number - 1}"
+        tasks.append(TaskDefinition(f"s{number}", "bench", "step", {"x": f"${{{before}}}"}, dependencies={before}))
+    return WorkflowDefinition(tasks, name=f"chain-{size}")
+
+
+def fan_out(size: int) -> WorkflowDefinition:
+    """Return one task, ``size`` tasks after it, and one that adds up the results of all of them."""
+    items = [f"item_{number}" for number in range(size)]
+    return WorkflowDefinition(
+        [
+            TaskDefinition("root", "bench", "step", {"x": 0}),
+            *(TaskDefinition(item, "bench", "step", {"x": 0}, dependencies={"root"}) for item in items),
+            TaskDefinition("join", "bench", "join", dependencies=items),
+        ],
+        name=f"fan-out-{size}",
+    )
+
+
+def store(durable: bool, path: Path) -> str:
+    """Return the store's address."""
+    return f"sqlite:///{path}" if durable else "memory:"
+
+
+async def _chain(size: int, address: str) -> Figures:
+    bench = Bench(concurrency=16)
+    definition, warm = chain(size), chain(5)
+    orchestrator = Orchestrator(store=address)
+    orchestrator.register_agent(bench.agent)
+    async with orchestrator:
+        await orchestrator.execute_workflow(warm, {})
+        bench.first_lines.clear()
+        started = time.perf_counter()
+        await orchestrator.execute_workflow(definition, {})
+        figures = rate(size, started)
+    expect((bench.value, len(bench.first_lines)), (size, size))
+    tenth = size // 10
+    lines = bench.first_lines
+    first, last = lines[tenth] - lines[0], lines[-1] - lines[-1 - tenth]
+    return {**figures, "age_ratio": last / first}
+
+
+async def _fan_out(size: int, address: str) -> Figures:
+    bench = Bench(concurrency=size)
+    definition, warm = fan_out(size), fan_out(5)
+    orchestrator = Orchestrator(store=address)
+    orchestrator.register_agent(bench.agent)
+    async with orchestrator:
+        await orchestrator.execute_workflow(warm, {})
+        started = time.perf_counter()
+        await orchestrator.execute_workflow(definition, {})
+        figures = rate(size, started)
+    expect(bench.total, size)
+    return figures
+
+
+async def _workflows(size: int, address: str) -> Figures:
+    bench = Bench(concurrency=size)
+    definition = chain(STEPS)
+    orchestrator = Orchestrator(store=address)
+    orchestrator.register_agent(bench.agent)
+    async with orchestrator:
+        await orchestrator.execute_workflow(definition, {}, workflow_id="warm")
+        bench.first_lines.clear()
+        started = time.perf_counter()
+        await together(size, lambda number: orchestrator.execute_workflow(definition, {}, workflow_id=f"w{number}"))
+        figures = rate(size, started)
+    expect(len(bench.first_lines), size * STEPS)
+    return figures
+
+
+async def _starts(size: int, address: str) -> Figures:
+    bench = Bench(concurrency=16)
+    definition = chain(1)
+    calls: list[float] = []
+    orchestrator = Orchestrator(store=address)
+    orchestrator.register_agent(bench.agent)
+    async with orchestrator:
+        for number in range(size + 5):
+            calls.append(time.perf_counter())
+            handle = await orchestrator.start_workflow(definition, {}, workflow_id=f"w{number}")
+            await handle.result()
+    return latency([line - called for called, line in zip(calls, bench.first_lines, strict=True)][5:])
+
+
+async def _idle_agents(size: int) -> Figures:
+    """Make agents with one handler each and register them, as the peers' agents are made and registered."""
+
+    async def step(x: int) -> int:
+        return x
+
+    async def create(count: int) -> object:
+        orchestrator = Orchestrator(store="memory:")
+        for number in range(count):
+            agent = Agent(f"agent-{number}", {"work"})
+            agent.task("step")(step)
+            orchestrator.register_agent(agent)
+        return orchestrator
+
+    return await creation(size, create)
+
+
+def scaling(size: int) -> Figures:
+    """Return the cost of a step of a large run over that of a small one, and of a late step over an early one.
+
+    ``chain_ratio`` and ``fanout_ratio``: microseconds a task with ``size`` tasks over those with a hundred. ``age_ratio``: the
+    last tenth of the large chain over its first. ``ratio`` is the worst of the three.
+    """
+    graphs = {"chain": _chain, "fanout": _fan_out}
+    figures: Figures = {"seconds": 0.0, "per_second": 0.0}
+    for name, run in graphs.items():
+        small = statistics.median(asyncio.run(run(SMALL, "memory:"))["seconds"] / SMALL for _ in range(SMALL_RUNS))
+        large = asyncio.run(run(size, "memory:"))
+        figures["seconds"] += large["seconds"]
+        figures[f"{name}_us_small"] = small * 1e6
+        figures[f"{name}_us_large"] = large["seconds"] / size * 1e6
+        figures[f"{name}_ratio"] = large["seconds"] / size / small
+        if "age_ratio" in large:
+            figures["age_ratio"] = large["age_ratio"]
+    figures["per_second"] = 2 * size / figures["seconds"]
+    figures["ratio"] = max(figures["chain_ratio"], figures["fanout_ratio"], figures["age_ratio"])
+    return figures
+
+
+if __name__ == "__main__":
+    runs = {"chain": _chain, "fanout": _fan_out, "workflows": _workflows, "start_latency": _starts}
+
+    def measured(name: str, durable: bool, size: int) -> Figures:
+        """Run a case on a new database, or on none."""
+        with database("agenticflow.db") if durable else nullcontext(Path()) as path:
+            return asyncio.run(runs[name](size, store(durable, path)))
+
+    main(
+        {
+            "chain_durable": lambda size: measured("chain", True, size),
+            "chain_memory": lambda size: measured("chain", False, size),
+            "fanout_durable": lambda size: measured("fanout", True, size),
+            "fanout_memory": lambda size: measured("fanout", False, size),
+            "workflows_durable": lambda size: measured("workflows", True, size),
+            "workflows_memory": lambda size: measured("workflows", False, size),
+            "start_latency_durable": lambda size: measured("start_latency", True, size),
+            "start_latency_memory": lambda size: measured("start_latency", False, size),
+            "idle_agents": lambda size: asyncio.run(_idle_agents(size)),
+            "import_cost": lambda size: import_cost("import agenticflow", size),
+            "scaling": scaling,
+        }
+    )

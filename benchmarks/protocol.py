@@ -1,0 +1,156 @@
+"""What every benchmark script speaks: ``python file CASE --size N`` runs one case and prints one line of JSON.
+
+The line has ``case``, ``size``, ``seconds``, ``per_second`` and what else the case measures (``p50_ms``,
+``bytes_per_agent`` …). Standard library only, because the same file is imported inside the environment of every peer.
+Nothing here knows a framework, and nothing here decides what a figure is worth: that is ``run.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    "STEPS",
+    "Figures",
+    "best",
+    "creation",
+    "database",
+    "expect",
+    "import_cost",
+    "latency",
+    "main",
+    "rate",
+    "together",
+]
+
+Figures = dict[str, Any]
+"""Measured values by name, ready for JSON."""
+
+STEPS = 5
+"""Steps of each workflow in the two many-workflows cases."""
+
+
+def main(cases: Mapping[str, Callable[[int], Figures]]) -> None:
+    """Run the case named on the command line and print its figures. Exits with 2 for a case that is not in ``cases``."""
+    parser = argparse.ArgumentParser(description="Run one benchmark case and print one line of JSON.")
+    parser.add_argument("case", choices=sorted(cases))
+    parser.add_argument("--size", type=int, required=True, help="how many steps, tasks, workflows, agents or starts")
+    arguments = parser.parse_args()
+    figures = cases[arguments.case](arguments.size)
+    # Frameworks may have left something unfinished on the line; the driver reads the last line only.
+    print("\n" + json.dumps({"case": arguments.case, "size": arguments.size, **figures}), flush=True)
+
+
+def rate(count: int, started: float, **extra: object) -> Figures:
+    """Return the figures of ``count`` things done since ``started``, a reading of ``time.perf_counter``."""
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "per_second": count / seconds, **extra}
+
+
+def best(variants: Mapping[str, Figures]) -> Figures:
+    """Return the figures of the fastest way to do the same work, with the rates of all the ways beside them."""
+    name = max(variants, key=lambda key: float(variants[key]["per_second"]))
+    rates = {key: round(float(figures["per_second"]), 1) for key, figures in variants.items()}
+    return {**variants[name], "variant": name, "variants": rates}
+
+
+def latency(samples_seconds: list[float]) -> Figures:
+    """Return the percentiles in milliseconds of waits measured one after the other."""
+    ordered = sorted(samples_seconds)
+    total = sum(ordered)
+    return {
+        "seconds": total,
+        "per_second": len(ordered) / total,
+        "p50_ms": statistics.median(ordered) * 1e3,
+        "p99_ms": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1e3,
+    }
+
+
+async def creation(size: int, create: Callable[[int], Awaitable[object]]) -> Figures:
+    """Return the time and memory of one of ``size`` objects made by ``create(size)``, which returns what holds them.
+
+    Called twice: once for the time alone, because counting allocations slows them down, once for the bytes. The bytes
+    are those of Python's allocator that are still held when all objects exist, shared definitions included.
+    """
+    await create(10)
+    gc.collect()
+    started = time.perf_counter()
+    held = await create(size)
+    figures = rate(size, started)
+    del held
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    held = await create(size)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    del held
+    return {**figures, "us_to_create": figures["seconds"] / size * 1e6, "bytes_per_agent": grown / size}
+
+
+def import_cost(statement: str, runs: int) -> Figures:
+    """Return what ``statement`` adds to starting the interpreter: medians of fresh processes, taken alternately.
+
+    The first pair only fills the file cache and the byte-code cache. ``-I`` keeps the caller's environment variables
+    and working directory out of it.
+    """
+
+    def once(code: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-c", code], check=True, timeout=60, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - started
+
+    once("pass"), once(statement)
+    bare: list[float] = []
+    loaded: list[float] = []
+    for _ in range(runs):
+        bare.append(once("pass"))
+        loaded.append(once(statement))
+    seconds = statistics.median(loaded) - statistics.median(bare)
+    return {
+        "seconds": seconds,
+        "per_second": 1 / max(seconds, 1e-6),
+        "import_ms": seconds * 1e3,
+        "statement": statement,
+    }
+
+
+@contextmanager
+def database(name: str) -> Iterator[Path]:
+    """Give the path of a database file that does not exist yet, and remove its directory afterwards.
+
+    ``BENCH_WORKDIR`` says where: the driver points it at the project's own disk, because the usual place for temporary
+    files may be memory, where a synchronous commit costs nothing.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=os.environ.get("BENCH_WORKDIR")))
+    try:
+        yield directory / name
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def expect(actual: object, wanted: object) -> None:
+    """Stop the benchmark when the work was not really done."""
+    if actual != wanted:
+        raise SystemExit(f"the work was not done: got {actual!r:.200}, wanted {wanted!r:.200}")
+
+
+async def together(count: int, start: Callable[[int], Awaitable[Any]]) -> list[Any]:
+    """Run ``start(0)`` … ``start(count - 1)`` concurrently and return what they return, in order."""
+    return list(await asyncio.gather(*(start(number) for number in range(count))))

@@ -1,0 +1,171 @@
+"""agenticflow: durable, event-sourced workflows and agents that survive the real world.
+
+This is the front door. Its names are loaded when first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from agenticflow.runtime.clock import install as _install
+
+if TYPE_CHECKING:
+    from agenticflow.agents import Agent, AgentState, StateMachine, StateTransition, Worker, worker
+    from agenticflow.app.event_bus import EventBus
+    from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState
+    from agenticflow.app.orchestrator import Orchestrator
+    from agenticflow.app.wiring import open_store
+    from agenticflow.core.clocks import VectorClock
+    from agenticflow.core.context import TaskContext
+    from agenticflow.core.engine import EffectClass
+    from agenticflow.core.events import AgenticEvent, EventMetadata, EventPredicate, RecordedEvent, TimeRange
+    from agenticflow.core.results import ErrorInfo, TaskResult
+    from agenticflow.core.schemas import SchemaRegistry
+    from agenticflow.errors import (
+        AgenticFlowError,
+        AgentNotFoundError,
+        BoundExceeded,
+        CommandRefused,
+        ConcurrencyConflict,
+        ConfigurationError,
+        CorruptStore,
+        DefinitionError,
+        InvalidInput,
+        NotSerializable,
+        OutcomeUnknown,
+        PermanentError,
+        StoreOwned,
+        StoreUnavailable,
+        TaskTimeout,
+        TemporaryError,
+        WorkflowExecutionError,
+        WorkflowIdConflict,
+        WorkflowNotFoundError,
+    )
+    from agenticflow.orchestration import (
+        TaskDefinition,
+        TaskGraph,
+        TaskNode,
+        TaskStatus,
+        WorkflowBuilder,
+        WorkflowDefinition,
+        WorkflowStatus,
+    )
+    from agenticflow.resilience import RetryPolicy
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "agenticflow.agents": ("Agent", "AgentState", "StateMachine", "StateTransition", "Worker", "worker"),
+    "agenticflow.app.event_bus": ("EventBus",),
+    "agenticflow.app.execution": ("WorkflowExecution", "WorkflowHandle", "WorkflowState"),
+    "agenticflow.app.orchestrator": ("Orchestrator",),
+    "agenticflow.app.wiring": ("open_store",),
+    "agenticflow.core.clocks": ("VectorClock",),
+    "agenticflow.core.context": ("TaskContext",),
+    "agenticflow.core.engine": ("EffectClass",),
+    "agenticflow.core.events": ("AgenticEvent", "EventMetadata", "EventPredicate", "RecordedEvent", "TimeRange"),
+    "agenticflow.core.results": ("ErrorInfo", "TaskResult"),
+    "agenticflow.core.schemas": ("SchemaRegistry",),
+    "agenticflow.errors": (
+        "AgentNotFoundError",
+        "AgenticFlowError",
+        "BoundExceeded",
+        "CommandRefused",
+        "ConcurrencyConflict",
+        "ConfigurationError",
+        "CorruptStore",
+        "DefinitionError",
+        "InvalidInput",
+        "NotSerializable",
+        "OutcomeUnknown",
+        "PermanentError",
+        "StoreOwned",
+        "StoreUnavailable",
+        "TaskTimeout",
+        "TemporaryError",
+        "WorkflowExecutionError",
+        "WorkflowIdConflict",
+        "WorkflowNotFoundError",
+    ),
+    "agenticflow.orchestration": (
+        "TaskDefinition",
+        "TaskGraph",
+        "TaskNode",
+        "TaskStatus",
+        "WorkflowBuilder",
+        "WorkflowDefinition",
+        "WorkflowStatus",
+    ),
+    "agenticflow.resilience": ("RetryPolicy",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Agent",
+    "AgentNotFoundError",
+    "AgentState",
+    "AgenticEvent",
+    "AgenticFlowError",
+    "BoundExceeded",
+    "CommandRefused",
+    "ConcurrencyConflict",
+    "ConfigurationError",
+    "CorruptStore",
+    "DefinitionError",
+    "EffectClass",
+    "ErrorInfo",
+    "EventBus",
+    "EventMetadata",
+    "EventPredicate",
+    "InvalidInput",
+    "NotSerializable",
+    "Orchestrator",
+    "OutcomeUnknown",
+    "PermanentError",
+    "RecordedEvent",
+    "RetryPolicy",
+    "SchemaRegistry",
+    "StateMachine",
+    "StateTransition",
+    "StoreOwned",
+    "StoreUnavailable",
+    "TaskContext",
+    "TaskDefinition",
+    "TaskGraph",
+    "TaskNode",
+    "TaskResult",
+    "TaskStatus",
+    "TaskTimeout",
+    "TemporaryError",
+    "TimeRange",
+    "VectorClock",
+    "Worker",
+    "WorkflowBuilder",
+    "WorkflowDefinition",
+    "WorkflowExecution",
+    "WorkflowExecutionError",
+    "WorkflowHandle",
+    "WorkflowIdConflict",
+    "WorkflowNotFoundError",
+    "WorkflowState",
+    "WorkflowStatus",
+    "open_store",
+    "worker",
+]
+
+_install()
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'agenticflow' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

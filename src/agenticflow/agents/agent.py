@@ -1,0 +1,201 @@
+"""An agent: an identity with capabilities, handlers by task type, and a state machine.
+
+What an agent *is* lives here; that its handlers are called, timed, retried and recorded is the engine's business, which knows it only as a
+``Performer``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from agenticflow.agents.states import AgentState, StateMachine
+from agenticflow.core.binding import Handler, HandlerFunction
+from agenticflow.core.clocks import ambient
+from agenticflow.core.events import AgenticEvent
+from agenticflow.core.results import Outcome, OutcomeKind
+from agenticflow.errors import DefinitionError
+
+__all__ = ["Agent", "AgentStateChanged", "Recorder"]
+
+F = TypeVar("F", bound=HandlerFunction)
+_RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
+_NO_HANDLERS: Mapping[str, Handler] = {}
+
+
+class AgentStateChanged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Recorded on the agent's stream ``agent-<id>`` as ``agent_state_changed``."""
+
+    from_state: str
+    to_state: str
+    cause: str
+    """The event that moved it."""
+    in_flight: int = 0
+
+
+class Recorder(Protocol):
+    """Where an agent's changes of state go, and who is told that it can take other work than before."""
+
+    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
+        """Have the entry recorded soon."""
+
+    def look_again(self, performer_id: str) -> None:
+        """The performer can take more, or other, work than before."""
+
+
+class Agent:
+    """``Agent("analyst", {"data_analysis"}, role="reads numbers", concurrency=4)``.
+
+    Handlers are registered with ``@agent.task("analyze")``, or as methods of a subclass with ``@task("analyze")`` left to the
+    author. At most ``concurrency`` tasks are in work at once; others queue. Creating one costs about a microsecond and
+    half a kilobyte: ten thousand idle agents are nothing.
+    """
+
+    __slots__ = ("__weakref__", "_handlers", "_machine", "_recorder", "_seats", "agent_id", "capabilities", "role")
+
+    def __init__(
+        self,
+        agent_id: str,
+        capabilities: Collection[str] = (),
+        *,
+        role: str = "",
+        concurrency: int = 1,
+        state_machine: StateMachine | None = None,
+    ) -> None:
+        """Raises ``DefinitionError`` with the right call when the arguments are mixed up."""
+        if not isinstance(agent_id, str) or not agent_id or len(agent_id) > 200 or "/" in agent_id:
+            raise DefinitionError(f"{agent_id!r:.60} is no agent id", hint=_RIGHT_CALL)
+        if isinstance(capabilities, str):
+            raise DefinitionError(
+                f"capabilities of agent {agent_id!r} are the text {capabilities!r}",
+                hint=f"write {{{capabilities!r}}} for one capability, or role={capabilities!r} to describe the agent",
+            )
+        self.capabilities = capabilities if type(capabilities) is frozenset else frozenset(capabilities)
+        if not all(isinstance(capability, str) and capability for capability in self.capabilities):
+            raise DefinitionError(
+                f"capabilities of agent {agent_id!r} are texts, not {capabilities!r:.80}", hint=_RIGHT_CALL
+            )
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise DefinitionError(
+                f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
+            )
+        self.agent_id = agent_id
+        self.role = role
+        self._seats = concurrency
+        self._handlers: dict[str, Handler] | None = None
+        self._machine = state_machine
+        self._recorder: Recorder | None = None
+
+    # --- what authors use -------------------------------------------------------------------------------------------
+
+    def task(self, task_type: str, *, run_in: str | None = None) -> Callable[[F], F]:
+        """Register the decorated function as the handler for tasks of ``task_type``; the function stays as it is.
+
+        ``run_in`` is ``"loop"`` (the default of async functions), ``"thread"`` (of plain ones) or ``"process"`` (CPU-bound work).
+        Raises ``DefinitionError`` for a type that has a handler already.
+        """
+        if not isinstance(task_type, str) or not task_type:
+            raise DefinitionError(
+                f"@{self.agent_id}.task got {task_type!r:.60}",
+                hint=f'write @{self.agent_id}.task("analyze") above the function',
+            )
+
+        def register(function: F) -> F:
+            if self._handlers is None:
+                self._handlers = {}
+            if task_type in self._handlers:
+                raise DefinitionError(f"agent {self.agent_id!r} has a handler for {task_type!r} already")
+            self._handlers[task_type] = Handler(function, name=f"{self.agent_id}.{task_type}", run_in=run_in)
+            if self._recorder is not None:
+                self._recorder.look_again(self.agent_id)
+            return function
+
+        return register
+
+    def get_capabilities(self) -> frozenset[str]:
+        """Return what the agent can do."""
+        return self.capabilities
+
+    def get_state(self) -> AgentState:
+        """Return where the agent stands now."""
+        return self._machine.state if self._machine is not None else AgentState.IDLE
+
+    def handle_event(self, event: AgenticEvent | str) -> bool:
+        """Take an event (or its type); return whether it moved the state machine."""
+        if isinstance(event, str):
+            return self._take(event, ambient.clock.now_ns(), 0)
+        return self._take(event.event_type, event.timestamp, 0, event.payload)
+
+    def transition_to(self, state: AgentState) -> None:
+        """Move to ``state``. Raises ``IllegalTransition`` when no transition leads there."""
+        moved = self._own_machine().transition_to(AgentState(state))
+        self._moved(moved, "transition_to", ambient.clock.now_ns(), 0)
+
+    def suspend(self) -> None:
+        """Take no further work; what is in work goes on."""
+        self.handle_event("suspend_agent")
+
+    def resume(self) -> None:
+        """Take work again."""
+        self.handle_event("resume_agent")
+
+    # --- what the engine uses ---------------------------------------------------------------------------------------
+
+    @property
+    def performer_id(self) -> str:
+        return self.agent_id
+
+    @property
+    def concurrency(self) -> int:
+        machine = self._machine
+        return 0 if machine is not None and machine.state is AgentState.SUSPENDED else self._seats
+
+    def handler_for(self, task_type: str) -> Handler | None:
+        handlers = self._handlers
+        return handlers.get(task_type) if handlers is not None else None
+
+    def record_with(self, recorder: Recorder | None) -> None:
+        """Send changes of state to ``recorder`` from now on."""
+        self._recorder = recorder
+
+    def work_began(self, in_flight: int, now: int) -> None:
+        if in_flight == 1:
+            self._take("task_assigned", now, in_flight)
+
+    def work_ended(self, in_flight: int, now: int, outcome: Outcome | None) -> None:
+        if in_flight == 0:
+            is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
+            self._take("task_completed" if is_done else "attempt_ended", now, in_flight)
+
+    def told(self, event_type: str, now: int) -> None:
+        self._take(event_type, now, 0)
+
+    def _own_machine(self) -> StateMachine:
+        if self._machine is None:
+            self._machine = StateMachine()
+        return self._machine
+
+    def _take(self, event_type: str, now: int, in_flight: int, payload: Mapping[str, object] | None = None) -> bool:
+        moved = self._own_machine().handle(event_type, payload or {})
+        if moved is None:
+            return False
+        self._moved(moved, event_type, now, in_flight)
+        return True
+
+    def _moved(self, moved: tuple[AgentState, AgentState], cause: str, now: int, in_flight: int) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            before, after = moved
+            recorder.record(
+                f"agent-{self.agent_id}",
+                "agent_state_changed",
+                AgentStateChanged(before.value, after.value, cause, in_flight),
+                now,
+            )
+            if before is AgentState.SUSPENDED:
+                recorder.look_again(self.agent_id)
+
+    def __repr__(self) -> str:
+        return f"Agent({self.agent_id!r}, {set(self.capabilities) or '{}'}, {self.get_state()})"

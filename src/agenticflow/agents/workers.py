@@ -1,0 +1,69 @@
+"""Workers: stateless functions with a name. ``@worker("reserve_stock")`` makes one; a task names it as its agent, without a type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Generic, ParamSpec, TypeVar
+
+from agenticflow.core.binding import Handler
+from agenticflow.core.results import Outcome
+from agenticflow.errors import DefinitionError
+
+__all__ = ["Worker", "worker"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+DEFAULT_CONCURRENCY: Final = 1_000
+
+
+class Worker(Generic[P, R]):
+    """A function that performs tasks. Calling it calls the function."""
+
+    __slots__ = ("__weakref__", "_handler", "concurrency", "function", "name")
+
+    def __init__(self, name: str, function: Callable[P, R], *, run_in: str | None = None, concurrency: int) -> None:
+        self.name = name
+        self.function = function
+        self.concurrency = concurrency
+        self._handler = Handler(function, name=name, run_in=run_in)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    @property
+    def performer_id(self) -> str:
+        return self.name
+
+    def handler_for(self, task_type: str) -> Handler | None:
+        return self._handler if task_type in ("", self.name) else None
+
+    def work_began(self, in_flight: int, now: int) -> None:
+        """A worker has no state to move."""
+
+    def work_ended(self, in_flight: int, now: int, outcome: Outcome | None) -> None:
+        """A worker has no state to move."""
+
+    def told(self, event_type: str, now: int) -> None:
+        """A worker has no state to move."""
+
+    def __repr__(self) -> str:
+        return f"Worker({self.name!r})"
+
+
+def worker(
+    name: str, *, run_in: str | None = None, concurrency: int = DEFAULT_CONCURRENCY
+) -> Callable[[Callable[P, R]], Worker[P, R]]:
+    """Make a worker of the decorated function: ``@worker("reserve_stock")``.
+
+    ``run_in`` as for ``Agent.task``. Raises ``DefinitionError`` when the name is missing.
+    """
+    if not isinstance(name, str) or not name or "/" in name:
+        raise DefinitionError(
+            f"@worker got {getattr(name, '__name__', name)!r}, not a name",
+            hint='write @worker("reserve_stock") above the function',
+        )
+
+    def make(function: Callable[P, R]) -> Worker[P, R]:
+        return Worker(name, function, run_in=run_in, concurrency=concurrency)
+
+    return make

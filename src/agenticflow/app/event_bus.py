@@ -1,0 +1,143 @@
+"""The event bus: who is interested is told. A hint, never the truth: what matters is in the store.
+
+With a store, ``publish`` commits the event to the stream ``topic-<first part of its type>`` first, and subscribers are told of every event
+of the store, the engine's included, from the moment they subscribed. Without one it is ephemeral: an event nobody listens to is gone.
+Each subscription has a bounded queue and is served in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from agenticflow.core.clocks import ambient
+from agenticflow.core.events import AgenticEvent
+from agenticflow.errors import AgenticFlowError, ConfigurationError, InvalidInput
+from agenticflow.storage.store import Store
+
+__all__ = ["EventBus", "EventHandler"]
+
+log = logging.getLogger("agenticflow.bus")
+
+EventHandler = Callable[[AgenticEvent], Awaitable[None] | None]
+MAX_QUEUED: Final = 1_000
+
+
+class _Subscription:
+    __slots__ = ("handler", "pattern", "queue", "subscription_id", "task")
+
+    def __init__(self, subscription_id: str, pattern: str, handler: EventHandler) -> None:
+        self.subscription_id = subscription_id
+        self.pattern = pattern
+        self.handler = handler
+        self.queue: asyncio.Queue[AgenticEvent] = asyncio.Queue(MAX_QUEUED)
+        self.task: asyncio.Task[None] | None = None
+
+    def matches(self, event_type: str) -> bool:
+        return self.pattern == event_type or fnmatch.fnmatchcase(event_type, self.pattern)
+
+
+class EventBus:
+    """``bus = EventBus(); await bus.subscribe("task_completed", handler)``."""
+
+    def __init__(self, backend: str = "memory", *, store: Store | None = None) -> None:
+        if backend not in ("memory", "memory:"):
+            raise ConfigurationError(
+                f"no event bus is known for {backend!r}", hint='this release has EventBus("memory")'
+            )
+        self.store = store
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._follower: asyncio.Task[None] | None = None
+        self._following = asyncio.Event()
+
+    async def subscribe(self, pattern: str, handler: EventHandler) -> str:
+        """Call ``handler(event)`` for every event whose type matches ``pattern`` (``*`` and ``?`` as in file names).
+
+        Returns the subscription's id. A handler that raises is logged and the next event is delivered.
+        """
+        if not isinstance(pattern, str) or not pattern:
+            raise InvalidInput(
+                f"{pattern!r} is no pattern", hint='write await bus.subscribe("task_completed", handler)'
+            )
+        if not callable(handler):
+            raise InvalidInput(f"the handler for {pattern!r} is a {type(handler).__name__}, not a function")
+        subscription = _Subscription(ambient.ids.next_id(), pattern, handler)
+        subscription.task = asyncio.get_running_loop().create_task(self._serve(subscription))
+        self._subscriptions[subscription.subscription_id] = subscription
+        await self._follow()
+        return subscription.subscription_id
+
+    async def unsubscribe(self, subscription_id: str) -> None:
+        """End the subscription; an unknown id changes nothing."""
+        subscription = self._subscriptions.pop(subscription_id, None)
+        if subscription is not None and subscription.task is not None:
+            subscription.task.cancel()
+
+    async def publish(self, event: AgenticEvent) -> None:
+        """Tell the subscribers; with a store, commit first. Waits while a subscriber's queue is full."""
+        if not isinstance(event, AgenticEvent):
+            raise InvalidInput(f"only AgenticEvent can be published, not {type(event).__name__}")
+        if self.store is not None:
+            await self.store.append(f"topic-{event.event_type.partition('.')[0]}", [event])
+        else:
+            await self._deliver(event)
+
+    async def start(self) -> None:
+        """Begin to follow the store, if there is one; implied by use, a second call does nothing."""
+        await self._follow()
+
+    async def stop(self) -> None:
+        """End all subscriptions; a second call does nothing."""
+        tasks = [s.task for s in self._subscriptions.values() if s.task is not None]
+        if self._follower is not None:
+            tasks.append(self._follower)
+            self._follower = None
+        self._subscriptions.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+
+    async def attach(self, store: Store) -> None:
+        """Follow ``store`` from now on; an orchestrator attaches its bus by itself."""
+        if self.store is None:
+            self.store = store
+            await self._follow()
+
+    async def _follow(self) -> None:
+        if self.store is None or not self._subscriptions:
+            return
+        if self._follower is None or self._follower.done():
+            self._following.clear()
+            self._follower = asyncio.get_running_loop().create_task(self._pass_on(self.store))
+        await self._following.wait()
+
+    async def _pass_on(self, store: Store) -> None:
+        try:
+            position = await store.last_position()
+            self._following.set()
+            async for event in store.stream_events(after_position=position):
+                await self._deliver(event)
+        except AgenticFlowError as error:
+            log.warning("subscribers are not told any more: %s", error)
+        finally:
+            self._following.set()
+
+    async def _deliver(self, event: AgenticEvent) -> None:
+        for subscription in list(self._subscriptions.values()):
+            if subscription.matches(event.event_type):
+                await subscription.queue.put(event)
+
+    async def _serve(self, subscription: _Subscription) -> None:
+        while True:
+            event = await subscription.queue.get()
+            try:
+                answer = subscription.handler(event)
+                if inspect.isawaitable(answer):
+                    await answer
+            except Exception:
+                log.exception("the handler of %r failed on event %s", subscription.pattern, event.id)

@@ -1,0 +1,231 @@
+"""What users hold of a run: the handle of one they started, and the view of one as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+from agenticflow.core import codec
+from agenticflow.core.results import ErrorInfo, TaskResult
+from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.graph import NodeStatus, TaskGraph
+from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus, WorkflowStatus
+
+__all__ = ["Controls", "TaskView", "WorkflowExecution", "WorkflowHandle", "WorkflowState", "view_of"]
+
+
+class Controls(Protocol):
+    """What an orchestrator offers for a workflow id; handles and views pass their calls on."""
+
+    async def wait(self, workflow_id: str, run_no: int | None = None) -> object: ...
+    async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution: ...
+    async def pause(self, workflow_id: str, *, reason: str = "") -> None: ...
+    async def resume(self, workflow_id: str, *, reason: str = "") -> None: ...
+    async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None: ...
+    async def signal(
+        self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None
+    ) -> None: ...
+
+
+class WorkflowHandle:
+    """A run that was started, by this process or another: wait for it, look at it, steer it."""
+
+    __slots__ = ("_controls", "run_no", "workflow_id")
+
+    def __init__(self, controls: Controls, workflow_id: str, run_no: int) -> None:
+        self._controls = controls
+        self.workflow_id = workflow_id
+        self.run_no = run_no
+
+    async def result(self) -> object:
+        """Wait for the end of the run and return its output. Raises ``WorkflowExecutionError`` when it failed or was cancelled."""
+        return await self._controls.wait(self.workflow_id, self.run_no)
+
+    async def execution(self) -> WorkflowExecution:
+        """Return the run as it stands."""
+        return await self._controls.get_execution(self.workflow_id, self.run_no)
+
+    async def status(self) -> WorkflowStatus:
+        """Return where the run stands."""
+        return (await self.execution()).status
+
+    async def pause(self, *, reason: str = "") -> None:
+        """Schedule nothing new; work in flight goes on."""
+        await self._controls.pause(self.workflow_id, reason=reason)
+
+    async def resume(self, *, reason: str = "") -> None:
+        """Schedule again."""
+        await self._controls.resume(self.workflow_id, reason=reason)
+
+    async def abort(self, reason: str = "", *, grace_seconds: float = 10.0) -> None:
+        """End the run: nothing starts or advances any more, handlers get ``grace_seconds`` to stop."""
+        await self._controls.abort(self.workflow_id, reason, grace_seconds=grace_seconds)
+
+    async def signal(self, name: str, value: object = None, *, signal_id: str | None = None) -> None:
+        """Send a signal; with a ``signal_id``, sending it again changes nothing."""
+        await self._controls.signal(self.workflow_id, name, value, signal_id=signal_id)
+
+    def __repr__(self) -> str:
+        return f"WorkflowHandle({self.workflow_id!r}, run_no={self.run_no})"
+
+
+class TaskView:
+    """One task, or one item of a map, as it stands."""
+
+    __slots__ = ("attempt", "deadline", "ended_at", "errors", "key", "scheduled_at", "status", "task_id", "waits_until")
+
+    def __init__(self, record: TaskRecord) -> None:
+        self.key = record.key
+        self.task_id = record.node.task.task_id
+        self.status = record.status
+        self.attempt = record.attempt
+        self.errors: tuple[ErrorInfo, ...] = tuple(record.errors or ())
+        self.scheduled_at = _moment(record.scheduled_at)
+        self.ended_at = _moment(record.ended_at)
+        self.deadline = _moment(record.deadline)
+        self.waits_until = _moment(record.due) if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
+
+
+class WorkflowState:
+    """What ``get_workflow_state`` answers: status, tasks by key, and the last task that succeeded."""
+
+    __slots__ = ("last_success", "run_no", "status", "tasks", "version", "workflow_id")
+
+    def __init__(self, state: RunState) -> None:
+        self.workflow_id = state.workflow_id
+        self.run_no = state.run_no
+        self.status = state.status
+        self.version = state.version
+        self.last_success = state.last_success
+        self.tasks = {key: TaskView(record) for key, record in state.tasks.items()}
+
+
+class WorkflowExecution:
+    """A run as it stood when it was asked for. ``pause``, ``resume`` and ``abort`` act on the run, not on this view."""
+
+    __slots__ = (
+        "_controls",
+        "completed_at",
+        "context",
+        "definition",
+        "error",
+        "run_no",
+        "started_at",
+        "status",
+        "task_graph",
+        "task_results",
+        "tasks",
+        "waits_for",
+        "workflow_id",
+    )
+
+    def __init__(
+        self, controls: Controls, state: RunState, results: Mapping[str, TaskResult[object]], waits_for: list[str]
+    ) -> None:
+        self._controls = controls
+        self.workflow_id = state.workflow_id
+        self.run_no = state.run_no
+        self.definition: WorkflowDefinition = state.laid_out.definition
+        self.context = codec.decode(state.values.resolve(state.input))
+        """The workflow input."""
+        self.started_at = _moment(state.started_at)
+        self.completed_at = _moment(state.ended_at)
+        self.status = state.status
+        self.tasks = {key: TaskView(record) for key, record in state.tasks.items()}
+        self.task_results = dict(results)
+        """Results by task id, of tasks that have one; a failed one holds its error."""
+        self.task_graph = _graph(state)
+        self.error: ErrorInfo | None = state.problem.error if state.problem is not None else None
+        self.waits_for = waits_for
+        """In words: what the run waits for that somebody could give it."""
+
+    async def pause(self) -> None:
+        """Schedule nothing new; work in flight goes on."""
+        await self._controls.pause(self.workflow_id)
+
+    async def resume(self) -> None:
+        """Schedule again."""
+        await self._controls.resume(self.workflow_id)
+
+    async def abort(self, reason: str = "") -> None:
+        """End the run."""
+        await self._controls.abort(self.workflow_id, reason)
+
+    def __repr__(self) -> str:
+        return f"WorkflowExecution({self.workflow_id!r}, run_no={self.run_no}, {self.status})"
+
+
+def view_of(controls: Controls, state: RunState, missing_handlers: list[str]) -> WorkflowExecution:
+    """Return the run as users see it. Raises ``BlobMissing``."""
+    results: dict[str, TaskResult[object]] = {}
+    for node in state.laid_out.nodes:
+        task_id = node.task.task_id
+        record = state.tasks.get(task_id)
+        if record is None:
+            continue
+        if record.status is TaskStatus.COMPLETED:
+            results[task_id] = TaskResult.success(codec.decode(state.result_of(task_id) or codec.NULL))
+        elif record.status is TaskStatus.FAILED:
+            results[task_id] = TaskResult.failure(_last_error(state, record))
+    return WorkflowExecution(controls, state, results, [*missing_handlers, *_waits(state)])
+
+
+def _last_error(state: RunState, record: TaskRecord) -> ErrorInfo:
+    if record.errors:
+        return record.errors[-1]
+    for index in range(len(record.items or ())):
+        item = state.tasks.get(f"{record.key}[{index}]")
+        if item is not None and item.status is TaskStatus.FAILED and item.errors:
+            return item.errors[-1]
+    return ErrorInfo("Failure", f"task {record.key!r} failed")
+
+
+def _waits(state: RunState) -> list[str]:
+    waits: list[str] = []
+    if not state.is_open:
+        return waits
+    if state.is_paused:
+        waits.append("the run is paused")
+    for record in state.tasks.values():
+        if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
+            waits.append(f"task {record.key!r} waits for the signal {record.node.task.signal!r}")
+        elif record.status is TaskStatus.WAITING:
+            waits.append(f"task {record.key!r} waits until {_moment(record.due)}")
+        elif record.status is TaskStatus.RETRYING:
+            waits.append(f"task {record.key!r} is tried again at {_moment(record.due)}")
+        elif record.status is TaskStatus.UNKNOWN:
+            waits.append(f"somebody has to say what became of task {record.key!r}")
+    return waits
+
+
+def _graph(state: RunState) -> TaskGraph:
+    graph = TaskGraph()
+    for node in state.laid_out.nodes:
+        graph.add_task(node.task.task_id)
+    for node in state.laid_out.nodes:
+        for dependency in node.task.dependencies:
+            graph.add_dependency(node.task.task_id, dependency)
+    names = {
+        TaskStatus.COMPLETED: NodeStatus.COMPLETED,
+        TaskStatus.FAILED: NodeStatus.FAILED,
+        TaskStatus.SKIPPED: NodeStatus.SKIPPED,
+    }
+    for record in state.tasks.values():
+        if record.index is not None:
+            continue
+        status = names.get(record.status)
+        if status is NodeStatus.COMPLETED:
+            graph.mark_completed(record.key)
+        elif status is NodeStatus.SKIPPED:
+            graph.mark_skipped(record.key)
+        elif status is NodeStatus.FAILED:
+            graph.mark_failed(record.key, _last_error(state, record))
+    for record in state.tasks.values():
+        if record.index is None and record.status not in names and record.key in graph.get_ready_tasks():
+            graph.mark_running(record.key)
+    return graph
+
+
+def _moment(nanoseconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC) if nanoseconds else None

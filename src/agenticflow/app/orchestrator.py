@@ -1,0 +1,564 @@
+"""The façade over the engine: register agents and workflows, start runs, look at them, steer them.
+
+One orchestrator owns one store in this process. It starts by itself on first use; ``async with`` (or ``stop``) ends it cleanly.
+Nothing here decides: it checks what callers give, stamps time and ids into commands, and hands them to the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import msgspec
+
+from agenticflow.agents.agent import Agent
+from agenticflow.agents.workers import Worker
+from agenticflow.app.event_bus import EventBus
+from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, view_of
+from agenticflow.app.wiring import open_store
+from agenticflow.core import codec
+from agenticflow.core.clocks import Clock, ambient
+from agenticflow.core.decider import Command
+from agenticflow.core.engine import Performer
+from agenticflow.core.values import BlobMissing, store_form
+from agenticflow.errors import (
+    AgentNotFoundError,
+    CommandRefused,
+    DefinitionError,
+    InvalidInput,
+    StoreUnavailable,
+    WorkflowExecutionError,
+    WorkflowIdConflict,
+    WorkflowNotFoundError,
+)
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.chain import carry_over
+from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
+from agenticflow.orchestration.plan import Plan, compile_plan, unknown_roots
+from agenticflow.orchestration.state import RunState, TaskStatus, WorkflowStatus
+from agenticflow.runtime.clock import SystemClock, new_seed
+from agenticflow.runtime.dispatcher import Dispatcher
+from agenticflow.runtime.host import Answer, Host
+from agenticflow.runtime.journal import Journal
+from agenticflow.storage.rows import RunRow
+from agenticflow.storage.store import Store
+
+__all__ = ["Orchestrator"]
+
+log = logging.getLogger("agenticflow.engine")
+
+T = TypeVar("T")
+LOCAL_OWNER: Final = "local-owner"
+DRAIN_SECONDS: Final = 10.0
+MAX_ID_CHARS: Final = 200
+CACHED_DEFINITIONS: Final = 64
+
+
+class _Recorder:
+    """What agents are given: the journal, and the dispatcher's ear."""
+
+    __slots__ = ("_dispatcher", "_journal")
+
+    def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
+        self._journal = journal
+        self._dispatcher = dispatcher
+
+    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
+        self._journal.record(stream_id, event_type, payload, now)
+
+    def look_again(self, performer_id: str) -> None:
+        self._dispatcher.look_again(performer_id)
+
+
+class _Engine:
+    """What exists only while the orchestrator runs."""
+
+    __slots__ = ("dispatcher", "host", "journal", "recorder", "store")
+
+    def __init__(self, store: Store, host: Host, dispatcher: Dispatcher, journal: Journal) -> None:
+        self.store = store
+        self.host = host
+        self.dispatcher = dispatcher
+        self.journal = journal
+        self.recorder = _Recorder(journal, dispatcher)
+
+
+class Orchestrator:
+    """``Orchestrator(EventBus())`` or ``Orchestrator(store="sqlite:///orders.db")``.
+
+    ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
+    ``.agenticflow/state.db`` under the working directory, or what ``AGENTICFLOW_STORE`` says.
+    """
+
+    def __init__(
+        self,
+        event_bus: EventBus | None = None,
+        *,
+        store: Store | str | None = None,
+        orchestrator_id: str | None = None,
+        workflows: Iterable[WorkflowDefinition] = (),
+        max_concurrency: int = 1_000,
+        max_threads: int = 32,
+        clock: Clock | None = None,
+    ) -> None:
+        if event_bus is not None and not isinstance(event_bus, EventBus):
+            raise InvalidInput(
+                f"the first argument is a {type(event_bus).__name__}, not an EventBus",
+                hint='write Orchestrator(EventBus()), or Orchestrator(store="sqlite:///state.db")',
+            )
+        self.event_bus = event_bus
+        self.orchestrator_id = orchestrator_id or f"orchestrator-{ambient.ids.next_id()}"
+        self._store = store if store is not None else (event_bus.store if event_bus is not None else None)
+        self._clock: Clock = clock or SystemClock()
+        self._max_concurrency = max_concurrency
+        self._max_threads = max_threads
+        self._performers: dict[str, Performer] = {}
+        self._agents: dict[str, Agent] = {}
+        self._workflows: dict[str, WorkflowDefinition] = {}
+        self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
+        self._engine: _Engine | None = None
+        self._starting: asyncio.Lock | None = None
+        for definition in workflows:
+            self.register_workflow(definition)
+
+    # --- who and what -----------------------------------------------------------------------------------------------
+
+    def register_agent(self, agent: Agent) -> Agent:
+        """Let ``agent`` perform tasks here; work that waited for it starts. Raises ``DefinitionError`` for a taken id."""
+        if not isinstance(agent, Agent):
+            raise DefinitionError(
+                f"register_agent got a {type(agent).__name__}",
+                hint='give it an Agent("id", {"capability"}); functions go to register_worker',
+            )
+        self._register(agent)
+        self._agents[agent.agent_id] = agent
+        return agent
+
+    def register_worker(self, worker: Worker[..., object]) -> None:
+        """Let a ``@worker`` function perform tasks here. Raises ``DefinitionError`` for a taken name."""
+        if not isinstance(worker, Worker):
+            raise DefinitionError(
+                f"register_worker got a {type(worker).__name__}", hint='decorate the function with @worker("name")'
+            )
+        self._register(worker)
+
+    def register_workflow(self, definition: WorkflowDefinition) -> None:
+        """Make ``definition`` known by its name. Raises ``DefinitionError`` with every mistake in it."""
+        if not isinstance(definition, WorkflowDefinition):
+            raise DefinitionError(
+                f"register_workflow got a {type(definition).__name__}", hint="give it a WorkflowDefinition"
+            )
+        self._plan(definition)
+        known = self._workflows.get(definition.name)
+        if known is not None and known != definition:
+            raise DefinitionError(f"there is another workflow {definition.name!r} already", hint="give it another name")
+        self._workflows[definition.name] = definition
+
+    def get_agent(self, agent_id: str) -> Agent:
+        """Return the registered agent. Raises ``AgentNotFoundError``."""
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            raise AgentNotFoundError(
+                f"no agent {agent_id!r} is registered", hint=f"there are {', '.join(sorted(self._agents)) or 'none'}"
+            )
+        return agent
+
+    def _register(self, performer: Performer) -> None:
+        known = self._performers.get(performer.performer_id)
+        if known is not None and known is not performer:
+            raise DefinitionError(
+                f"there is an agent or worker {performer.performer_id!r} already", hint="give each its own id"
+            )
+        self._performers[performer.performer_id] = performer
+        if self._engine is not None:
+            self._seat(self._engine, performer)
+
+    def _seat(self, engine: _Engine, performer: Performer) -> None:
+        if isinstance(performer, Agent):
+            performer.record_with(engine.recorder)
+        engine.dispatcher.seat(performer)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the store, take up every unfinished run, begin to work. Implied by use; a second call does nothing."""
+        if self._engine is not None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if self._engine is not None:
+                return
+            store = self._store if isinstance(self._store, Store) else await open_store(self._store)
+            host = Host(store, self._clock)
+            host.add_guest(WorkflowGuest())
+            dispatcher = Dispatcher(host, self._clock, max_workers=self._max_concurrency, max_threads=self._max_threads)
+            engine = _Engine(store, host, dispatcher, Journal(store))
+            for performer in self._performers.values():
+                self._seat(engine, performer)
+            try:
+                if self.event_bus is not None:
+                    await self.event_bus.attach(store)
+                resumed = await host.recover()
+            except BaseException:
+                await self._shut(engine)
+                raise
+            self._engine = engine
+            if resumed:
+                log.info("%s took up %d unfinished runs", self.orchestrator_id, resumed)
+
+    async def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
+        """Start nothing new, give running handlers ``drain_seconds`` to end, record what ended, close. A second call does nothing.
+
+        What did not end runs again after the next start; at-most-once work that was running is then unknown.
+        """
+        engine, self._engine = self._engine, None
+        if engine is None:
+            return
+        await engine.dispatcher.stop(drain_seconds=drain_seconds)
+        await self._shut(engine)
+
+    async def _shut(self, engine: _Engine) -> None:
+        await engine.host.stop()
+        await engine.journal.close()
+        for agent in self._agents.values():
+            agent.record_with(None)
+        if self.event_bus is not None:
+            await self.event_bus.stop()
+        if not isinstance(self._store, Store):
+            await engine.store.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _running(self) -> _Engine:
+        if self._engine is None:
+            await self.start()
+        if self._engine is None:
+            raise StoreUnavailable(
+                "the orchestrator was stopped while it was asked for something", hint="start it again"
+            )
+        return self._engine
+
+    # --- starting runs ----------------------------------------------------------------------------------------------
+
+    async def execute_workflow(
+        self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
+    ) -> str:
+        """Run a workflow to its end and return its id. Arguments and errors as for ``start_workflow``.
+
+        Raises ``WorkflowExecutionError`` when the run fails or is cancelled.
+        """
+        handle = await self.start_workflow(definition, context, workflow_id=workflow_id)
+        await handle.result()
+        return handle.workflow_id
+
+    async def start_workflow(
+        self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
+    ) -> WorkflowHandle:
+        """Start a run of ``definition`` (or of the registered workflow of that name) and return once its start is durable.
+
+        ``context`` is the workflow input, usually a dict. With a ``workflow_id`` the call is idempotent: the same definition and
+        input under the same id are one chain of runs, whoever calls and however often; a finished one hands back its result.
+
+        Raises:
+            DefinitionError: the definition or its references are wrong; nothing was started.
+            WorkflowIdConflict: the id belongs to another definition or input.
+            NotSerializable: the input has no form on the wire.
+        """
+        plan = self._plan(self._named(definition))
+        engine = await self._running()
+        given = self._merged_input(plan, context)
+        if problems := unknown_roots(plan, given):
+            raise DefinitionError(
+                f"workflow {plan.definition.name!r} cannot start with this input: {'; '.join(problems)}",
+                problems=problems,
+            )
+        encoded_input = codec.encode(given)
+        fingerprint = codec.content_hash(plan.content_hash.encode() + encoded_input)
+        if workflow_id is None:
+            workflow_id = f"{plan.definition.name}-{ambient.ids.next_id()}"
+        else:
+            _check_workflow_id(workflow_id)
+            row = await engine.store.get_run(workflow_id)
+            if row is not None:
+                return self._take_up(row, fingerprint)
+        stored_input, input_blob = store_form(encoded_input)
+        stored_definition, definition_blob = store_form(plan.encoded)
+        command = f.StartRun(
+            now=self._clock.now_ns(),
+            workflow_id=workflow_id,
+            run_no=1,
+            definition=stored_definition,
+            input=stored_input,
+            seed=new_seed(),
+            fingerprint=fingerprint,
+            requested_by=LOCAL_OWNER,
+            blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
+        )
+        try:
+            await engine.host.submit(stream_of(workflow_id, 1), command)
+        except CommandRefused:
+            # Somebody else started it in the same moment: the store let one of us through.
+            row = await engine.store.get_run(workflow_id)
+            if row is None:
+                raise
+            return self._take_up(row, fingerprint)
+        return WorkflowHandle(self, workflow_id, 1)
+
+    def _take_up(self, row: RunRow, fingerprint: str) -> WorkflowHandle:
+        if row.fingerprint != fingerprint:
+            raise WorkflowIdConflict(
+                f"workflow id {row.execution_id!r} belongs to {row.name!r} with another definition or input",
+                hint="use another workflow_id, or start it with exactly what it was started with",
+            )
+        return WorkflowHandle(self, row.execution_id, row.run_no)
+
+    async def resume_workflow(self, workflow_id: str, from_task: str | None = None) -> WorkflowHandle:
+        """Go on with a workflow: an open run is going on already; a failed or cancelled one gets its next run.
+
+        The next run keeps every recorded result, or, with ``from_task``, goes on there: a completed ``from_task`` is kept and what depends
+        on it runs again, any other is run. A completed workflow without ``from_task`` hands back its finished run.
+
+        Raises ``WorkflowNotFoundError``, ``CommandRefused`` for ``from_task`` while the run is open, ``InvalidInput`` for an unknown task.
+        """
+        engine = await self._running()
+        row = await self._row(engine, workflow_id)
+        if from_task is None and (row.is_open or row.status == WorkflowStatus.COMPLETED):
+            return WorkflowHandle(self, workflow_id, row.run_no)
+        state: RunState = await engine.host.read(row.stream_id)
+        carried = carry_over(state, from_task)
+        stored_kept, kept_blob = store_form(codec.encode(carried.kept))
+        stored_definition, definition_blob = store_form(state.laid_out.encoded)
+        command = f.StartRun(
+            now=self._clock.now_ns(),
+            workflow_id=workflow_id,
+            run_no=row.run_no + 1,
+            definition=stored_definition,
+            input=state.input,
+            seed=new_seed(),
+            fingerprint=row.fingerprint,
+            requested_by=LOCAL_OWNER,
+            kept=stored_kept,
+            generations=carried.generations,
+            blobs=tuple(blob for blob in (kept_blob, definition_blob) if blob is not None),
+        )
+        await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
+        return WorkflowHandle(self, workflow_id, row.run_no + 1)
+
+    def _named(self, definition: WorkflowDefinition | str) -> WorkflowDefinition:
+        if isinstance(definition, WorkflowDefinition):
+            return definition
+        if isinstance(definition, str):
+            known = self._workflows.get(definition)
+            if known is None:
+                raise WorkflowNotFoundError(
+                    f"no workflow {definition!r} is registered",
+                    hint=f"there are {', '.join(sorted(self._workflows)) or 'none'}",
+                )
+            return known
+        raise DefinitionError(
+            f"a workflow is a WorkflowDefinition or the name of one, not a {type(definition).__name__}",
+            hint='write start_workflow(definition, {"key": "value"})',
+        )
+
+    def _plan(self, definition: WorkflowDefinition) -> Plan:
+        known = self._plans.get(id(definition))
+        if known is not None and known[0] is definition:
+            return known[1]
+        plan = compile_plan(definition)
+        while len(self._plans) >= CACHED_DEFINITIONS:
+            del self._plans[next(iter(self._plans))]
+        self._plans[id(definition)] = (definition, plan)
+        return plan
+
+    def _merged_input(self, plan: Plan, given: object) -> object:
+        defaults = plan.definition.context
+        if defaults is None:
+            return {} if given is None else given
+        if given is not None and not isinstance(given, Mapping):
+            raise InvalidInput(
+                f"workflow {plan.definition.name!r} has a context of defaults and takes a dict, not a {type(given).__name__}"
+            )
+        return {**defaults, **(given or {})}
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def wait(self, workflow_id: str, run_no: int | None = None) -> object:
+        """Wait for the end of a run (by default the latest) and return its output. Raises ``WorkflowExecutionError``."""
+        engine = await self._running()
+        if run_no is None:
+            run_no = (await self._row(engine, workflow_id)).run_no
+        stream_id = stream_of(workflow_id, run_no)
+        state: RunState = await engine.host.ended(stream_id)
+        if state.outcome is not WorkflowStatus.COMPLETED:
+            raise _failure(state)
+        return await self._pure(engine, stream_id, run_output, state)
+
+    async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution:
+        """Return a run (by default the latest) as it stands. Raises ``WorkflowNotFoundError``."""
+        engine = await self._running()
+        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        missing = engine.dispatcher.missing(stream_id)
+        return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing))
+
+    async def get_workflow_state(self, workflow_id: str, run_no: int | None = None) -> WorkflowState:
+        """Return where a run and its tasks stand, with ``last_success``. Raises ``WorkflowNotFoundError``."""
+        engine = await self._running()
+        return WorkflowState(await engine.host.read((await self._row(engine, workflow_id, run_no)).stream_id))
+
+    async def list_workflows(
+        self,
+        *,
+        status: WorkflowStatus | str | None = None,
+        is_open: bool | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[RunRow]:
+        """Return up to ``limit`` runs, newest first; ``after`` is the ``stream_id`` of the last one of the page before."""
+        engine = await self._running()
+        wanted = None if status is None else WorkflowStatus(status).value
+        return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
+
+    async def _row(self, engine: _Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
+        row = await engine.store.get_run(workflow_id, run_no)
+        if row is None:
+            which = f"workflow {workflow_id!r}" if run_no is None else f"run {run_no} of workflow {workflow_id!r}"
+            raise WorkflowNotFoundError(
+                f"there is no {which} in this store", hint="`agenticflow runs list` shows what there is"
+            )
+        return row
+
+    async def _pure(
+        self, engine: _Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
+    ) -> T:
+        """Read from the state; fetch large values as they are asked for."""
+        while True:
+            if state is None:
+                state = await engine.host.read(stream_id)
+            try:
+                return read(state)
+            except BlobMissing as missing:
+                data = await engine.store.get_blob(missing.reference.hash)
+                if data is None:
+                    await engine.host.fetch(stream_id, missing)
+                else:
+                    state.values.put(missing.reference.hash, data)
+
+    # --- steering ---------------------------------------------------------------------------------------------------
+
+    async def pause(self, workflow_id: str, *, reason: str = "") -> None:
+        """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
+        await self._command(workflow_id, f.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+
+    async def resume(self, workflow_id: str, *, reason: str = "") -> None:
+        """Schedule again after ``pause``."""
+        await self._command(workflow_id, f.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+
+    async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None:
+        """End the run: nothing starts or advances any more; running handlers get ``grace_seconds`` to stop.
+
+        Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
+        """
+        await self._command(
+            workflow_id,
+            f.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
+        )
+
+    async def signal(self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None) -> None:
+        """Send the signal ``name`` with ``value``. It is kept until a task takes it, in order of arrival.
+
+        With a ``signal_id`` sending it again, also after a crash, changes nothing.
+        """
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"{name!r} is no name of a signal")
+        stored, blob = store_form(codec.encode(value))
+        command = f.Signal(
+            now=self._clock.now_ns(),
+            signal=name,
+            value=stored,
+            requested_by=LOCAL_OWNER,
+            blobs=() if blob is None else (blob,),
+        )
+        await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
+
+    async def resolve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        decision: str,
+        *,
+        value: object = None,
+        reason: str = "",
+    ) -> None:
+        """Say what became of at-most-once work whose outcome is unknown: ``"completed"`` (with its ``value``), ``"failed"``, or
+        ``"run_again"``. Raises ``CommandRefused`` when nothing is in question there."""
+        if decision not in ("completed", "failed", "run_again"):
+            raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
+        stored, blob = store_form(codec.encode(value))
+        command = msgspec.convert(
+            {
+                "now": self._clock.now_ns(),
+                "task_key": task_key,
+                "decision": decision,
+                "requested_by": LOCAL_OWNER,
+                "value": stored,
+                "reason": reason,
+                "blobs": () if blob is None else (blob,),
+            },
+            f.Resolve,
+        )
+        await self._command(workflow_id, command)
+
+    async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
+        engine = await self._running()
+        row = await self._row(engine, workflow_id)
+        return await engine.host.submit(row.stream_id, command, command_id)
+
+
+def _check_workflow_id(workflow_id: str) -> None:
+    if (
+        not isinstance(workflow_id, str)
+        or not workflow_id
+        or len(workflow_id) > MAX_ID_CHARS
+        or "/" in workflow_id
+        or not workflow_id.isprintable()
+    ):
+        raise InvalidInput(
+            f"{workflow_id!r:.80} is no workflow id", hint=f"use 1 to {MAX_ID_CHARS} printable characters without '/'"
+        )
+
+
+def _failure(state: RunState) -> WorkflowExecutionError:
+    failed = {
+        record.key: str(record.errors[-1]) if record.errors else "failed"
+        for record in state.tasks.values()
+        if record.status is TaskStatus.FAILED
+    }
+    if state.outcome is WorkflowStatus.CANCELLED:
+        reason = state.cancel.reason if state.cancel is not None else ""
+        message = f"workflow {state.workflow_id!r} was cancelled" + (f": {reason}" if reason else "")
+        remaining: Sequence[str] = ()
+    else:
+        problem = state.problem
+        reason = problem.error.message if problem is not None else "no reason recorded"
+        message = f"workflow {state.workflow_id!r} failed: {reason}"
+        remaining = problem.remaining if problem is not None else ()
+    return WorkflowExecutionError(
+        message,
+        workflow_id=state.workflow_id,
+        failed=failed,
+        remaining=remaining,
+        status=str(state.outcome),
+        hint="mend the cause, then resume_workflow goes on after the last success",
+    )

@@ -1,0 +1,65 @@
+"""URL to backend. The only module that names an integration, and it imports one only when it is chosen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.errors import ConfigurationError
+from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.store import Store
+
+__all__ = ["DEFAULT_STORE", "STORE_VARIABLE", "open_store", "sqlite_path", "store_url"]
+
+STORE_VARIABLE: Final = "AGENTICFLOW_STORE"
+DEFAULT_STORE: Final = "sqlite:///.agenticflow/state.db"
+_KNOWN: Final = "memory: and sqlite:///path/to/file.db (a fourth slash for an absolute path)"
+
+
+def store_url(url: str | None = None) -> str:
+    """Return the store to use: the one asked for, else ``AGENTICFLOW_STORE``, else a file under the working directory."""
+    return url or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+
+
+def sqlite_path(url: str) -> tuple[Path, dict[str, str]]:
+    """Return the file and the options in a ``sqlite:`` URL. Raises ``ConfigurationError``."""
+    rest = url.removeprefix("sqlite:")
+    place, _, query = rest.partition("?")
+    if not place.startswith("///") or place == "///":
+        raise ConfigurationError(
+            f"{url!r} names no file", hint="write sqlite:///state.db, or sqlite:////var/lib/app/state.db"
+        )
+    options: dict[str, str] = {}
+    for pair in filter(None, query.split("&")):
+        key, _, value = pair.partition("=")
+        if key != "durability" or value not in ("full", "normal"):
+            raise ConfigurationError(
+                f"{url!r} has the unknown option {pair!r}", hint="there is durability=full and durability=normal"
+            )
+        options[key] = value
+    return Path(unquote(place[3:])), options
+
+
+async def open_store(
+    url: str | None = None, *, schemas: SchemaRegistry | None = None, read_only: bool = False
+) -> Store:
+    """Open the store at ``url``: ``memory:`` or ``sqlite:///path[?durability=normal]``.
+
+    Raises ``ConfigurationError`` for a URL that names none, ``StoreOwned`` when another process owns the file, ``CorruptStore`` when the
+    file is damaged or not ours.
+    """
+    chosen = store_url(url)
+    if not isinstance(chosen, str):
+        raise ConfigurationError(f"a store is opened by URL, not by {chosen!r:.60}", hint=f"there are {_KNOWN}")
+    if chosen in ("memory:", "memory", "memory://"):
+        return MemoryStore(schemas)
+    if chosen.startswith("sqlite:"):
+        from agenticflow.integrations.stores.sqlite import SQLiteStore  # loads a driver: only when chosen
+
+        path, options = sqlite_path(chosen)
+        arguments: dict[str, Any] = dict(options)
+        return await SQLiteStore.open(path, schemas=schemas, read_only=read_only, **arguments)
+    raise ConfigurationError(f"no store is known for {chosen!r}", hint=f"there are {_KNOWN}")

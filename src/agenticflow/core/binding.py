@@ -1,0 +1,205 @@
+"""How a plain function becomes a handler: its parameters are filled by name and checked against their type hints.
+
+A parameter is filled, in this order: ``context`` (by that name, or by the hint ``TaskContext``), ``params`` (all params as one
+dict), a param of its name, the result of a dependency of its name, a key of the workflow input of its name, its default.
+Everything is worked out once, when the handler is registered; a call only looks values up.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, get_type_hints
+
+import msgspec
+
+from agenticflow.core.context import TaskContext
+from agenticflow.errors import DefinitionError, InvalidInput
+
+__all__ = ["Handler", "HandlerFunction", "RunsIn"]
+
+HandlerFunction = Callable[..., object]
+_MISSING: Final = object()
+_EXACT: Final = frozenset({int, str, bool, float, bytes, dict, list})
+
+
+class RunsIn(enum.StrEnum):
+    """Where the code of a handler runs."""
+
+    LOOP = "loop"
+    """``async def``: on the event loop."""
+    THREAD = "thread"
+    """A plain function: in a thread."""
+    PROCESS = "process"
+    """CPU-bound work, on request: in a process of its own, spawned, which can be killed."""
+
+
+class _Parameter(msgspec.Struct, frozen=True):
+    name: str
+    hint: object
+    is_exact: bool
+    default: object
+
+
+class Handler:
+    """A function and the plan of how to call it."""
+
+    __slots__ = ("_context_name", "_parameters", "_params_name", "_takes_rest", "function", "name", "runs_in")
+
+    def __init__(self, function: HandlerFunction, *, name: str, run_in: str | None = None) -> None:
+        if not callable(function):
+            raise DefinitionError(f"the handler {name!r} is a {type(function).__name__}, not a function")
+        self.function = function
+        self.name = name
+        self.runs_in = _place(function, name, run_in)
+        self._context_name: str | None = None
+        self._params_name: str | None = None
+        self._takes_rest = False
+        parameters: list[_Parameter] = []
+        hints = _hints(function)
+        for parameter in inspect.signature(function).parameters.values():
+            hint = hints.get(parameter.name, Any)
+            if parameter.kind is parameter.VAR_KEYWORD:
+                self._takes_rest = True
+            elif parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.POSITIONAL_ONLY:
+                raise DefinitionError(
+                    f"the handler {name!r} has the parameter {str(parameter)!r}, which has no name to fill it by",
+                    hint="give it a name, or take `params` for all of them as one dict",
+                )
+            elif hint is TaskContext or parameter.name == "context":
+                self._context_name = parameter.name
+            elif parameter.name == "params":
+                self._params_name = parameter.name
+            else:
+                default = _MISSING if parameter.default is parameter.empty else parameter.default
+                parameters.append(_Parameter(parameter.name, hint, hint in _EXACT, default))
+        self._parameters = tuple(parameters)
+        if self.runs_in is RunsIn.PROCESS and self._context_name is not None:
+            raise DefinitionError(
+                f"the handler {name!r} runs in a process of its own and cannot take the context there",
+                hint="take the values it needs as params: ${input.x}, or the results by name",
+            )
+
+    def arguments(self, params: dict[str, object], context: TaskContext) -> dict[str, Any]:
+        """Return the keyword arguments of one call.
+
+        Raises ``InvalidInput`` for a parameter nothing fills, a value that does not fit its hint, and a param that the
+        handler does not take.
+        """
+        arguments: dict[str, Any] = {}
+        used = 0
+        for parameter in self._parameters:
+            name = parameter.name
+            value = params.get(name, _MISSING)
+            if value is not _MISSING:
+                used += 1
+            else:
+                value = context.find(name, _MISSING)
+                if value is _MISSING:
+                    value = parameter.default
+                    if value is _MISSING:
+                        raise InvalidInput(
+                            f"nothing fills the parameter {name!r} of the handler {self.name!r}",
+                            hint=f"give params={{{name!r}: …}} in the task, or a default in the handler",
+                        )
+                    arguments[name] = value
+                    continue
+            if not (parameter.is_exact and type(value) is parameter.hint) and parameter.hint is not Any:
+                value = self._checked(parameter, value)
+            arguments[name] = value
+        if used < len(params) and self._params_name is None:
+            rest = {key: params[key] for key in params if key not in arguments}
+            if rest and not self._takes_rest:
+                self._refuse(sorted(rest))
+            arguments.update(rest)
+        if self._params_name is not None:
+            arguments[self._params_name] = params
+        if self._context_name is not None:
+            arguments[self._context_name] = context
+        return arguments
+
+    def gather(self, params: dict[str, object], context: TaskContext) -> dict[str, object]:
+        """Return what ``arguments`` would start from, unchecked: for a call that is made elsewhere."""
+        if self._params_name is not None:
+            return dict(params)
+        values = dict(params)
+        for parameter in self._parameters:
+            if parameter.name not in values:
+                found = context.find(parameter.name, _MISSING)
+                if found is not _MISSING:
+                    values[parameter.name] = found
+        return values
+
+    def _checked(self, parameter: _Parameter, value: object) -> object:
+        try:
+            return msgspec.convert(value, parameter.hint, dec_hook=_foreign)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(
+                f"the parameter {parameter.name!r} of the handler {self.name!r} does not take {_short(value)}: {error}",
+                hint=f"it is declared as {_hint_name(parameter.hint)}",
+            ) from error
+
+    def _refuse(self, extra: list[str]) -> None:
+        known = [parameter.name for parameter in self._parameters]
+        close = get_close_matches(extra[0], known, n=1)
+        raise InvalidInput(
+            f"the handler {self.name!r} takes no {', '.join(map(repr, extra))}",
+            hint=f"did you mean {close[0]!r}?"
+            if close
+            else f"it takes {', '.join(known) or 'nothing'}; add `params` to take all",
+        )
+
+
+def _place(function: HandlerFunction, name: str, run_in: str | None) -> RunsIn:
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    if run_in is None:
+        return RunsIn.LOOP if is_async else RunsIn.THREAD
+    try:
+        place = RunsIn(run_in)
+    except ValueError:
+        raise DefinitionError(
+            f"run_in={run_in!r} of the handler {name!r} is unknown", hint="use 'loop', 'thread' or 'process'"
+        ) from None
+    if is_async != (place is RunsIn.LOOP):
+        raise DefinitionError(
+            f"the handler {name!r} is {'async' if is_async else 'not async'} and cannot run in a {place.value}"
+            if place is not RunsIn.LOOP
+            else f"the handler {name!r} is not async and would block the event loop",
+            hint="async functions run on the loop, plain ones in a thread or a process",
+        )
+    if place is RunsIn.PROCESS and "<locals>" in getattr(function, "__qualname__", "<locals>"):
+        raise DefinitionError(
+            f"the handler {name!r} runs in a process of its own and must be importable by name",
+            hint="define it at the top level of a module",
+        )
+    return place
+
+
+def _hints(function: HandlerFunction) -> Mapping[str, object]:
+    target = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        return get_type_hints(target)
+    except (NameError, TypeError):
+        # A hint that names something unknown here (only imported for the checker, say) cannot be checked against.
+        return {}
+
+
+def _foreign(hint: type, value: object) -> object:
+    """Check against a type msgspec does not know: a pydantic model validates, any other class must match."""
+    validate = getattr(hint, "model_validate", None)
+    if validate is not None:
+        return validate(value)
+    if isinstance(value, hint):
+        return value
+    raise ValueError(f"expected `{hint.__name__}`, got `{type(value).__name__}`")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _hint_name(hint: object) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)

@@ -1,0 +1,144 @@
+"""What a handler may know about the attempt it performs: its ids, inputs, limits, and whether it should stop.
+
+A mapping: ``context["load"]`` is the result of the dependency ``load``, ``context["customer"]`` a key of the workflow input,
+``context["input_data"]`` the whole input unless a key has that name. Values are decoded on first use and private to the attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
+from typing import Final
+
+from agenticflow.core.codec import decode
+from agenticflow.errors import TaskCancelled
+
+__all__ = ["TaskContext", "effect_key"]
+
+_UNREAD: Final = object()
+
+
+def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
+    """Return the key that is equal for all attempts of a task and across the runs of a chain: 32 hexadecimal digits.
+
+    It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
+    """
+    return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
+
+
+class TaskContext(Mapping[str, object]):
+    """The context of one attempt."""
+
+    __slots__ = (
+        "_encoded_input",
+        "_input",
+        "_logger",
+        "agent_id",
+        "attempt",
+        "deadline",
+        "generation",
+        "is_cancelled",
+        "params",
+        "results",
+        "run_no",
+        "task_id",
+        "task_key",
+        "workflow_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        workflow_id: str,
+        run_no: int,
+        task_id: str,
+        task_key: str,
+        agent_id: str,
+        attempt: int,
+        generation: int,
+        deadline: int | None,
+        params: Mapping[str, object],
+        results: Mapping[str, object],
+        encoded_input: bytes,
+    ) -> None:
+        self.workflow_id = workflow_id
+        self.run_no = run_no
+        self.task_id = task_id
+        self.task_key = task_key
+        """The task id, with ``[index]`` for an item of a map."""
+        self.agent_id = agent_id
+        self.attempt = attempt
+        """From 1."""
+        self.generation = generation
+        self.deadline = deadline
+        """Moment in nanoseconds since the epoch at which this attempt times out, or ``None``."""
+        self.params = params
+        self.results = results
+        """Results of the dependencies by task id."""
+        self._encoded_input = encoded_input
+        self._input: object = _UNREAD
+        self.is_cancelled = False
+        """Whether the attempt was told to stop. Handlers in threads look at it now and then; async ones are interrupted."""
+        self._logger: logging.LoggerAdapter[logging.Logger] | None = None
+
+    @property
+    def input(self) -> object:
+        """The workflow input: the definition's context with the caller's keys over it."""
+        if self._input is _UNREAD:
+            self._input = decode(self._encoded_input)
+        return self._input
+
+    @property
+    def effect_key(self) -> str:
+        """Equal for all attempts of this task; see ``effect_key`` in this module."""
+        return effect_key(self.workflow_id, self.task_key, self.generation)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that adds workflow, task and attempt to every record."""
+        if self._logger is None:
+            self._logger = logging.LoggerAdapter(
+                logging.getLogger("agenticflow.task"),
+                {
+                    "workflow_id": self.workflow_id,
+                    "run_no": self.run_no,
+                    "task_key": self.task_key,
+                    "attempt": self.attempt,
+                },
+            )
+        return self._logger
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ``TaskCancelled`` when the attempt was told to stop; for loops in threads."""
+        if self.is_cancelled:
+            raise TaskCancelled(f"task {self.task_key!r} of workflow {self.workflow_id!r} was told to stop")
+
+    def find(self, key: str, default: object) -> object:
+        """Return what ``key`` names here, or ``default``."""
+        if key in self.results:
+            return self.results[key]
+        given = self.input
+        if isinstance(given, dict) and key in given:
+            return given[key]
+        return given if key == "input_data" else default
+
+    def __getitem__(self, key: str) -> object:
+        value = self.find(key, _UNREAD)
+        if value is not _UNREAD:
+            return value
+        known = ", ".join(repr(name) for name in self) or "nothing"
+        raise KeyError(
+            f"{key!r} is neither a dependency of {self.task_key!r} nor a key of the workflow input; there is {known}"
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.results
+        if isinstance(self.input, Mapping):
+            yield from (key for key in self.input if key not in self.results)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"TaskContext({self.workflow_id!r}, {self.task_key!r}, attempt={self.attempt})"

@@ -1,0 +1,219 @@
+"""The engine's ports: what a guest (anything the engine runs) offers, what the engine offers, and the commands and effects between.
+
+The engine executes deciders and activities and does not know what it runs. A guest is a decider that also says which
+effects its facts ask for, how to go on after a crash, and how it is listed. A performer (an agent or a worker) has the
+handlers for activities.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from agenticflow.core.binding import Handler
+from agenticflow.core.decider import Command, Decider, Fact
+from agenticflow.core.results import Outcome
+from agenticflow.core.values import Values
+
+__all__ = [
+    "ActivityFinished",
+    "ActivityInput",
+    "ActivityStarted",
+    "Effect",
+    "EffectClass",
+    "Execution",
+    "Guest",
+    "GuestState",
+    "Performer",
+    "Recovery",
+    "RunActivity",
+    "StopActivity",
+    "Summary",
+    "TellPerformer",
+    "TimersDue",
+]
+
+S = TypeVar("S", bound="GuestState")
+
+
+class EffectClass(enum.StrEnum):
+    """What running an activity twice would mean."""
+
+    PURE = "pure"
+    """No effect outside: run it again freely."""
+    IDEMPOTENT = "idempotent"
+    """Running it again with the same effect key changes nothing more."""
+    AT_MOST_ONCE = "at_most_once"
+    """Must not run twice: the intent is recorded first, and an unknown outcome is never retried by itself."""
+
+
+class ActivityStarted(Command, frozen=True, kw_only=True):
+    """The handler of an attempt starts, or has been running for a while. ``deadline`` is its recorded moment of timeout."""
+
+    task_key: str
+    token: int
+    deadline: int | None = None
+
+
+class ActivityFinished(Command, frozen=True, kw_only=True):
+    """An attempt has ended. A token that is not current changes nothing."""
+
+    task_key: str
+    token: int
+    outcome: Outcome
+
+
+class TimersDue(Command, frozen=True, kw_only=True):
+    """The moment ``now`` has come; everything due at or before it is due."""
+
+
+class RunActivity(msgspec.Struct, frozen=True, gc=False):
+    """Perform one attempt of a task."""
+
+    task_key: str
+    token: int
+    attempt: int
+    performer_id: str
+    task_type: str
+    effect: EffectClass = EffectClass.IDEMPOTENT
+    timeout_seconds: float | None = None
+    deadline: int | None = None
+    """Moment recorded by an earlier life of the process, in nanoseconds; a restart does not restart a time limit."""
+    generation: int = 0
+
+
+class StopActivity(msgspec.Struct, frozen=True, gc=False):
+    """Tell the handler of an attempt to stop. Its outcome is still reported."""
+
+    token: int
+    reason: str
+
+
+class TellPerformer(msgspec.Struct, frozen=True, gc=False):
+    """Something was decided that the performer's own state depends on."""
+
+    performer_id: str
+    event_type: str
+
+
+Effect = RunActivity | StopActivity | TellPerformer
+
+
+class ActivityInput(msgspec.Struct, frozen=True):
+    """What a handler is given: its params with references resolved, and what it may look up."""
+
+    params: dict[str, object]
+    results: Mapping[str, object]
+    """Decoded results of the dependencies, by task id; looked up lazily."""
+    encoded_input: bytes
+    """The execution's input; decoded when somebody looks."""
+    workflow_id: str
+    run_no: int
+    task_id: str
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """Anything the engine runs: one run of a workflow, an agent's turn loop, an interaction. ``parent`` names what started it."""
+
+    kind: str
+    id: str
+    run_no: int = 1
+    parent: tuple[str, str, int] | None = None
+    """``(stream, task key, token)`` of the task it is a child of."""
+
+    @property
+    def stream_id(self) -> str:
+        """Where its facts are."""
+        return f"{self.kind}-{self.id}/{self.run_no}"
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """How an execution is listed."""
+
+    execution_id: str
+    run_no: int
+    name: str
+    status: str
+    is_open: bool
+    next_due: int | None
+    fingerprint: str
+    started_at: int
+    ended_at: int | None
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """What to do with an execution whose process died."""
+
+    commands: Sequence[Command]
+    """To be decided first, in order."""
+    effects: Sequence[Effect]
+    """Open work, to be dispatched again."""
+
+
+class GuestState(Protocol):
+    """What the engine reads from any guest's state."""
+
+    values: Values
+    """Blobs at hand; set by the engine."""
+
+    @property
+    def status(self) -> str:
+        """Word for the index."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still happen."""
+
+    @property
+    def next_due(self) -> int | None:
+        """When ``TimersDue`` is wanted next."""
+
+
+class Guest(Decider[S], Protocol[S]):
+    """A decider the engine can run. Every method is pure and may raise ``BlobMissing``."""
+
+    @property
+    def kind(self) -> str:
+        """Prefix of its streams: ``<kind>-<execution id>/<run no>``."""
+
+    def effects(self, state: S, fact: Fact, version: int) -> Sequence[Effect]:
+        """Return what the fact just committed as event ``version`` asks of the world."""
+
+    def recover(self, state: S, now: int) -> Recovery:
+        """Return how to go on after the process that ran this has died."""
+
+    def inputs(self, state: S, task_key: str) -> ActivityInput:
+        """Return what the handler of this task is given. Raises ``InvalidInput`` for a reference that leads nowhere."""
+
+    def summary(self, state: S) -> Summary:
+        """Return the index entry."""
+
+    def snapshot(self, state: S) -> bytes:
+        """Return the state in a form ``initial`` takes."""
+
+
+class Performer(Protocol):
+    """Has handlers, and is told when it works. Agents and workers are performers."""
+
+    @property
+    def performer_id(self) -> str:
+        """Unique among performers."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many attempts it runs at once."""
+
+    def handler_for(self, task_type: str) -> Handler | None:
+        """Return the handler for this type of task, ``None`` when there is none."""
+
+    def work_began(self, in_flight: int, now: int) -> None:
+        """One more attempt runs, ``in_flight`` in all."""
+
+    def work_ended(self, in_flight: int, now: int, outcome: Outcome | None) -> None:
+        """One attempt less runs, ``in_flight`` still. ``outcome`` is ``None`` when the process is stopping."""
+
+    def told(self, event_type: str, now: int) -> None:
+        """The engine recorded something about its work: ``task_failed`` means failed for good."""

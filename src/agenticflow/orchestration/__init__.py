@@ -1,0 +1,19 @@
+"""Workflows: definitions as data, and the pure decider that runs them."""
+
+from agenticflow.orchestration.builder import WorkflowBuilder
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
+from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
+
+__all__ = [
+    "NodeStatus",
+    "TaskDefinition",
+    "TaskGraph",
+    "TaskNode",
+    "TaskStatus",
+    "WorkflowBuilder",
+    "WorkflowDefinition",
+    "WorkflowGuest",
+    "WorkflowStatus",
+]

@@ -1,0 +1,342 @@
+"""How each fact changes the state of a run: the fold.
+
+One function per fact, found by the fact's type. Nothing is decided here and nothing can fail, except that a large value has to be
+fetched first (``BlobMissing``), which is raised before anything has changed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from agenticflow.core import codec
+from agenticflow.core.decider import Fact
+from agenticflow.core.results import ErrorInfo
+from agenticflow.errors import InvariantError
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.state import (
+    DEADLINE,
+    GRACE,
+    LINGER,
+    RETRY,
+    TIMER,
+    TOTAL,
+    Phase,
+    RunState,
+    TaskRecord,
+    TaskStatus,
+    WorkflowStatus,
+)
+
+__all__ = ["evolve"]
+
+
+def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
+    """Take ``fact``, event ``version`` of the run's stream recorded at ``at``, into ``state``."""
+    _CHANGES[type(fact)](state, fact, version, at)
+    state.version = version
+    if state.timers:
+        state.drop_stale_timers()
+
+
+def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) -> None:
+    plan = decode_plan(state.values.resolve(bytes(fact.definition)))
+    kept = codec.decode(state.values.resolve(bytes(fact.kept))) if fact.kept is not None else {}
+    if not isinstance(kept, dict):
+        raise InvariantError(f"the kept results of run {state.stream_id!r} are no mapping")
+    state.plan = plan
+    state.phase = Phase.RUNNING
+    state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
+    state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
+    state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
+    state.generations = dict(fact.generations)
+    state.kept = kept
+    state.unmet = plan.unmet.copy()
+    state.has_live_dependency = bytearray(len(plan.nodes))
+    state.has_failed_dependency = bytearray(len(plan.nodes))
+    state.version = version
+    if fact.deadline is not None:
+        state.add_timer(fact.deadline, DEADLINE, "")
+    kept_nodes = [node for node in plan.nodes if node.task.task_id in kept and node.for_each is None] if kept else []
+    for node in kept_nodes:
+        record = state.tasks[node.task.task_id] = TaskRecord(node.task.task_id, node)
+        record.status, record.value, record.ended_at = TaskStatus.COMPLETED, kept[record.key], at
+    for index in plan.roots:
+        if plan.nodes[index].task.task_id not in state.tasks:
+            state.make_ready(plan.nodes[index])
+    for node in kept_nodes:
+        state.settle(node, TaskStatus.COMPLETED)
+
+
+def _take_ready(state: RunState, key: str) -> TaskRecord:
+    record = state.ready.popleft()
+    if record.key != key:
+        raise InvariantError(f"task {key!r} of run {state.stream_id!r} was started before its turn")
+    return record
+
+
+def _scheduled(state: RunState, fact: f.TaskScheduled, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    if record.status is TaskStatus.READY:
+        _take_ready(state, fact.task_key)
+    state.set_status(record, TaskStatus.SCHEDULED)
+    record.attempt = fact.attempt
+    record.token = version
+    record.scheduled_at = at
+    record.deadline = None
+    if fact.total_deadline is not None:
+        state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
+
+
+def _task_started(state: RunState, fact: f.TaskStarted, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    state.set_status(record, TaskStatus.RUNNING)
+    record.deadline = fact.deadline
+
+
+def _completed(state: RunState, fact: f.TaskCompleted, version: int, at: int) -> None:
+    _complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
+
+
+def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None:
+    if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
+        _deliver(state, record.node.task.signal, record.key)
+    state.set_status(record, TaskStatus.COMPLETED)
+    record.value = value
+    record.ended_at = at
+    state.last_success = record.key
+    if record.index is None:
+        state.settle(record.node, TaskStatus.COMPLETED)
+    else:
+        _item_ended(state, record, at)
+
+
+def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
+    """An item of a map has its end: the next may start, and after the last one the map has its own."""
+    container = state.tasks[record.node.task.task_id]
+    items = container.items or []
+    if record.status is TaskStatus.COMPLETED:
+        container.done += 1
+    else:
+        container.failed += 1
+    _next_items(state, container)
+    if container.done + container.failed == len(items):
+        _end_map(state, container, at)
+
+
+def _end_map(state: RunState, container: TaskRecord, at: int) -> None:
+    status = TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED
+    state.set_status(container, status)
+    container.ended_at = at
+    if status is TaskStatus.COMPLETED:
+        state.last_success = container.key
+    state.settle(container.node, status)
+
+
+def _next_items(state: RunState, container: TaskRecord) -> None:
+    """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
+    items = container.items or []
+    limit = container.node.task.max_parallel or len(items)
+    index = state.next_item[container.key]
+    while index < len(items) and index - container.done - container.failed < limit:
+        record = TaskRecord(f"{container.key}[{index}]", container.node, index)
+        state.tasks[record.key] = record
+        index += 1
+        if (value := state.kept.get(record.key)) is not None:
+            record.status, record.value = TaskStatus.COMPLETED, value
+            container.done += 1
+        else:
+            state.ready.append(record)
+    state.next_item[container.key] = index
+
+
+def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    template = record.node.for_each
+    elements = template.resolve(state.lookup()) if template is not None else []
+    if not isinstance(elements, list):
+        raise InvariantError(f"the map {fact.task_key!r} of run {state.stream_id!r} was expanded over no list")
+    _take_ready(state, fact.task_key)
+    record.items = [codec.encode(element) for element in elements]
+    state.set_status(record, TaskStatus.EXPANDED)
+    state.next_item[record.key] = 0
+    _next_items(state, record)
+    if record.done == len(record.items):
+        _end_map(state, record, at)
+
+
+def _retry(state: RunState, fact: f.TaskRetryScheduled, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    state.set_status(record, TaskStatus.RETRYING)
+    _keep_error(record, fact.error)
+    record.due = fact.retry_at
+    state.add_timer(fact.retry_at, RETRY, fact.task_key)
+    _linger(state, record, fact.grace_until)
+
+
+def _failed(state: RunState, fact: f.TaskFailed, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    if record.status is TaskStatus.READY:
+        _take_ready(state, fact.task_key)
+    elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
+        _stop_waiting(state, record)
+    state.set_status(record, TaskStatus.FAILED)
+    _keep_error(record, fact.error)
+    record.ended_at = at
+    _linger(state, record, fact.grace_until)
+    if record.index is None:
+        state.settle(record.node, TaskStatus.FAILED)
+    else:
+        _item_ended(state, record, at)
+
+
+def _keep_error(record: TaskRecord, error: ErrorInfo) -> None:
+    if record.errors is None:
+        record.errors = []
+    record.errors.append(error)
+
+
+def _linger(state: RunState, record: TaskRecord, grace_until: int | None) -> None:
+    if grace_until is not None:
+        state.lingering[record.token] = (record.key, grace_until)
+        state.add_timer(grace_until, LINGER, str(record.token))
+
+
+def _skipped(state: RunState, fact: f.TaskSkipped, version: int, at: int) -> None:
+    record = _take_ready(state, fact.task_key)
+    state.set_status(record, TaskStatus.SKIPPED)
+    record.ended_at = at
+    state.settle(record.node, TaskStatus.SKIPPED)
+
+
+def _task_cancelled(state: RunState, fact: f.TaskCancelled, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    state.set_status(record, TaskStatus.CANCELLED)
+    record.ended_at = at
+
+
+def _unknown(state: RunState, fact: f.TaskOutcomeUnknown, version: int, at: int) -> None:
+    state.set_status(state.tasks[fact.task_key], TaskStatus.UNKNOWN)
+
+
+def _late(state: RunState, fact: f.TaskLateOutcome, version: int, at: int) -> None:
+    state.lingering.pop(fact.token, None)
+
+
+def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    state.set_status(record, TaskStatus.READY)
+    state.generations[fact.task_key] = fact.generation
+    record.attempt = 0
+    state.ready.append(record)
+
+
+def _timer_set(state: RunState, fact: f.TimerSet, version: int, at: int) -> None:
+    record = _take_ready(state, fact.task_key)
+    state.set_status(record, TaskStatus.WAITING)
+    record.due = fact.due
+    state.add_timer(fact.due, TIMER, fact.task_key)
+
+
+def _timer_fired(state: RunState, fact: f.TimerFired, version: int, at: int) -> None:
+    _complete(state, state.tasks[fact.task_key], codec.NULL, at)
+
+
+def _signal_awaited(state: RunState, fact: f.SignalAwaited, version: int, at: int) -> None:
+    record = _take_ready(state, fact.task_key)
+    state.set_status(record, TaskStatus.WAITING)
+    record.token = version
+    state.waiting.setdefault(fact.signal, deque()).append(fact.task_key)
+    if fact.total_deadline is not None:
+        state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
+    _match_signals(state, fact.signal)
+
+
+def _signal_received(state: RunState, fact: f.SignalReceived, version: int, at: int) -> None:
+    state.signals.setdefault(fact.signal, deque()).append(bytes(fact.value))
+    _match_signals(state, fact.signal)
+
+
+def _match_signals(state: RunState, name: str) -> None:
+    if state.signals.get(name) and state.waiting.get(name):
+        state.deliverable[name] = None
+    else:
+        state.deliverable.pop(name, None)
+
+
+def _deliver(state: RunState, name: str, key: str) -> None:
+    """The oldest signal of this name went to the task that has waited longest."""
+    state.signals[name].popleft()
+    state.waiting[name].remove(key)
+    _match_signals(state, name)
+
+
+def _stop_waiting(state: RunState, record: TaskRecord) -> None:
+    name = record.node.task.signal or ""
+    state.waiting[name].remove(record.key)
+    _match_signals(state, name)
+
+
+def _paused(state: RunState, fact: f.WorkflowPaused, version: int, at: int) -> None:
+    state.is_paused = True
+
+
+def _resumed(state: RunState, fact: f.WorkflowResumed, version: int, at: int) -> None:
+    state.is_paused = False
+    state.version = version
+    for record in state.tasks.values():
+        if record.status is TaskStatus.RETRYING:
+            state.add_timer(record.due, RETRY, record.key)
+
+
+def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version: int, at: int) -> None:
+    state.phase = Phase.CANCELLING
+    state.cancel = fact
+    for record in state.tasks.values():
+        if record.status in (TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.EXPANDED):
+            state.set_status(record, TaskStatus.CANCELLED)
+            record.ended_at = at
+    state.ready.clear()
+    state.waiting.clear()
+    state.deliverable.clear()
+    state.add_timer(fact.grace_until, GRACE, "")
+
+
+def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
+    def end(state: RunState, fact: Fact, version: int, at: int) -> None:
+        state.phase = Phase.ENDED
+        state.outcome = status
+        state.ended_at = at
+        state.is_paused = False
+        if isinstance(fact, f.WorkflowFailed):
+            state.problem = fact
+
+    return end
+
+
+_CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
+    f.WorkflowStarted: _started,
+    f.TaskScheduled: _scheduled,
+    f.TaskStarted: _task_started,
+    f.TaskCompleted: _completed,
+    f.TaskRetryScheduled: _retry,
+    f.TaskFailed: _failed,
+    f.TaskSkipped: _skipped,
+    f.TaskCancelled: _task_cancelled,
+    f.TaskOutcomeUnknown: _unknown,
+    f.TaskLateOutcome: _late,
+    f.TaskRerunRequested: _rerun,
+    f.MapExpanded: _expanded,
+    f.TimerSet: _timer_set,
+    f.TimerFired: _timer_fired,
+    f.SignalAwaited: _signal_awaited,
+    f.SignalReceived: _signal_received,
+    f.WorkflowPaused: _paused,
+    f.WorkflowResumed: _resumed,
+    f.WorkflowCancelRequested: _cancel_requested,
+    f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
+    f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
+    f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),
+}

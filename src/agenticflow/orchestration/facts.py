@@ -1,0 +1,343 @@
+"""What can be true of a workflow run, and what can be asked of it. Data only; the run decider gives it meaning.
+
+Task keys are the task id, with ``[index]`` for an item of a map. Values (``result``, ``value``, ``input``) are encoded
+already, and a large one is a blob reference (``core.values``). Moments are nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, Literal
+
+import msgspec
+
+from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.results import ErrorInfo, OutcomeKind
+
+__all__ = [
+    "FACTS",
+    "Abort",
+    "MapExpanded",
+    "Pause",
+    "Resolve",
+    "Resume",
+    "Signal",
+    "SignalAwaited",
+    "SignalReceived",
+    "StartRun",
+    "TaskCancelled",
+    "TaskCompleted",
+    "TaskFailed",
+    "TaskLateOutcome",
+    "TaskOutcomeUnknown",
+    "TaskRerunRequested",
+    "TaskRetryScheduled",
+    "TaskScheduled",
+    "TaskSkipped",
+    "TaskStarted",
+    "TimerFired",
+    "TimerSet",
+    "WorkflowCancelRequested",
+    "WorkflowCancelled",
+    "WorkflowCompleted",
+    "WorkflowFailed",
+    "WorkflowPaused",
+    "WorkflowResumed",
+    "WorkflowStarted",
+]
+
+CancelCause = Literal["abort", "timeout", "history_limit"]
+
+
+class WorkflowStarted(Fact, frozen=True, kw_only=True):
+    """A run began. It carries all it needs: the definition, the input, and what it keeps of the run before."""
+
+    event_type: ClassVar[str] = "workflow_started"
+    workflow_id: str
+    run_no: int
+    name: str
+    definition: msgspec.Raw
+    """The encoded definition, or a reference to it."""
+    input: msgspec.Raw
+    seed: str
+    """Source of all randomness in this run."""
+    fingerprint: str
+    started_by: str
+    deadline: int | None = None
+    kept: msgspec.Raw | None = None
+    """Encoded ``{task key: encoded result}`` of tasks that are not run again."""
+    generations: dict[str, int] = {}
+    """Generations above 0, by task key."""
+
+
+class TaskScheduled(Fact, frozen=True, gc=False):
+    """An attempt is due now. The version of this event is the attempt's token."""
+
+    event_type: ClassVar[str] = "task_scheduled"
+    task_key: str
+    attempt: int = 1
+    total_deadline: int | None = None
+    """On the first attempt of a task with a total limit."""
+
+
+class TaskStarted(Fact, frozen=True, gc=False):
+    """A handler starts (at-most-once work: recorded before), or has been running for a while (other work)."""
+
+    event_type: ClassVar[str] = "task_started"
+    task_key: str
+    token: int
+    deadline: int | None = None
+
+
+class TaskCompleted(Fact, frozen=True, gc=False):
+    """A task has its result."""
+
+    event_type: ClassVar[str] = "task_completed"
+    task_key: str
+    token: int
+    result: msgspec.Raw
+    decided_by: str = ""
+    """Who gave the result when it was not the handler."""
+
+
+class TaskRetryScheduled(Fact, frozen=True):
+    """An attempt failed and the next is due at ``retry_at``."""
+
+    event_type: ClassVar[str] = "task_retry_scheduled"
+    task_key: str
+    token: int
+    error: ErrorInfo
+    retry_at: int
+    grace_until: int | None = None
+    """Set when the handler of the failed attempt still runs, out of reach: until when the end of the run waits for it."""
+
+
+class TaskFailed(Fact, frozen=True):
+    """A task has failed for good."""
+
+    event_type: ClassVar[str] = "task_failed"
+    task_key: str
+    token: int
+    error: ErrorInfo
+    grace_until: int | None = None
+    """Set when its handler still runs, out of reach: until when the end of the run waits for it."""
+    decided_by: str = ""
+
+
+class TaskSkipped(Fact, frozen=True, gc=False):
+    """A task will not run: its condition does not hold, or everything it hangs on was skipped."""
+
+    event_type: ClassVar[str] = "task_skipped"
+    task_key: str
+    reason: str
+
+
+class TaskCancelled(Fact, frozen=True, gc=False):
+    """An attempt was told to stop, and did."""
+
+    event_type: ClassVar[str] = "task_cancelled"
+    task_key: str
+    token: int
+
+
+class TaskOutcomeUnknown(Fact, frozen=True, gc=False):
+    """Nobody can say whether the work of this attempt happened."""
+
+    event_type: ClassVar[str] = "task_outcome_unknown"
+    task_key: str
+    token: int
+    reason: str
+
+
+class TaskLateOutcome(Fact, frozen=True):
+    """An attempt that had been given up has ended after all. It advances nothing."""
+
+    event_type: ClassVar[str] = "task_late_outcome"
+    task_key: str
+    token: int
+    kind: OutcomeKind
+    result: msgspec.Raw | None = None
+    error: ErrorInfo | None = None
+
+
+class TaskRerunRequested(Fact, frozen=True, gc=False):
+    """Somebody asked to run the task again; its effect key changes with the generation."""
+
+    event_type: ClassVar[str] = "task_rerun_requested"
+    task_key: str
+    generation: int
+    requested_by: str
+
+
+class MapExpanded(Fact, frozen=True, gc=False):
+    """A map has its list: one item of work per element."""
+
+    event_type: ClassVar[str] = "map_expanded"
+    task_key: str
+    count: int
+
+
+class TimerSet(Fact, frozen=True, gc=False):
+    """A timer task waits until ``due``."""
+
+    event_type: ClassVar[str] = "timer_set"
+    task_key: str
+    due: int
+
+
+class TimerFired(Fact, frozen=True, gc=False):
+    """A timer task is done."""
+
+    event_type: ClassVar[str] = "timer_fired"
+    task_key: str
+
+
+class SignalAwaited(Fact, frozen=True, gc=False):
+    """A task waits for a signal."""
+
+    event_type: ClassVar[str] = "signal_awaited"
+    task_key: str
+    signal: str
+    total_deadline: int | None = None
+
+
+class SignalReceived(Fact, frozen=True, gc=False):
+    """A signal has arrived; it is kept until a task takes it."""
+
+    event_type: ClassVar[str] = "signal_received"
+    signal: str
+    value: msgspec.Raw
+    sent_by: str
+
+
+class WorkflowPaused(Fact, frozen=True, gc=False):
+    """No new work is scheduled until the run is resumed; work in flight goes on."""
+
+    event_type: ClassVar[str] = "workflow_paused"
+    requested_by: str
+    reason: str = ""
+
+
+class WorkflowResumed(Fact, frozen=True, gc=False):
+    """Scheduling goes on."""
+
+    event_type: ClassVar[str] = "workflow_resumed"
+    requested_by: str
+    reason: str = ""
+
+
+class WorkflowCancelRequested(Fact, frozen=True, gc=False):
+    """The run is to end: nothing starts or advances any more, handlers in flight are told to stop."""
+
+    event_type: ClassVar[str] = "workflow_cancel_requested"
+    cause: CancelCause
+    requested_by: str
+    reason: str
+    grace_until: int
+
+
+class WorkflowCompleted(Fact, frozen=True, gc=False):
+    """Terminal: every task is completed or skipped."""
+
+    event_type: ClassVar[str] = "workflow_completed"
+
+
+class WorkflowFailed(Fact, frozen=True, kw_only=True):
+    """Terminal: at least one task failed, or a limit of the run was passed."""
+
+    event_type: ClassVar[str] = "workflow_failed"
+    error: ErrorInfo
+    failed: list[str]
+    """Keys of failed tasks, at most 100."""
+    remaining: list[str]
+    """Ids of tasks that never ran, at most 100."""
+
+
+class WorkflowCancelled(Fact, frozen=True, gc=False):
+    """Terminal: the run was aborted and nothing of it runs any more."""
+
+    event_type: ClassVar[str] = "workflow_cancelled"
+    requested_by: str
+    reason: str
+
+
+FACTS: Final = FactCodec(
+    [
+        WorkflowStarted,
+        TaskScheduled,
+        TaskStarted,
+        TaskCompleted,
+        TaskRetryScheduled,
+        TaskFailed,
+        TaskSkipped,
+        TaskCancelled,
+        TaskOutcomeUnknown,
+        TaskLateOutcome,
+        TaskRerunRequested,
+        MapExpanded,
+        TimerSet,
+        TimerFired,
+        SignalAwaited,
+        SignalReceived,
+        WorkflowPaused,
+        WorkflowResumed,
+        WorkflowCancelRequested,
+        WorkflowCompleted,
+        WorkflowFailed,
+        WorkflowCancelled,
+    ]
+)
+
+
+class StartRun(Command, frozen=True, kw_only=True):
+    """Begin run ``run_no`` of ``workflow_id``."""
+
+    workflow_id: str
+    run_no: int
+    definition: bytes
+    """Encoded, or a reference."""
+    input: bytes
+    seed: str
+    fingerprint: str
+    requested_by: str
+    kept: bytes | None = None
+    generations: dict[str, int] = {}
+
+
+class Signal(Command, frozen=True, kw_only=True):
+    """Send ``value`` (encoded) under the name ``signal``."""
+
+    signal: str
+    value: bytes
+    requested_by: str
+
+
+class Pause(Command, frozen=True, kw_only=True):
+    """Schedule nothing new."""
+
+    requested_by: str
+    reason: str = ""
+
+
+class Resume(Command, frozen=True, kw_only=True):
+    """Schedule again."""
+
+    requested_by: str
+    reason: str = ""
+
+
+class Abort(Command, frozen=True, kw_only=True):
+    """End the run; handlers get ``grace_seconds`` to stop."""
+
+    requested_by: str
+    reason: str = ""
+    grace_seconds: float = 10.0
+
+
+class Resolve(Command, frozen=True, kw_only=True):
+    """A person says what became of a task whose outcome is unknown."""
+
+    task_key: str
+    decision: Literal["completed", "failed", "run_again"]
+    requested_by: str
+    value: bytes = b"\xc0"
+    reason: str = ""

@@ -1,0 +1,148 @@
+"""A run's state as bytes and back, so that a long history does not have to be folded from its beginning.
+
+A snapshot is a cache: a form this code does not know is refused, and the host folds from the first event instead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from agenticflow.core import codec
+from agenticflow.core.results import ErrorInfo
+from agenticflow.errors import CorruptStore
+from agenticflow.orchestration.facts import WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
+
+__all__ = ["restore", "take"]
+
+FORM = 1
+
+
+class _Task(msgspec.Struct, array_like=True):
+    key: str
+    node: int
+    index: int | None
+    status: TaskStatus
+    is_blocked: bool
+    attempt: int
+    token: int
+    scheduled_at: int
+    ended_at: int
+    deadline: int | None
+    due: int
+    errors: list[ErrorInfo] | None
+    value: bytes | None
+    items: list[bytes] | None
+    done: int
+    failed: int
+
+
+class _Run(msgspec.Struct):
+    form: int
+    plan: bytes
+    tasks: list[_Task]
+    ready: list[str]
+    fields: dict[str, object]
+    unmet: list[int]
+    live: bytes
+    below_failed: bytes
+    timers: list[tuple[int, int, int, str]]
+    lingering: list[tuple[int, str, int]]
+    signals: dict[str, list[bytes]]
+    waiting: dict[str, list[str]]
+    next_item: dict[str, int]
+    kept: dict[str, bytes]
+    generations: dict[str, int]
+    phase: int
+    outcome: WorkflowStatus | None
+    cancel: WorkflowCancelRequested | None
+    problem: WorkflowFailed | None
+
+
+_PLAIN = (
+    "version",
+    "workflow_id",
+    "run_no",
+    "input",
+    "seed",
+    "fingerprint",
+    "started_by",
+    "started_at",
+    "ended_at",
+    "deadline",
+    "is_paused",
+    "active",
+    "in_flight",
+    "unknown",
+    "last_success",
+)
+_TASK_FIELDS = tuple(name for name in _Task.__struct_fields__ if name != "node")
+
+
+def take(state: RunState) -> bytes:
+    """Return ``state`` as bytes."""
+    tasks = [
+        _Task(node=record.node.index, **{name: getattr(record, name) for name in _TASK_FIELDS})
+        for record in state.tasks.values()
+    ]
+    run = _Run(
+        form=FORM,
+        plan=state.laid_out.encoded,
+        tasks=tasks,
+        ready=[record.key for record in state.ready],
+        fields={name: getattr(state, name) for name in _PLAIN},
+        unmet=state.unmet,
+        live=bytes(state.has_live_dependency),
+        below_failed=bytes(state.has_failed_dependency),
+        timers=state.timers,
+        lingering=[(token, key, until) for token, (key, until) in state.lingering.items()],
+        signals={name: list(values) for name, values in state.signals.items()},
+        waiting={name: list(keys) for name, keys in state.waiting.items()},
+        next_item=state.next_item,
+        kept=state.kept,
+        generations=state.generations,
+        phase=state.phase.value,
+        outcome=state.outcome,
+        cancel=state.cancel,
+        problem=state.problem,
+    )
+    return codec.encode(run)
+
+
+def restore(stream_id: str, data: bytes) -> RunState:
+    """Return the state in ``data``. Raises ``CorruptStore`` when it is none of this form."""
+    try:
+        run = msgspec.msgpack.decode(data, type=_Run)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
+    if run.form != FORM:
+        raise CorruptStore(f"the snapshot of {stream_id!r} has form {run.form}, this program knows {FORM}")
+    state = RunState(stream_id)
+    state.plan = decode_plan(run.plan)
+    for name in _PLAIN:
+        setattr(state, name, run.fields[name])
+    for saved in run.tasks:
+        record = TaskRecord(saved.key, state.plan.nodes[saved.node], saved.index)
+        for name in _TASK_FIELDS:
+            setattr(record, name, getattr(saved, name))
+        state.tasks[record.key] = record
+    state.ready = deque(state.tasks[key] for key in run.ready)
+    state.unmet = run.unmet
+    state.has_live_dependency = bytearray(run.live)
+    state.has_failed_dependency = bytearray(run.below_failed)
+    state.timers = run.timers
+    state.lingering = {token: (key, until) for token, key, until in run.lingering}
+    state.signals = {name: deque(values) for name, values in run.signals.items()}
+    state.waiting = {name: deque(keys) for name, keys in run.waiting.items()}
+    state.deliverable = {name: None for name in state.signals if state.signals[name] and state.waiting.get(name)}
+    state.next_item = run.next_item
+    state.kept = run.kept
+    state.generations = run.generations
+    state.phase = Phase(run.phase)
+    state.outcome = run.outcome
+    state.cancel = run.cancel
+    state.problem = run.problem
+    return state

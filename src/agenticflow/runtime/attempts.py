@@ -1,0 +1,66 @@
+"""One attempt on its way through this process, and the seat of the performer it is for."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+
+from agenticflow.core.binding import Handler
+from agenticflow.core.context import TaskContext
+from agenticflow.core.engine import Performer, RunActivity
+
+__all__ = ["Attempt", "Seat", "StopCause"]
+
+
+class StopCause(enum.Enum):
+    """Why a handler was told to stop."""
+
+    TIME = "its time limit passed"
+    TOLD = "the execution asked for it"
+
+
+class Seat:
+    """A performer, how much it has in work, and what queues for it."""
+
+    __slots__ = ("in_flight", "performer", "queue")
+
+    def __init__(self, performer: Performer) -> None:
+        self.performer = performer
+        self.in_flight = 0
+        self.queue: deque[Attempt] = deque()
+
+
+class Attempt:
+    """An attempt that was handed to this process."""
+
+    __slots__ = (
+        "cause",
+        "context",
+        "effect",
+        "handler",
+        "is_abandoned",
+        "limit_seconds",
+        "notice_seconds",
+        "process",
+        "seat",
+        "started_at",
+        "stream_id",
+        "task",
+    )
+
+    def __init__(self, stream_id: str, effect: RunActivity, handler: Handler, seat: Seat) -> None:
+        self.stream_id = stream_id
+        self.effect = effect
+        self.handler = handler
+        self.seat = seat
+        self.cause: StopCause | None = None
+        self.context: TaskContext | None = None
+        self.started_at = 0
+        self.limit_seconds: float | None = None
+        self.notice_seconds: float | None = None
+        self.is_abandoned = False
+        self.task: asyncio.Task[None] | None = None
+        """The worker task, while an async handler runs in it and may be interrupted."""
+        self.process: asyncio.Future[None] | None = None
+        """Done as soon as the process that runs the handler shall be killed."""

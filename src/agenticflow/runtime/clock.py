@@ -1,0 +1,37 @@
+"""The one place that reads time and randomness. Everything else is handed a ``Clock``, an ``IdSource`` or a seed."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from agenticflow.core.clocks import CounterIds, ambient
+
+__all__ = ["SystemClock", "install", "new_seed"]
+
+
+class SystemClock:
+    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def now_ns(self) -> int:
+        now = time.time_ns()
+        if now < self._last:
+            return self._last
+        self._last = now
+        return now
+
+
+def new_seed() -> str:
+    """Return 16 random hexadecimal digits."""
+    return os.urandom(8).hex()
+
+
+def install() -> None:
+    """Give hand-made events the real clock and ids that are unique per process. Called once, on import of the package."""
+    ambient.clock = SystemClock()
+    ambient.ids = CounterIds(os.urandom(6).hex())

@@ -1,0 +1,251 @@
+"""The dispatcher: takes committed effects, finds who performs them, and keeps each performer within its concurrency.
+
+Worker tasks are started on demand and go on as long as something is ready, so a chain of quick steps costs no task switch. Nothing
+here decides; outcomes go to the host, which records them before anything else sees them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from typing import Final
+
+from agenticflow.core.binding import Handler
+from agenticflow.core.clocks import Clock
+from agenticflow.core.engine import ActivityFinished, Effect, Performer, RunActivity, StopActivity, TellPerformer
+from agenticflow.core.results import Outcome, OutcomeKind
+from agenticflow.errors import AgenticFlowError, DefinitionError
+from agenticflow.runtime.attempts import Attempt, Seat, StopCause
+from agenticflow.runtime.host import Host
+from agenticflow.runtime.worker import LocalWorker
+
+__all__ = ["Dispatcher"]
+
+log = logging.getLogger("agenticflow.engine")
+
+MAX_WORKERS: Final = 1_000
+MAX_THREADS: Final = 32
+TURN_SECONDS: Final = 0.002
+"""How long a worker goes on without giving the event loop to others."""
+
+
+class Dispatcher:
+    """Runs activities in this process."""
+
+    def __init__(
+        self, host: Host, clock: Clock, *, max_workers: int = MAX_WORKERS, max_threads: int = MAX_THREADS
+    ) -> None:
+        self._host = host
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._worker = LocalWorker(host, clock, max_threads=max_threads)
+        self._seats: dict[str, Seat] = {}
+        self._ready: deque[Attempt] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._max_workers = max_workers
+        self._is_waking = False
+        self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._homeless: dict[tuple[str, str], list[tuple[str, RunActivity]]] = {}
+        self._reports: set[asyncio.Task[None]] = set()
+        self._is_draining = False
+        host.perform_with(self.perform)
+
+    # --- who performs -----------------------------------------------------------------------------------------------
+
+    def seat(self, performer: Performer) -> None:
+        """Let ``performer`` work here. What waited for it is dispatched. Raises ``DefinitionError`` for a taken id."""
+        performer_id = performer.performer_id
+        known = self._seats.get(performer_id)
+        if known is not None and known.performer is not performer:
+            raise DefinitionError(f"there is an agent or worker {performer_id!r} already", hint="give each its own id")
+        if known is None:
+            self._seats[performer_id] = Seat(performer)
+        self.find_homes()
+
+    def find_homes(self) -> None:
+        """Try again to dispatch what no handler was found for."""
+        for key, waiting in list(self._homeless.items()):
+            if self._handler(*key) is not None:
+                del self._homeless[key]
+                for stream_id, effect in waiting:
+                    self.perform(stream_id, effect)
+
+    def missing(self, stream_id: str | None = None) -> list[str]:
+        """Return, in words, which handlers work (of one execution) waits for."""
+        found: list[str] = []
+        for (performer_id, task_type), waiting in self._homeless.items():
+            keys = [effect.task_key for stream, effect in waiting if stream_id is None or stream == stream_id]
+            if keys:
+                found.append(self._what_is_missing(performer_id, task_type, keys))
+        return found
+
+    def _what_is_missing(self, performer_id: str, task_type: str, keys: list[str]) -> str:
+        tasks = ", ".join(repr(key) for key in keys[:3]) + (" …" if len(keys) > 3 else "")
+        if performer_id not in self._seats:
+            return f"task {tasks} waits for an agent or worker {performer_id!r}, which is not registered here"
+        return f"task {tasks} waits for {performer_id!r} to get a handler for {task_type!r}"
+
+    def _handler(self, performer_id: str, task_type: str) -> Handler | None:
+        seat = self._seats.get(performer_id)
+        return seat.performer.handler_for(task_type) if seat is not None else None
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    def perform(self, stream_id: str, effect: Effect) -> None:
+        """Take a committed effect."""
+        if isinstance(effect, StopActivity):
+            self._stop(stream_id, effect.token)
+            return
+        seat = self._seats.get(effect.performer_id)
+        if isinstance(effect, TellPerformer):
+            if seat is not None:
+                seat.performer.told(effect.event_type, self._clock.now_ns())
+            return
+        handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
+        if seat is None or handler is None:
+            waiting = self._homeless.setdefault((effect.performer_id, effect.task_type), [])
+            if not waiting:
+                log.warning("%s", self._what_is_missing(effect.performer_id, effect.task_type, [effect.task_key]))
+            waiting.append((stream_id, effect))
+            return
+        attempt = Attempt(stream_id, effect, handler, seat)
+        self._attempts[stream_id, effect.token] = attempt
+        if seat.in_flight < seat.performer.concurrency:
+            self._admit(attempt)
+        else:
+            seat.queue.append(attempt)
+
+    def _admit(self, attempt: Attempt) -> None:
+        attempt.seat.in_flight += 1
+        self._ready.append(attempt)
+        if not self._is_waking:
+            # Not at once: the worker that is reporting right now will take it, unless there is more than it can do.
+            self._is_waking = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        if self._is_draining:
+            return
+        for _ in range(min(len(self._ready), self._max_workers - len(self._workers))):
+            worker = self._loop.create_task(self._work())
+            self._workers.add(worker)
+            worker.add_done_callback(self._worker_ended)
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            log.critical("a worker of the engine ended: %s", error, exc_info=error)
+        if self._ready and not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake)
+
+    def _stop(self, stream_id: str, token: int) -> None:
+        """The attempt is not wanted any more. Running: tell its handler. Not started: it ends here."""
+        attempt = self._attempts.get((stream_id, token))
+        if attempt is None:
+            self._take_back_homeless(stream_id, token)
+        elif attempt.started_at or attempt.context is not None:
+            self._worker.stop(attempt, StopCause.TOLD)
+        else:
+            attempt.cause = StopCause.TOLD
+
+    def _take_back_homeless(self, stream_id: str, token: int) -> None:
+        for key, waiting in list(self._homeless.items()):
+            for item in waiting:
+                if item[0] == stream_id and item[1].token == token:
+                    waiting.remove(item)
+                    if not waiting:
+                        del self._homeless[key]
+                    task = self._loop.create_task(self._report_cancelled(stream_id, item[1]))
+                    self._reports.add(task)
+                    task.add_done_callback(self._reports.discard)
+                    return
+
+    async def _report_cancelled(self, stream_id: str, effect: RunActivity) -> None:
+        outcome = Outcome(OutcomeKind.CANCELLED)
+        finished = ActivityFinished(
+            now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome
+        )
+        await self._host.report(stream_id, finished)
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Perform what is ready until nothing is."""
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine of ours runs in a task
+        clean = contextvars.copy_context()
+        turn_ends = self._loop.time() + TURN_SECONDS
+        while self._ready and not self._is_draining:
+            attempt = self._ready.popleft()
+            await self._perform(attempt, task)
+            if contextvars.copy_context() != clean:
+                # The handler left context variables behind; the next one shall not see them.
+                return
+            if self._loop.time() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = self._loop.time() + TURN_SECONDS
+
+    async def _perform(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        seat, worker = attempt.seat, self._worker
+        performer = seat.performer
+        outcome: Outcome | None = None
+        blobs: tuple[tuple[str, bytes], ...] = ()
+        is_working = False
+        try:
+            if attempt.cause is not None:
+                outcome = Outcome(OutcomeKind.CANCELLED)
+            elif await worker.prepare(attempt):
+                is_working = True
+                performer.work_began(seat.in_flight, self._clock.now_ns())
+                outcome, blobs = await worker.run(attempt, task)
+        finally:
+            self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
+            seat.in_flight -= 1
+            if is_working and (outcome is None or outcome.kind is OutcomeKind.SUCCEEDED):
+                performer.work_ended(seat.in_flight, self._clock.now_ns(), outcome)
+            self.refill(seat)
+        if outcome is not None:
+            try:
+                await worker.report(attempt, outcome, blobs)
+            except AgenticFlowError as error:
+                log.error(
+                    "the outcome of %s in %s was not recorded: %s", attempt.effect.task_key, attempt.stream_id, error
+                )
+            if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
+                # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
+                performer.work_ended(seat.in_flight, self._clock.now_ns(), outcome)
+
+    def refill(self, seat: Seat) -> None:
+        """Let the seat's queue move up as far as its concurrency allows."""
+        while seat.queue and seat.in_flight < seat.performer.concurrency and not self._is_draining:
+            self._admit(seat.queue.popleft())
+
+    def look_again(self, performer_id: str) -> None:
+        """The performer can take more, or other, work than before."""
+        if (seat := self._seats.get(performer_id)) is not None:
+            self.refill(seat)
+            self.find_homes()
+
+    async def stop(self, *, drain_seconds: float) -> None:
+        """Start nothing new, give running handlers ``drain_seconds`` to end, then interrupt them.
+
+        What is interrupted stays scheduled in the store and runs again after a restart (at-most-once work: is unknown).
+        """
+        self._is_draining = True
+        if self._workers:
+            await asyncio.wait(set(self._workers), timeout=drain_seconds)
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(set(self._workers), timeout=drain_seconds + 1)
+        if self._reports:
+            await asyncio.wait(set(self._reports), timeout=drain_seconds + 1)
+        await self._worker.close()
+
+    def load(self) -> dict[str, tuple[int, int]]:
+        """Return, by performer id, how many attempts are in work and how many queue."""
+        return {performer_id: (seat.in_flight, len(seat.queue)) for performer_id, seat in self._seats.items()}

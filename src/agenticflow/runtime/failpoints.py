@@ -1,0 +1,43 @@
+"""Named places at every durability boundary, where a test can stop the world.
+
+In production ``reach`` is one look at a global that is ``None``. ``agenticflow.testing`` puts a function there that kills the process,
+or raises, at a chosen arrival; ``POINTS`` lists every name so that a search can be complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["POINTS", "reach", "watch"]
+
+POINTS: Final = (
+    "host.decided",
+    "host.committed",
+    "host.dispatched",
+    "host.loaded",
+    "host.recovered",
+    "worker.before_intent",
+    "worker.after_intent",
+    "worker.before_handler",
+    "worker.after_handler",
+    "worker.before_report",
+    "worker.after_report",
+    "timers.due",
+    "journal.before_commit",
+    "journal.after_commit",
+)
+
+_watcher: Callable[[str], None] | None = None
+
+
+def reach(point: str) -> None:
+    """The program has arrived at ``point``."""
+    if _watcher is not None:
+        _watcher(point)
+
+
+def watch(watcher: Callable[[str], None] | None) -> None:
+    """Have ``watcher`` called at every point from now on; ``None`` ends it. For tests."""
+    global _watcher  # noqa: PLW0603 - one process, one watcher
+    _watcher = watcher

@@ -1,0 +1,593 @@
+"""The host: for each execution, load, fold, decide, commit, and only then dispatch and answer.
+
+One actor per execution; its commands are taken in turn, and many that queued meanwhile go into one commit. The state is private to
+the actor. When a commit fails the folded state is thrown away and folded again: the store is the fence. Commands come in
+from callers (``submit``, answered) and from workers (``report``, not answered); effects go out to the dispatcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from agenticflow.core.clocks import Clock
+from agenticflow.core.decider import Command, Fact
+from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, TimersDue
+from agenticflow.core.events import EventMetadata
+from agenticflow.core.results import Outcome, OutcomeKind, describe_error
+from agenticflow.core.types import MAX_COMMIT_BYTES, SNAPSHOT_EVERY
+from agenticflow.core.values import BlobMissing, BlobRef, Values
+from agenticflow.errors import (
+    AgenticFlowError,
+    BoundExceeded,
+    ConcurrencyConflict,
+    CorruptStore,
+    InvariantError,
+    StoreUnavailable,
+    TemporaryError,
+    WorkflowNotFoundError,
+)
+from agenticflow.runtime.failpoints import reach
+from agenticflow.runtime.timers import Timers
+from agenticflow.storage.commits import Commit, Committed, NewEvent
+from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
+from agenticflow.storage.store import Store
+
+__all__ = ["Answer", "Host"]
+
+log = logging.getLogger("agenticflow.engine")
+
+PAGE_EVENTS: Final = 2_000
+MAX_BATCH: Final = 2_000
+MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
+MAX_CONFLICTS: Final = 10
+RETRY_FIRST_SECONDS: Final = 0.05
+RETRY_LAST_SECONDS: Final = 5.0
+_ADVANCE: Final[Sequence[Fact]] = [Fact()]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of a submitted command."""
+
+    version: int
+    """Version of the stream after it."""
+    facts: int
+    """How many facts it made true; 0 means it changed nothing."""
+    is_repeated: bool = False
+    """Whether its command id had been decided before."""
+
+
+class _Request:
+    """A command and who waits for its answer."""
+
+    __slots__ = ("answer", "command", "command_id")
+
+    def __init__(self, command: Command, command_id: str | None, answer: asyncio.Future[Answer] | None) -> None:
+        self.command = command
+        self.command_id = command_id
+        self.answer = answer
+
+
+class Actor:
+    """One execution in memory."""
+
+    __slots__ = (
+        "ended",
+        "guest",
+        "inbox",
+        "is_busy",
+        "is_deciding",
+        "listed",
+        "loading",
+        "settled",
+        "snapshot_version",
+        "state",
+        "stream_id",
+        "version",
+    )
+
+    def __init__(self, stream_id: str, guest: Guest[Any]) -> None:
+        self.stream_id = stream_id
+        self.guest = guest
+        self.state: Any = None
+        self.version = 0
+        self.inbox: deque[_Request] = deque()
+        self.is_busy = False
+        self.listed: tuple[str, int | None] | None = None
+        self.snapshot_version = 0
+        self.ended: list[asyncio.Future[Any]] = []
+        """Who waits for the end."""
+        self.loading: asyncio.Future[None] | None = None
+        self.is_deciding = False
+        """Whether the state holds facts that are not committed yet."""
+        self.settled: list[asyncio.Future[None]] = []
+        """Who waits for the facts being decided to be committed, or thrown away."""
+
+
+class Host:
+    """Runs executions of any kind over one store."""
+
+    def __init__(self, store: Store, clock: Clock, *, max_actors: int = 20_000) -> None:
+        self._store = store
+        self._clock = clock
+        self._guests: dict[str, Guest[Any]] = {}
+        self._actors: OrderedDict[str, Actor] = OrderedDict()
+        self._max_actors = max_actors
+        self._timers = Timers(clock, self._timer_due)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._perform: Callable[[str, Effect], None] = _nobody_performs
+        self._retry_seconds = RETRY_FIRST_SECONDS
+        self.is_closing = False
+        self.stale_reports = 0
+        """Reports whose token was not current: counted, otherwise without effect."""
+
+    def add_guest(self, guest: Guest[Any]) -> None:
+        """Run executions of this kind."""
+        self._guests[guest.kind] = guest
+
+    def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
+        """Hand committed effects to ``perform(stream_id, effect)``."""
+        self._perform = perform
+
+    # --- commands ---------------------------------------------------------------------------------------------------
+
+    async def submit(self, stream_id: str, command: Command, command_id: str | None = None) -> Answer:
+        """Decide and commit ``command``; return once it is durable.
+
+        Raises what the decider or the store refuses it with. A caller that is cancelled does not know the outcome; with a
+        ``command_id`` it may ask again.
+        """
+        if self.is_closing:
+            raise StoreUnavailable("the engine is stopping and takes no commands", hint="start it again")
+        actor = self._actor(stream_id)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        actor.inbox.append(_Request(command, command_id, answer))
+        if not actor.is_busy:
+            self._spawn(self._pump(actor))
+        return await answer
+
+    async def report(self, stream_id: str, command: Command) -> None:
+        """Take the outcome of an attempt. Returns when it is committed, or when somebody else is at it and will be soon."""
+        actor = self._actor(stream_id)
+        actor.inbox.append(_Request(command, None, None))
+        if not actor.is_busy:
+            await self._pump(actor)
+
+    async def inputs(self, stream_id: str, task_key: str) -> ActivityInput:
+        """Return what the handler of ``task_key`` is given. Raises ``InvalidInput``."""
+        actor = self._actor(stream_id)
+        while True:
+            await self._ensure(actor)
+            try:
+                return actor.guest.inputs(actor.state, task_key)
+            except BlobMissing as missing:
+                await self._fetch(actor.state.values, missing.reference, stream_id)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def read(self, stream_id: str) -> Any:
+        """Return the committed state. It is the actor's own: look, do not touch, do not keep it across an await.
+
+        Raises ``WorkflowNotFoundError`` when the stream has no events.
+        """
+        actor = self._actor(stream_id)
+        while True:
+            if actor.is_deciding:
+                settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                actor.settled.append(settled)
+                await settled
+            elif actor.state is None:
+                await self._ensure(actor)
+            else:
+                break
+        if actor.version == 0 and not actor.is_busy:
+            self._actors.pop(stream_id, None)
+            raise WorkflowNotFoundError(
+                f"there is no {stream_id!r} in this store", hint="`agenticflow runs list` shows what there is"
+            )
+        return actor.state
+
+    async def fetch(self, stream_id: str, missing: BlobMissing) -> None:
+        """Bring the blob that a pure reader of the state asked for."""
+        state = await self.read(stream_id)
+        await self._fetch(state.values, missing.reference, stream_id)
+
+    async def ended(self, stream_id: str) -> Any:
+        """Wait until the execution has ended; return its final state."""
+        state = await self.read(stream_id)
+        if not state.is_open:
+            return state
+        actor = self._actor(stream_id)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        actor.ended.append(future)
+        try:
+            return await future
+        finally:
+            if future in actor.ended:
+                actor.ended.remove(future)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def recover(self, *, batch: int = 100) -> int:
+        """Take up every open execution of the kinds known here; return how many."""
+        rows: list[RunRow] = []
+        after: str | None = None
+        while page := await self._store.list_runs(is_open=True, after=after, limit=1_000):
+            rows.extend(row for row in page if row.kind in self._guests)
+            after = page[-1].stream_id
+        for start in range(0, len(rows), batch):
+            await asyncio.gather(*(self._recover_one(row.stream_id) for row in rows[start : start + batch]))
+        return len(rows)
+
+    async def _recover_one(self, stream_id: str) -> None:
+        actor = self._actor(stream_id)
+        await self._ensure(actor)
+        if not actor.state.is_open:
+            return
+        recovery = actor.guest.recover(actor.state, self._clock.now_ns())
+        for effect in recovery.effects:
+            self._perform(stream_id, effect)
+        # What became ready in the last moment before the crash is committed with the fact that made it ready, so there is
+        # nothing to advance here; due timers come by themselves.
+        actor.inbox.extend(_Request(command, None, None) for command in recovery.commands)
+        self._timers.set(stream_id, actor.state.next_due)
+        if actor.inbox and not actor.is_busy:
+            await self._pump(actor)
+        reach("host.recovered")
+
+    async def stop(self) -> None:
+        """Finish what is being committed; take nothing new."""
+        self.is_closing = True
+        self._timers.stop()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=10)
+        for task in self._tasks:
+            task.cancel()
+        for actor in self._actors.values():
+            for future in actor.ended:
+                if not future.done():
+                    future.set_exception(
+                        StoreUnavailable("the engine was stopped", hint="start it again and ask for the result")
+                    )
+            actor.ended.clear()
+
+    # --- the turn of an actor ---------------------------------------------------------------------------------------
+
+    def _actor(self, stream_id: str) -> Actor:
+        actor = self._actors.get(stream_id)
+        if actor is None:
+            guest = self._guests.get(stream_id.partition("-")[0])
+            if guest is None:
+                raise InvariantError(f"nobody here runs {stream_id!r}")
+            actor = self._actors[stream_id] = Actor(stream_id, guest)
+            if len(self._actors) > self._max_actors:
+                self._evict()
+        return actor
+
+    def _evict(self) -> None:
+        for stream_id, actor in list(self._actors.items())[: self._max_actors // 10]:
+            if not actor.is_busy and not actor.inbox and not actor.ended:
+                del self._actors[stream_id]
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pump(self, actor: Actor) -> None:
+        """Take the actor's commands in turn until there are none."""
+        if actor.is_busy:
+            return
+        actor.is_busy = True
+        conflicts = 0
+        try:
+            while actor.inbox:
+                batch = self._take_batch(actor)
+                actor.is_deciding = True
+                try:
+                    await self._turn(actor, batch)
+                    conflicts = 0
+                except ConcurrencyConflict as conflict:
+                    self._forget(actor)
+                    conflicts += 1
+                    if conflicts > MAX_CONFLICTS:
+                        self._refuse(batch, conflict)
+                    else:
+                        actor.inbox.extendleft(reversed(batch))
+                except Exception as error:
+                    self._forget(actor)
+                    actor.is_deciding = False
+                    if not await self._survive(actor, batch, error):
+                        raise
+                finally:
+                    actor.is_deciding = False
+                    if actor.settled:
+                        for waiting in actor.settled:
+                            if not waiting.done():
+                                waiting.set_result(None)
+                        actor.settled.clear()
+        finally:
+            actor.is_busy = False
+
+    def _take_batch(self, actor: Actor) -> list[_Request]:
+        """Take what goes into one commit: one command that has an id, or as many as fit of those that have none."""
+        inbox = actor.inbox
+        batch = [inbox.popleft()]
+        if batch[0].command_id is not None:
+            return batch
+        size = 0
+        while inbox and len(batch) < MAX_BATCH and inbox[0].command_id is None:
+            command = inbox[0].command
+            size += len(command.outcome.value) if type(command) is ActivityFinished else 1_000
+            if size > MAX_BATCH_BYTES:
+                break
+            batch.append(inbox.popleft())
+        return batch
+
+    async def _turn(self, actor: Actor, batch: list[_Request]) -> None:
+        if actor.state is None:
+            await self._ensure(actor)
+        guest, stream_id = actor.guest, actor.stream_id
+        version = actor.version
+        events: list[NewEvent] = []
+        facts: list[Fact] = []
+        answers: list[tuple[asyncio.Future[Answer], int, int]] = []
+        rows: list[Row] = []
+        for request in batch:
+            command = request.command
+            try:
+                decided = await self._decide(actor, command, version)
+            except AgenticFlowError as refusal:
+                if isinstance(refusal, InvariantError) or request.answer is None:
+                    raise
+                if not request.answer.done():
+                    request.answer.set_exception(refusal)
+                continue
+            if decided:
+                metadata = self._metadata(actor, command)
+                encode, now = guest.codec.encode, command.now
+                for fact in decided:
+                    events.append(NewEvent(fact.event_type, encode(fact), now, metadata, fact.schema_version))
+                version += len(decided)
+                facts.extend(decided)
+                if command.blobs:
+                    rows.extend(Blob(name, data) for name, data in command.blobs)
+            elif type(command) is ActivityFinished:
+                self.stale_reports += 1
+            if request.answer is not None:
+                answers.append((request.answer, len(decided), version))
+        reach("host.decided")
+        is_repeated = False
+        if events:
+            self._add_rows(actor, version, rows)
+            commit = Commit(
+                stream_id=stream_id,
+                expected=actor.version,
+                events=events,
+                command_id=batch[0].command_id,
+                rows=rows,
+            )
+            committed: Committed = await self._store.commit(commit)
+            reach("host.committed")
+            is_repeated = committed.is_repeated
+            if is_repeated:
+                self._forget(actor)
+                answers = [(answer, 0, committed.version) for answer, _, _ in answers]
+            else:
+                self._take_effect(actor, facts, version)
+        elif type(batch[0].command) is TimersDue:
+            self._timers.set(stream_id, actor.state.next_due)
+        for answer, count, at in answers:
+            if not answer.done():
+                answer.set_result(Answer(at, count, is_repeated))
+
+    async def _decide(self, actor: Actor, command: Command, version: int) -> list[Fact]:
+        """Decide and evolve one command with everything that follows; fetch large values as they are asked for."""
+        guest, state, now = actor.guest, actor.state, command.now
+        for name, data in command.blobs:
+            state.values.put(name, data)
+        recorded: list[Fact] = []
+        facts: Sequence[Fact] | None = None
+        done = 0
+        while True:
+            try:
+                if facts is None:
+                    facts, done = guest.decide(state, command), 0
+                elif facts is _ADVANCE:
+                    facts, done = guest.advance(state, now), 0
+                if not facts:
+                    return recorded
+                while done < len(facts):
+                    guest.evolve(state, facts[done], version + 1, now)
+                    version += 1
+                    done += 1
+                recorded.extend(facts)
+                facts = _ADVANCE
+            except BlobMissing as missing:
+                await self._fetch(state.values, missing.reference, actor.stream_id)
+
+    def _take_effect(self, actor: Actor, facts: list[Fact], version: int) -> None:
+        """The facts are committed: dispatch what they ask for, tell who waits for the end, set the timer."""
+        guest, state, stream_id = actor.guest, actor.state, actor.stream_id
+        at = actor.version
+        actor.version = version
+        for fact in facts:
+            at += 1
+            for effect in guest.effects(state, fact, at):
+                self._perform(stream_id, effect)
+        self._timers.set(stream_id, state.next_due)
+        if not state.is_open:
+            for future in actor.ended:
+                if not future.done():
+                    future.set_result(state)
+            actor.ended.clear()
+            if not actor.inbox:
+                self._actors.pop(stream_id, None)
+        reach("host.dispatched")
+
+    def _add_rows(self, actor: Actor, version: int, rows: list[Row]) -> None:
+        state, guest = actor.state, actor.guest
+        listed = (state.status, state.next_due)
+        if listed != actor.listed:
+            actor.listed = listed
+            rows.append(run_row(actor.stream_id, guest, state, version))
+        if version - actor.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
+            actor.snapshot_version = version
+            rows.append(Snapshot(stream_id=actor.stream_id, version=version, data=guest.snapshot(state)))
+
+    def _metadata(self, actor: Actor, command: Command) -> bytes:
+        """Who caused these facts: the scheduling of the attempt that ended, by its event's id."""
+        cause = f"{actor.stream_id}@{command.token}" if type(command) is ActivityFinished else type(command).__name__
+        return _encode_metadata(_EngineMetadata(causation_id=cause, correlation_id=actor.stream_id))
+
+    # --- failure ----------------------------------------------------------------------------------------------------
+
+    def _forget(self, actor: Actor) -> None:
+        """Throw the folded state away; the next turn folds it from the store."""
+        actor.state = None
+        actor.version = 0
+        actor.listed = None
+
+    def _refuse(self, batch: Sequence[_Request], error: Exception) -> None:
+        for request in batch:
+            if request.answer is not None and not request.answer.done():
+                request.answer.set_exception(error)
+
+    async def _survive(self, actor: Actor, batch: list[_Request], error: Exception) -> bool:
+        """Deal with a failed turn: callers are told, reports are kept and tried again. Returns ``False`` for a bug."""
+        self._refuse(batch, error)
+        reports = [request for request in batch if request.answer is None]
+        if not reports:
+            return not isinstance(error, InvariantError)
+        if isinstance(error, BoundExceeded):
+            actor.inbox.extendleft(_Request(_as_failure(r.command, error), None, None) for r in reversed(reports))
+            return len(reports) > 1 or _is_new_failure(reports[0].command)
+        if not isinstance(error, TemporaryError) or self.is_closing:
+            log.error("cannot record outcomes of %s: %s", actor.stream_id, error)
+            return False
+        log.warning(
+            "cannot record outcomes of %s, trying again in %.2f s: %s", actor.stream_id, self._retry_seconds, error
+        )
+        await asyncio.sleep(self._retry_seconds)
+        self._retry_seconds = min(self._retry_seconds * 2, RETRY_LAST_SECONDS)
+        actor.inbox.extendleft(reversed(reports))
+        return True
+
+    # --- loading ----------------------------------------------------------------------------------------------------
+
+    async def _ensure(self, actor: Actor) -> None:
+        """Have the state in memory. Several may ask at once: one folds."""
+        while actor.state is None:
+            if actor.loading is not None:
+                await asyncio.wait([actor.loading])
+                continue
+            loading = actor.loading = asyncio.get_running_loop().create_future()
+            try:
+                await self._load(actor)
+            finally:
+                actor.loading = None
+                loading.set_result(None)
+
+    async def _load(self, actor: Actor) -> None:
+        """Fold the stream: the newest snapshot and what came after it."""
+        store, guest, stream_id = self._store, actor.guest, actor.stream_id
+        snapshot = await store.get_snapshot(stream_id)
+        state = None
+        version = folded_from = 0
+        if snapshot is not None:
+            try:
+                state = guest.initial(stream_id, snapshot.data)
+                version = folded_from = snapshot.version
+            except CorruptStore as error:
+                log.warning("folding %s from its beginning: %s", stream_id, error)
+        if state is None:
+            state = guest.initial(stream_id)
+        state.values = Values()
+        decode = guest.codec.decode
+        while page := await store.read_page(stream_id, version, PAGE_EVENTS):
+            for stored in page:
+                fact = decode(stored.event_type, stored.data, stored.schema_version)
+                while True:
+                    try:
+                        guest.evolve(state, fact, stored.version, stored.timestamp)
+                        break
+                    except BlobMissing as missing:
+                        await self._fetch(state.values, missing.reference, stream_id)
+                version = stored.version
+            if len(page) < PAGE_EVENTS:
+                break
+        actor.state, actor.version = state, version
+        actor.snapshot_version = folded_from
+        actor.listed = None
+        reach("host.loaded")
+
+    async def _fetch(self, values: Values, reference: BlobRef, stream_id: str) -> None:
+        data = await self._store.get_blob(reference.hash)
+        if data is None:
+            raise CorruptStore(
+                f"the value {reference.hash} ({reference.size:,} bytes) of {stream_id!r} is gone",
+                hint="run `agenticflow store verify`",
+            )
+        values.put(reference.hash, data)
+
+    # --- timers -----------------------------------------------------------------------------------------------------
+
+    def _timer_due(self, stream_id: str) -> None:
+        if self.is_closing:
+            return
+        reach("timers.due")
+        actor = self._actor(stream_id)
+        actor.inbox.append(_Request(TimersDue(now=self._clock.now_ns()), None, None))
+        if not actor.is_busy:
+            self._spawn(self._pump(actor))
+
+
+class _EngineMetadata(msgspec.Struct, omit_defaults=True):
+    """The two fields of ``EventMetadata`` that the engine's own events carry."""
+
+    causation_id: str
+    correlation_id: str
+
+
+assert set(_EngineMetadata.__struct_fields__) <= set(EventMetadata.__struct_fields__)
+_encode_metadata: Final = msgspec.msgpack.Encoder().encode
+
+
+def run_row(stream_id: str, guest: Guest[Any], state: Any, version: int) -> RunRow:
+    """Return the index row that follows from ``state``; also what ``store verify`` compares with."""
+    summary = guest.summary(state)
+    return RunRow(
+        stream_id=stream_id,
+        kind=guest.kind,
+        execution_id=summary.execution_id,
+        run_no=summary.run_no,
+        name=summary.name,
+        status=summary.status,
+        is_open=summary.is_open,
+        next_due=summary.next_due,
+        fingerprint=summary.fingerprint,
+        started_at=summary.started_at,
+        ended_at=summary.ended_at,
+        version=version,
+    )
+
+
+def _nobody_performs(stream_id: str, effect: Effect) -> None:
+    """Without a dispatcher effects stay in the store; whoever takes the execution up later finds them there."""
+
+
+def _is_new_failure(command: Command) -> bool:
+    return isinstance(command, ActivityFinished) and command.outcome.kind is OutcomeKind.SUCCEEDED
+
+
+def _as_failure(command: Command, error: Exception) -> Command:
+    """Return the report of a result that does not fit as the report of a failure that does."""
+    if not isinstance(command, ActivityFinished) or command.outcome.kind is not OutcomeKind.SUCCEEDED:
+        return command
+    outcome = Outcome(OutcomeKind.FAILED, error=describe_error(error))
+    return ActivityFinished(now=command.now, task_key=command.task_key, token=command.token, outcome=outcome)

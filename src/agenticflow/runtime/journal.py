@@ -1,0 +1,74 @@
+"""The journal of performers: their lifecycle and changes of state, committed to their own streams, outside any run's decision.
+
+Entries wait in a bounded buffer and are committed together, one commit per stream, without an expected version: they are
+observations, derived from assignments, and losing the last few in a crash loses nothing that matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+import msgspec
+
+from agenticflow.errors import AgenticFlowError
+from agenticflow.runtime.failpoints import reach
+from agenticflow.storage.commits import Commit, NewEvent
+from agenticflow.storage.store import Store
+
+__all__ = ["Journal"]
+
+log = logging.getLogger("agenticflow.engine")
+
+MAX_BUFFERED: Final = 10_000
+MAX_PER_COMMIT: Final = 2_000
+
+
+class Journal:
+    """Records what performers say about themselves."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._buffer: dict[str, list[NewEvent]] = {}
+        self._buffered = 0
+        self._flush: asyncio.Task[None] | None = None
+        self._encode = msgspec.msgpack.Encoder().encode
+        self.dropped = 0
+        """Entries lost because the store could not keep up."""
+
+    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
+        """Have the entry committed soon."""
+        if self._buffered >= MAX_BUFFERED:
+            self.dropped += 1
+            return
+        self._buffered += 1
+        self._buffer.setdefault(stream_id, []).append(NewEvent(event_type, self._encode(payload), now))
+        if self._flush is None:
+            self._flush = self._loop.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._buffer:
+                buffer, self._buffer, self._buffered = self._buffer, {}, 0
+                reach("journal.before_commit")
+                commits = [
+                    Commit(stream_id=stream_id, events=entries[start : start + MAX_PER_COMMIT])
+                    for stream_id, entries in buffer.items()
+                    for start in range(0, len(entries), MAX_PER_COMMIT)
+                ]
+                if len(commits) == 1:
+                    await self._store.commit(commits[0])
+                else:
+                    await asyncio.gather(*map(self._store.commit, commits))
+                reach("journal.after_commit")
+        except AgenticFlowError as error:
+            log.warning("changes of state of agents were not recorded: %s", error)
+        finally:
+            self._flush = None
+
+    async def close(self) -> None:
+        """Write what is buffered."""
+        if self._flush is not None:
+            await asyncio.wait([self._flush], timeout=5)

@@ -1,0 +1,170 @@
+"""Handlers that run in processes of their own: spawned, reused, told to terminate, then killed.
+
+A child owns no store and exits when its parent is gone. What goes in and out is encoded by the one codec; multiprocessing only
+starts the interpreter. The function is found by module and name, so it must stand at the top level of a module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any, Final
+
+import msgspec
+
+from agenticflow.core import codec
+from agenticflow.core.binding import Handler
+from agenticflow.core.context import TaskContext
+from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.errors import NotSerializable, UsageError
+
+__all__ = ["ProcessPool"]
+
+KILL_AFTER_SECONDS: Final = 5.0
+EXIT_SECONDS: Final = 2.0
+
+
+class _Call(msgspec.Struct):
+    module: str
+    name: str
+    handler: str
+    values: dict[str, object]
+
+
+class _Child:
+    """One spawned interpreter and the pipe to it. Its methods block: they are called in the pool's threads."""
+
+    def __init__(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._pipe, theirs = spawn.Pipe()
+        self.process: SpawnProcess = spawn.Process(
+            target=_serve, args=(theirs,), daemon=True, name="agenticflow-worker"
+        )
+        self.process.start()
+        theirs.close()
+
+    def call(self, request: bytes) -> Outcome:
+        """Return how the handler ended; a child that dies on the way gives ``UNKNOWN``."""
+        try:
+            self._pipe.send_bytes(request)
+            return msgspec.msgpack.decode(self._pipe.recv_bytes(), type=Outcome)
+        except (EOFError, OSError):
+            self.process.join(EXIT_SECONDS)
+            message = f"the process of the handler ended with exit code {self.process.exitcode}"
+            return Outcome(OutcomeKind.UNKNOWN, error=ErrorInfo("ProcessDied", message, kinds=("ProcessDied",)))
+
+    def terminate(self) -> None:
+        """TERM now, KILL when that did not help."""
+        self.process.terminate()
+        self.process.join(KILL_AFTER_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+
+    def close(self) -> None:
+        """End an idle child: it exits when its pipe closes."""
+        self._pipe.close()
+        self.process.join(EXIT_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+
+
+class ProcessPool:
+    """At most one child per core, started when first needed."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit or os.cpu_count() or 1
+        self._idle: list[_Child] = []
+        self._free = asyncio.Semaphore(self._limit)
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def run(self, handler: Handler, values: dict[str, object], kill: asyncio.Future[None]) -> Outcome:
+        """Call ``handler`` with ``values`` in a child. When ``kill`` is done first, the child is terminated and the outcome is
+        ``UNKNOWN``. Raises ``NotSerializable`` for values that cannot go there."""
+        function = handler.function
+        call = _Call(function.__module__, getattr(function, "__qualname__", handler.name), handler.name, values)
+        request = codec.encode(call)
+        loop = asyncio.get_running_loop()
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(2 * self._limit, thread_name_prefix="agenticflow-process")
+        async with self._free:
+            child = self._idle.pop() if self._idle else await loop.run_in_executor(self._threads, _Child)
+            running = loop.run_in_executor(self._threads, child.call, request)
+            try:
+                waited: set[asyncio.Future[Any]] = {running, kill}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not running.done():
+                    self._threads.submit(child.terminate)
+            outcome = await running
+            if child.process.is_alive() and outcome.kind is not OutcomeKind.UNKNOWN:
+                self._idle.append(child)
+            return outcome
+
+    def close(self) -> None:
+        """End all idle children."""
+        for child in self._idle:
+            child.close()
+        self._idle.clear()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
+            self._threads = None
+
+
+def _serve(pipe: Connection) -> None:
+    """Main of a child: answer calls until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_with, args=(parent.sentinel,), daemon=True).start()
+    handlers: dict[tuple[str, str], Handler] = {}
+    with contextlib.suppress(EOFError, OSError):  # the parent has closed the pipe: that is how a child is told to go
+        while True:
+            call = msgspec.msgpack.decode(pipe.recv_bytes(), type=_Call)
+            pipe.send_bytes(codec.encode(_answer(call, handlers)))
+
+
+def _exit_with(sentinel: Any) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _answer(call: _Call, handlers: dict[tuple[str, str], Handler]) -> Outcome:
+    try:
+        handler = handlers.get((call.module, call.name))
+        if handler is None:
+            target: Any = importlib.import_module(call.module)
+            for part in call.name.split("."):
+                target = getattr(target, part)
+            target = getattr(target, "function", target)
+            handler = handlers[call.module, call.name] = Handler(target, name=call.handler, run_in="process")
+        value = handler.function(**handler.arguments(call.values, _no_context(call.handler)))
+        return Outcome(OutcomeKind.SUCCEEDED, value=codec.encode(value))
+    except (UsageError, NotSerializable) as error:
+        return Outcome(OutcomeKind.FAILED, error=describe_error(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+        return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=traceback.format_exc(limit=-8)))
+
+
+def _no_context(name: str) -> TaskContext:
+    return TaskContext(
+        workflow_id="",
+        run_no=0,
+        task_id=name,
+        task_key=name,
+        agent_id="",
+        attempt=0,
+        generation=0,
+        deadline=None,
+        params={},
+        results={},
+        encoded_input=codec.NULL,
+    )

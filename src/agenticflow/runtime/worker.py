@@ -1,0 +1,275 @@
+"""The local worker: runs the handler of one attempt inside its time limit and reports how it ended.
+
+Async handlers run on the loop and are interrupted by cancellation, plain ones run in threads and are asked to stop, CPU-bound ones run
+in processes and are killed. First the fact, then the acknowledgement: an outcome counts when the host has recorded it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final
+
+from agenticflow.core import codec
+from agenticflow.core.binding import RunsIn
+from agenticflow.core.clocks import Clock
+from agenticflow.core.context import TaskContext
+from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass
+from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.core.values import store_form
+from agenticflow.errors import AgenticFlowError, CommandRefused, InvariantError, TemporaryError, UsageError
+from agenticflow.runtime.attempts import Attempt, StopCause
+from agenticflow.runtime.failpoints import reach
+from agenticflow.runtime.host import Host
+from agenticflow.runtime.limits import Limits
+from agenticflow.runtime.processes import ProcessPool
+
+__all__ = ["LocalWorker"]
+
+log = logging.getLogger("agenticflow.engine")
+
+NANOSECONDS: Final = 1_000_000_000
+NOTICE_SECONDS: Final = 1.0
+"""A handler that runs longer is recorded as started, with the moment of its time limit, so that a restart does not restart it."""
+GRACE_SECONDS: Final = 10.0
+INTENT_RETRY_SECONDS: Final = 0.2
+
+
+class LocalWorker:
+    """Performs attempts in this process."""
+
+    def __init__(self, host: Host, clock: Clock, *, max_threads: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._host = host
+        self._clock = clock
+        self._max_threads = max_threads
+        self._threads: ThreadPoolExecutor | None = None
+        self._processes = ProcessPool()
+        self._time_limits: Limits[Attempt] = Limits(loop, self._time_is_up)
+        self._notices: Limits[Attempt] = Limits(loop, self._notice)
+        self._graces: Limits[Attempt] = Limits(loop, self._abandon)
+        self._reports: set[asyncio.Task[None]] = set()
+
+    async def prepare(self, attempt: Attempt) -> bool:
+        """Record the intent of at-most-once work. ``False`` means the attempt is superseded and must not run."""
+        effect = attempt.effect
+        if effect.effect is not EffectClass.AT_MOST_ONCE:
+            return True
+        reach("worker.before_intent")
+        while True:
+            now = self._clock.now_ns()
+            started = ActivityStarted(
+                now=now, task_key=effect.task_key, token=effect.token, deadline=self._deadline(attempt, now)
+            )
+            try:
+                answer = await self._host.submit(attempt.stream_id, started)
+            except CommandRefused:
+                return False
+            except TemporaryError as error:
+                if self._host.is_closing:
+                    return False
+                log.warning(
+                    "cannot record the start of %s in %s, trying again: %s", effect.task_key, attempt.stream_id, error
+                )
+                await asyncio.sleep(INTENT_RETRY_SECONDS)
+            else:
+                reach("worker.after_intent")
+                return answer.facts > 0
+
+    async def run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
+        """Run the handler to its end, whatever that is; return the outcome and the large values it refers to."""
+        effect, handler = attempt.effect, attempt.handler
+        blobs: tuple[tuple[str, bytes], ...] = ()
+        try:
+            given = await self._host.inputs(attempt.stream_id, effect.task_key)
+            now = attempt.started_at = self._clock.now_ns()
+            context = attempt.context = TaskContext(
+                workflow_id=given.workflow_id,
+                run_no=given.run_no,
+                task_id=given.task_id,
+                task_key=effect.task_key,
+                agent_id=effect.performer_id,
+                attempt=effect.attempt,
+                generation=effect.generation,
+                deadline=self._deadline(attempt, now),
+                params=given.params,
+                results=given.results,
+                encoded_input=given.encoded_input,
+            )
+            arguments = handler.arguments(given.params, context)
+        except UsageError as error:
+            return Outcome(OutcomeKind.FAILED, error=describe_error(error)), blobs
+        self._start_limits(attempt, now)
+        reach("worker.before_handler")
+        try:
+            if handler.runs_in is RunsIn.LOOP:
+                attempt.task = task
+                value = await handler.function(**arguments)  # type: ignore[misc]  # RunsIn.LOOP means a coroutine function
+            elif handler.runs_in is RunsIn.THREAD:
+                value = await self._in_thread(partial(handler.function, **arguments))
+            else:
+                return await self._in_process(attempt, handler.gather(given.params, context))
+            attempt.task = None
+            reach("worker.after_handler")
+            stored, blob = store_form(codec.encode(value))
+            if blob is not None:
+                blobs = (blob,)
+            return Outcome(OutcomeKind.SUCCEEDED, stored), blobs
+        except asyncio.CancelledError:
+            attempt.task = None
+            if attempt.cause is None and task.cancelling():
+                raise
+            return self._interrupted(attempt), ()
+        except InvariantError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+            attempt.task = None
+            if attempt.cause is not None:
+                return self._interrupted(attempt), ()
+            trace = "" if isinstance(error, UsageError) else traceback.format_exc(limit=-8)
+            return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), ()
+        finally:
+            attempt.task = None
+            self._end_limits(attempt)
+            if attempt.cause is not None:
+                while task.cancelling():
+                    task.uncancel()
+
+    async def report(self, attempt: Attempt, outcome: Outcome, blobs: tuple[tuple[str, bytes], ...]) -> None:
+        """Have the outcome recorded."""
+        reach("worker.before_report")
+        effect = attempt.effect
+        await self._host.report(
+            attempt.stream_id,
+            ActivityFinished(
+                now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
+            ),
+        )
+        reach("worker.after_report")
+
+    def stop(self, attempt: Attempt, cause: StopCause) -> None:
+        """Tell a running handler to stop: interrupt it, ask it, or kill its process, by where it runs."""
+        if attempt.cause is not None:
+            return
+        attempt.cause = cause
+        if attempt.context is not None:
+            attempt.context.is_cancelled = True
+        if attempt.task is not None:
+            attempt.task.cancel()
+        if attempt.process is not None and not attempt.process.done():
+            attempt.process.set_result(None)
+        if cause is StopCause.TIME:
+            self._graces.add(attempt, GRACE_SECONDS)
+
+    async def close(self) -> None:
+        """End limits, reports, threads and processes. Threads still running are left to end by themselves."""
+        for limits in (self._time_limits, self._notices, self._graces):
+            limits.stop()
+        if self._reports:
+            await asyncio.wait(set(self._reports), timeout=GRACE_SECONDS)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._processes.close)
+
+    # --- where handlers run -----------------------------------------------------------------------------------------
+
+    async def _in_thread(self, call: partial[object]) -> object:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="agenticflow-handler")
+        return await self._loop.run_in_executor(self._threads, contextvars.copy_context().run, call)
+
+    async def _in_process(
+        self, attempt: Attempt, values: dict[str, object]
+    ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
+        attempt.process = self._loop.create_future()
+        outcome = await self._processes.run(attempt.handler, values, attempt.process)
+        if outcome.kind is OutcomeKind.SUCCEEDED:
+            stored, blob = store_form(outcome.value)
+            return Outcome(OutcomeKind.SUCCEEDED, stored), (blob,) if blob is not None else ()
+        if attempt.cause is not None:
+            return self._interrupted(attempt), ()
+        return outcome, ()
+
+    def _interrupted(self, attempt: Attempt) -> Outcome:
+        if attempt.cause is StopCause.TIME:
+            return Outcome(OutcomeKind.TIMED_OUT, error=self._timeout_error(attempt))
+        if attempt.cause is StopCause.TOLD:
+            return Outcome(OutcomeKind.CANCELLED)
+        error = ErrorInfo("CancelledError", "the handler cancelled itself", kinds=("CancelledError",))
+        return Outcome(OutcomeKind.FAILED, error=error)
+
+    def _timeout_error(self, attempt: Attempt) -> ErrorInfo:
+        limit = attempt.effect.timeout_seconds or 0.0
+        message = f"task {attempt.effect.task_key!r} was not done within its limit of {limit:g} s per attempt"
+        return ErrorInfo("TaskTimeout", message, "timeout", kinds=("TaskTimeout", "TemporaryError"))
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _deadline(self, attempt: Attempt, now: int) -> int | None:
+        effect = attempt.effect
+        if effect.deadline is not None or effect.timeout_seconds is None:
+            return effect.deadline
+        return now + int(effect.timeout_seconds * NANOSECONDS)
+
+    def _start_limits(self, attempt: Attempt, now: int) -> None:
+        effect = attempt.effect
+        limit = effect.timeout_seconds
+        if effect.deadline is not None:
+            limit = max(0.0, (effect.deadline - now) / NANOSECONDS)
+        elif effect.effect is not EffectClass.AT_MOST_ONCE:
+            attempt.notice_seconds = NOTICE_SECONDS if limit is None else min(NOTICE_SECONDS, limit / 4)
+            self._notices.add(attempt, attempt.notice_seconds)
+        attempt.limit_seconds = limit
+        if limit is not None:
+            self._time_limits.add(attempt, limit)
+
+    def _end_limits(self, attempt: Attempt) -> None:
+        if attempt.limit_seconds is not None:
+            self._time_limits.remove(attempt, attempt.limit_seconds)
+        if attempt.notice_seconds is not None:
+            self._notices.remove(attempt, attempt.notice_seconds)
+        if attempt.cause is not None:
+            self._graces.remove(attempt, GRACE_SECONDS)
+
+    def _time_is_up(self, attempt: Attempt) -> None:
+        self.stop(attempt, StopCause.TIME)
+
+    def _notice(self, attempt: Attempt) -> None:
+        """The handler has been running for a while: record that, and when its limit is."""
+        effect = attempt.effect
+        started = ActivityStarted(
+            now=self._clock.now_ns(),
+            task_key=effect.task_key,
+            token=effect.token,
+            deadline=self._deadline(attempt, attempt.started_at),
+        )
+        self._later(self._host.report(attempt.stream_id, started))
+
+    def _abandon(self, attempt: Attempt) -> None:
+        """The handler did not stop within the grace. Its slot stays held; the attempt is given up."""
+        attempt.is_abandoned = True
+        effect = attempt.effect
+        outcome = Outcome(OutcomeKind.TIMED_OUT, error=self._timeout_error(attempt), is_abandoned=True)
+        log.error(
+            "the handler of %s in %s does not stop; its slot stays held until it does",
+            effect.task_key,
+            attempt.stream_id,
+        )
+        self._later(self.report(attempt, outcome, ()))
+
+    def _later(self, work: Any) -> None:
+        task = self._loop.create_task(_logged(work))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+
+async def _logged(work: Any) -> None:
+    try:
+        await work
+    except AgenticFlowError as error:
+        log.error("a report was not recorded: %s", error)

@@ -1,0 +1,96 @@
+"""What goes into a store and what lies in it: encoded events, and the commit that makes them true together.
+
+Nothing here decodes a payload; sizes are checked before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agenticflow.core.types import ANY_VERSION, MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_EVENT_BYTES
+from agenticflow.errors import BoundExceeded, InvalidInput
+from agenticflow.storage.rows import Blob, Row
+
+__all__ = ["Commit", "Committed", "NewEvent", "StoredEvent", "check_bounds"]
+
+
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event on its way in: its payload is encoded already. ``timestamp`` in nanoseconds since the epoch."""
+
+    event_type: str
+    data: bytes
+    timestamp: int
+    metadata: bytes = b""
+    """Encoded ``EventMetadata``; empty when there is none."""
+    schema_version: int = 1
+
+
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event as it lies in the store, undecoded."""
+
+    stream_id: str
+    version: int
+    position: int
+    event_type: str
+    data: bytes
+    timestamp: int
+    metadata: bytes = b""
+    schema_version: int = 1
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes true together: events of one stream, and whatever must be found again after a crash."""
+
+    stream_id: str
+    expected: int = ANY_VERSION
+    """Version the stream must have: ``ANY_VERSION``, ``NO_STREAM`` (0), or a number of events."""
+    events: Sequence[NewEvent] = ()
+    """May be empty when there are rows."""
+    command_id: str | None = None
+    """Id of the outside command this answers. Seen before: nothing is written and the first answer is given again."""
+    rows: Sequence[Row] = ()
+
+
+class Committed(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a commit."""
+
+    version: int
+    """Version of the stream after the commit."""
+    position: int
+    """Position of its last event; 0 when it had none."""
+    is_repeated: bool = False
+    """Whether the command id had been committed before; then version and position are those of that time."""
+
+
+def check_bounds(commit: Commit) -> None:
+    """Refuse what no store takes, before anything is written. Raises ``BoundExceeded`` or ``InvalidInput``."""
+    if not commit.stream_id or len(commit.stream_id) > 512:
+        raise InvalidInput(f"a stream id has 1 to 512 characters, not {len(commit.stream_id)}")
+    if commit.expected < ANY_VERSION:
+        raise InvalidInput(
+            f"expected version {commit.expected} makes no sense", hint="give 0 for a new stream, or leave it out"
+        )
+    if not commit.events and not commit.rows:
+        raise InvalidInput(f"the commit to {commit.stream_id!r} has neither events nor rows")
+    total = 0
+    for event in commit.events:
+        size = len(event.data) + len(event.metadata)
+        if size > MAX_EVENT_BYTES:
+            raise BoundExceeded(
+                f"an event {event.event_type!r} of {size:,} bytes for {commit.stream_id!r} passes the limit of {MAX_EVENT_BYTES:,}",
+                hint="store large content as a blob and put the reference into the event",
+            )
+        total += size
+    if total > MAX_COMMIT_BYTES:
+        raise BoundExceeded(
+            f"a commit of {total:,} bytes to {commit.stream_id!r} passes the limit of {MAX_COMMIT_BYTES:,}",
+            hint="split it, or start less at once",
+        )
+    for row in commit.rows:
+        if isinstance(row, Blob) and len(row.data) > MAX_BLOB_BYTES:
+            raise BoundExceeded(
+                f"a blob of {len(row.data):,} bytes passes the limit of {MAX_BLOB_BYTES:,}",
+                hint="write it to a file or an object store and keep where it is",
+            )

@@ -1,0 +1,159 @@
+"""The memory store: the reference implementation, what tests run on, and the shortest correct answer to every promise.
+
+Data never leaves the process. Commits happen at once on the event loop's thread, so there is nothing to group. Positions have
+gaps on purpose, so that nobody learns to count with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agenticflow.core.codec import content_hash
+from agenticflow.core.events import EventPredicate
+from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.core.types import ANY_VERSION
+from agenticflow.errors import ConcurrencyConflict, CorruptStore, StoreUnavailable
+from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
+from agenticflow.storage.rows import Blob, RunRow, Snapshot
+from agenticflow.storage.store import Store
+
+__all__ = ["MemoryStore"]
+
+
+class MemoryStore(Store):
+    """Everything in dictionaries. Lives as long as the object: give the same one to the next orchestrator to "restart"."""
+
+    def __init__(self, schemas: SchemaRegistry | None = None) -> None:
+        super().__init__(schemas)
+        self._streams: dict[str, list[StoredEvent]] = {}
+        self._log: list[StoredEvent] = []
+        self._answers: dict[str, Committed] = {}
+        self._runs: dict[str, RunRow] = {}
+        self._latest: dict[tuple[str, str], RunRow] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._blobs: dict[str, bytes] = {}
+        self._position = 0
+        self._is_closed = False
+
+    async def commit(self, commit: Commit) -> Committed:
+        if self._is_closed:
+            raise StoreUnavailable("the memory store is closed", hint="open a new one")
+        command_id = commit.command_id
+        if command_id is not None and (answer := self._answers.get(command_id)) is not None:
+            return Committed(answer.version, answer.position, is_repeated=True)
+        check_bounds(commit)
+        stream_id = commit.stream_id
+        stream = self._streams.get(stream_id) or []
+        version = len(stream)
+        if commit.expected != ANY_VERSION and commit.expected != version:
+            raise ConcurrencyConflict(stream_id, commit.expected, version)
+        if not stream and commit.events:
+            self._streams[stream_id] = stream
+        position = self._position + 1  # one position stays unused per commit: gaps are part of the contract
+        first = len(self._log)
+        for event in commit.events:
+            version += 1
+            position += 1
+            stored = StoredEvent(
+                stream_id,
+                version,
+                position,
+                event.event_type,
+                event.data,
+                event.timestamp,
+                event.metadata,
+                event.schema_version,
+            )
+            stream.append(stored)
+            self._log.append(stored)
+        self._position = position
+        for row in commit.rows:
+            if type(row) is RunRow:
+                self._runs[row.stream_id] = row
+                chain = (row.kind, row.execution_id)
+                if chain not in self._latest or self._latest[chain].run_no <= row.run_no:
+                    self._latest[chain] = row
+            elif type(row) is Snapshot:
+                self._snapshots[row.stream_id] = row
+            elif type(row) is Blob:
+                self._blobs.setdefault(row.hash, row.data)
+        committed = Committed(version, position if commit.events else 0)
+        if command_id is not None:
+            self._answers[command_id] = committed
+        if self.followers and commit.events:
+            self.followers.tell(self._log[first:])
+        return committed
+
+    async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
+        self._check_open()
+        return self._streams.get(stream_id, [])[after_version : after_version + limit]
+
+    async def scan_page(
+        self, after_position: int, limit: int, predicate: EventPredicate | None = None
+    ) -> Sequence[StoredEvent]:
+        self._check_open()
+        log = self._log
+        low, high = 0, len(log)
+        while low < high:
+            middle = (low + high) // 2
+            if log[middle].position <= after_position:
+                low = middle + 1
+            else:
+                high = middle
+        return log[low : low + limit]
+
+    async def last_position(self) -> int:
+        self._check_open()
+        return self._log[-1].position if self._log else 0
+
+    async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
+        self._check_open()
+        if run_no is None:
+            return self._latest.get((kind, execution_id))
+        return self._runs.get(f"{kind}-{execution_id}/{run_no}")
+
+    async def list_runs(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        is_open: bool | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[RunRow]:
+        self._check_open()
+        found: list[RunRow] = []
+        is_past = after is None
+        for stream_id in reversed(self._runs):
+            if not is_past:
+                is_past = stream_id == after
+                continue
+            row = self._runs[stream_id]
+            if (
+                (kind is None or row.kind == kind)
+                and (status is None or row.status == status)
+                and (is_open is None or row.is_open == is_open)
+            ):
+                found.append(row)
+                if len(found) == limit:
+                    break
+        return found
+
+    async def get_snapshot(self, stream_id: str) -> Snapshot | None:
+        self._check_open()
+        return self._snapshots.get(stream_id)
+
+    async def get_blob(self, name: str) -> bytes | None:
+        self._check_open()
+        data = self._blobs.get(name)
+        if data is not None and content_hash(data) != name:
+            raise CorruptStore(f"blob {name} does not hash to its name")
+        return data
+
+    async def close(self) -> None:
+        self._is_closed = True
+        self.followers.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("the memory store is closed", hint="open a new one")
