@@ -163,7 +163,7 @@ def rows(cases: Sequence[Case], measured: Measured) -> list[Row]:
                 for name, value in figures.items()
                 if name != OURS and ours and value
             }
-            floor = bar_value(metric.floor, figures, metric)
+            floor = bar_value(metric.floor, figures, metric) if metric.floor else None
             goal = bar_value(metric.goal, figures, metric) if metric.goal else None
             found.append(Row(case, metric, figures, ratios, floor, goal, verdict(metric, ours, floor, goal)))
     return found
@@ -183,6 +183,8 @@ def verdict(metric: Metric, ours: float | None, floor: float | None, goal: float
     """Return what the figure is worth, in words."""
     if ours is None:
         return "not measured"
+    if metric.floor is None:
+        return "-"
 
     def met(bar: float) -> bool:
         return ours >= bar if metric.higher_is_better else ours <= bar

@@ -290,9 +290,6 @@ class Orchestrator:
             workflow_id = f"{plan.definition.name}-{ambient.ids.next_id()}"
         else:
             _check_workflow_id(workflow_id)
-            row = await engine.store.get_run(workflow_id)
-            if row is not None:
-                return self._take_up(row, fingerprint)
         stored_input, input_blob = store_form(encoded_input)
         stored_definition, definition_blob = store_form(plan.encoded)
         command = f.StartRun(
@@ -309,7 +306,7 @@ class Orchestrator:
         try:
             await engine.host.submit(stream_of(workflow_id, 1), command)
         except CommandRefused:
-            # Somebody else started it in the same moment: the store let one of us through.
+            # It exists already, or somebody else started it in the same moment: the store let one of us through.
             row = await engine.store.get_run(workflow_id)
             if row is None:
                 raise

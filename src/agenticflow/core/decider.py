@@ -34,6 +34,8 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A request to a decider. ``now`` is its moment; ``blobs`` are large values it refers to, stored in the same commit."""
 
+    opens_stream: ClassVar[bool] = False
+    """Whether it is only ever accepted on an empty stream: then nobody needs to read the stream first."""
     now: int
     blobs: tuple[tuple[str, bytes], ...] = ()
 

@@ -291,6 +291,7 @@ FACTS: Final = FactCodec(
 class StartRun(Command, frozen=True, kw_only=True):
     """Begin run ``run_no`` of ``workflow_id``."""
 
+    opens_stream: ClassVar[bool] = True
     workflow_id: str
     run_no: int
     definition: bytes

@@ -6,6 +6,7 @@ A snapshot is a cache: a form this code does not know is refused, and the host f
 from __future__ import annotations
 
 from collections import deque
+from operator import attrgetter
 
 import msgspec
 
@@ -80,18 +81,15 @@ _PLAIN = (
     "last_success",
 )
 _TASK_FIELDS = tuple(name for name in _Task.__struct_fields__ if name != "node")
+_as_task = attrgetter(*("node.index" if name == "node" else name for name in _Task.__struct_fields__))
 
 
 def take(state: RunState) -> bytes:
     """Return ``state`` as bytes."""
-    tasks = [
-        _Task(node=record.node.index, **{name: getattr(record, name) for name in _TASK_FIELDS})
-        for record in state.tasks.values()
-    ]
     run = _Run(
         form=FORM,
         plan=state.laid_out.encoded,
-        tasks=tasks,
+        tasks=[],
         ready=[record.key for record in state.ready],
         fields={name: getattr(state, name) for name in _PLAIN},
         unmet=state.unmet,
@@ -109,7 +107,10 @@ def take(state: RunState) -> bytes:
         cancel=state.cancel,
         problem=state.problem,
     )
-    return codec.encode(run)
+    # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
+    form = msgspec.structs.asdict(run)
+    form["tasks"] = [_as_task(record) for record in state.tasks.values()]
+    return codec.encode(form)
 
 
 def restore(stream_id: str, data: bytes) -> RunState:

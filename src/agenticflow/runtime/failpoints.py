@@ -12,6 +12,9 @@ from typing import Final
 __all__ = ["POINTS", "reach", "watch"]
 
 POINTS: Final = (
+    "store.before_commit",
+    "store.after_commit",
+    "store.before_ack",
     "host.decided",
     "host.committed",
     "host.dispatched",

@@ -78,6 +78,7 @@ class Actor:
 
     __slots__ = (
         "ended",
+        "conflicts",
         "guest",
         "inbox",
         "is_busy",
@@ -103,6 +104,8 @@ class Actor:
         self.ended: list[asyncio.Future[Any]] = []
         """Who waits for the end."""
         self.loading: asyncio.Future[None] | None = None
+        self.conflicts = 0
+        """Commits in a row that somebody else was faster than."""
         self.is_deciding = False
         """Whether the state holds facts that are not committed yet."""
         self.settled: list[asyncio.Future[None]] = []
@@ -284,18 +287,17 @@ class Host:
         if actor.is_busy:
             return
         actor.is_busy = True
-        conflicts = 0
         try:
             while actor.inbox:
                 batch = self._take_batch(actor)
                 actor.is_deciding = True
                 try:
                     await self._turn(actor, batch)
-                    conflicts = 0
+                    actor.conflicts = 0
                 except ConcurrencyConflict as conflict:
                     self._forget(actor)
-                    conflicts += 1
-                    if conflicts > MAX_CONFLICTS:
+                    actor.conflicts += 1
+                    if actor.conflicts > MAX_CONFLICTS:
                         self._refuse(batch, conflict)
                     else:
                         actor.inbox.extendleft(reversed(batch))
@@ -331,7 +333,12 @@ class Host:
 
     async def _turn(self, actor: Actor, batch: list[_Request]) -> None:
         if actor.state is None:
-            await self._ensure(actor)
+            if batch[0].command.opens_stream and actor.loading is None and not actor.conflicts:
+                # If the stream is not empty after all, the commit meets a conflict, and the next turn reads it.
+                actor.state, actor.version = actor.guest.initial(actor.stream_id), 0
+                actor.state.values = Values()
+            else:
+                await self._ensure(actor)
         guest, stream_id = actor.guest, actor.stream_id
         version = actor.version
         events: list[NewEvent] = []

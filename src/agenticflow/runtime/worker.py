@@ -222,8 +222,13 @@ class LocalWorker:
         if effect.deadline is not None:
             limit = max(0.0, (effect.deadline - now) / NANOSECONDS)
         elif effect.effect is not EffectClass.AT_MOST_ONCE:
+            # The time limit is armed with the notice: most handlers are done by then and pay for one timer only.
             attempt.notice_seconds = NOTICE_SECONDS if limit is None else min(NOTICE_SECONDS, limit / 4)
             self._notices.add(attempt, attempt.notice_seconds)
+            return
+        self._arm(attempt, limit)
+
+    def _arm(self, attempt: Attempt, limit: float | None) -> None:
         attempt.limit_seconds = limit
         if limit is not None:
             self._time_limits.add(attempt, limit)
@@ -242,6 +247,8 @@ class LocalWorker:
     def _notice(self, attempt: Attempt) -> None:
         """The handler has been running for a while: record that, and when its limit is."""
         effect = attempt.effect
+        if effect.timeout_seconds is not None and attempt.notice_seconds is not None:
+            self._arm(attempt, effect.timeout_seconds - attempt.notice_seconds)
         started = ActivityStarted(
             now=self._clock.now_ns(),
             task_key=effect.task_key,

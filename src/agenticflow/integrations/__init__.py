@@ -1,0 +1,1 @@
+"""One foreign world per file, loaded only when chosen."""

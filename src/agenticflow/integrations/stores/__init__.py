@@ -1,0 +1,1 @@
+"""Store backends beside the memory reference."""

@@ -1,0 +1,264 @@
+"""What a crash search watches: every commit that became true, every handler that was called, and a fence that death cannot pass.
+
+``Recorded`` knows what the surviving store holds, ``FencedStore`` stands in front of that store and fails once its life has ended,
+``watched`` makes performers whose calls are checked against what was recorded at that moment. Nothing here kills anybody; that is
+``crash_search``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
+
+from agenticflow.agents.agent import Agent
+from agenticflow.agents.workers import Worker
+from agenticflow.core.binding import Handler, RunsIn
+from agenticflow.core.context import TaskContext
+from agenticflow.core.decider import Fact
+from agenticflow.core.events import EventPredicate
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.guest import stream_of
+from agenticflow.runtime.failpoints import reach
+from agenticflow.storage.commits import Commit, Committed, StoredEvent
+from agenticflow.storage.rows import RunRow, Snapshot
+from agenticflow.storage.store import Store
+
+__all__ = ["Calls", "FencedStore", "Recorded", "watched_agent", "watched_worker"]
+
+PAGE_EVENTS: Final = 2_000
+TERMINAL: Final = (f.WorkflowCompleted, f.WorkflowFailed, f.WorkflowCancelled)
+
+
+class Recorded:
+    """What is true in the surviving store, as far as the calls of handlers must agree with it."""
+
+    def __init__(self) -> None:
+        self.scheduled: set[tuple[str, str, int, int]] = set()
+        """``(stream, task key, generation, attempt)`` of every scheduled attempt."""
+        self.started: set[tuple[str, str, int]] = set()
+        """``(stream, task key, generation)`` with a recorded intent."""
+        self.completed: set[tuple[str, str]] = set()
+        self.ended: set[str] = set()
+        self._generations: dict[tuple[str, str], int] = {}
+
+    def take(self, stream_id: str, fact: Fact) -> None:
+        """Note one fact that became true."""
+        match fact:
+            case f.WorkflowStarted():
+                for key, generation in fact.generations.items():
+                    self._generations[stream_id, key] = generation
+            case f.TaskScheduled():
+                self.scheduled.add((stream_id, fact.task_key, self._generation(stream_id, fact.task_key), fact.attempt))
+            case f.TaskStarted():
+                self.started.add((stream_id, fact.task_key, self._generation(stream_id, fact.task_key)))
+            case f.TaskRerunRequested():
+                self._generations[stream_id, fact.task_key] = fact.generation
+            case f.TaskCompleted():
+                self.completed.add((stream_id, fact.task_key))
+            case f.WorkflowCompleted() | f.WorkflowFailed() | f.WorkflowCancelled():
+                self.ended.add(stream_id)
+            case _:
+                pass
+
+    def _generation(self, stream_id: str, task_key: str) -> int:
+        return self._generations.get((stream_id, task_key), 0)
+
+    async def reload(self, store: Store, stream_ids: Collection[str]) -> None:
+        """Forget everything and read it from the store: what a new life finds."""
+        self.__init__()  # type: ignore[misc]  # the whole object is this state
+        for stream_id in stream_ids:
+            for stored in await read_whole(store, stream_id):
+                self.take(stream_id, decode(stored))
+
+
+def decode(stored: StoredEvent) -> Fact:
+    """Return the fact behind a stored event of a run."""
+    return f.FACTS.decode(stored.event_type, stored.data, stored.schema_version)
+
+
+async def read_whole(store: Store, stream_id: str) -> list[StoredEvent]:
+    """Return every event of a stream."""
+    events: list[StoredEvent] = []
+    while page := await store.read_page(stream_id, len(events), PAGE_EVENTS):
+        events.extend(page)
+    return events
+
+
+class FencedStore(Store):
+    """The store as one life sees it. ``demand_life`` raises when that life has ended, and then nothing passes any more.
+
+    Before and after each commit the loop is given to others, so that the moments between *decided* and *true*, and between
+    *true* and *known to be true*, exist over every backend.
+    """
+
+    def __init__(self, inner: Store, recorded: Recorded, demand_life: Callable[[], None]) -> None:
+        super().__init__(inner.schemas)
+        self.followers = inner.followers
+        self._inner = inner
+        self._recorded = recorded
+        self._demand_life = demand_life
+
+    async def commit(self, commit: Commit) -> Committed:
+        self._demand_life()
+        await asyncio.sleep(0)
+        reach("store.before_commit")
+        committed = await self._inner.commit(commit)
+        self._demand_life()
+        if not committed.is_repeated and commit.stream_id.startswith("workflow-"):
+            for event in commit.events:
+                fact = f.FACTS.decode(event.event_type, event.data, event.schema_version)
+                self._recorded.take(commit.stream_id, fact)
+        reach("store.after_commit")
+        await asyncio.sleep(0)
+        self._demand_life()
+        return committed
+
+    async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
+        self._demand_life()
+        return await self._inner.read_page(stream_id, after_version, limit)
+
+    async def scan_page(
+        self, after_position: int, limit: int, predicate: EventPredicate | None = None
+    ) -> Sequence[StoredEvent]:
+        self._demand_life()
+        return await self._inner.scan_page(after_position, limit, predicate)
+
+    async def last_position(self) -> int:
+        self._demand_life()
+        return await self._inner.last_position()
+
+    async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
+        self._demand_life()
+        return await self._inner.get_run(execution_id, run_no, kind=kind)
+
+    async def list_runs(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        is_open: bool | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[RunRow]:
+        self._demand_life()
+        return await self._inner.list_runs(kind=kind, status=status, is_open=is_open, after=after, limit=limit)
+
+    async def get_snapshot(self, stream_id: str) -> Snapshot | None:
+        self._demand_life()
+        return await self._inner.get_snapshot(stream_id)
+
+    async def get_blob(self, name: str) -> bytes | None:
+        self._demand_life()
+        return await self._inner.get_blob(name)
+
+    async def close(self) -> None:
+        """Leave the inner store open: it survives this life."""
+
+
+class Calls:
+    """Every call of a handler over all lives of one case, checked at the moment it is made."""
+
+    def __init__(self, recorded: Recorded, once_only: Collection[str]) -> None:
+        self._recorded = recorded
+        self._once_only = once_only
+        self._made: dict[tuple[str, str, int], int] = {}
+        self.violations: list[str] = []
+
+    @property
+    def count(self) -> int:
+        """How often any handler was called."""
+        return sum(self._made.values())
+
+    @property
+    def again(self) -> int:
+        """How many calls repeated work that had not been recorded when its life ended, retries included."""
+        return sum(times - 1 for times in self._made.values())
+
+    def note(self, context: TaskContext) -> None:
+        """A handler is about to be called."""
+        stream_id, key = stream_of(context.workflow_id, context.run_no), context.task_key
+        recorded, work = self._recorded, (stream_id, key, context.generation)
+        what = f"task {key!r} of {stream_id!r}, attempt {context.attempt}, generation {context.generation}"
+        if (*work, context.attempt) not in recorded.scheduled:
+            self.violations.append(f"{what} ran before its scheduling was recorded")
+        if (stream_id, key) in recorded.completed:
+            self.violations.append(f"{what} ran again after its completion was recorded")
+        if stream_id in recorded.ended:
+            self.violations.append(f"{what} ran after the end of the run was recorded")
+        if context.task_id in self._once_only:
+            if work not in recorded.started:
+                self.violations.append(f"{what} is at-most-once and ran before its intent was recorded")
+            if work in self._made:
+                self.violations.append(f"{what} is at-most-once and ran twice")
+        self._made[work] = self._made.get(work, 0) + 1
+
+
+class _WatchedHandler(Handler):
+    """Calls the handler of somebody else and notes each call."""
+
+    __slots__ = ("_calls", "_inner")
+
+    def __init__(self, inner: Handler, calls: Calls) -> None:
+        for name in Handler.__slots__:
+            setattr(self, name, getattr(inner, name))
+        self._inner = inner
+        self._calls = calls
+        if inner.runs_in is RunsIn.LOOP:
+            self.function = self._call_on_loop
+        elif inner.runs_in is RunsIn.THREAD:
+            self.function = self._call_in_thread
+
+    def arguments(self, params: dict[str, object], context: TaskContext) -> dict[str, Any]:
+        arguments = self._inner.arguments(params, context)
+        if self.runs_in is RunsIn.PROCESS:
+            self._calls.note(context)
+            return arguments
+        return {"context": context, "arguments": arguments}
+
+    async def _call_on_loop(self, context: TaskContext, arguments: dict[str, Any]) -> object:
+        self._calls.note(context)
+        function: Callable[..., Any] = self._inner.function
+        return await function(**arguments)
+
+    def _call_in_thread(self, context: TaskContext, arguments: dict[str, Any]) -> object:
+        self._calls.note(context)
+        return self._inner.function(**arguments)
+
+
+class _WatchedAgent(Agent):
+    __slots__ = ("_calls", "_original")
+
+    def __init__(self, original: Agent, calls: Calls) -> None:
+        super().__init__(
+            original.agent_id, original.capabilities, role=original.role, concurrency=max(1, original.concurrency)
+        )
+        self._original = original
+        self._calls = calls
+
+    def handler_for(self, task_type: str) -> Handler | None:
+        inner = self._original.handler_for(task_type)
+        return None if inner is None else _WatchedHandler(inner, self._calls)
+
+
+class _WatchedWorker(Worker[..., object]):
+    __slots__ = ("_calls", "_original")
+
+    def __init__(self, original: Worker[..., object], calls: Calls) -> None:
+        super().__init__(original.name, original.function, concurrency=original.concurrency)
+        self._original = original
+        self._calls = calls
+
+    def handler_for(self, task_type: str) -> Handler | None:
+        inner = self._original.handler_for(task_type)
+        return None if inner is None else _WatchedHandler(inner, self._calls)
+
+
+def watched_agent(original: Agent, calls: Calls) -> Agent:
+    """Return an agent as it is after a restart (same identity and handlers, fresh state) whose calls are noted."""
+    return _WatchedAgent(original, calls)
+
+
+def watched_worker(original: Worker[..., object], calls: Calls) -> Worker[..., object]:
+    """Return a worker with the same function whose calls are noted."""
+    return _WatchedWorker(original, calls)
