@@ -16,13 +16,14 @@ import msgspec
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
+from agenticflow.app.commands import open_door
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, view_of
 from agenticflow.app.wiring import open_store
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
-from agenticflow.core.engine import Performer
+from agenticflow.core.engine import Effect, Performer
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import (
     AgentNotFoundError,
@@ -44,6 +45,7 @@ from agenticflow.runtime.clock import SystemClock, new_seed
 from agenticflow.runtime.dispatcher import Dispatcher
 from agenticflow.runtime.host import Answer, Host
 from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.ownership import CommandServer
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
@@ -77,7 +79,7 @@ class _Recorder:
 class _Engine:
     """What exists only while the orchestrator runs."""
 
-    __slots__ = ("dispatcher", "host", "journal", "recorder", "store")
+    __slots__ = ("dispatcher", "door", "host", "journal", "recorder", "store")
 
     def __init__(self, store: Store, host: Host, dispatcher: Dispatcher, journal: Journal) -> None:
         self.store = store
@@ -85,6 +87,8 @@ class _Engine:
         self.dispatcher = dispatcher
         self.journal = journal
         self.recorder = _Recorder(journal, dispatcher)
+        self.door: CommandServer | None = None
+        """Where other processes' commands come in, when the store has one owner."""
 
 
 class Orchestrator:
@@ -92,6 +96,8 @@ class Orchestrator:
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
     ``.agenticflow/state.db`` under the working directory, or what ``AGENTICFLOW_STORE`` says.
+
+    With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class Orchestrator:
         max_concurrency: int = 1_000,
         max_threads: int = 32,
         clock: Clock | None = None,
+        performs: bool = True,
     ) -> None:
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
@@ -116,6 +123,7 @@ class Orchestrator:
         self._clock: Clock = clock or SystemClock()
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
+        self._performs = performs
         self._performers: dict[str, Performer] = {}
         self._agents: dict[str, Agent] = {}
         self._workflows: dict[str, WorkflowDefinition] = {}
@@ -203,7 +211,12 @@ class Orchestrator:
             try:
                 if self.event_bus is not None:
                     await self.event_bus.attach(store)
-                resumed = await host.recover()
+                if self._performs:
+                    engine.door = await open_door(store, self)
+                    resumed = await host.recover()
+                else:
+                    host.perform_with(_leave_to_the_next_owner)
+                    resumed = 0
             except BaseException:
                 await self._shut(engine)
                 raise
@@ -216,13 +229,22 @@ class Orchestrator:
 
         What did not end runs again after the next start; at-most-once work that was running is then unknown.
         """
-        engine, self._engine = self._engine, None
+        engine = self._engine
         if engine is None:
             return
+        # First the door: a command answered from here on would ask an engine that is not there any more.
+        door, engine.door = engine.door, None
+        if door is not None:
+            await door.stop()
+        if self._engine is not engine:
+            return
+        self._engine = None
         await engine.dispatcher.stop(drain_seconds=drain_seconds)
         await self._shut(engine)
 
     async def _shut(self, engine: _Engine) -> None:
+        if engine.door is not None:
+            await engine.door.stop()
         await engine.host.stop()
         await engine.journal.close()
         for agent in self._agents.values():
@@ -471,6 +493,16 @@ class Orchestrator:
             workflow_id,
             f.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
         )
+        if not self._performs:
+            await self._bury(workflow_id)
+
+    async def _bury(self, workflow_id: str) -> None:
+        """Nobody performs, so whoever had attempts of this run in work is gone: record how they ended, as the next start would."""
+        engine = await self._running()
+        row = await self._row(engine, workflow_id)
+        state: RunState = await engine.host.read(row.stream_id)
+        for command in WorkflowGuest().recover(state, self._clock.now_ns()).commands:
+            await engine.host.submit(row.stream_id, command)
 
     async def signal(self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None) -> None:
         """Send the signal ``name`` with ``value``. It is kept until a task takes it, in order of arrival.
@@ -521,6 +553,10 @@ class Orchestrator:
         engine = await self._running()
         row = await self._row(engine, workflow_id)
         return await engine.host.submit(row.stream_id, command, command_id)
+
+
+def _leave_to_the_next_owner(stream_id: str, effect: Effect) -> None:
+    """The recorded request is the work order: whoever owns the store next finds it there."""
 
 
 def _check_workflow_id(workflow_id: str) -> None:

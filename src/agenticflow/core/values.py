@@ -8,7 +8,6 @@ blob and asks the decider again.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
 import msgspec
@@ -21,6 +20,7 @@ __all__ = ["BlobMissing", "BlobRef", "Values", "reference_in", "store_form"]
 
 _EXTENSION: Final = codec.BLOB_EXTENSION
 _SIZE: Final = codec.BLOB_REFERENCE_BYTES
+MAX_AT_HAND_BYTES: Final = 16 * MAX_BLOB_BYTES
 BlobRef = codec.BlobRef
 
 
@@ -58,12 +58,13 @@ def reference_in(data: bytes) -> BlobRef | None:
 
 
 class Values:
-    """Blobs at hand, newest kept, at most ``limit_bytes`` in all (one larger blob is kept alone)."""
+    """Blobs at hand. Nothing is forgotten while an answer is being worked out, so that it can need several at once; between
+    answers ``trim`` drops the oldest until ``limit_bytes`` are kept."""
 
     __slots__ = ("_blobs", "_bytes", "_limit")
 
     def __init__(self, limit_bytes: int = MAX_BLOB_BYTES) -> None:
-        self._blobs: OrderedDict[str, bytes] = OrderedDict()
+        self._blobs: dict[str, bytes] = {}
         self._bytes = 0
         self._limit = limit_bytes
 
@@ -78,12 +79,19 @@ class Values:
         return blob
 
     def put(self, name: str, data: bytes) -> None:
-        """Keep the blob ``name`` at hand; the oldest make room."""
+        """Have the blob ``name`` at hand. Raises ``BoundExceeded`` when one answer needs more than ``MAX_AT_HAND_BYTES``."""
         if name in self._blobs:
-            self._blobs.move_to_end(name)
             return
+        if self._bytes + len(data) > MAX_AT_HAND_BYTES:
+            raise BoundExceeded(
+                f"{len(self._blobs)} large values of {self._bytes:,} bytes are needed at once, the limit is {MAX_AT_HAND_BYTES:,}",
+                hint="let the map return where its results are, not the results",
+            )
         self._blobs[name] = data
         self._bytes += len(data)
-        while self._bytes > self._limit and len(self._blobs) > 1:
-            _, oldest = self._blobs.popitem(last=False)
-            self._bytes -= len(oldest)
+
+    def trim(self) -> None:
+        """Drop the oldest blobs above the limit."""
+        while self._bytes > self._limit:
+            oldest = next(iter(self._blobs))
+            self._bytes -= len(self._blobs.pop(oldest))

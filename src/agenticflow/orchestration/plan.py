@@ -68,7 +68,18 @@ def _nothing(root: str) -> object:
 class Plan:
     """A valid definition, laid out."""
 
-    __slots__ = ("by_id", "content_hash", "definition", "encoded", "nodes", "output", "roots", "sinks", "unmet")
+    __slots__ = (
+        "by_id",
+        "content_hash",
+        "definition",
+        "encoded",
+        "free_roots",
+        "nodes",
+        "output",
+        "roots",
+        "sinks",
+        "unmet",
+    )
 
     def __init__(self, definition: WorkflowDefinition, encoded: bytes) -> None:
         self.definition = definition
@@ -86,6 +97,17 @@ class Plan:
         self.roots = [node.index for node in self.nodes if not node.depends_on]
         self.sinks = [node.index for node in self.nodes if not node.dependents]
         self.output: Template | None = None if definition.output is None else compile_template(definition.output)
+        self.free_roots = self._free_roots()
+        """What references name that is no task: it has to be in the input."""
+
+    def _free_roots(self) -> frozenset[str]:
+        found = {reference.root for reference in self.output.references} if self.output is not None else set()
+        for node in self.nodes:
+            known = ITEM_ROOTS if node.for_each is not None else frozenset()
+            for template in (node.params, node.for_each, node.condition):
+                if template is not None:
+                    found |= {reference.root for reference in template.references} - known
+        return frozenset(found - INPUT_ROOTS - set(self.by_id))
 
 
 _plans: dict[str, Plan] = {}
@@ -218,6 +240,8 @@ def _references_of(task: TaskDefinition) -> Iterable[tuple[str, tuple[Reference,
 def unknown_roots(plan: Plan, workflow_input: object) -> list[str]:
     """Return, in words, every reference that is neither to a task nor to a key of ``workflow_input``, and every collision."""
     keys = set(workflow_input) if isinstance(workflow_input, Mapping) else set()
+    if plan.free_roots <= keys and keys.isdisjoint(plan.by_id):
+        return []
     problems = [
         f"{key!r} is a task id and a key of the input: references could mean either"
         for key in sorted(keys & set(plan.by_id))

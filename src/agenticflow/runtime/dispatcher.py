@@ -149,8 +149,10 @@ class Dispatcher:
             self._take_back_homeless(stream_id, token)
         elif attempt.started_at or attempt.context is not None:
             self._worker.stop(attempt, StopCause.TOLD)
-        else:
+        elif attempt.cause is None:
+            # It still queues: whoever meets it there passes it over.
             attempt.cause = StopCause.TOLD
+            self._report_soon(stream_id, attempt.effect)
 
     def _take_back_homeless(self, stream_id: str, token: int) -> None:
         for key, waiting in list(self._homeless.items()):
@@ -159,10 +161,13 @@ class Dispatcher:
                     waiting.remove(item)
                     if not waiting:
                         del self._homeless[key]
-                    task = self._loop.create_task(self._report_cancelled(stream_id, item[1]))
-                    self._reports.add(task)
-                    task.add_done_callback(self._reports.discard)
+                    self._report_soon(stream_id, item[1])
                     return
+
+    def _report_soon(self, stream_id: str, effect: RunActivity) -> None:
+        task = self._loop.create_task(self._report_cancelled(stream_id, effect))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
 
     async def _report_cancelled(self, stream_id: str, effect: RunActivity) -> None:
         outcome = Outcome(OutcomeKind.CANCELLED)
@@ -196,9 +201,7 @@ class Dispatcher:
         blobs: tuple[tuple[str, bytes], ...] = ()
         is_working = False
         try:
-            if attempt.cause is not None:
-                outcome = Outcome(OutcomeKind.CANCELLED)
-            elif await worker.prepare(attempt):
+            if attempt.cause is None and await worker.prepare(attempt):
                 is_working = True
                 performer.work_began(seat.in_flight, self._clock.now_ns())
                 outcome, blobs = await worker.run(attempt, task)
@@ -222,7 +225,11 @@ class Dispatcher:
     def refill(self, seat: Seat) -> None:
         """Let the seat's queue move up as far as its concurrency allows."""
         while seat.queue and seat.in_flight < seat.performer.concurrency and not self._is_draining:
-            self._admit(seat.queue.popleft())
+            attempt = seat.queue.popleft()
+            if attempt.cause is None:
+                self._admit(attempt)
+            else:
+                self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
 
     def look_again(self, performer_id: str) -> None:
         """The performer can take more, or other, work than before."""

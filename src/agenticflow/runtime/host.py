@@ -78,6 +78,7 @@ class Actor:
 
     __slots__ = (
         "ended",
+        "execution_id",
         "conflicts",
         "guest",
         "inbox",
@@ -94,6 +95,7 @@ class Actor:
 
     def __init__(self, stream_id: str, guest: Guest[Any]) -> None:
         self.stream_id = stream_id
+        self.execution_id = stream_id.partition("-")[2].rpartition("/")[0]
         self.guest = guest
         self.state: Any = None
         self.version = 0
@@ -123,6 +125,7 @@ class Host:
         self._max_actors = max_actors
         self._timers = Timers(clock, self._timer_due)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._values = Values()
         self._perform: Callable[[str, Effect], None] = _nobody_performs
         self._retry_seconds = RETRY_FIRST_SECONDS
         self.is_closing = False
@@ -301,6 +304,9 @@ class Host:
                         self._refuse(batch, conflict)
                     else:
                         actor.inbox.extendleft(reversed(batch))
+                except asyncio.CancelledError:
+                    self._forget(actor)
+                    raise
                 except Exception as error:
                     self._forget(actor)
                     actor.is_deciding = False
@@ -336,10 +342,11 @@ class Host:
             if batch[0].command.opens_stream and actor.loading is None and not actor.conflicts:
                 # If the stream is not empty after all, the commit meets a conflict, and the next turn reads it.
                 actor.state, actor.version = actor.guest.initial(actor.stream_id), 0
-                actor.state.values = Values()
+                actor.state.values = self._values
             else:
                 await self._ensure(actor)
         guest, stream_id = actor.guest, actor.stream_id
+        self._values.trim()
         version = actor.version
         events: list[NewEvent] = []
         facts: list[Fact] = []
@@ -387,7 +394,7 @@ class Host:
                 answers = [(answer, 0, committed.version) for answer, _, _ in answers]
             else:
                 self._take_effect(actor, facts, version)
-        elif type(batch[0].command) is TimersDue:
+        elif actor.state is not None and type(batch[0].command) is TimersDue:
             self._timers.set(stream_id, actor.state.next_due)
         for answer, count, at in answers:
             if not answer.done():
@@ -450,7 +457,7 @@ class Host:
     def _metadata(self, actor: Actor, command: Command) -> bytes:
         """Who caused these facts: the scheduling of the attempt that ended, by its event's id."""
         cause = f"{actor.stream_id}@{command.token}" if type(command) is ActivityFinished else type(command).__name__
-        return _encode_metadata(_EngineMetadata(causation_id=cause, correlation_id=actor.stream_id))
+        return _encode_metadata(_EngineMetadata(causation_id=cause, correlation_id=actor.execution_id))
 
     # --- failure ----------------------------------------------------------------------------------------------------
 
@@ -514,7 +521,7 @@ class Host:
                 log.warning("folding %s from its beginning: %s", stream_id, error)
         if state is None:
             state = guest.initial(stream_id)
-        state.values = Values()
+        state.values = self._values
         decode = guest.codec.decode
         while page := await store.read_page(stream_id, version, PAGE_EVENTS):
             for stored in page:

@@ -39,6 +39,8 @@ class Limits(Generic[K]):
         keys = self._lengths.get(seconds)
         if keys is not None:
             keys.pop(key, None)
+            if not keys:
+                del self._lengths[seconds]
 
     def stop(self) -> None:
         """Forget all limits."""

@@ -26,7 +26,14 @@ import msgspec
 
 from agenticflow import errors
 from agenticflow.core import codec
-from agenticflow.errors import AgenticFlowError, ConfigurationError, InvalidInput, PermanentError, StoreOwned, StoreUnavailable
+from agenticflow.errors import (
+    AgenticFlowError,
+    ConfigurationError,
+    InvalidInput,
+    PermanentError,
+    StoreOwned,
+    StoreUnavailable,
+)
 
 __all__ = ["CommandHandler", "CommandServer", "Ownership", "owner_of", "send_command"]
 
@@ -69,13 +76,17 @@ class Ownership:
             # Opened close-on-exec, as Python does: a spawned child must not keep the lock when its parent is gone.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(f"the lock {str(path)!r} cannot be made: {error}", hint="check the folder's rights") from error
+            raise ConfigurationError(
+                f"the lock {str(path)!r} cannot be made: {error}", hint="check the folder's rights"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
             if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise ConfigurationError(f"{str(path)!r} cannot be locked: {error}", hint="use a local file system") from error
+                raise ConfigurationError(
+                    f"{str(path)!r} cannot be locked: {error}", hint="use a local file system"
+                ) from error
             pid = owner_of(file)
             raise StoreOwned(
                 f"the store {str(file)!r} is owned by another process" + (f" (pid {pid})" if pid else ""),
@@ -192,9 +203,7 @@ class CommandServer:
             return _Reply(False, None, error.code, error.message, error.hint)
 
 
-async def send_command(
-    file: Path, op: str, arguments: dict[str, object], *, timeout_seconds: float = 30.0
-) -> object:
+async def send_command(file: Path, op: str, arguments: dict[str, object], *, timeout_seconds: float = 30.0) -> object:
     """Have the owner of ``file`` carry out ``op`` and return its answer.
 
     Raises ``StoreUnavailable`` when nobody listens or the owner does not answer in time (the outcome is then unknown), and the owner's
@@ -212,9 +221,13 @@ async def send_command(
                 with contextlib.suppress(OSError):  # the answer is here; how the connection ends does not matter
                     await writer.wait_closed()
     except TimeoutError as error:
-        raise StoreUnavailable(f"the owner of {str(file)!r} did not answer within {timeout_seconds:g} s", hint="ask again") from error
+        raise StoreUnavailable(
+            f"the owner of {str(file)!r} did not answer within {timeout_seconds:g} s", hint="ask again"
+        ) from error
     except (OSError, EOFError, msgspec.DecodeError) as error:
-        raise StoreUnavailable(f"the owner of {str(file)!r} cannot be reached: {error}", hint="is it running?") from error
+        raise StoreUnavailable(
+            f"the owner of {str(file)!r} cannot be reached: {error}", hint="is it running?"
+        ) from error
     if reply.is_ok:
         return reply.value
     raise _error(reply)

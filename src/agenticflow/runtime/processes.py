@@ -81,9 +81,9 @@ class ProcessPool:
     """At most one child per core, started when first needed."""
 
     def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit or os.cpu_count() or 1
+        self.limit = limit or os.cpu_count() or 1
+        """How many calls the caller may make at once."""
         self._idle: list[_Child] = []
-        self._free = asyncio.Semaphore(self._limit)
         self._threads: ThreadPoolExecutor | None = None
 
     async def run(self, handler: Handler, values: dict[str, object], kill: asyncio.Future[None]) -> Outcome:
@@ -94,20 +94,19 @@ class ProcessPool:
         request = codec.encode(call)
         loop = asyncio.get_running_loop()
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(2 * self._limit, thread_name_prefix="agenticflow-process")
-        async with self._free:
-            child = self._idle.pop() if self._idle else await loop.run_in_executor(self._threads, _Child)
-            running = loop.run_in_executor(self._threads, child.call, request)
-            try:
-                waited: set[asyncio.Future[Any]] = {running, kill}
-                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not running.done():
-                    self._threads.submit(child.terminate)
-            outcome = await running
-            if child.process.is_alive() and outcome.kind is not OutcomeKind.UNKNOWN:
-                self._idle.append(child)
-            return outcome
+            self._threads = ThreadPoolExecutor(2 * self.limit, thread_name_prefix="agenticflow-process")
+        child = self._idle.pop() if self._idle else await loop.run_in_executor(self._threads, _Child)
+        running = loop.run_in_executor(self._threads, child.call, request)
+        try:
+            waited: set[asyncio.Future[Any]] = {running, kill}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not running.done():
+                self._threads.submit(child.terminate)
+        outcome = await running
+        if child.process.is_alive() and outcome.kind is not OutcomeKind.UNKNOWN:
+            self._idle.append(child)
+        return outcome
 
     def close(self) -> None:
         """End all idle children."""

@@ -50,6 +50,10 @@ class LocalWorker:
         self._max_threads = max_threads
         self._threads: ThreadPoolExecutor | None = None
         self._processes = ProcessPool()
+        self._slots = {
+            RunsIn.THREAD: asyncio.Semaphore(max_threads),
+            RunsIn.PROCESS: asyncio.Semaphore(self._processes.limit),
+        }
         self._time_limits: Limits[Attempt] = Limits(loop, self._time_is_up)
         self._notices: Limits[Attempt] = Limits(loop, self._notice)
         self._graces: Limits[Attempt] = Limits(loop, self._abandon)
@@ -83,6 +87,15 @@ class LocalWorker:
 
     async def run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
         """Run the handler to its end, whatever that is; return the outcome and the large values it refers to."""
+        handler = attempt.handler
+        slot = self._slots.get(handler.runs_in)
+        if slot is None:
+            return await self._run(attempt, task)
+        # The time limit starts with the handler, not with the wait for a thread or process to run it.
+        async with slot:
+            return await self._run(attempt, task)
+
+    async def _run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
         effect, handler = attempt.effect, attempt.handler
         blobs: tuple[tuple[str, bytes], ...] = ()
         try:
@@ -104,6 +117,8 @@ class LocalWorker:
             arguments = handler.arguments(given.params, context)
         except UsageError as error:
             return Outcome(OutcomeKind.FAILED, error=describe_error(error)), blobs
+        if attempt.cause is not None:
+            return self._interrupted(attempt), blobs
         self._start_limits(attempt, now)
         reach("worker.before_handler")
         try:

@@ -1,15 +1,14 @@
 """What a crash search watches: every commit that became true, every handler that was called, and a fence that death cannot pass.
 
-``Recorded`` knows what the surviving store holds, ``FencedStore`` stands in front of that store and fails once its life has ended,
-``watched`` makes performers whose calls are checked against what was recorded at that moment. Nothing here kills anybody; that is
-``crash_search``.
+``Recorded`` knows what the surviving store holds, ``FencedStore`` stands in front of it and lets nothing pass once its life has
+ended, watched performers have each call checked against what was recorded at that moment. Nothing here kills anybody.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
@@ -17,17 +16,17 @@ from agenticflow.core.binding import Handler, RunsIn
 from agenticflow.core.context import TaskContext
 from agenticflow.core.decider import Fact
 from agenticflow.core.events import EventPredicate
+from agenticflow.core.values import BlobMissing
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.guest import stream_of
-from agenticflow.runtime.failpoints import reach
+from agenticflow.orchestration.guest import WorkflowGuest, stream_of
+from agenticflow.orchestration.state import RunState
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 
-__all__ = ["Calls", "FencedStore", "Recorded", "watched_agent", "watched_worker"]
+__all__ = ["Calls", "FencedStore", "Life", "Recorded", "watched_agent", "watched_worker"]
 
 PAGE_EVENTS: Final = 2_000
-TERMINAL: Final = (f.WorkflowCompleted, f.WorkflowFailed, f.WorkflowCancelled)
 
 
 class Recorded:
@@ -65,8 +64,7 @@ class Recorded:
         return self._generations.get((stream_id, task_key), 0)
 
     async def reload(self, store: Store, stream_ids: Collection[str]) -> None:
-        """Forget everything and read it from the store: what a new life finds."""
-        self.__init__()  # type: ignore[misc]  # the whole object is this state
+        """Read again what a new life finds: commits may have become true after the moment of death."""
         for stream_id in stream_ids:
             for stored in await read_whole(store, stream_id):
                 self.take(stream_id, decode(stored))
@@ -85,31 +83,56 @@ async def read_whole(store: Store, stream_id: str) -> list[StoredEvent]:
     return events
 
 
+async def fold_stored(store: Store, stream_id: str, events: Sequence[StoredEvent]) -> RunState:
+    """Return the state of a run, folded from what the store holds, independently of the engine's host."""
+    guest = WorkflowGuest()
+    state = guest.initial(stream_id)
+    for event in events:
+        while True:
+            try:
+                guest.evolve(state, decode(event), event.version, event.timestamp)
+                break
+            except BlobMissing as missing:
+                state.values.put(missing.reference.hash, await store.get_blob(missing.reference.hash) or b"")
+    return state
+
+
+class Life(Protocol):
+    """The life of one process, as far as its store is concerned."""
+
+    def demand(self) -> None:
+        """Raise when it has ended."""
+
+    def arrive(self, point: str) -> None:
+        """The life has come to ``point``; it may end there."""
+
+
 class FencedStore(Store):
-    """The store as one life sees it. ``demand_life`` raises when that life has ended, and then nothing passes any more.
+    """The store as one life sees it. When that life has ended, nothing passes any more.
 
     Before and after each commit the loop is given to others, so that the moments between *decided* and *true*, and between
     *true* and *known to be true*, exist over every backend.
     """
 
-    def __init__(self, inner: Store, recorded: Recorded, demand_life: Callable[[], None]) -> None:
+    def __init__(self, inner: Store, recorded: Recorded, life: Life) -> None:
         super().__init__(inner.schemas)
         self.followers = inner.followers
         self._inner = inner
         self._recorded = recorded
-        self._demand_life = demand_life
+        self._demand_life = life.demand
+        self._arrive = life.arrive
 
     async def commit(self, commit: Commit) -> Committed:
         self._demand_life()
         await asyncio.sleep(0)
-        reach("store.before_commit")
+        self._arrive("commit.sent")
         committed = await self._inner.commit(commit)
         self._demand_life()
         if not committed.is_repeated and commit.stream_id.startswith("workflow-"):
             for event in commit.events:
                 fact = f.FACTS.decode(event.event_type, event.data, event.schema_version)
                 self._recorded.take(commit.stream_id, fact)
-        reach("store.after_commit")
+        self._arrive("commit.true")
         await asyncio.sleep(0)
         self._demand_life()
         return committed
@@ -153,7 +176,7 @@ class FencedStore(Store):
         return await self._inner.get_blob(name)
 
     async def close(self) -> None:
-        """Leave the inner store open: it survives this life."""
+        """Leave the inner store open: whoever opened it closes it."""
 
 
 class Calls:
@@ -172,7 +195,7 @@ class Calls:
 
     @property
     def again(self) -> int:
-        """How many calls repeated work that had not been recorded when its life ended, retries included."""
+        """How many calls came after the first of the same task: retries, and what was not recorded when its life ended."""
         return sum(times - 1 for times in self._made.values())
 
     def note(self, context: TaskContext) -> None:
@@ -241,10 +264,10 @@ class _WatchedAgent(Agent):
         return None if inner is None else _WatchedHandler(inner, self._calls)
 
 
-class _WatchedWorker(Worker[..., object]):
+class _WatchedWorker(Worker[..., Any]):
     __slots__ = ("_calls", "_original")
 
-    def __init__(self, original: Worker[..., object], calls: Calls) -> None:
+    def __init__(self, original: Worker[..., Any], calls: Calls) -> None:
         super().__init__(original.name, original.function, concurrency=original.concurrency)
         self._original = original
         self._calls = calls
@@ -259,6 +282,6 @@ def watched_agent(original: Agent, calls: Calls) -> Agent:
     return _WatchedAgent(original, calls)
 
 
-def watched_worker(original: Worker[..., object], calls: Calls) -> Worker[..., object]:
+def watched_worker(original: Worker[..., Any], calls: Calls) -> Worker[..., Any]:
     """Return a worker with the same function whose calls are noted."""
     return _WatchedWorker(original, calls)

@@ -1,0 +1,210 @@
+"""What another process may ask of the process that owns a store, and how it is answered.
+
+An operation comes in by name with plain arguments, from the owner's socket or straight from a program that has just taken the lock; its
+answer is plain data. Each operation is one call of the orchestrator's own: there is no second way to steer a run. Arguments are checked
+here, because they come from outside.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import ClassVar, Final, Protocol
+
+import msgspec
+
+from agenticflow.app.execution import Controls, WorkflowHandle
+from agenticflow.errors import AgenticFlowError, InvalidInput, InvariantError
+from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.runtime.ownership import CommandServer, Ownership
+from agenticflow.storage.store import Store
+
+__all__ = [
+    "Cancel",
+    "Operation",
+    "Pause",
+    "Resolve",
+    "Resume",
+    "Signal",
+    "Start",
+    "Steered",
+    "Unpause",
+    "Waits",
+    "carry_out",
+    "open_door",
+]
+
+log = logging.getLogger("agenticflow.engine")
+
+
+class Steered(Controls, Protocol):
+    """The part of an orchestrator that operations call."""
+
+    async def start_workflow(
+        self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
+    ) -> WorkflowHandle: ...
+    async def resume_workflow(self, workflow_id: str, from_task: str | None = None) -> WorkflowHandle: ...
+    async def resolve(
+        self, workflow_id: str, task_key: str, decision: str, *, value: object = None, reason: str = ""
+    ) -> None: ...
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request from outside. ``name`` is what it is called on the wire; its fields are its arguments."""
+
+    name: ClassVar[str]
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        """Do it; return the answer once it is durable."""
+        raise NotImplementedError
+
+
+class Start(Operation, frozen=True, kw_only=True):
+    """Start a run; whoever owns the store performs it as far as it has the handlers."""
+
+    name: ClassVar[str] = "start"
+    definition: WorkflowDefinition
+    input: object = None
+    workflow_id: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return await _stands(
+            await orchestrator.start_workflow(self.definition, self.input, workflow_id=self.workflow_id)
+        )
+
+
+class Signal(Operation, frozen=True, kw_only=True):
+    """Send a signal to a run."""
+
+    name: ClassVar[str] = "signal"
+    workflow_id: str
+    signal: str
+    value: object = None
+    signal_id: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        await orchestrator.signal(self.workflow_id, self.signal, self.value, signal_id=self.signal_id)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Pause(Operation, frozen=True, kw_only=True):
+    """Schedule nothing new in a run."""
+
+    name: ClassVar[str] = "pause"
+    workflow_id: str
+    reason: str = ""
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        await orchestrator.pause(self.workflow_id, reason=self.reason)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Unpause(Operation, frozen=True, kw_only=True):
+    """Schedule again."""
+
+    name: ClassVar[str] = "unpause"
+    workflow_id: str
+    reason: str = ""
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        await orchestrator.resume(self.workflow_id, reason=self.reason)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Cancel(Operation, frozen=True, kw_only=True):
+    """End a run."""
+
+    name: ClassVar[str] = "cancel"
+    workflow_id: str
+    reason: str = ""
+    grace_seconds: float = 10.0
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        await orchestrator.abort(self.workflow_id, self.reason, grace_seconds=self.grace_seconds)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Resume(Operation, frozen=True, kw_only=True):
+    """Open the next run of a workflow whose run has ended without its result."""
+
+    name: ClassVar[str] = "resume"
+    workflow_id: str
+    from_task: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return await _stands(await orchestrator.resume_workflow(self.workflow_id, self.from_task))
+
+
+class Resolve(Operation, frozen=True, kw_only=True):
+    """Say what became of a task whose outcome is unknown."""
+
+    name: ClassVar[str] = "resolve"
+    workflow_id: str
+    task_key: str
+    decision: str
+    value: object = None
+    reason: str = ""
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        await orchestrator.resolve(self.workflow_id, self.task_key, self.decision, value=self.value, reason=self.reason)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Waits(Operation, frozen=True, kw_only=True):
+    """Tell what a run waits for; only its owner knows of handlers that are missing."""
+
+    name: ClassVar[str] = "waits"
+    workflow_id: str
+    run_no: int | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        execution = await orchestrator.get_execution(self.workflow_id, self.run_no)
+        return {"pid": os.getpid(), "waits_for": execution.waits_for}
+
+
+_OPERATIONS: Final[dict[str, type[Operation]]] = {
+    operation.name: operation for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits)
+}
+
+
+async def carry_out(orchestrator: Steered, name: str, arguments: Mapping[str, object]) -> dict[str, object]:
+    """Carry out the operation called ``name``. Raises ``InvalidInput`` for an unknown one or wrong arguments."""
+    kind = _OPERATIONS.get(name)
+    if kind is None:
+        raise InvalidInput(f"there is no operation {name!r}", hint=f"there are {', '.join(_OPERATIONS)}")
+    try:
+        operation = msgspec.convert(arguments, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"the operation {name!r} does not take these arguments: {error}") from error
+    return await operation.carry_out(orchestrator)
+
+
+async def open_door(store: Store, orchestrator: Steered) -> CommandServer | None:
+    """Answer commands of other processes as long as this one owns ``store``; ``None`` when the store is not owned by a process."""
+    ownership = getattr(store, "ownership", None)
+    if not isinstance(ownership, Ownership):
+        return None
+
+    async def answer(name: str, arguments: dict[str, object]) -> object:
+        try:
+            return await carry_out(orchestrator, name, arguments)
+        except AgenticFlowError:
+            raise
+        except Exception as error:
+            log.exception("the operation %r of another process failed", name)
+            raise InvariantError(f"the owner failed at {name!r}: {type(error).__name__}: {error}") from error
+
+    door = CommandServer(ownership, answer)
+    await door.start()
+    return door
+
+
+async def _run(orchestrator: Steered, workflow_id: str) -> dict[str, object]:
+    execution = await orchestrator.get_execution(workflow_id)
+    return {"workflow_id": workflow_id, "run_no": execution.run_no, "status": execution.status.value}
+
+
+async def _stands(handle: WorkflowHandle) -> dict[str, object]:
+    status = await handle.status()
+    return {"workflow_id": handle.workflow_id, "run_no": handle.run_no, "status": status.value}

@@ -1,0 +1,341 @@
+"""The lives of one case: each an event loop of its own that stops for ever where it dies, over a store that survives.
+
+Nothing of a dead life runs on: the loop stops at once, what was suspended is cancelled behind the fence, and every fail-point and every
+access to the store that is met on the way out raises again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from agenticflow.app.execution import WorkflowHandle
+from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.app.wiring import open_store
+from agenticflow.core.clocks import Clock
+from agenticflow.core.engine import EffectClass
+from agenticflow.errors import CommandRefused, WorkflowExecutionError, WorkflowNotFoundError
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.guest import WorkflowGuest, stream_of
+from agenticflow.orchestration.state import TaskStatus
+from agenticflow.runtime import failpoints
+from agenticflow.runtime.clock import SystemClock
+from agenticflow.runtime.host import run_row
+from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.store import Store
+from agenticflow.testing.crashes.cases import CrashCase
+from agenticflow.testing.crashes.watch import (
+    Calls,
+    FencedStore,
+    Recorded,
+    decode,
+    fold_stored,
+    read_whole,
+    watched_agent,
+    watched_worker,
+)
+from agenticflow.testing.virtual_time import EPOCH_NS, VirtualLoop
+
+__all__ = ["FileMedium", "MemoryMedium", "Medium", "Play"]
+
+WORKFLOW_ID: Final = "crash"
+POLL_SECONDS: Final = 0.02
+MAX_BURIAL_ROUNDS: Final = 1_000
+TERMINAL: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
+
+
+class _Killed(KeyboardInterrupt):
+    """The process ends here. Of this kind because the event loop lets it through at once and no handler of errors takes it."""
+
+
+class Medium(Protocol):
+    """What survives a process, and the time its processes live in."""
+
+    def new_loop(self) -> tuple[asyncio.AbstractEventLoop, Clock]:
+        """Return the event loop and the clock of the next life."""
+
+    async def open(self) -> Store:
+        """Return the store as the next life finds it."""
+
+    async def release(self, store: Store) -> None:
+        """The life that opened ``store`` has ended, well or not."""
+
+
+class MemoryMedium:
+    """One ``MemoryStore`` object, in virtual time that goes on from life to life."""
+
+    def __init__(self) -> None:
+        self._store = MemoryStore()
+        self._loop: VirtualLoop | None = None
+
+    def new_loop(self) -> tuple[asyncio.AbstractEventLoop, Clock]:
+        self._loop = VirtualLoop(EPOCH_NS if self._loop is None else self._loop.clock.now_ns())
+        return self._loop, self._loop.clock
+
+    async def open(self) -> Store:
+        return self._store
+
+    async def release(self, store: Store) -> None:
+        """The object survives."""
+
+
+class FileMedium:
+    """One SQLite file, in real time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def new_loop(self) -> tuple[asyncio.AbstractEventLoop, Clock]:
+        return asyncio.new_event_loop(), SystemClock()
+
+    async def open(self) -> Store:
+        return await open_store(f"sqlite:///{self._path}")
+
+    async def release(self, store: Store) -> None:
+        """What was handed to the writer before the death may still become true: so it is after a real one, too."""
+        await store.close()
+
+    def remove(self) -> None:
+        """Take the file and what lies beside it away."""
+        for path in self._path.parent.glob(f"{self._path.name}*"):
+            path.unlink()
+
+
+class _Life:
+    """One life of a process: an event loop of its own, that stops for ever at arrival ``dies_at``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, dies_at: int | None) -> None:
+        self.loop = loop
+        self.arrivals: list[str] = []
+        self.is_dead = False
+        self.problems: list[str] = []
+        self._dies_at = dies_at
+        self._lock = threading.Lock()
+
+    def arrive(self, point: str) -> None:
+        """Called on the loop's thread, and on the threads of a store."""
+        with self._lock:
+            if self.is_dead:
+                raise _Killed(point)
+            self.arrivals.append(point)
+            if len(self.arrivals) != self._dies_at:
+                return
+            self.is_dead = True
+        # Somebody may hold the exception up on its way out: the loop stops all the same.
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        raise _Killed(point)
+
+    def demand(self) -> None:
+        if self.is_dead:
+            raise _Killed("after the end")
+
+    def note(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """Take what the event loop has to say: errors that nobody waits for."""
+        error = context.get("exception")
+        if not self.is_dead and not isinstance(error, _Killed):
+            self.problems.append(f"{context.get('message', '')} {error!r}")
+
+    def bury(self) -> None:
+        """End every coroutine of this life; whatever they try on their way out fails at the fence."""
+        for _ in range(MAX_BURIAL_ROUNDS):
+            tasks = asyncio.all_tasks(self.loop)
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            try:
+                self.loop.run_until_complete(asyncio.wait(tasks, timeout=0.01))
+            except (_Killed, RuntimeError):
+                continue  # one of them met the fence, or stopped the loop once more
+        raise AssertionError(f"these would not end: {asyncio.all_tasks(self.loop)}")
+
+
+class _CriticalLog(logging.Handler):
+    """Takes what the engine calls critical: a worker that ended, an invariant that broke."""
+
+    def __init__(self, life: _Life) -> None:
+        super().__init__(logging.CRITICAL)
+        self._life = life
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._life.is_dead:
+            self._life.problems.append(f"the engine reported: {record.getMessage()}")
+
+
+@contextmanager
+def _what_goes_wrong(life: _Life) -> Iterator[None]:
+    """Have problems that nobody waits for end up with ``life``; threads that meet its death end silently."""
+    log, handler = logging.getLogger("agenticflow"), _CriticalLog(life)
+    before = threading.excepthook
+
+    def thread_ended(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_type is not _Killed:
+            before(arguments)
+
+    log.addHandler(handler)
+    threading.excepthook = thread_ended
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+        log.removeHandler(handler)
+
+
+class Play:
+    """One case from its start to its end, over as many lives as it takes."""
+
+    def __init__(self, case: CrashCase, medium: Medium, time_limit_seconds: float) -> None:
+        self._case = case
+        self._limit = time_limit_seconds
+        self._medium = medium
+        once_only = {t.task_id for t in case.definition.tasks if t.effect is EffectClass.AT_MOST_ONCE}
+        self._recorded = Recorded()
+        self.calls = Calls(self._recorded, once_only)
+        self.lives: list[_Life] = []
+        self.violations: list[str] = []
+        self.outcome: object = None
+
+    @property
+    def deaths(self) -> tuple[str, ...]:
+        return tuple(f"{life.arrivals[-1]}#{len(life.arrivals)}" for life in self.lives if life.is_dead)
+
+    def run(self, deaths: Sequence[int]) -> None:
+        """Live and die ``deaths`` times at the given arrivals, then live to the end."""
+        for dies_at in (*deaths, None):
+            life = self._live(dies_at)
+            if not life.is_dead:
+                break  # the end came before the arrival
+        self.violations += self.calls.violations
+        self.violations += self._case.check()
+
+    def _live(self, dies_at: int | None) -> _Life:
+        loop, clock = self._medium.new_loop()
+        life = _Life(loop, dies_at)
+        self.lives.append(life)
+        loop.set_exception_handler(life.note)
+        store = loop.run_until_complete(self._open())
+        failpoints.watch(life.arrive)
+        try:
+            with _what_goes_wrong(life):
+                loop.run_until_complete(self._carry_on(FencedStore(store, self._recorded, life), life, clock))
+        except (_Killed, RuntimeError):
+            if not life.is_dead:
+                raise
+        except Exception as error:  # noqa: BLE001 - no error has a place here: it is what the search is for
+            life.problems.append(f"a life ended with {error!r}")
+        finally:
+            was_killed, life.is_dead = life.is_dead, True
+            life.bury()
+            failpoints.watch(None)
+            loop.run_until_complete(self._close(store, is_last=not was_killed))
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+            life.is_dead = was_killed
+        self.violations += life.problems
+        return life
+
+    async def _open(self) -> Store:
+        store = await self._medium.open()
+        await self._recorded.reload(store, [stream_of(WORKFLOW_ID, 1)])
+        return store
+
+    async def _close(self, store: Store, *, is_last: bool) -> None:
+        if is_last:
+            self.violations += await _problems_of_the_record(store)
+        await self._medium.release(store)
+
+    # --- one life, from the inside ----------------------------------------------------------------------------------
+
+    async def _carry_on(self, store: Store, life: _Life, clock: Clock) -> None:
+        case, limit = self._case, self._limit
+        orchestrator = Orchestrator(store=store, clock=clock)
+        for agent in case.agents:
+            orchestrator.register_agent(watched_agent(agent, self.calls))
+        for worker in case.workers:
+            orchestrator.register_worker(watched_worker(worker, self.calls))
+        helpers: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(limit):
+                handle = await orchestrator.start_workflow(case.definition, case.input, workflow_id=WORKFLOW_ID)
+                helpers.append(asyncio.create_task(self._send_signals(handle)))
+                helpers.append(asyncio.create_task(self._operate(orchestrator)))
+                self.outcome = await _outcome(handle)
+        except TimeoutError:
+            self.violations.append(f"the run was stuck: no end within {limit:g} s, {await _standing(orchestrator)}")
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            if not life.is_dead:
+                await orchestrator.stop(drain_seconds=1)
+        for helper in helpers:
+            if not helper.cancelled() and helper.done() and (error := helper.exception()) is not None:
+                raise error
+
+    async def _send_signals(self, handle: WorkflowHandle) -> None:
+        passed = 0.0
+        for number, signal in sorted(enumerate(self._case.signals), key=lambda item: item[1].after_seconds):
+            await asyncio.sleep(signal.after_seconds - passed)
+            passed = signal.after_seconds
+            try:
+                await handle.signal(signal.name, signal.value, signal_id=f"{signal.name}-{number}")
+            except CommandRefused:
+                if (await handle.execution()).completed_at is None:
+                    raise
+
+    async def _operate(self, orchestrator: Orchestrator) -> None:
+        """Be the person who is asked what became of at-most-once work."""
+        while True:
+            state = await orchestrator.get_workflow_state(WORKFLOW_ID)
+            for key, task in state.tasks.items():
+                if task.status is TaskStatus.UNKNOWN:
+                    said = self._case.resolve(key)
+                    await orchestrator.resolve(WORKFLOW_ID, key, said.decision, value=said.value)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _outcome(handle: WorkflowHandle) -> object:
+    try:
+        return await handle.result()
+    except WorkflowExecutionError as error:
+        return (error.status, sorted(error.failed))
+
+
+async def _standing(orchestrator: Orchestrator) -> str:
+    try:
+        execution = await orchestrator.get_execution(WORKFLOW_ID)
+    except WorkflowNotFoundError:
+        return "it had not even started"
+    in_work = [f"{key} {task.status}" for key, task in execution.tasks.items() if task.ended_at is None]
+    return f"it is {execution.status}; {', '.join([*in_work, *execution.waits_for]) or 'nothing is in work'}"
+
+
+async def _problems_of_the_record(store: Store) -> list[str]:
+    """Check what lies in the store at the end: one history, one end, one completion per task, a true index row."""
+    stream_id = stream_of(WORKFLOW_ID, 1)
+    events = await read_whole(store, stream_id)
+    problems: list[str] = []
+    if [event.version for event in events] != list(range(1, len(events) + 1)):
+        problems.append(f"the versions of {stream_id!r} are not 1 to {len(events)}")
+    ends = [event.event_type for event in events if event.event_type in TERMINAL]
+    if len(ends) != 1 or events[-1].event_type not in TERMINAL:
+        problems.append(f"{stream_id!r} has the terminal events {ends}, and its last is {events[-1:]}")
+    completed = Counter(
+        fact.task_key for fact in map(decode, events) if isinstance(fact, f.TaskCompleted | f.TimerFired)
+    )
+    problems += [f"task {key!r} was completed {times} times" for key, times in completed.items() if times > 1]
+    state = await fold_stored(store, stream_id, events)
+    expected, row = run_row(stream_id, WorkflowGuest(), state, 0), await store.get_run(WORKFLOW_ID)
+    if row is None or msgspec.structs.replace(row, version=0) != expected:
+        problems.append(f"the index row is {row}, the history says {expected}")
+    verify = getattr(store, "verify", None)
+    if verify is not None:
+        problems += [f"verify: {problem}" for problem in await verify()]
+    return problems

@@ -1,0 +1,143 @@
+"""Test doubles that are real: a store that fails and dawdles on request.
+
+A fake keeps every promise of what it stands for except the one it was told to break, and says in advance how often it will break it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from agenticflow.core.events import EventPredicate
+from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.errors import AgenticFlowError, StoreUnavailable
+from agenticflow.storage.commits import Commit, Committed, StoredEvent
+from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.rows import RunRow, Snapshot
+
+__all__ = ["FlakyStore", "StoreMethod"]
+
+StoreMethod = Literal["commit", "read_page", "scan_page", "get_run", "list_runs", "get_snapshot", "get_blob"]
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+class _Failure:
+    __slots__ = ("error", "is_written", "only", "skip", "times")
+
+    def __init__(
+        self, error: AgenticFlowError | None, times: int, skip: int, is_written: bool, only: Callable[[object], bool]
+    ) -> None:
+        self.error = error
+        self.times = times
+        self.skip = skip
+        self.is_written = is_written
+        self.only = only
+
+    def strikes(self, argument: object) -> bool:
+        if self.times <= 0 or not self.only(argument):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.times -= 1
+        return True
+
+
+class FlakyStore(MemoryStore):
+    """A memory store that fails when told to: ``store.fail("commit", times=3)``.
+
+    With ``delay_seconds`` every call takes that long, so that others get their turn in between, as with a store on disk. ``calls``
+    counts calls by method, ``failures`` those that failed.
+    """
+
+    def __init__(self, schemas: SchemaRegistry | None = None, *, delay_seconds: float | None = None) -> None:
+        super().__init__(schemas)
+        self.delay_seconds = delay_seconds
+        self.calls: dict[str, int] = {}
+        self.failures = 0
+        self._failures: dict[str, list[_Failure]] = {}
+
+    def fail(
+        self,
+        method: StoreMethod,
+        *,
+        times: int = 1,
+        skip: int = 0,
+        error: AgenticFlowError | None = None,
+        is_written: bool = False,
+        only: Callable[[object], bool] = _anything,
+    ) -> None:
+        """Let the next ``times`` calls of ``method``, after ``skip`` that go well, raise ``error`` (by default ``StoreUnavailable``).
+
+        ``only`` picks calls by their first argument (the ``Commit``, a stream id, a blob's name). A commit with ``is_written`` is
+        made true before it fails: the caller cannot know the outcome.
+        """
+        self._failures.setdefault(method, []).append(_Failure(error, times, skip, is_written, only))
+
+    def heal(self) -> None:
+        """Fail no more."""
+        self._failures.clear()
+
+    async def _pass(self, method: StoreMethod, argument: object) -> _Failure | None:
+        """Count the call; return the failure that strikes it, if any."""
+        self.calls[method] = self.calls.get(method, 0) + 1
+        if self.delay_seconds is not None:
+            await asyncio.sleep(self.delay_seconds)
+        for failure in self._failures.get(method, ()):
+            if failure.strikes(argument):
+                self.failures += 1
+                return failure
+        return None
+
+    async def _pass_or_raise(self, method: StoreMethod, argument: object) -> None:
+        failure = await self._pass(method, argument)
+        if failure is not None:
+            raise failure.error or StoreUnavailable(f"{method} failed, as it was told to")
+
+    async def commit(self, commit: Commit) -> Committed:
+        failure = await self._pass("commit", commit)
+        if failure is None:
+            return await super().commit(commit)
+        if failure.is_written:
+            await super().commit(commit)
+        raise failure.error or StoreUnavailable(
+            "the commit failed, as it was told to" + ("; its outcome is unknown" if failure.is_written else "")
+        )
+
+    async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
+        await self._pass_or_raise("read_page", stream_id)
+        return await super().read_page(stream_id, after_version, limit)
+
+    async def scan_page(
+        self, after_position: int, limit: int, predicate: EventPredicate | None = None
+    ) -> Sequence[StoredEvent]:
+        await self._pass_or_raise("scan_page", after_position)
+        return await super().scan_page(after_position, limit, predicate)
+
+    async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
+        await self._pass_or_raise("get_run", execution_id)
+        return await super().get_run(execution_id, run_no, kind=kind)
+
+    async def list_runs(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        is_open: bool | None = None,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[RunRow]:
+        await self._pass_or_raise("list_runs", kind)
+        return await super().list_runs(kind=kind, status=status, is_open=is_open, after=after, limit=limit)
+
+    async def get_snapshot(self, stream_id: str) -> Snapshot | None:
+        await self._pass_or_raise("get_snapshot", stream_id)
+        return await super().get_snapshot(stream_id)
+
+    async def get_blob(self, name: str) -> bytes | None:
+        await self._pass_or_raise("get_blob", name)
+        return await super().get_blob(name)

@@ -1,0 +1,260 @@
+"""A workflow run without an engine: the guest decides, the test plays the world. Every step goes through ``testing.scenarios``, so
+purity, refolding and snapshots are checked all along the way."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, TypeVar
+
+from agenticflow.core import codec
+from agenticflow.core.decider import Command, Fact
+from agenticflow.core.engine import ActivityFinished, ActivityStarted, Effect, RunActivity, StopActivity, TimersDue
+from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.core.values import Values
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.chain import Carried
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
+from agenticflow.orchestration.plan import compile_plan
+from agenticflow.orchestration.state import IN_FLIGHT, RunState, TaskRecord
+from agenticflow.testing.scenarios import Scenario, given
+
+F = TypeVar("F", bound=Fact)
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+GUEST = WorkflowGuest()
+KEPT_ERRORS = ("TaskTimeout", "TemporaryError")
+
+
+def task(task_id: str, *depends_on: str, **options: Any) -> TaskDefinition:
+    """A task of the agent ``agent``, type ``work``, after the tasks ``depends_on``."""
+    return TaskDefinition(task_id, "agent", "work", options.pop("params", None), depends_on, **options)
+
+
+def once(task_id: str, *depends_on: str, **options: Any) -> TaskDefinition:
+    """A task that must not run twice."""
+    return task(task_id, *depends_on, effect="at_most_once", **options)
+
+
+def definition_of(tasks: Collection[TaskDefinition], **options: Any) -> WorkflowDefinition:
+    return WorkflowDefinition(list(tasks), **options)
+
+
+def seconds(moment: int | None) -> float | None:
+    """Seconds since the run began."""
+    return None if moment is None else (moment - START) / SECOND
+
+
+class Run:
+    """One run, from its start. ``now`` stands still until the test moves it."""
+
+    def __init__(
+        self,
+        *tasks: TaskDefinition,
+        input: object = None,
+        seed: str = "seed",
+        run_no: int = 1,
+        carried: Carried | None = None,
+        now: int = START,
+        scenario: Scenario[RunState] | None = None,
+        **options: Any,
+    ) -> None:
+        self.now = now
+        self.definition = definition_of(tasks, **options)
+        self.scenario = scenario or given(GUEST, stream_id=stream_of("w", run_no))
+        self.state.values = Values()
+        self.effects: list[Effect] = []
+        """What the last command asked of the world."""
+        if scenario is None:
+            self.ask(
+                f.StartRun(
+                    now=now,
+                    workflow_id="w",
+                    run_no=run_no,
+                    definition=compile_plan(self.definition).encoded,
+                    input=codec.encode({} if input is None else input),
+                    seed=seed,
+                    fingerprint="fingerprint",
+                    requested_by="somebody",
+                    kept=None if carried is None else codec.encode(carried.kept),
+                    generations={} if carried is None else carried.generations,
+                )
+            )
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def ask(self, command: Command) -> list[Fact]:
+        """Decide ``command`` as of now; return what became true."""
+        before = self.scenario.version
+        self.scenario.when(command)
+        self.effects = [
+            effect
+            for number, fact in enumerate(self.scenario.facts)
+            for effect in GUEST.effects(self.state, fact, before + number + 1)
+        ]
+        return self.scenario.facts
+
+    def refused(self, command: Command, match: str = "") -> None:
+        from agenticflow.errors import CommandRefused  # noqa: PLC0415
+
+        self.scenario.when(command).then_refused(CommandRefused, match)
+
+    def started(self, key: str, *, limit: float | None = None) -> list[Fact]:
+        """The handler of ``key`` starts (at-most-once) or has been running for a while."""
+        deadline = None if limit is None else self.now + int(limit * SECOND)
+        return self.ask(ActivityStarted(now=self.now, task_key=key, token=self.token(key), deadline=deadline))
+
+    def ended(
+        self,
+        key: str,
+        kind: OutcomeKind,
+        *,
+        value: object = None,
+        error: ErrorInfo | None = None,
+        token: int | None = None,
+        is_abandoned: bool = False,
+    ) -> list[Fact]:
+        encoded = codec.encode(value) if kind is OutcomeKind.SUCCEEDED else b""
+        return self.ask(
+            ActivityFinished(
+                now=self.now,
+                task_key=key,
+                token=self.token(key) if token is None else token,
+                outcome=Outcome(kind, encoded, error, is_abandoned),
+            )
+        )
+
+    def succeed(self, *keys: str, value: object = None, token: int | None = None) -> list[Fact]:
+        return [
+            fact for key in keys for fact in list(self.ended(key, OutcomeKind.SUCCEEDED, value=value, token=token))
+        ]
+
+    def fail(self, key: str, error: BaseException | None = None, *, token: int | None = None) -> list[Fact]:
+        """The handler raised ``error``; left out, something another attempt may mend."""
+        return self.ended(
+            key, OutcomeKind.FAILED, error=describe_error(error or RuntimeError("it broke")), token=token
+        )
+
+    def fail_for_good(self, key: str) -> list[Fact]:
+        return self.ended(key, OutcomeKind.FAILED, error=ErrorInfo("Broken", "for good", is_permanent=True))
+
+    def time_out(self, key: str, *, is_abandoned: bool = False, token: int | None = None) -> list[Fact]:
+        error = ErrorInfo("TaskTimeout", "too slow", "timeout", kinds=KEPT_ERRORS)
+        return self.ended(key, OutcomeKind.TIMED_OUT, error=error, is_abandoned=is_abandoned, token=token)
+
+    def cancelled(self, key: str) -> list[Fact]:
+        """The handler was told to stop, and did."""
+        return self.ended(key, OutcomeKind.CANCELLED)
+
+    def pause(self) -> list[Fact]:
+        return self.ask(f.Pause(now=self.now, requested_by="somebody"))
+
+    def resume(self) -> list[Fact]:
+        return self.ask(f.Resume(now=self.now, requested_by="somebody"))
+
+    def abort(self, reason: str = "enough", grace: float = 10.0) -> list[Fact]:
+        return self.ask(f.Abort(now=self.now, requested_by="somebody", reason=reason, grace_seconds=grace))
+
+    def signal(self, name: str, value: object = None) -> list[Fact]:
+        return self.ask(f.Signal(now=self.now, signal=name, value=codec.encode(value), requested_by="somebody"))
+
+    def resolve(
+        self, key: str, decision: Literal["completed", "failed", "run_again"], value: object = None, reason: str = ""
+    ) -> list[Fact]:
+        return self.ask(
+            f.Resolve(
+                now=self.now,
+                task_key=key,
+                decision=decision,
+                requested_by="somebody",
+                value=codec.encode(value),
+                reason=reason,
+            )
+        )
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def wait(self, duration: float) -> list[Fact]:
+        """Let time pass as in a healthy engine: every timer is told when it is due."""
+        until = self.now + int(duration * SECOND)
+        found: list[Fact] = []
+        while (due := self.state.next_due) is not None and due <= until:
+            self.now = max(self.now, due)
+            told = list(self.ask(TimersDue(now=self.now)))
+            found.extend(told)
+            assert told or self.state.next_due != due, f"the engine would ask again and again about {seconds(due)} s"
+        self.now = until
+        return found
+
+    def sleep(self, duration: float) -> None:
+        """Let time pass while no process looks."""
+        self.now += int(duration * SECOND)
+
+    def timers(self) -> list[Fact]:
+        """The engine looks which timers are due now."""
+        return list(self.ask(TimersDue(now=self.now)))
+
+    # --- restarts ---------------------------------------------------------------------------------------------------
+
+    def crash(self) -> dict[str, RunActivity]:
+        """The process died and another takes over: return what it dispatches again, by key."""
+        recovery = GUEST.recover(self.state, self.now)
+        for command in recovery.commands:
+            self.ask(command)
+        return {effect.task_key: effect for effect in recovery.effects if isinstance(effect, RunActivity)}
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> RunState:
+        return self.scenario.state
+
+    @property
+    def status(self) -> str:
+        return self.state.status.value
+
+    @property
+    def in_work(self) -> list[str]:
+        """Keys of the attempts that are scheduled or running."""
+        return [key for key, record in self.state.tasks.items() if record.status in IN_FLIGHT]
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {key: record.status.value for key, record in self.state.tasks.items()}
+
+    @property
+    def due(self) -> float | None:
+        """When the next timer is due, in seconds since the start."""
+        return seconds(self.state.next_due)
+
+    @property
+    def output(self) -> object:
+        return run_output(self.state)
+
+    @property
+    def dispatched(self) -> dict[str, RunActivity]:
+        """Attempts that the last command asked for, by key."""
+        return {effect.task_key: effect for effect in self.effects if isinstance(effect, RunActivity)}
+
+    @property
+    def stopped(self) -> list[int]:
+        """Tokens of the attempts that the last command told to stop."""
+        return [effect.token for effect in self.effects if isinstance(effect, StopActivity)]
+
+    def record(self, key: str) -> TaskRecord:
+        return self.state.tasks[key]
+
+    def token(self, key: str) -> int:
+        return self.state.tasks[key].token
+
+    def params(self, key: str) -> Mapping[str, object]:
+        return GUEST.inputs(self.state, key).params
+
+    def result(self, task_id: str) -> object:
+        data = self.state.result_of(task_id)
+        assert data is not None, f"{task_id} has no result"
+        return codec.decode(data)
+
+    def facts(self, kind: type[F]) -> list[F]:
+        """Every fact of this kind so far."""
+        return [fact for fact in self.scenario.history if isinstance(fact, kind)]
