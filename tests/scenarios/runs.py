@@ -11,6 +11,7 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, Effect, RunActivity, StopActivity, TimersDue
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import Values
+from agenticflow.errors import CommandRefused
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
@@ -95,8 +96,7 @@ class Run:
         return self.scenario.facts
 
     def refused(self, command: Command, match: str = "") -> None:
-        from agenticflow.errors import CommandRefused  # noqa: PLC0415
-
+        """``command`` is refused, in words that contain ``match``."""
         self.scenario.when(command).then_refused(CommandRefused, match)
 
     def started(self, key: str, *, limit: float | None = None) -> list[Fact]:

@@ -41,7 +41,7 @@ def definition() -> WorkflowDefinition:
     ends = {f"b{branch}_{STEPS - 1}" for branch in range(BRANCHES)}
     tasks.append(TaskDefinition("join", "planner", "join", dependencies=ends))
     before = "join"
-    for number in range(7):
+    for number in range(8):
         tasks.append(TaskDefinition(f"audit{number}", "add", params={"value": f"${{{before}}}"}, dependencies={before}))
         before = f"audit{number}"
     return WorkflowDefinition(

@@ -90,13 +90,12 @@ class StateMachine:
 
     def handle(self, event_type: str, payload: Mapping[str, object] = _NOTHING) -> tuple[AgentState, AgentState] | None:
         """Take an event; return the states before and after when it moved the machine, ``None`` when it did not."""
-        index, state = self._index, self.state
-        for transition in (*index.get((state, event_type), ()), *index.get((None, event_type), ())):
-            if transition.condition is None or transition.condition(payload):
-                target = transition.to_state if transition.to_state is not None else self._before
-                if target is state:
-                    return None
-                return self._move(target)
+        state = self.state
+        for key in ((state, event_type), (None, event_type)):
+            for transition in self._index.get(key, ()):
+                if transition.condition is None or transition.condition(payload):
+                    target = transition.to_state if transition.to_state is not None else self._before
+                    return None if target is state else self._move(target)
         return None
 
     def transition_to(self, target: AgentState) -> tuple[AgentState, AgentState]:

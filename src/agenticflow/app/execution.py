@@ -73,7 +73,20 @@ class WorkflowHandle:
 class TaskView:
     """One task, or one item of a map, as it stands."""
 
-    __slots__ = ("attempt", "deadline", "ended_at", "errors", "key", "scheduled_at", "status", "task_id", "waits_until")
+    __slots__ = (
+        "attempt",
+        "deadline",
+        "ended_at",
+        "errors",
+        "item_count",
+        "items_done",
+        "items_failed",
+        "key",
+        "scheduled_at",
+        "status",
+        "task_id",
+        "waits_until",
+    )
 
     def __init__(self, record: TaskRecord) -> None:
         self.key = record.key
@@ -84,6 +97,10 @@ class TaskView:
         self.scheduled_at = _moment(record.scheduled_at)
         self.ended_at = _moment(record.ended_at)
         self.deadline = _moment(record.deadline)
+        self.item_count = len(record.items) if record.items is not None else None
+        """Of a map: how many items it has, once that is known."""
+        self.items_done = record.done
+        self.items_failed = record.failed
         self.waits_until = _moment(record.due) if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
 
 

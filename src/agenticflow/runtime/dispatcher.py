@@ -27,6 +27,8 @@ log = logging.getLogger("agenticflow.engine")
 
 MAX_WORKERS: Final = 1_000
 MAX_THREADS: Final = 32
+COMPLAIN_SECONDS: Final = 1.0
+"""How long work waits for a handler before the log says so."""
 TURN_SECONDS: Final = 0.002
 """How long a worker goes on without giving the event loop to others."""
 
@@ -50,6 +52,7 @@ class Dispatcher:
         self._homeless: dict[tuple[str, str], list[tuple[str, RunActivity]]] = {}
         self._reports: set[asyncio.Task[None]] = set()
         self._is_draining = False
+        self._complaint: asyncio.TimerHandle | None = None
         host.perform_with(self.perform)
 
     # --- who performs -----------------------------------------------------------------------------------------------
@@ -87,6 +90,11 @@ class Dispatcher:
             return f"task {tasks} waits for an agent or worker {performer_id!r}, which is not registered here"
         return f"task {tasks} waits for {performer_id!r} to get a handler for {task_type!r}"
 
+    def _complain(self) -> None:
+        self._complaint = None
+        for what in self.missing():
+            log.warning("%s", what)
+
     def _handler(self, performer_id: str, task_type: str) -> Handler | None:
         seat = self._seats.get(performer_id)
         return seat.performer.handler_for(task_type) if seat is not None else None
@@ -106,9 +114,10 @@ class Dispatcher:
         handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
         if seat is None or handler is None:
             waiting = self._homeless.setdefault((effect.performer_id, effect.task_type), [])
-            if not waiting:
-                log.warning("%s", self._what_is_missing(effect.performer_id, effect.task_type, [effect.task_key]))
             waiting.append((stream_id, effect))
+            if self._complaint is None:
+                # Not at once: a program that starts its orchestrator first and registers its agents next is fine.
+                self._complaint = self._loop.call_later(COMPLAIN_SECONDS, self._complain)
             return
         attempt = Attempt(stream_id, effect, handler, seat)
         self._attempts[stream_id, effect.token] = attempt
@@ -243,6 +252,8 @@ class Dispatcher:
         What is interrupted stays scheduled in the store and runs again after a restart (at-most-once work: is unknown).
         """
         self._is_draining = True
+        if self._complaint is not None:
+            self._complaint.cancel()
         if self._workers:
             await asyncio.wait(set(self._workers), timeout=drain_seconds)
         for worker in self._workers:

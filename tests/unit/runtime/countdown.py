@@ -159,7 +159,8 @@ class CountdownGuest:
             case TimersDue(now=now):
                 return [PauseOver()] if state.pause_until is not None and state.pause_until <= now else []
             case ActivityStarted(token=token):
-                return [NumberStarted(token)] if state.token == token and not state.is_running else []
+                is_news = state.is_open and state.token == token and not state.is_running
+                return [NumberStarted(token)] if is_news else []
             case ActivityFinished(token=token, outcome=outcome):
                 if state.token != token or not state.is_open:
                     return []
@@ -173,6 +174,8 @@ class CountdownGuest:
             return ()
         if state.left == 0:
             return [LiftedOff()]
+        if state.attempt == 3:
+            return [GivenUp()]
         if state.pause_ns and not state.is_rested:
             return [PauseMade(now + state.pause_ns)]
         return [NumberCalled(state.left)]

@@ -59,11 +59,9 @@ async def test_its_timers_ring_and_are_never_early() -> None:
     agent = Agent("announcer")
 
     @agent.task("call")
-    async def call(number: int) -> None:
+    async def call(number: int, note: object) -> None:
         moments.append(engine.clock.now_ns())
 
-    agent_params = agent.handler_for("call")
-    assert agent_params is not None
     engine.dispatcher.seat(agent)
     began = engine.clock.now_ns()
     await engine.host.submit(stream_of("a"), begin(engine, 3, pause_seconds=3_600.0))

@@ -20,7 +20,7 @@ from agenticflow.core.codec import content_hash, decode
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
-from agenticflow.integrations.stores.sqlite_file import connect, mapped, prepare_file
+from agenticflow.integrations.stores.sqlite_file import check_file, connect, mapped, prepare_file
 from agenticflow.integrations.stores.sqlite_writer import Writer
 from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
@@ -98,6 +98,8 @@ class SQLiteStore(Store):
     ) -> Self:
         ownership: Ownership | None = None
         if not read_only:
+            if vfs is None:
+                check_file(file)  # before the lock: beside a file that is not ours nothing is left
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -11,7 +11,7 @@ import apsw
 
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, InvariantError, StoreUnavailable
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "mapped", "prepare_file"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "check_file", "connect", "mapped", "prepare_file"]
 
 APPLICATION_ID: Final = 0x41464C57  # "AFLW"
 SCHEMA_VERSION: Final = 1
@@ -21,15 +21,24 @@ _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 
 
+def check_file(file: Path) -> bool:
+    """Return whether there is a store at ``file``. Reads nothing but the header, makes nothing.
+
+    Raises ``CorruptStore`` for a file that is not ours, ``ConfigurationError`` for one of a later release.
+    """
+    header = _header(file)
+    if header:
+        _check_header(header, file)
+    return bool(header)
+
+
 def prepare_file(file: Path, *, read_only: bool, vfs: str | None) -> None:
     """Make the store when there is none; otherwise make sure that it is ours, before SQLite touches it.
 
     Raises ``CorruptStore`` or ``ConfigurationError``; a file that is not ours is left as it is, with nothing beside it.
     """
     if vfs is None:
-        header = _header(file)
-        if header:
-            _check_header(header, file)
+        if check_file(file):
             return
         if read_only:
             raise ConfigurationError(f"there is no store at {str(file)!r}", hint="check --store, or run something first")

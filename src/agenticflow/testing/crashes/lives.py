@@ -44,7 +44,7 @@ from agenticflow.testing.crashes.watch import (
 )
 from agenticflow.testing.virtual_time import EPOCH_NS, VirtualLoop
 
-__all__ = ["FileMedium", "MemoryMedium", "Medium", "Play"]
+__all__ = ["FileMedium", "Medium", "MemoryMedium", "Play"]
 
 WORKFLOW_ID: Final = "crash"
 POLL_SECONDS: Final = 0.02
@@ -174,18 +174,19 @@ class _CriticalLog(logging.Handler):
 def _what_goes_wrong(life: _Life) -> Iterator[None]:
     """Have problems that nobody waits for end up with ``life``; threads that meet its death end silently."""
     log, handler = logging.getLogger("agenticflow"), _CriticalLog(life)
-    before = threading.excepthook
+    before, propagates = threading.excepthook, log.propagate
 
     def thread_ended(arguments: threading.ExceptHookArgs) -> None:
         if arguments.exc_type is not _Killed:
             before(arguments)
 
     log.addHandler(handler)
+    log.propagate = False
     threading.excepthook = thread_ended
     try:
         yield
     finally:
-        threading.excepthook = before
+        threading.excepthook, log.propagate = before, propagates
         log.removeHandler(handler)
 
 
@@ -222,23 +223,23 @@ class Play:
         self.lives.append(life)
         loop.set_exception_handler(life.note)
         store = loop.run_until_complete(self._open())
-        failpoints.watch(life.arrive)
-        try:
-            with _what_goes_wrong(life):
+        with _what_goes_wrong(life):
+            failpoints.watch(life.arrive)
+            try:
                 loop.run_until_complete(self._carry_on(FencedStore(store, self._recorded, life), life, clock))
-        except (_Killed, RuntimeError):
-            if not life.is_dead:
-                raise
-        except Exception as error:  # noqa: BLE001 - no error has a place here: it is what the search is for
-            life.problems.append(f"a life ended with {error!r}")
-        finally:
-            was_killed, life.is_dead = life.is_dead, True
-            life.bury()
-            failpoints.watch(None)
-            loop.run_until_complete(self._close(store, is_last=not was_killed))
-            loop.run_until_complete(loop.shutdown_default_executor())
-            loop.close()
-            life.is_dead = was_killed
+            except (_Killed, RuntimeError):
+                if not life.is_dead:
+                    raise
+            except Exception as error:  # noqa: BLE001 - no error has a place here: it is what the search is for
+                life.problems.append(f"a life ended with {error!r}")
+            finally:
+                was_killed, life.is_dead = life.is_dead, True
+                life.bury()
+                failpoints.watch(None)
+                loop.run_until_complete(self._close(store, is_last=not was_killed))
+                loop.run_until_complete(loop.shutdown_default_executor())
+                loop.close()
+        life.is_dead = was_killed
         self.violations += life.problems
         return life
 

@@ -10,7 +10,7 @@ Data passes in as ``CrashCase`` and out as ``CrashReport``. Event loops are made
 
 from __future__ import annotations
 
-import random
+import random  # noqa: TID251 - which deaths are sampled follows from the caller's seed
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -85,10 +85,10 @@ def crash_search(
     """Kill the workflow at every arrival at a named point, restart it, and return what was promised and not kept.
 
     ``new_case`` makes a fresh case for each kill, with an outside world of its own. Without a ``directory`` runs live in a
-    ``MemoryStore`` and virtual time, with it in SQLite files there and real time; the file of a case without violation is removed. ``every`` and ``start``
-    search a share of the points (``every=4, start=2``: the second of each four). ``double_kills`` more cases die once in the run
-    and once more, at a random moment, in the recovery (or whatever the second life is at). ``time_limit_seconds`` is how long one
-    life may take before the run counts as stuck. The search ends early after ``max_violations``.
+    ``MemoryStore`` and virtual time, with it in SQLite files there and real time; the file of a case without violation is
+    removed. ``every`` and ``start`` search a share of the points (``every=4, start=2``: the second of each four).
+    ``double_kills`` more cases die once in the run and once more, at a random moment, in the life after. ``time_limit_seconds``
+    is how long one life may take before the run counts as stuck. The search ends early after ``max_violations``.
 
     Checked in each case: the same result, no call of a handler after its task's completion (or before its scheduling, or after the end of
     the run) was recorded, at-most-once work called once and never before its intent was recorded, one terminal event, one completion
