@@ -171,7 +171,6 @@ CONTESTANTS = (
         "dbos",
         "peers/dbos_.py",
         "bench-dbos",
-        sizes={"fanout_durable": 1_000},
         lacks={
             "chain_memory": _ALWAYS_DATABASE,
             "fanout_memory": _ALWAYS_DATABASE,

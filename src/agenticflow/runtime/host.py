@@ -16,11 +16,12 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.core.clocks import Clock
+from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, TimersDue
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
-from agenticflow.core.types import MAX_COMMIT_BYTES, SNAPSHOT_EVERY
+from agenticflow.core.types import MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
 from agenticflow.core.values import BlobMissing, BlobRef, Values
 from agenticflow.errors import (
     AgenticFlowError,
@@ -226,6 +227,7 @@ class Host:
         while page := await self._store.list_runs(is_open=True, after=after, limit=1_000):
             rows.extend(row for row in page if row.kind in self._guests)
             after = page[-1].stream_id
+        reach("host.recovering")
         for start in range(0, len(rows), batch):
             await asyncio.gather(*(self._recover_one(row.stream_id) for row in rows[start : start + batch]))
         return len(rows)
@@ -283,7 +285,13 @@ class Host:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._spawned_ended)
+
+    def _spawned_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever waited for an answer has it as an exception; this is for whoever runs the process.
+            log.critical("a turn of the engine ended: %s", error)
 
     async def _pump(self, actor: Actor) -> None:
         """Take the actor's commands in turn until there are none."""
@@ -359,8 +367,13 @@ class Host:
             except AgenticFlowError as refusal:
                 if isinstance(refusal, InvariantError) or request.answer is None:
                     raise
-                if not request.answer.done():
+                known = await self._answered_before(stream_id, request.command_id)
+                if request.answer.done():
+                    pass
+                elif known is None:
                     request.answer.set_exception(refusal)
+                else:
+                    request.answer.set_result(known)
                 continue
             if decided:
                 metadata = self._metadata(actor, command)
@@ -425,6 +438,22 @@ class Host:
             except BlobMissing as missing:
                 await self._fetch(state.values, missing.reference, actor.stream_id)
 
+    async def _answered_before(self, stream_id: str, command_id: str | None) -> Answer | None:
+        """Return the answer a command had the first time: what was accepted once is not refused to who asks again.
+
+        The store is asked with a commit that nothing can make true: it answers a known command id, and meets a conflict for others.
+        """
+        if command_id is None:
+            return None
+        never = Blob(content_hash(b""), b"")
+        try:
+            known = await self._store.commit(
+                Commit(stream_id=stream_id, expected=MAX_RUN_EVENTS**2, command_id=command_id, rows=(never,))
+            )
+        except ConcurrencyConflict:
+            return None
+        return Answer(known.version, 0, is_repeated=True)
+
     def _take_effect(self, actor: Actor, facts: list[Fact], version: int) -> None:
         """The facts are committed: dispatch what they ask for, tell who waits for the end, set the timer."""
         guest, state, stream_id = actor.guest, actor.state, actor.stream_id
@@ -452,6 +481,7 @@ class Host:
             rows.append(run_row(actor.stream_id, guest, state, version))
         if version - actor.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
             actor.snapshot_version = version
+            reach("host.snapshot")
             rows.append(Snapshot(stream_id=actor.stream_id, version=version, data=guest.snapshot(state)))
 
     def _metadata(self, actor: Actor, command: Command) -> bytes:

@@ -54,7 +54,7 @@ class Journal:
                 buffer, self._buffer, self._buffered = self._buffer, {}, 0
                 reach("journal.before_commit")
                 commits = [
-                    Commit(stream_id=stream_id, events=entries[start : start + MAX_PER_COMMIT])
+                    Commit(stream_id=stream_id, events=entries[start : start + MAX_PER_COMMIT], can_wait=True)
                     for stream_id, entries in buffer.items()
                     for start in range(0, len(entries), MAX_PER_COMMIT)
                 ]

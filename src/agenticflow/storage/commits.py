@@ -51,6 +51,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     command_id: str | None = None
     """Id of the outside command this answers. Seen before: nothing is written and the first answer is given again."""
     rows: Sequence[Row] = ()
+    can_wait: bool = False
+    """Whether it may wait a few milliseconds for company: observations that need no sync of their own."""
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):

@@ -214,6 +214,8 @@ class SQLiteStore(Store):
             return
         self._is_closed = True
         self.followers.close()
+        if self._writer is not None:
+            self._writer.put_patient()
         await asyncio.to_thread(self._shut)
 
     def _shut(self) -> None:

@@ -29,6 +29,7 @@ from agenticflow.storage.rows import Blob, RunRow, Snapshot
 __all__ = ["Writer"]
 
 MAX_QUEUED: Final = 10_000
+PATIENCE_SECONDS: Final = 0.02
 MAX_BATCH_EVENTS: Final = 20_000
 CACHED_HEADS: Final = 100_000
 CHECKPOINT_PAGES: Final = 4_000
@@ -85,6 +86,8 @@ class Writer:
         self.followers = Followers()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._queued = 0
+        self._patient: list[_Waiting] = []
+        self._patience: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._heads: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._position = int(self.connection.execute("SELECT coalesce(max(position), 0) FROM events").get)
@@ -118,8 +121,24 @@ class Writer:
             raise StoreUnavailable(f"the store {str(self._file)!r} is closed", hint="open it again")
         answer: asyncio.Future[Committed] = self._loop.create_future()
         self._queued += 1
-        self._queue.put((commit, answer))
+        if commit.can_wait:
+            self._patient.append((commit, answer))
+            if self._patience is None:
+                self._patience = self._loop.call_later(PATIENCE_SECONDS, self.put_patient)
+        else:
+            if self._patient:
+                self.put_patient()
+            self._queue.put((commit, answer))
         return await answer
+
+    def put_patient(self) -> None:
+        """Queue the commits that could wait: before one that cannot, so that they share its transaction."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        for waiting in self._patient:
+            self._queue.put(waiting)
+        self._patient.clear()
 
     def close(self) -> None:
         """Write what was accepted, bring the log into the file, close. Blocks."""
