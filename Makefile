@@ -66,8 +66,8 @@ coverage: $(INSTALLED)
 	$(call heading,branch coverage of the last test run)
 	@$(BIN)/python .ci/coverage.py
 
-crash: $(INSTALLED) ## the long crash proofs: every crash point, and kill -9 at random moments
-	$(PYTEST) -n $(JOBS) -m crash --timeout 3600 $(ARGS)
+crash: $(INSTALLED) ## the crash proofs: every crash point, 200 kill -9, power loss, restart, golden histories; minutes
+	$(PYTEST) -n $(JOBS) -m 'crash or proof' -p tests.crash_summary --timeout 1500 $(ARGS)
 
 bench: $(INSTALLED) ## side by side with other engines, each in its own environment
 	$(BIN)/python benchmarks/run.py $(ARGS)

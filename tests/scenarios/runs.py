@@ -125,15 +125,11 @@ class Run:
         )
 
     def succeed(self, *keys: str, value: object = None, token: int | None = None) -> list[Fact]:
-        return [
-            fact for key in keys for fact in list(self.ended(key, OutcomeKind.SUCCEEDED, value=value, token=token))
-        ]
+        return [fact for key in keys for fact in list(self.ended(key, OutcomeKind.SUCCEEDED, value=value, token=token))]
 
     def fail(self, key: str, error: BaseException | None = None, *, token: int | None = None) -> list[Fact]:
         """The handler raised ``error``; left out, something another attempt may mend."""
-        return self.ended(
-            key, OutcomeKind.FAILED, error=describe_error(error or RuntimeError("it broke")), token=token
-        )
+        return self.ended(key, OutcomeKind.FAILED, error=describe_error(error or RuntimeError("it broke")), token=token)
 
     def fail_for_good(self, key: str) -> list[Fact]:
         return self.ended(key, OutcomeKind.FAILED, error=ErrorInfo("Broken", "for good", is_permanent=True))
@@ -243,6 +239,9 @@ class Run:
 
     def record(self, key: str) -> TaskRecord:
         return self.state.tasks[key]
+
+    def errors(self, key: str) -> list[ErrorInfo]:
+        return list(self.state.tasks[key].errors or ())
 
     def token(self, key: str) -> int:
         return self.state.tasks[key].token

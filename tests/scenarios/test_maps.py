@@ -20,6 +20,16 @@ def test_every_element_becomes_an_item_with_its_own_params() -> None:
     assert run.params("each[1]") == {"x": {"b": 1}, "n": 1}
 
 
+def test_items_see_what_any_task_sees() -> None:
+    run = Run(
+        task("list"),
+        task("each", "list", for_each="${list}", params={"x": "${item} of ${user}"}),
+        input={"user": "ada"},
+    )
+    run.succeed("list", value=["car"])
+    assert run.params("each[0]") == {"x": "car of ada"}
+
+
 def test_the_result_of_a_map_is_the_list_of_its_items_results_in_order() -> None:
     run = Run(*mapped(), task("join", "each", params={"all": "${each}"}))
     run.succeed("list", value=[1, 2, 3])
@@ -80,7 +90,7 @@ def test_the_other_items_go_on_when_one_fails_and_then_the_map_fails() -> None:
 def test_a_map_over_something_that_is_no_list_fails_and_says_so() -> None:
     run = Run(*mapped())
     run.succeed("list", value={"rows": []})
-    assert "gives a dict, not a list" in (run.record("each").errors or ())[0].message
+    assert "gives a dict, not a list" in run.errors("each")[0].message
 
 
 def test_a_map_over_a_path_that_leads_nowhere_fails() -> None:
@@ -92,7 +102,7 @@ def test_a_map_over_a_path_that_leads_nowhere_fails() -> None:
 def test_a_map_over_too_many_items_is_refused_before_it_starts() -> None:
     run = Run(*mapped())
     run.succeed("list", value=[0] * 33_334)
-    assert "33,334 items, above the limit" in (run.record("each").errors or ())[0].message
+    assert "33,334 items, above the limit" in run.errors("each")[0].message
 
 
 def test_a_map_is_skipped_like_any_task() -> None:

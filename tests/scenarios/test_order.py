@@ -135,7 +135,7 @@ def test_a_condition_that_cannot_be_decided_fails_its_task_with_words_that_say_w
     run = Run(task("a"), task("b", "a", when="${a.missing} > 1"), task("c", "a", when="${a.text} > 1"))
     run.succeed("a", value={"text": "x"})
     assert run.status == "FAILED"
-    (b,), (c,) = run.record("b").errors or (), run.record("c").errors or ()
+    (b,), (c,) = run.errors("b"), run.errors("c")
     assert "has no 'missing'" in b.message
     assert "cannot be decided: 'x' > 1" in c.message
     assert b.is_permanent
@@ -185,4 +185,6 @@ def test_only_so_many_attempts_are_in_flight_and_the_others_follow() -> None:
 
 def test_the_work_order_says_all_a_worker_needs() -> None:
     run = Run(once("pay", timeout_seconds=7))
-    assert run.dispatched["pay"] == RunActivity("pay", 2, 1, "agent", "work", run.definition.tasks[0].effect, 7, None, 0)
+    assert run.dispatched["pay"] == RunActivity(
+        "pay", 2, 1, "agent", "work", run.definition.tasks[0].effect, 7, None, 0
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agenticflow.core.results import ErrorInfo, OutcomeKind
@@ -11,6 +13,11 @@ from agenticflow.resilience.retry import RetryPolicy
 from tests.scenarios.runs import Run, seconds, task
 
 STEADY = RetryPolicy(max_attempts=3, initial_delay_seconds=2, multiplier=3, jitter=False)
+
+
+def policy_of(**options: Any) -> RetryPolicy:
+    """Exception classes may be given where their names are recorded."""
+    return RetryPolicy(**options)
 
 
 def test_a_failed_attempt_is_tried_again_after_its_delay() -> None:
@@ -26,7 +33,7 @@ def test_a_failed_attempt_is_tried_again_after_its_delay() -> None:
 
 def test_delays_grow_and_the_last_attempt_fails_the_task() -> None:
     run = Run(task("a", retry_policy=STEADY))
-    delays = []
+    delays: list[float] = []
     while run.statuses["a"] != "FAILED":
         run.fail("a")
         if (retry := run.facts(f.TaskRetryScheduled)[len(delays) :]) != []:
@@ -68,7 +75,7 @@ def test_every_error_is_kept_with_its_attempt_and_its_moment() -> None:
     for text in ("first", "second", "third"):
         run.fail("a", RuntimeError(text))
         run.wait(6)
-    errors = run.record("a").errors or []
+    errors = run.errors("a")
     assert [(error.message, error.attempt, seconds(error.at)) for error in errors] == [
         ("first", 1, 0),
         ("second", 2, 6),
@@ -84,7 +91,7 @@ def test_errors_that_say_so_are_not_tried_again(error: Exception) -> None:
 
 
 def test_only_the_named_errors_are_worth_another_try() -> None:
-    policy = RetryPolicy(retryable_errors=(ConnectionError,), permanent_errors=(ConnectionRefusedError,))
+    policy = policy_of(retryable_errors=(ConnectionError,), permanent_errors=(ConnectionRefusedError,))
     run = Run(*(task(name, retry_policy=policy) for name in ("reset", "refused", "other")))
     run.fail("reset", ConnectionResetError("a subclass counts"))
     run.fail("refused", ConnectionRefusedError("named as permanent"))
@@ -98,7 +105,7 @@ def test_a_success_after_failures_is_a_success() -> None:
     run.wait(60)
     run.succeed("a", value=1)
     assert run.in_work == ["b"]
-    assert len(run.record("a").errors or []) == 1
+    assert len(run.errors("a")) == 1
 
 
 def test_the_default_is_three_attempts() -> None:
@@ -122,7 +129,7 @@ def test_an_attempt_whose_end_nobody_knows_is_tried_again_when_that_is_harmless(
     run = Run(task("a", retry_policy=STEADY))
     run.ended("a", OutcomeKind.UNKNOWN)
     assert run.statuses["a"] == "RETRYING"
-    assert (run.record("a").errors or [])[0].message == "the attempt was unknown"
+    assert run.errors("a")[0].message == "the attempt was unknown"
 
 
 def test_results_of_a_superseded_attempt_change_nothing() -> None:
@@ -147,7 +154,7 @@ def test_reports_about_tasks_nobody_knows_change_nothing() -> None:
 
 def test_a_policy_may_name_what_a_time_limit_is() -> None:
     """Live and after a restart alike: the error of a passed limit is a TaskTimeout and a TemporaryError."""
-    policy = RetryPolicy(retryable_errors=(TemporaryError,))
+    policy = policy_of(retryable_errors=(TemporaryError,))
     live, restarted = (Run(task("a", retry_policy=policy, timeout_seconds=5)) for _ in range(2))
     live.time_out("a")
     restarted.started("a", limit=5)

@@ -110,7 +110,7 @@ def test_a_signal_that_does_not_come_in_time_fails_its_task() -> None:
     run = Run(wait_for("approval", "approved", total_timeout_seconds=3600), task("ship", "approval"))
     run.wait(3600)
     assert run.status == "FAILED"
-    error = (run.record("approval").errors or ())[0]
+    error = run.errors("approval")[0]
     assert error.code == "timeout"
     assert "signal 'approved' did not come within its total limit of 3600 s" in error.message
 

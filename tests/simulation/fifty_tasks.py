@@ -45,7 +45,7 @@ def definition() -> WorkflowDefinition:
         tasks.append(TaskDefinition(f"audit{number}", "add", params={"value": f"${{{before}}}"}, dependencies={before}))
         before = f"audit{number}"
     return WorkflowDefinition(
-        tasks, name="fifty", output={"total": f"${{{before}}}", "paid": "${b5_2}", "said": "${b2_2}"}
+        tasks, name="fifty", output={"total": f"${{{before}}}", "paid": "${b5_2}", "said": ["${b2_2}", "${b2_4}"]}
     )
 
 
@@ -73,6 +73,8 @@ def _special(branch: int, step: int, before: str) -> TaskDefinition | None:
             return TaskDefinition(here, "add", params={"value": "${b2_0}"}, dependencies=needs)
         case 2, 3:
             return TaskDefinition(here, "add", params={"value": "${b2_2.limit}"}, dependencies=needs)
+        case 2, 4:
+            return TaskDefinition.wait_for(here, "approve", needs)
         case 3, 2:
             return TaskDefinition(
                 here, "add", params={"value": "${b3_1}"}, dependencies={"b3_1"}, when="${plan.score} > 5"
@@ -119,7 +121,7 @@ def performers(world: World) -> tuple[list[Agent], list[Worker[..., Any]]]:
     @planner.task("join")
     async def join(context: TaskContext) -> int:
         await world.work(context, 0.001)
-        return sum(int(str(value)) for value in context.results.values())
+        return sum(value for value in context.results.values() if isinstance(value, int))
 
     @payer.task("pay")
     async def pay(amount: int, context: TaskContext) -> dict[str, object]:

@@ -40,7 +40,11 @@ def fifty_tasks() -> CrashCase:
         definition(),
         agents,
         workers,
-        signals=[CrashSignal("approve", {"limit": 5}), CrashSignal("go", 2, after_seconds=0.02)],
+        signals=[
+            CrashSignal("approve", {"limit": 5}),
+            CrashSignal("go", 2, after_seconds=0.02),
+            CrashSignal("approve", 11, after_seconds=0.03),
+        ],
         resolve=world.resolve,
         check=world.check,
     )

@@ -53,7 +53,17 @@ class Agent:
     half a kilobyte: ten thousand idle agents are nothing.
     """
 
-    __slots__ = ("__weakref__", "_handlers", "_machine", "_recorder", "_seats", "agent_id", "capabilities", "role")
+    __slots__ = (
+        "__weakref__",
+        "_handlers",
+        "_in_work",
+        "_machine",
+        "_recorder",
+        "_seats",
+        "agent_id",
+        "capabilities",
+        "role",
+    )
 
     def __init__(
         self,
@@ -84,6 +94,7 @@ class Agent:
         self.agent_id = agent_id
         self.role = role
         self._seats = concurrency
+        self._in_work = 0
         self._handlers: dict[str, Handler] | None = None
         self._machine = state_machine
         self._recorder: Recorder | None = None
@@ -161,10 +172,12 @@ class Agent:
         self._recorder = recorder
 
     def work_began(self, in_flight: int, now: int) -> None:
+        self._in_work = in_flight
         if in_flight == 1:
             self._take("task_assigned", now, in_flight)
 
     def work_ended(self, in_flight: int, now: int, outcome: Outcome | None) -> None:
+        self._in_work = in_flight
         if in_flight == 0:
             is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
             self._take("task_completed" if is_done else "attempt_ended", now, in_flight)
@@ -182,6 +195,12 @@ class Agent:
         if moved is None:
             return False
         self._moved(moved, event_type, now, in_flight)
+        if moved[0] is AgentState.SUSPENDED:
+            # Back to where it was; but its work may have ended meanwhile, or a last one begun.
+            if moved[1] is AgentState.PROCESSING and not self._in_work:
+                self._take("attempt_ended", now, 0)
+            elif moved[1] is AgentState.IDLE and self._in_work:
+                self._take("task_assigned", now, self._in_work)
         return True
 
     def _moved(self, moved: tuple[AgentState, AgentState], cause: str, now: int, in_flight: int) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "Cancel",
     "Operation",
     "Pause",
+    "Ping",
     "Resolve",
     "Resume",
     "Signal",
@@ -163,8 +164,17 @@ class Waits(Operation, frozen=True, kw_only=True):
         return {"pid": os.getpid(), "waits_for": execution.waits_for}
 
 
+class Ping(Operation, frozen=True, kw_only=True):
+    """Tell who is there."""
+
+    name: ClassVar[str] = "ping"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return {"pid": os.getpid()}
+
+
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
-    operation.name: operation for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits)
+    operation.name: operation for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Ping)
 }
 
 

@@ -22,6 +22,7 @@ import msgspec
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
 from agenticflow.app.documents import Document, read_document
+from agenticflow.core.engine import EffectClass
 from agenticflow.errors import AgenticFlowError, DefinitionError
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan
@@ -55,6 +56,7 @@ _MEANT: Final = {
     "map": "for_each",
 }
 """Names from other systems, and ours for them."""
+_CHOICES: Final = {"effect": ", ".join(EffectClass), "join": "all, any"}
 _TASK_IN_PROBLEM: Final = re.compile(r"\btask '([^']+)'")
 _FIELD_IN_PROBLEM: Final = re.compile(r" - at `\$(?:\.([A-Za-z_]+))?.*`$")
 
@@ -229,7 +231,11 @@ def _task(document: Document, data: object, way: tuple[str | int, ...], problems
             if not isinstance(policy, dict):
                 problems.append(f"{document.place(*way, 'retry_policy')}: retry_policy is {_kind(policy)}, no mapping")
                 return None
-            given["retry_policy"] = msgspec.to_builtins(RetryPolicy.from_dict(policy))
+            try:
+                given["retry_policy"] = msgspec.to_builtins(RetryPolicy.from_dict(policy))
+            except DefinitionError as error:
+                problems.append(f"{document.place(*way, 'retry_policy')}: {error}")
+                return None
         return msgspec.convert(given, TaskDefinition)
     except msgspec.ValidationError as error:
         problems.append(_told(document, way, error))
@@ -261,6 +267,8 @@ def _told(document: Document, way: tuple[str | int, ...], error: msgspec.Validat
     if field is None:
         return f"{document.place(*way)}: {what}"
     hint = "; put it in quotes" if "Expected str" in what and ("got int" in what or "got float" in what) else ""
+    if field in _CHOICES:
+        hint = f"; use {_CHOICES[field]}"
     return f"{document.place(*way, field)}: {field}: {what[:1].lower()}{what[1:]}{hint}"
 
 

@@ -17,7 +17,7 @@ from agenticflow.errors import DefinitionError
 __all__ = ["Document", "read_document"]
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-MAX_NODES: Final = 1_000_000
+MAX_NODES: Final = 200_000
 """Aliases repeat what they point at, so a short text can stand for a very long one."""
 MAX_DEPTH: Final = 100
 
@@ -97,9 +97,10 @@ class _YamlReader:
         self._nodes = 0
 
     def read(self) -> tuple[object, dict[Way, int]]:
-        self._loader = yaml.SafeLoader(self._text)
+        loader: yaml.SafeLoader | None = None
         try:
-            node: Any = self._loader.get_single_node()
+            loader = self._loader = yaml.SafeLoader(self._text)
+            node: Any = loader.get_single_node()
             data = None if node is None else self._value(node, ())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -110,7 +111,8 @@ class _YamlReader:
         except RecursionError as error:
             raise DefinitionError(f"{self._path.name} is nested too deeply") from error
         finally:
-            self._loader.dispose()
+            if loader is not None:
+                loader.dispose()
         return data, self._lines
 
     def _value(self, node: yaml.Node, way: Way) -> object:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -146,7 +146,7 @@ class Orchestrator:
         self._agents[agent.agent_id] = agent
         return agent
 
-    def register_worker(self, worker: Worker[..., object]) -> None:
+    def register_worker(self, worker: Worker[..., Any]) -> None:
         """Let a ``@worker`` function perform tasks here. Raises ``DefinitionError`` for a taken name."""
         if not isinstance(worker, Worker):
             raise DefinitionError(

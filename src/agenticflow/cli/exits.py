@@ -12,8 +12,6 @@ import sys
 import traceback
 from typing import Final
 
-import click
-
 from agenticflow.errors import (
     AgenticFlowError,
     AgentNotFoundError,
@@ -100,8 +98,11 @@ def tell(error: BaseException) -> Exit:
     """Say on stderr what went wrong and what to do; return the exit code."""
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)
-    if isinstance(error, click.ClickException):
-        return _tell_usage(error)
+    format_message = getattr(error, "format_message", None)
+    if format_message is not None:  # the parser of arguments has its own family of errors, with this in common
+        context = getattr(error, "ctx", None)
+        _say(format_message(), f"`{context.command_path} --help` shows how it is used" if context is not None else "")
+        return Exit.USAGE
     if not isinstance(error, AgenticFlowError):
         words = " ".join(str(error).split())
         _say(f"internal error: {type(error).__name__}: {words[:500]}", _REPORT)
@@ -120,13 +121,6 @@ def tell(error: BaseException) -> Exit:
         if error.remaining:
             print(f"  never ran: {', '.join(error.remaining[:20])}", file=sys.stderr)
     return code_of(error)
-
-
-def _tell_usage(error: click.ClickException) -> Exit:
-    context = getattr(error, "ctx", None)
-    hint = f"`{context.command_path} --help` shows how it is used" if context is not None else ""
-    _say(error.format_message(), hint)
-    return Exit.USAGE
 
 
 def _say(message: str, hint: str = "") -> None:

@@ -172,8 +172,8 @@ class LiveProgress:
         self._workflow_id = workflow_id
         self._rows: list[Row] = []
         self._status = WorkflowStatus.PENDING
-        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render, transient=False)
         self._began = console.get_time()
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render, transient=False)
         self._live.start()
 
     def look(self, state: WorkflowState) -> None:

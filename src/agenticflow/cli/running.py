@@ -28,10 +28,12 @@ from agenticflow.cli.terminal import note, progress_console
 from agenticflow.errors import StoreUnavailable, WorkflowExecutionError
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
-__all__ = ["Attended", "Interrupts", "attend", "leave", "orchestrating", "run_async"]
+__all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
 
 T = TypeVar("T")
 DRAIN_SECONDS: Final = 10.0
+HANDLER_THREADS: Final = "agenticflow-handler"
+LAST_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.1
 LOOK_SHARE: Final = 20
 """Looking at a run of ten thousand tasks takes its time: at most one part in twenty goes there."""
@@ -108,7 +110,6 @@ async def _drain(orchestrator: Orchestrator, interrupts: Interrupts) -> None:
     try:
         await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            # Whatever is not recorded runs again: that is what the store is for.
             leave(Exit.STILL_RUNNING)
         await stopping
     finally:
@@ -125,7 +126,7 @@ async def attend(
 ) -> Attended:
     """Show the run until it has ended, or cannot go on without a person, or a signal came.
 
-    With ``waits=False`` a run that waits for nothing but a signal, or is paused, is left too; one whose task has an unknown outcome always is.
+    With ``waits=False`` a run that waits for nothing but a signal, or is paused, is left too; one with an unknown outcome always is.
     """
     execution = await handle.execution()
     progress = progress_for(progress_console(), execution.definition, handle.workflow_id, is_quiet=is_quiet)
@@ -181,11 +182,18 @@ def _needs_a_person(state: WorkflowState, execution: WorkflowExecution, waits: b
     return all(view.waits_until is None and limits.get(view.task_id) is None for view in open_waits)
 
 
+def leave_when_stuck(code: Exit) -> None:
+    """End the process at once when the thread of a handler would keep it alive; else do nothing, the caller returns its code."""
+    for thread in threading.enumerate():
+        if thread.name.startswith(HANDLER_THREADS):
+            thread.join(LAST_SECONDS)
+            if thread.is_alive():
+                note("a handler does not end; leaving it behind")
+                leave(code)
+
+
 def leave(code: Exit) -> None:
-    """End the process at once when threads of handlers would keep it, else do nothing: the caller returns its code."""
-    busy = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
-    if busy:
-        note(f"{len(busy)} handler thread{'s' if len(busy) > 1 else ''} did not end in time")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    """End the process without waiting for anything. What is not recorded runs again: that is what the store is for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

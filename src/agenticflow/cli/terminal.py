@@ -16,7 +16,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Format", "duration", "moment", "note", "print_json", "print_result", "print_table", "progress_console"]
+__all__ = [
+    "Format",
+    "duration",
+    "moment",
+    "note",
+    "print_json",
+    "print_result",
+    "print_table",
+    "progress_console",
+    "when",
+]
 
 
 class Format(enum.StrEnum):
@@ -86,11 +96,15 @@ def _shown(cell: object) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def when(nanoseconds: int | None) -> datetime | None:
+    """Return a moment for JSON: in UTC, to the microsecond."""
+    return datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC) if nanoseconds else None
+
+
 def moment(nanoseconds: int | None) -> str:
     """Return a moment in UTC as people read it, to the second; empty for none."""
-    if not nanoseconds:
-        return ""
-    return f"{datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC):%Y-%m-%d %H:%M:%S}Z"
+    at = when(nanoseconds)
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"
 
 
 def duration(seconds: float) -> str:

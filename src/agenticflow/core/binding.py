@@ -11,7 +11,8 @@ import enum
 import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, get_type_hints
+from functools import lru_cache, partial
+from typing import Any, Final, get_origin, get_type_hints
 
 import msgspec
 
@@ -43,6 +44,40 @@ class _Parameter(msgspec.Struct, frozen=True):
     default: object
 
 
+class _Signature(msgspec.Struct, frozen=True):
+    parameters: tuple[_Parameter, ...]
+    context_name: str | None
+    params_name: str | None
+    takes_rest: bool
+    unnamed: str
+    """A parameter that cannot be filled by name, if there is one."""
+
+
+@lru_cache(maxsize=256)
+def _signature_of(function: HandlerFunction) -> _Signature:
+    """Work out the parameters of ``function`` once, however many agents share it."""
+    parameters: list[_Parameter] = []
+    context_name = params_name = None
+    takes_rest = False
+    unnamed = ""
+    hints = _hints(function)
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints.get(parameter.name, Any)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            takes_rest = True
+        elif parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.POSITIONAL_ONLY:
+            unnamed = str(parameter)
+        elif hint is TaskContext or parameter.name == "context":
+            context_name = parameter.name
+        elif parameter.name == "params":
+            params_name = parameter.name
+        else:
+            default = _MISSING if parameter.default is parameter.empty else parameter.default
+            checked = hint if _can_be_checked(hint) else Any
+            parameters.append(_Parameter(parameter.name, checked, checked in _EXACT, default))
+    return _Signature(tuple(parameters), context_name, params_name, takes_rest, unnamed)
+
+
 class Handler:
     """A function and the plan of how to call it."""
 
@@ -54,28 +89,19 @@ class Handler:
         self.function = function
         self.name = name
         self.runs_in = _place(function, name, run_in)
-        self._context_name: str | None = None
-        self._params_name: str | None = None
-        self._takes_rest = False
-        parameters: list[_Parameter] = []
-        hints = _hints(function)
-        for parameter in inspect.signature(function).parameters.values():
-            hint = hints.get(parameter.name, Any)
-            if parameter.kind is parameter.VAR_KEYWORD:
-                self._takes_rest = True
-            elif parameter.kind is parameter.VAR_POSITIONAL or parameter.kind is parameter.POSITIONAL_ONLY:
-                raise DefinitionError(
-                    f"the handler {name!r} has the parameter {str(parameter)!r}, which has no name to fill it by",
-                    hint="give it a name, or take `params` for all of them as one dict",
-                )
-            elif hint is TaskContext or parameter.name == "context":
-                self._context_name = parameter.name
-            elif parameter.name == "params":
-                self._params_name = parameter.name
-            else:
-                default = _MISSING if parameter.default is parameter.empty else parameter.default
-                parameters.append(_Parameter(parameter.name, hint, hint in _EXACT, default))
-        self._parameters = tuple(parameters)
+        try:
+            signature = _signature_of(function)
+        except TypeError:  # a callable that cannot be hashed
+            signature = _signature_of.__wrapped__(function)
+        if signature.unnamed:
+            raise DefinitionError(
+                f"the handler {name!r} has the parameter {signature.unnamed!r}, which has no name to fill it by",
+                hint="give it a name, or take `params` for all of them as one dict",
+            )
+        self._parameters = signature.parameters
+        self._context_name = signature.context_name
+        self._params_name = signature.params_name
+        self._takes_rest = signature.takes_rest
         if self.runs_in is RunsIn.PROCESS and self._context_name is not None:
             raise DefinitionError(
                 f"the handler {name!r} runs in a process of its own and cannot take the context there",
@@ -121,12 +147,10 @@ class Handler:
         return arguments
 
     def gather(self, params: dict[str, object], context: TaskContext) -> dict[str, object]:
-        """Return what ``arguments`` would start from, unchecked: for a call that is made elsewhere."""
-        if self._params_name is not None:
-            return dict(params)
-        values = dict(params)
+        """Return what ``arguments`` would look up beside ``params``, unchecked: for a call that is made elsewhere."""
+        values: dict[str, object] = {}
         for parameter in self._parameters:
-            if parameter.name not in values:
+            if parameter.name not in params:
                 found = context.find(parameter.name, _MISSING)
                 if found is not _MISSING:
                     values[parameter.name] = found
@@ -169,7 +193,7 @@ def _place(function: HandlerFunction, name: str, run_in: str | None) -> RunsIn:
             else f"the handler {name!r} is not async and would block the event loop",
             hint="async functions run on the loop, plain ones in a thread or a process",
         )
-    if place is RunsIn.PROCESS and "<locals>" in getattr(function, "__qualname__", "<locals>"):
+    if place is RunsIn.PROCESS and not _is_importable(function):
         raise DefinitionError(
             f"the handler {name!r} runs in a process of its own and must be importable by name",
             hint="define it at the top level of a module",
@@ -177,7 +201,15 @@ def _place(function: HandlerFunction, name: str, run_in: str | None) -> RunsIn:
     return place
 
 
+def _is_importable(function: HandlerFunction) -> bool:
+    name = getattr(function, "__qualname__", "<object>")
+    owner = getattr(function, "__self__", None)
+    return "<" not in name and (owner is None or isinstance(owner, type))
+
+
 def _hints(function: HandlerFunction) -> Mapping[str, object]:
+    while isinstance(function, partial):
+        function = function.func
     target = function if inspect.isroutine(function) else type(function).__call__
     try:
         return get_type_hints(target)
@@ -186,14 +218,30 @@ def _hints(function: HandlerFunction) -> Mapping[str, object]:
         return {}
 
 
+def _can_be_checked(hint: object) -> bool:
+    """Whether values can be converted to ``hint``: some unions cannot, nor what names something unknown here."""
+    try:
+        msgspec.convert(None, hint, dec_hook=_refuse_all)
+    except msgspec.ValidationError:
+        return True
+    except (TypeError, NameError, AttributeError):
+        return False
+    return True
+
+
+def _refuse_all(hint: type, value: object) -> object:
+    raise ValueError
+
+
 def _foreign(hint: type, value: object) -> object:
     """Check against a type msgspec does not know: a pydantic model validates, any other class must match."""
     validate = getattr(hint, "model_validate", None)
     if validate is not None:
         return validate(value)
-    if isinstance(value, hint):
+    kind = get_origin(hint) or hint
+    if isinstance(value, kind):
         return value
-    raise ValueError(f"expected `{hint.__name__}`, got `{type(value).__name__}`")
+    raise ValueError(f"expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def _short(value: object) -> str:

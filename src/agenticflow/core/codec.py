@@ -22,7 +22,7 @@ A handler's type hints turn them back. Nothing is ever pickled; an unknown type 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -120,6 +120,10 @@ def _find_culprit(value: object, path: str = "value", depth: int = 0) -> str:
         children = [(f"{path}[{key!r}]", item) for key, item in value.items()]
     elif isinstance(value, (list, tuple, set, frozenset, deque)):
         children = [(f"{path}[{index}]", item) for index, item in enumerate(value)]
+    else:
+        kind = type(value)
+        fields: Iterable[str] = getattr(kind, "__struct_fields__", ()) or getattr(kind, "__dataclass_fields__", ())
+        children = [(f"{path}.{name}", getattr(value, name, None)) for name in fields]
     for place, child in children:
         try:
             _encoder.encode(child)

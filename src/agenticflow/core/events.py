@@ -6,6 +6,7 @@ engine writes its own facts as small structs (``core.decider``) and meets this e
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -23,16 +24,16 @@ _NO_ACTORS: Final = VectorClock()
 
 
 def deep_freeze(value: object) -> object:
-    """Return ``value`` with every dict read-only, every list a tuple and every set a frozenset."""
+    """Return ``value`` with every dict read-only, every list and deque a tuple, every set a frozenset, every bytearray bytes."""
     if isinstance(value, _SCALARS):
         return value
     if isinstance(value, Mapping):
         return MappingProxyType({key: deep_freeze(item) for key, item in value.items()})
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, deque)):
         return tuple(deep_freeze(item) for item in value)
     if isinstance(value, (set, frozenset)):
         return frozenset(deep_freeze(item) for item in value)
-    return value
+    return bytes(value) if isinstance(value, bytearray) else value
 
 
 def _next_id() -> str:

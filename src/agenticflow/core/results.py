@@ -44,12 +44,24 @@ def describe_error(error: BaseException, *, trace: str = "") -> ErrorInfo:
     ours = isinstance(error, AgenticFlowError)
     return ErrorInfo(
         type=type(error).__name__,
-        message=str(error)[:MAX_MESSAGE_CHARS],
+        message=_encodable(_words_of(error)[:MAX_MESSAGE_CHARS]),
         code=error.code if isinstance(error, AgenticFlowError) else "",
         is_permanent=ours and isinstance(error, (PermanentError, UsageError)),
         kinds=kinds,
-        trace=trace[-MAX_TRACE_CHARS:],
+        trace=_encodable(trace[-MAX_TRACE_CHARS:]),
     )
+
+
+def _words_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it has no words; that must not hide that it happened
+        return ""
+
+
+def _encodable(text: str) -> str:
+    """Return ``text`` without what no encoding has: file names that are no UTF-8 come in as lone surrogates."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class OutcomeKind(enum.StrEnum):

@@ -6,6 +6,7 @@ from collections import deque
 
 import msgspec
 
+from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, InvalidInput
 from agenticflow.orchestration.state import Phase, RunState, TaskStatus
 
@@ -27,21 +28,46 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     at that task: a completed ``from_task`` is kept and never run again, what depends on it is (its generation rises,
     since that is an explicit "run again"); any other ``from_task`` is run, with what depends on it.
 
-    Raises ``CommandRefused`` while the run is open, ``InvalidInput`` for an unknown task.
+    At-most-once work whose outcome is unknown is not run again by itself: it has to be among what ``from_task`` asks to run again.
+
+    Raises ``CommandRefused`` while the run is open and for unknown outcomes, ``InvalidInput`` for an unknown task.
     """
     if state.phase is not Phase.ENDED:
         raise CommandRefused(
             f"workflow {state.workflow_id!r} is {state.status}, its run has not ended",
             hint="wait for its end, or abort it first",
         )
-    kept = {
-        key: record.value
-        for key, record in state.tasks.items()
-        if record.status is TaskStatus.COMPLETED and record.value is not None
-    }
+    # What this run was given and has not come to (items beyond max_parallel) is kept as well.
+    kept = dict(state.kept)
+    for key, record in state.tasks.items():
+        if record.status is TaskStatus.COMPLETED and record.value is not None:
+            kept[key] = record.value
     generations = dict(state.generations)
-    if from_task is None:
-        return Carried(kept, generations)
+    again = set() if from_task is None else _run_again(state, from_task)
+    unknown = [
+        key
+        for key, record in state.tasks.items()
+        if record.status is TaskStatus.UNKNOWN and record.node.task.effect is EffectClass.AT_MOST_ONCE
+    ]
+    if in_question := [key for key in unknown if _task_id(key) not in again]:
+        raise CommandRefused(
+            f"nobody can say whether task {in_question[0]!r} of workflow {state.workflow_id!r} happened, and it must not run twice",
+            hint=f"find out; if it may run again, resume with from_task={_task_id(in_question[0])!r}",
+        )
+    for key in [key for key in kept if _task_id(key) in again]:
+        del kept[key]
+        generations[key] = generations.get(key, 0) + 1
+    for key in unknown:
+        generations[key] = generations.get(key, 0) + 1
+    return Carried(kept, generations)
+
+
+def _task_id(key: str) -> str:
+    return key.partition("[")[0]
+
+
+def _run_again(state: RunState, from_task: str) -> set[str]:
+    """Return the ids of ``from_task`` (unless it is completed) and of everything that depends on it."""
     plan = state.laid_out
     if from_task not in plan.by_id:
         raise InvalidInput(
@@ -60,7 +86,4 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
         if not (is_completed and task_id == from_task):
             again.add(task_id)
         queue.extend(plan.nodes[index] for index in node.dependents if plan.nodes[index].task.task_id not in again)
-    for key in [key for key in kept if state.tasks[key].node.task.task_id in again]:
-        del kept[key]
-        generations[key] = generations.get(key, 0) + 1
-    return Carried(kept, generations)
+    return again

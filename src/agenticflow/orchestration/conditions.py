@@ -19,8 +19,10 @@ from agenticflow.orchestration.references import Lookup, Reference, parse_refere
 __all__ = ["Condition", "parse_condition"]
 
 MAX_TEXT: Final = 4_000
+MAX_DEPTH: Final = 50
+"""Far below the interpreter's own limit, so that what could be written can be decided, however deep the caller's stack is."""
 _PLACE: Final = re.compile(r"\$\{([^{}]*)\}")
-_NAME: Final = "__reference_{}"
+_RESERVED: Final = "__reference_"
 _SYMBOLS: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -137,16 +139,18 @@ def parse_condition(text: str) -> Condition:
     """Return the condition written in ``text``. Raises ``DefinitionError`` that says what is not understood."""
     if not isinstance(text, str) or not text.strip() or len(text) > MAX_TEXT:
         raise DefinitionError(f"a condition is a text of 1 to {MAX_TEXT} characters, not {text!r:.60}", hint=_HINT)
+    if _RESERVED in text:
+        raise DefinitionError(f"the condition {text!r} uses the reserved name {_RESERVED!r}", hint=_HINT)
     references: list[Reference] = []
 
     def stand_in(match: re.Match[str]) -> str:
         references.append(parse_reference(match.group(1)))
-        return f" {_NAME.format(len(references) - 1)} "
+        return f" {_RESERVED}{len(references) - 1} "
 
     source = _PLACE.sub(stand_in, text).strip()
     try:
         parsed = ast.parse(source, mode="eval")
-        tree = _convert(parsed.body, {_NAME.format(i): reference for i, reference in enumerate(references)}, text)
+        tree = _convert(parsed.body, {f"{_RESERVED}{i}": reference for i, reference in enumerate(references)}, text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DefinitionError(
             f"the condition {text!r} is not understood: {error.args[0] if error.args else error}", hint=_HINT
@@ -154,26 +158,31 @@ def parse_condition(text: str) -> Condition:
     return Condition(text, tree, tuple(references))
 
 
-def _convert(node: ast.expr, names: dict[str, Reference], text: str) -> _Node:
+def _convert(node: ast.expr, names: dict[str, Reference], text: str, depth: int = 0) -> _Node:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    depth += 1
     match node:
         case ast.Name(id=name) if name in names:
             return names[name]
         case ast.Name(id=("true" | "false" | "null") as word):
             return _Constant({"true": True, "false": False, "null": None}[word])
         case ast.Constant(value=str() | int() | float() | None as value):
+            if isinstance(value, str) and _RESERVED in value:
+                raise ValueError("a reference stands inside quotes; write ${name} without them")
             return _Constant(value)
         case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
             return _Constant(-number)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return _Not(_convert(operand, names, text))
+            return _Not(_convert(operand, names, text, depth))
         case ast.BoolOp(op=op, values=values):
-            return _Every(isinstance(op, ast.And), tuple(_convert(value, names, text) for value in values))
+            return _Every(isinstance(op, ast.And), tuple(_convert(value, names, text, depth) for value in values))
         case ast.List(elts=elements) | ast.Tuple(elts=elements):
-            return _Items(tuple(_convert(element, names, text) for element in elements))
+            return _Items(tuple(_convert(element, names, text, depth) for element in elements))
         case ast.Call(func=ast.Name(id="len"), args=[argument], keywords=[]):
-            return _Length(_convert(argument, names, text))
+            return _Length(_convert(argument, names, text, depth))
         case ast.Compare(left=left, ops=ops, comparators=comparators):
-            return _comparison(left, list(_pairs(ops, comparators, text)), names, text)
+            return _comparison(left, list(_pairs(ops, comparators, text)), names, text, depth)
         case _:
             raise ValueError(f"{ast.unparse(node)!r} is not allowed in a condition")
 
@@ -186,11 +195,13 @@ def _pairs(ops: list[ast.cmpop], comparators: list[ast.expr], text: str) -> Iter
         yield symbol, comparator
 
 
-def _comparison(left: ast.expr, rest: list[tuple[str, ast.expr]], names: dict[str, Reference], text: str) -> _Node:
+def _comparison(
+    left: ast.expr, rest: list[tuple[str, ast.expr]], names: dict[str, Reference], text: str, depth: int
+) -> _Node:
     parts: list[_Node] = []
-    first = _convert(left, names, text)
+    first = _convert(left, names, text, depth)
     for symbol, comparator in rest:
-        second = _convert(comparator, names, text)
+        second = _convert(comparator, names, text, depth)
         parts.append(_Compare(first, symbol, second))
         first = second
     return parts[0] if len(parts) == 1 else _Every(True, tuple(parts))

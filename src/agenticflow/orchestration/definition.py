@@ -122,7 +122,11 @@ def _check_head(task: TaskDefinition) -> None:
         raise DefinitionError(
             f"params of task {task.task_id!r} are a {type(task.params).__name__}, not a dict", hint=_RIGHT_CALL
         )
-    if isinstance(task.dependencies, str) or not isinstance(task.dependencies, Collection):
+    if (
+        isinstance(task.dependencies, (str, Mapping))
+        or not isinstance(task.dependencies, Collection)
+        or not all(isinstance(dependency, str) for dependency in task.dependencies)
+    ):
         raise DefinitionError(
             f"dependencies of task {task.task_id!r} are {task.dependencies!r:.60}, not a collection of task ids",
             hint=f"write dependencies={{{task.dependencies!r}}}" if isinstance(task.dependencies, str) else _RIGHT_CALL,
@@ -192,7 +196,10 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         for task in self.tasks:
             if not isinstance(task, TaskDefinition):
                 raise DefinitionError(f"{task!r:.60} is not a TaskDefinition", hint=_RIGHT_CALL)
-        msgspec.structs.force_setattr(self, "tasks", tuple(self.tasks))
+        # A set has another order in each process; the definition must not.
+        is_ordered = isinstance(self.tasks, Sequence)
+        tasks = tuple(self.tasks) if is_ordered else tuple(sorted(self.tasks, key=lambda task: task.task_id))
+        msgspec.structs.force_setattr(self, "tasks", tasks)
         if not isinstance(self.name, str) or not self.name or len(self.name) > MAX_ID_CHARS:
             raise DefinitionError(
                 f"{self.name!r:.60} is no workflow name", hint=f"give a text of 1 to {MAX_ID_CHARS} characters"
@@ -208,7 +215,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     def encoded(self) -> bytes:
         """Return the definition on the wire. Raises ``NotSerializable`` naming the task whose params do not go there."""
         try:
-            return codec.encode(self)
+            return codec.encode(self._without_sets())
         except NotSerializable:
             for task in self.tasks:
                 try:
@@ -219,7 +226,30 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
                     ) from error
             raise
 
+    def _without_sets(self) -> WorkflowDefinition:
+        tasks: list[TaskDefinition] = []
+        for task in self.tasks:
+            params, for_each = _without_sets(task.params), _without_sets(task.for_each)
+            if params is not task.params or for_each is not task.for_each:
+                task = msgspec.structs.replace(task, params=params, for_each=for_each)
+            tasks.append(task)
+        context, output = _without_sets(self.context), _without_sets(self.output)
+        return msgspec.structs.replace(self, tasks=tasks, context=context, output=output)
+
     @property
     def content_hash(self) -> str:
         """Name of the content: 40 hexadecimal digits."""
         return codec.content_hash(self.encoded())
+
+
+def _without_sets(value: object) -> object:
+    """Return ``value`` with sets as sorted lists, itself when there are none: a set has another order in each process."""
+    if isinstance(value, (set, frozenset)):
+        return sorted((_without_sets(item) for item in value), key=codec.encode)
+    if isinstance(value, Mapping):
+        items = {key: _without_sets(item) for key, item in value.items()}
+        return items if any(items[key] is not item for key, item in value.items()) else value
+    if isinstance(value, (list, tuple)):
+        parts = [_without_sets(item) for item in value]
+        return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
+    return value

@@ -43,7 +43,7 @@ def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
 
 def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) -> None:
     plan = decode_plan(state.values.resolve(bytes(fact.definition)))
-    kept = codec.decode(state.values.resolve(bytes(fact.kept))) if fact.kept is not None else {}
+    kept = codec.decode(state.values.resolve(bytes(fact.kept))) or {}
     if not isinstance(kept, dict):
         raise InvariantError(f"the kept results of run {state.stream_id!r} are no mapping")
     state.plan = plan
@@ -137,6 +137,8 @@ def _end_map(state: RunState, container: TaskRecord, at: int) -> None:
 
 def _next_items(state: RunState, container: TaskRecord) -> None:
     """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
+    if state.phase is Phase.CANCELLING:
+        return
     items = container.items or []
     limit = container.node.task.max_parallel or len(items)
     index = state.next_item[container.key]
@@ -230,6 +232,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     state.set_status(record, TaskStatus.READY)
     state.generations[fact.task_key] = fact.generation
     record.attempt = 0
+    state.forget_total_limit(fact.task_key)
     state.ready.append(record)
 
 

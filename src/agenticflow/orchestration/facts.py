@@ -10,6 +10,7 @@ from typing import ClassVar, Final, Literal
 
 import msgspec
 
+from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.results import ErrorInfo, OutcomeKind
 
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 CancelCause = Literal["abort", "timeout", "history_limit"]
+_NOTHING: Final = msgspec.Raw(codec.NULL)
+"""Encoded null. (msgspec cannot read ``Raw | None`` back: it takes only null.)"""
 
 
 class WorkflowStarted(Fact, frozen=True, kw_only=True):
@@ -63,8 +66,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     fingerprint: str
     started_by: str
     deadline: int | None = None
-    kept: msgspec.Raw | None = None
-    """Encoded ``{task key: encoded result}`` of tasks that are not run again."""
+    kept: msgspec.Raw = _NOTHING
+    """Encoded ``{task key: encoded result}`` of tasks that are not run again, or a reference to it; null for none."""
     generations: dict[str, int] = {}
     """Generations above 0, by task key."""
 
@@ -155,7 +158,7 @@ class TaskLateOutcome(Fact, frozen=True):
     task_key: str
     token: int
     kind: OutcomeKind
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = _NOTHING
     error: ErrorInfo | None = None
 
 

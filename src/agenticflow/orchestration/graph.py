@@ -54,9 +54,11 @@ class TaskGraph:
         self._failed = 0
 
     def add_task(self, task_id: str, dependencies: Collection[str] = ()) -> TaskNode:
-        """Add a task, and the tasks it depends on. Raises ``DefinitionError`` when it is there already."""
+        """Add a task that waits for ``dependencies``, which are there already. Raises ``DefinitionError``; then nothing was added."""
         if task_id in self.nodes:
             raise DefinitionError(f"task {task_id!r} is in the graph already")
+        for dependency in dependencies:
+            self._node(dependency)
         node = self.nodes[task_id] = TaskNode(task_id)
         self._ready[task_id] = None
         self._open += 1

@@ -111,7 +111,8 @@ class WorkflowGuest(RunDecider):
             elif record.deadline is not None and record.deadline <= now:
                 limit = record.node.task.timeout_seconds or 0
                 message = f"task {record.key!r} passed its limit of {limit:g} s while its process was down"
-                outcome = Outcome(OutcomeKind.TIMED_OUT, error=ErrorInfo("TaskTimeout", message, "timeout"))
+                error = ErrorInfo("TaskTimeout", message, "timeout", kinds=("TaskTimeout", "TemporaryError"))
+                outcome = Outcome(OutcomeKind.TIMED_OUT, error=error)
             else:
                 effects.append(self._run(state, record))
                 continue

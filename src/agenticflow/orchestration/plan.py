@@ -58,11 +58,9 @@ class Node:
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
-        self.encoded_params = codec.encode(params.resolve(_nothing) if not params.references else {})
-
-
-def _nothing(root: str) -> object:
-    raise KeyError(root)
+        self.encoded_params = codec.encode(
+            params.resolve(dict[str, object]().__getitem__) if not params.references else {}
+        )
 
 
 class Plan:
@@ -119,6 +117,7 @@ def compile_plan(definition: WorkflowDefinition) -> Plan:
     name = codec.content_hash(encoded)
     plan = _plans.get(name)
     if plan is None:
+        definition = _as_recorded(definition, encoded)
         if problems := validate(definition):
             raise DefinitionError(
                 f"workflow {definition.name!r} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}: {'; '.join(problems)}",
@@ -126,6 +125,17 @@ def compile_plan(definition: WorkflowDefinition) -> Plan:
             )
         plan = _remember(name, Plan(definition, encoded))
     return plan
+
+
+def _as_recorded(definition: WorkflowDefinition, encoded: bytes) -> WorkflowDefinition:
+    """Return the definition as every later process will read it, so that a run behaves the same in all of them."""
+    try:
+        return msgspec.msgpack.decode(encoded, type=WorkflowDefinition)
+    except (msgspec.ValidationError, DefinitionError) as error:
+        raise DefinitionError(
+            f"workflow {definition.name!r} could not be read back: {error}",
+            hint="keys of params and of the context are texts; names, labels and signals too",
+        ) from error
 
 
 def decode_plan(encoded: bytes) -> Plan:

@@ -19,7 +19,7 @@ __all__ = ["Lookup", "Reference", "Template", "compile_template", "parse_referen
 Lookup = Callable[[str], object]
 """Gives the value of a root name. Raises ``KeyError`` when there is none."""
 
-_REFERENCE: Final = re.compile(r"\$(\$?)\{([^{}]*)\}")
+_REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _ROOT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_\-]*)|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
 
@@ -130,13 +130,16 @@ def _compile_text(text: str) -> object:
     for match in _REFERENCE.finditer(text):
         if literal := text[end : match.start()]:
             parts.append(literal)
-        parts.append("${" + match.group(2) + "}" if match.group(1) else parse_reference(match.group(2)))
-        end = match.end()
-    if end < len(text):
-        if "${" in text[end:]:
+        if match.group() == "$${":
+            parts.append("${")
+        elif match.group(1) is not None:
+            parts.append(parse_reference(match.group(1)))
+        else:
             raise DefinitionError(
                 f"{text!r} has a reference that is not closed", hint="write ${name}, or $${ for the text itself"
             )
+        end = match.end()
+    if end < len(text):
         parts.append(text[end:])
     if len(parts) == 1 and isinstance(parts[0], Reference):
         return parts[0]

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
+from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, TimersDue
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
@@ -30,6 +31,7 @@ from agenticflow.orchestration.state import (
     LINGER,
     RETRY,
     TIMER,
+    TOTAL,
     Phase,
     RunState,
     TaskRecord,
@@ -40,6 +42,7 @@ __all__ = ["RunDecider"]
 
 NANOSECONDS: Final = 1_000_000_000
 GRACE_SECONDS: Final = 10.0
+MAX_GRACE_SECONDS: Final = 86_400
 MAX_IN_FLIGHT: Final = 8_192
 """Attempts of one run scheduled and not ended; bounds one decision to well under the largest commit."""
 MAX_LISTED: Final = 100
@@ -88,6 +91,10 @@ class RunDecider:
             case f.Resume():
                 return [f.WorkflowResumed(command.requested_by, command.reason)] if state.is_paused else []
             case f.Abort():
+                if not 0 <= command.grace_seconds <= MAX_GRACE_SECONDS:
+                    raise InvalidInput(
+                        f"grace_seconds is {command.grace_seconds!r}", hint=f"give 0 to {MAX_GRACE_SECONDS:,}"
+                    )
                 grace = command.now + int(command.grace_seconds * NANOSECONDS)
                 return [f.WorkflowCancelRequested("abort", command.requested_by, command.reason, grace)]
             case f.Resolve():
@@ -121,7 +128,7 @@ class RunDecider:
                 fingerprint=command.fingerprint,
                 started_by=command.requested_by,
                 deadline=None if limit is None else command.now + int(limit * NANOSECONDS),
-                kept=None if command.kept is None else msgspec.Raw(command.kept),
+                kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
                 generations=command.generations,
             )
         ]
@@ -144,20 +151,21 @@ class RunDecider:
             return ()
         if record.token != token or record.status not in IN_FLIGHT:
             if record.token == token and record.status is TaskStatus.UNKNOWN:
-                return self._no_longer_unknown(record, outcome)
+                return self._no_longer_unknown(record, outcome, command.now)
             if token in state.lingering and state.lingering[token][0] == key and not outcome.is_abandoned:
-                result = msgspec.Raw(outcome.value) if outcome.kind is OutcomeKind.SUCCEEDED else None
-                return (f.TaskLateOutcome(key, token, outcome.kind, result, outcome.error),)
+                result = outcome.value if outcome.kind is OutcomeKind.SUCCEEDED else codec.NULL
+                return (f.TaskLateOutcome(key, token, outcome.kind, msgspec.Raw(result), outcome.error),)
             return ()
         if outcome.kind is OutcomeKind.SUCCEEDED:
             return (f.TaskCompleted(key, token, msgspec.Raw(outcome.value)),)
         return (self._unsuccessful(state, record, outcome, command.now),)
 
-    def _no_longer_unknown(self, record: TaskRecord, outcome: Outcome) -> Facts:
+    def _no_longer_unknown(self, record: TaskRecord, outcome: Outcome, now: int) -> Facts:
         if outcome.kind is OutcomeKind.SUCCEEDED:
             return (f.TaskCompleted(record.key, record.token, msgspec.Raw(outcome.value)),)
         if outcome.kind is OutcomeKind.FAILED and outcome.error is not None:
-            return (f.TaskFailed(record.key, record.token, outcome.error),)
+            error = msgspec.structs.replace(outcome.error, attempt=record.attempt, at=now)
+            return (f.TaskFailed(record.key, record.token, error),)
         return ()
 
     def _unsuccessful(self, state: RunState, record: TaskRecord, outcome: Outcome, now: int) -> Fact:
@@ -169,6 +177,8 @@ class RunDecider:
                 "its time limit passed" if outcome.kind is OutcomeKind.TIMED_OUT else "its process ended while it ran"
             )
             return f.TaskOutcomeUnknown(key, token, reason)
+        if is_once and outcome.kind is OutcomeKind.CANCELLED and record.status is TaskStatus.RUNNING:
+            return f.TaskOutcomeUnknown(key, token, "it was interrupted while it ran")
         if outcome.kind is OutcomeKind.CANCELLED and state.phase is Phase.CANCELLING:
             return f.TaskCancelled(key, token)
         error = outcome.error or ErrorInfo(type="OutcomeUnknown", message=f"the attempt was {outcome.kind.value}")
@@ -198,24 +208,31 @@ class RunDecider:
                 return [f.TaskFailed(key, record.token, error, None, by)]
             case "run_again":
                 return [f.TaskRerunRequested(key, state.generations.get(key, 0) + 1, by)]
+            case _:
+                assert_never(command.decision)
 
     # --- timers -----------------------------------------------------------------------------------------------------
 
     def _timers_due(self, state: RunState, now: int) -> Facts:
         facts: list[Fact] = []
-        closed: set[str] = set()
-        for _, _, kind, key in state.due_timers(now):
+        due = state.due_timers(now)
+        if any(kind == DEADLINE for _, _, kind, _ in due):
+            limit = state.laid_out.definition.timeout_seconds
+            grace = now + int(GRACE_SECONDS * NANOSECONDS)
+            reason = f"the workflow's limit of {limit:g} s passed"
+            # Whatever else is due now no longer matters: nothing advances after this.
+            return [f.WorkflowCancelRequested("timeout", "engine", reason, grace)]
+        # A task whose total limit has passed is not tried again, also when its retry was due before (nobody looked in between).
+        closed = dict.fromkeys(key for _, _, kind, key in due if kind == TOTAL)
+        facts.extend(self._task_due(state, state.tasks[key], TOTAL, now) for key in closed)
+        for _, _, kind, key in due:
             if key in closed:
                 continue
-            if kind == DEADLINE:
-                limit = state.laid_out.definition.timeout_seconds
-                grace = now + int(GRACE_SECONDS * NANOSECONDS)
-                reason = f"the workflow's limit of {limit:g} s passed"
-                # Whatever else is due now no longer matters: nothing advances after this.
-                return [*facts, f.WorkflowCancelRequested("timeout", "engine", reason, grace)]
             if kind == GRACE:
                 facts.extend(
-                    f.TaskOutcomeUnknown(record.key, record.token, "it did not stop in time")
+                    f.TaskCancelled(record.key, record.token)
+                    if _never_started(record)
+                    else f.TaskOutcomeUnknown(record.key, record.token, "it did not stop in time")
                     for record in state.tasks.values()
                     if record.status in IN_FLIGHT
                 )
@@ -223,7 +240,7 @@ class RunDecider:
                 lingering, _ = state.lingering[int(key)]
                 facts.append(f.TaskLateOutcome(lingering, int(key), OutcomeKind.UNKNOWN))
             else:
-                closed.add(key)
+                closed[key] = None
                 facts.append(self._task_due(state, state.tasks[key], kind, now))
         return facts
 
@@ -235,7 +252,7 @@ class RunDecider:
             return f.TaskScheduled(key, record.attempt + 1)
         task = record.node.task
         is_running = record.status in IN_FLIGHT
-        if is_running and task.effect is EffectClass.AT_MOST_ONCE:
+        if is_running and task.effect is EffectClass.AT_MOST_ONCE and not _never_started(record):
             return f.TaskOutcomeUnknown(
                 key, record.token, f"its total limit of {task.total_timeout_seconds:g} s passed"
             )
@@ -253,10 +270,10 @@ class RunDecider:
 
     def advance(self, state: RunState, now: int) -> Facts:
         if state.phase is Phase.CANCELLING:
-            return self._end_cancelled(state) if not state.in_flight and not state.lingering else ()
+            return self._end_cancelled(state, now) if not state.in_flight and not state.lingering else ()
         if state.phase is not Phase.RUNNING:
             return ()
-        if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE:
+        if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE and (state.ready or state.active or state.unknown):
             reason = f"the history reached {state.version:,} events, close to the limit of {MAX_RUN_EVENTS:,}"
             return [
                 f.WorkflowCancelRequested("history_limit", "engine", reason, now + int(GRACE_SECONDS * NANOSECONDS))
@@ -336,7 +353,7 @@ class RunDecider:
             remaining=self._remaining(state),
         )
 
-    def _end_cancelled(self, state: RunState) -> Facts:
+    def _end_cancelled(self, state: RunState, now: int) -> Facts:
         cancel = state.cancel
         if cancel is None:
             raise InvariantError(f"run {state.stream_id!r} is being cancelled for no reason")
@@ -346,7 +363,7 @@ class RunDecider:
         failed = [record.key for record in state.tasks.values() if record.status is TaskStatus.FAILED]
         return (
             f.WorkflowFailed(
-                error=ErrorInfo(kind, cancel.reason, cancel.cause, is_permanent=True),
+                error=ErrorInfo(kind, cancel.reason, cancel.cause, is_permanent=True, at=now),
                 failed=failed[:MAX_LISTED],
                 remaining=self._remaining(state),
             ),
@@ -366,3 +383,8 @@ class RunDecider:
                 if len(remaining) == MAX_LISTED:
                     break
         return remaining
+
+
+def _never_started(record: TaskRecord) -> bool:
+    """Whether the intent to start was never recorded, though it would have been: then the work has certainly not happened."""
+    return record.status is TaskStatus.SCHEDULED and record.node.task.effect is EffectClass.AT_MOST_ONCE

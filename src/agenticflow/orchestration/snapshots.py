@@ -116,9 +116,12 @@ def take(state: RunState) -> bytes:
 def restore(stream_id: str, data: bytes) -> RunState:
     """Return the state in ``data``. Raises ``CorruptStore`` when it is none of this form."""
     try:
-        run = msgspec.msgpack.decode(data, type=_Run)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        return _restore(stream_id, msgspec.msgpack.decode(data, type=_Run))
+    except (msgspec.DecodeError, LookupError, ValueError) as error:
         raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
+
+
+def _restore(stream_id: str, run: _Run) -> RunState:
     if run.form != FORM:
         raise CorruptStore(f"the snapshot of {stream_id!r} has form {run.form}, this program knows {FORM}")
     state = RunState(stream_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from agenticflow.core import codec
@@ -262,6 +262,8 @@ class RunState:
 
     def settle(self, node: Node, how: TaskStatus) -> None:
         """``node`` is completed, skipped or failed: count it at each dependent, and make ready what this unblocks."""
+        if self.phase is Phase.CANCELLING:
+            return  # late outcomes are recorded and advance nothing
         nodes = self.laid_out.nodes
         unmet = self.unmet
         for index in node.dependents:
@@ -287,6 +289,11 @@ class RunState:
         """Ask to be told at ``due``. ``key`` is a task key, a token for ``LINGER``, or empty."""
         heappush(self.timers, (due, self.version, kind, key))
 
+    def forget_total_limit(self, key: str) -> None:
+        """The limit of the generation before is not that of the one that starts now."""
+        self.timers = [timer for timer in self.timers if timer[2:] != (TOTAL, key)]
+        heapify(self.timers)
+
     def drop_stale_timers(self) -> None:
         """Take entries off the top that nobody waits for any more, so that ``next_due`` is true."""
         while self.timers and not self.is_timer_live(self.timers[0]):
@@ -298,7 +305,7 @@ class RunState:
         if self.phase is Phase.ENDED:
             return False
         if kind == GRACE:
-            return self.phase is Phase.CANCELLING
+            return self.phase is Phase.CANCELLING and self.in_flight > 0
         if kind == LINGER:
             return int(key) in self.lingering
         if self.phase is Phase.CANCELLING:
@@ -311,7 +318,7 @@ class RunState:
         if kind == RETRY:
             # While paused nothing new is scheduled: the entry is dropped, and made anew when the run is resumed.
             return record.status is TaskStatus.RETRYING and record.due == due and not self.is_paused
-        return record.status in _ACTIVE or record.status is TaskStatus.READY
+        return record.status in _ACTIVE
 
     def due_timers(self, now: int) -> list[tuple[int, int, int, str]]:
         """Return the live entries due at or before ``now``, earliest first, without changing anything."""

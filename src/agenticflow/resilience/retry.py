@@ -5,7 +5,8 @@ Source of the delay: "Exponential Backoff and Jitter" (Brooker, AWS architecture
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final
 
@@ -16,6 +17,7 @@ from agenticflow.errors import DefinitionError
 
 __all__ = ["RetryPolicy"]
 
+MAX_DELAY_SECONDS: Final = 1e9
 _FIELDS: Final = (
     "max_attempts",
     "initial_delay_seconds",
@@ -48,6 +50,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
             given = getattr(self, name)
             if isinstance(given, (str, type)):
                 given = (given,)
+            if not isinstance(given, Iterable):
+                raise DefinitionError(f"{name} of a retry policy are exception classes or their names, not {given!r}")
             names = tuple(item.__name__ if isinstance(item, type) else item for item in given)
             if not all(isinstance(item, str) and item for item in names):
                 raise DefinitionError(f"{name} of a retry policy are exception classes or their names, not {given!r}")
@@ -58,9 +62,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
             or not 1 <= self.max_attempts <= 1_000
         ):
             raise DefinitionError(f"max_attempts is {self.max_attempts!r}", hint="give a whole number from 1 to 1,000")
-        if self.initial_delay_seconds < 0 or self.max_delay_seconds < 0:
-            raise DefinitionError("the delays of a retry policy cannot be negative")
-        if self.multiplier < 1:
+        for name in ("initial_delay_seconds", "max_delay_seconds"):
+            delay = getattr(self, name)
+            if not _is_number(delay) or not 0 <= delay < MAX_DELAY_SECONDS:
+                raise DefinitionError(f"{name} of a retry policy is {delay!r}", hint="give seconds, 0 or more")
+        if not _is_number(self.multiplier) or not 1 <= self.multiplier < math.inf:
             raise DefinitionError(
                 f"multiplier is {self.multiplier!r}", hint="give 1 for a constant delay, 2 to double it"
             )
@@ -68,7 +74,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> RetryPolicy:
         """Return the policy written in ``data`` with the names of the fields. Raises ``DefinitionError``."""
-        unknown = sorted(set(data) - set(_FIELDS))
+        if not isinstance(data, Mapping):
+            raise DefinitionError(f"a retry policy is a mapping, not a {type(data).__name__}")
+        unknown = sorted(map(str, set(data) - set(_FIELDS)))
         if unknown:
             raise DefinitionError(
                 f"a retry policy has no {', '.join(map(repr, unknown))}", hint=f"it has {', '.join(_FIELDS)}"
@@ -92,6 +100,10 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         except OverflowError:
             ceiling = self.max_delay_seconds
         return ceiling * _uniform(seed, task_key, attempt) if self.jitter else ceiling
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _uniform(seed: str, task_key: str, attempt: int) -> float:

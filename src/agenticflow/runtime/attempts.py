@@ -23,11 +23,14 @@ class StopCause(enum.Enum):
 class Seat:
     """A performer, how much it has in work, and what queues for it."""
 
-    __slots__ = ("in_flight", "performer", "queue")
+    __slots__ = ("in_flight", "performer", "queue", "working")
 
     def __init__(self, performer: Performer) -> None:
         self.performer = performer
         self.in_flight = 0
+        """Attempts that were let in: at most the performer's concurrency."""
+        self.working = 0
+        """Of these, whose handlers have begun."""
         self.queue: deque[Attempt] = deque()
 
 
@@ -47,6 +50,7 @@ class Attempt:
         "started_at",
         "stream_id",
         "task",
+        "worker",
     )
 
     def __init__(self, stream_id: str, effect: RunActivity, handler: Handler, seat: Seat) -> None:
@@ -62,5 +66,7 @@ class Attempt:
         self.is_abandoned = False
         self.task: asyncio.Task[None] | None = None
         """The worker task, while an async handler runs in it and may be interrupted."""
+        self.worker: asyncio.Task[None] | None = None
+        """Whoever performs it, from the moment it does."""
         self.process: asyncio.Future[None] | None = None
         """Done as soon as the process that runs the handler shall be killed."""

@@ -29,6 +29,8 @@ MAX_WORKERS: Final = 1_000
 MAX_THREADS: Final = 32
 COMPLAIN_SECONDS: Final = 1.0
 """How long work waits for a handler before the log says so."""
+REPORT_SECONDS: Final = 10.0
+"""How long stopping waits for outcomes that are being recorded."""
 TURN_SECONDS: Final = 0.002
 """How long a worker goes on without giving the event loop to others."""
 
@@ -42,6 +44,7 @@ class Dispatcher:
         self._host = host
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         self._worker = LocalWorker(host, clock, max_threads=max_threads)
         self._seats: dict[str, Seat] = {}
         self._ready: deque[Attempt] = deque()
@@ -119,6 +122,8 @@ class Dispatcher:
                 # Not at once: a program that starts its orchestrator first and registers its agents next is fine.
                 self._complaint = self._loop.call_later(COMPLAIN_SECONDS, self._complain)
             return
+        if (stream_id, effect.token) in self._attempts:
+            return
         attempt = Attempt(stream_id, effect, handler, seat)
         self._attempts[stream_id, effect.token] = attempt
         if seat.in_flight < seat.performer.concurrency:
@@ -139,7 +144,8 @@ class Dispatcher:
         if self._is_draining:
             return
         for _ in range(min(len(self._ready), self._max_workers - len(self._workers))):
-            worker = self._loop.create_task(self._work())
+            # In the context of whoever started the engine: this runs in that of a handler, as likely as not.
+            worker = self._loop.create_task(self._work(), context=self._context.copy())
             self._workers.add(worker)
             worker.add_done_callback(self._worker_ended)
 
@@ -206,19 +212,23 @@ class Dispatcher:
     async def _perform(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
         seat, worker = attempt.seat, self._worker
         performer = seat.performer
+        attempt.worker = task
         outcome: Outcome | None = None
         blobs: tuple[tuple[str, bytes], ...] = ()
         is_working = False
         try:
             if attempt.cause is None and await worker.prepare(attempt):
                 is_working = True
-                performer.work_began(seat.in_flight, self._clock.now_ns())
+                seat.working += 1
+                performer.work_began(seat.working, self._clock.now_ns())
                 outcome, blobs = await worker.run(attempt, task)
         finally:
             self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
             seat.in_flight -= 1
-            if is_working and (outcome is None or outcome.kind is OutcomeKind.SUCCEEDED):
-                performer.work_ended(seat.in_flight, self._clock.now_ns(), outcome)
+            if is_working:
+                seat.working -= 1
+                if outcome is None or outcome.kind is OutcomeKind.SUCCEEDED:
+                    performer.work_ended(seat.working, self._clock.now_ns(), outcome)
             self.refill(seat)
         if outcome is not None:
             try:
@@ -229,7 +239,7 @@ class Dispatcher:
                 )
             if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
-                performer.work_ended(seat.in_flight, self._clock.now_ns(), outcome)
+                performer.work_ended(seat.working, self._clock.now_ns(), outcome)
 
     def refill(self, seat: Seat) -> None:
         """Let the seat's queue move up as far as its concurrency allows."""
@@ -256,10 +266,18 @@ class Dispatcher:
             self._complaint.cancel()
         if self._workers:
             await asyncio.wait(set(self._workers), timeout=drain_seconds)
-        for worker in self._workers:
-            worker.cancel()
+        self._worker.is_stopping = True
+        # Only handlers are interrupted: a worker that reports has something that must be recorded.
+        for attempt in self._attempts.values():
+            if attempt.worker is not None:
+                attempt.worker.cancel()
         if self._workers:
             await asyncio.wait(set(self._workers), timeout=drain_seconds + 1)
+        self._host.is_closing = True  # from here on what cannot be recorded is not tried again
+        if self._workers:
+            await asyncio.wait(set(self._workers), timeout=REPORT_SECONDS)
+        for worker in self._workers:
+            worker.cancel()
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=drain_seconds + 1)
         await self._worker.close()

@@ -18,7 +18,7 @@ import msgspec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, TimersDue
+from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.core.types import MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
@@ -29,6 +29,7 @@ from agenticflow.errors import (
     ConcurrencyConflict,
     CorruptStore,
     InvariantError,
+    OutcomeUnknown,
     StoreUnavailable,
     TemporaryError,
     WorkflowNotFoundError,
@@ -78,9 +79,11 @@ class Actor:
     """One execution in memory."""
 
     __slots__ = (
+        "conflicts",
+        "dispatched",
         "ended",
         "execution_id",
-        "conflicts",
+        "failures",
         "guest",
         "inbox",
         "is_busy",
@@ -109,6 +112,10 @@ class Actor:
         self.loading: asyncio.Future[None] | None = None
         self.conflicts = 0
         """Commits in a row that somebody else was faster than."""
+        self.failures = 0
+        """Turns in a row that the store failed."""
+        self.dispatched = -1
+        """Version up to which effects were handed out here; -1 when that is not our business, or not known yet."""
         self.is_deciding = False
         """Whether the state holds facts that are not committed yet."""
         self.settled: list[asyncio.Future[None]] = []
@@ -128,7 +135,6 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         self._values = Values()
         self._perform: Callable[[str, Effect], None] = _nobody_performs
-        self._retry_seconds = RETRY_FIRST_SECONDS
         self.is_closing = False
         self.stale_reports = 0
         """Reports whose token was not current: counted, otherwise without effect."""
@@ -252,16 +258,21 @@ class Host:
         """Finish what is being committed; take nothing new."""
         self.is_closing = True
         self._timers.stop()
+        for actor in self._actors.values():
+            if actor.inbox and not actor.is_busy:
+                self._spawn(self._pump(actor))
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=10)
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=1)
         for actor in self._actors.values():
+            self._refuse(actor.inbox, _stopped())
+            actor.inbox.clear()
             for future in actor.ended:
                 if not future.done():
-                    future.set_exception(
-                        StoreUnavailable("the engine was stopped", hint="start it again and ask for the result")
-                    )
+                    future.set_exception(_stopped())
             actor.ended.clear()
 
     # --- the turn of an actor ---------------------------------------------------------------------------------------
@@ -304,16 +315,22 @@ class Host:
                 actor.is_deciding = True
                 try:
                     await self._turn(actor, batch)
-                    actor.conflicts = 0
+                    actor.conflicts = actor.failures = 0
                 except ConcurrencyConflict as conflict:
                     self._forget(actor)
                     actor.conflicts += 1
+                    actor.dispatched = -1  # what somebody else made true is theirs to dispatch
                     if actor.conflicts > MAX_CONFLICTS:
                         self._refuse(batch, conflict)
+                        batch = [request for request in batch if request.answer is None]
+                        actor.inbox.extendleft(reversed(batch))
+                        actor.is_deciding = False
+                        await asyncio.sleep(RETRY_FIRST_SECONDS)
                     else:
                         actor.inbox.extendleft(reversed(batch))
                 except asyncio.CancelledError:
                     self._forget(actor)
+                    self._refuse(batch, _stopped())
                     raise
                 except Exception as error:
                     self._forget(actor)
@@ -362,18 +379,13 @@ class Host:
         rows: list[Row] = []
         for request in batch:
             command = request.command
+            decided: list[Fact] = []
             try:
-                decided = await self._decide(actor, command, version)
+                await self._decide(actor, command, version, decided)
             except AgenticFlowError as refusal:
-                if isinstance(refusal, InvariantError) or request.answer is None:
-                    raise
-                known = await self._answered_before(stream_id, request.command_id)
-                if request.answer.done():
-                    pass
-                elif known is None:
-                    request.answer.set_exception(refusal)
-                else:
-                    request.answer.set_result(known)
+                if isinstance(refusal, InvariantError) or request.answer is None or decided:
+                    raise  # with facts decided the state is half-folded: it must not be used any more
+                await self._refuse_or_repeat(stream_id, request, refusal)
                 continue
             if decided:
                 metadata = self._metadata(actor, command)
@@ -407,36 +419,45 @@ class Host:
                 answers = [(answer, 0, committed.version) for answer, _, _ in answers]
             else:
                 self._take_effect(actor, facts, version)
-        elif actor.state is not None and type(batch[0].command) is TimersDue:
+        elif actor.state is not None:
+            # Nothing new; but what was read again after a conflict may be news to whoever waits here.
             self._timers.set(stream_id, actor.state.next_due)
+            if not actor.state.is_open:
+                self._tell_the_end(actor)
         for answer, count, at in answers:
             if not answer.done():
                 answer.set_result(Answer(at, count, is_repeated))
 
-    async def _decide(self, actor: Actor, command: Command, version: int) -> list[Fact]:
-        """Decide and evolve one command with everything that follows; fetch large values as they are asked for."""
+    async def _decide(self, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
+        """Decide and evolve one command with everything that follows, add the facts to ``decided``; fetch large values as they
+        are asked for."""
         guest, state, now = actor.guest, actor.state, command.now
         for name, data in command.blobs:
             state.values.put(name, data)
-        recorded: list[Fact] = []
         facts: Sequence[Fact] | None = None
         done = 0
         while True:
             try:
-                if facts is None:
-                    facts, done = guest.decide(state, command), 0
-                elif facts is _ADVANCE:
-                    facts, done = guest.advance(state, now), 0
-                if not facts:
-                    return recorded
+                if facts is None or facts is _ADVANCE:
+                    facts = guest.decide(state, command) if facts is None else guest.advance(state, now)
+                    if not facts:
+                        return
+                    decided.extend(facts)
+                    done = 0
                 while done < len(facts):
                     guest.evolve(state, facts[done], version + 1, now)
                     version += 1
                     done += 1
-                recorded.extend(facts)
                 facts = _ADVANCE
             except BlobMissing as missing:
                 await self._fetch(state.values, missing.reference, actor.stream_id)
+
+    async def _refuse_or_repeat(self, stream_id: str, request: _Request, refusal: AgenticFlowError) -> None:
+        known = await self._answered_before(stream_id, request.command_id)
+        if known is None:
+            self._refuse([request], refusal)
+        elif request.answer is not None and not request.answer.done():
+            request.answer.set_result(known)
 
     async def _answered_before(self, stream_id: str, command_id: str | None) -> Answer | None:
         """Return the answer a command had the first time: what was accepted once is not refused to who asks again.
@@ -458,20 +479,37 @@ class Host:
         """The facts are committed: dispatch what they ask for, tell who waits for the end, set the timer."""
         guest, state, stream_id = actor.guest, actor.state, actor.stream_id
         at = actor.version
-        actor.version = version
+        actor.version = actor.dispatched = version
         for fact in facts:
             at += 1
             for effect in guest.effects(state, fact, at):
                 self._perform(stream_id, effect)
         self._timers.set(stream_id, state.next_due)
         if not state.is_open:
-            for future in actor.ended:
-                if not future.done():
-                    future.set_result(state)
-            actor.ended.clear()
+            self._tell_the_end(actor)
             if not actor.inbox:
                 self._actors.pop(stream_id, None)
         reach("host.dispatched")
+
+    def _tell_the_end(self, actor: Actor) -> None:
+        for future in actor.ended:
+            if not future.done():
+                future.set_result(actor.state)
+        actor.ended.clear()
+
+    def _catch_up(self, actor: Actor, facts: list[Fact]) -> None:
+        """The commit of these facts was not answered, but it happened: do now what they ask for."""
+        guest, state, stream_id = actor.guest, actor.state, actor.stream_id
+        at = actor.version - len(facts)
+        is_open = {e.token for e in guest.recover(state, self._clock.now_ns()).effects if type(e) is RunActivity}
+        for fact in facts:
+            at += 1
+            for effect in guest.effects(state, fact, at):
+                if type(effect) is not RunActivity or effect.token in is_open:
+                    self._perform(stream_id, effect)
+        self._timers.set(stream_id, state.next_due)
+        if not state.is_open:
+            self._tell_the_end(actor)
 
     def _add_rows(self, actor: Actor, version: int, rows: list[Row]) -> None:
         state, guest = actor.state, actor.guest
@@ -506,20 +544,23 @@ class Host:
         """Deal with a failed turn: callers are told, reports are kept and tried again. Returns ``False`` for a bug."""
         self._refuse(batch, error)
         reports = [request for request in batch if request.answer is None]
+        if isinstance(error, OutcomeUnknown):
+            # What was written after all is found by reading again, which any command brings about.
+            actor.dispatched = max(actor.dispatched, 0)
+            reports.append(_Request(TimersDue(now=self._clock.now_ns()), None, None))
         if not reports:
             return not isinstance(error, InvariantError)
         if isinstance(error, BoundExceeded):
             actor.inbox.extendleft(_Request(_as_failure(r.command, error), None, None) for r in reversed(reports))
             return len(reports) > 1 or _is_new_failure(reports[0].command)
-        if not isinstance(error, TemporaryError) or self.is_closing:
+        if not isinstance(error, (TemporaryError, OutcomeUnknown)) or self.is_closing:
             log.error("cannot record outcomes of %s: %s", actor.stream_id, error)
             return False
-        log.warning(
-            "cannot record outcomes of %s, trying again in %.2f s: %s", actor.stream_id, self._retry_seconds, error
-        )
-        await asyncio.sleep(self._retry_seconds)
-        self._retry_seconds = min(self._retry_seconds * 2, RETRY_LAST_SECONDS)
         actor.inbox.extendleft(reversed(reports))
+        delay = min(RETRY_FIRST_SECONDS * 2**actor.failures, RETRY_LAST_SECONDS)
+        actor.failures = min(actor.failures + 1, 10)
+        log.warning("cannot record outcomes of %s, trying again in %.2f s: %s", actor.stream_id, delay, error)
+        await asyncio.sleep(delay)
         return True
 
     # --- loading ----------------------------------------------------------------------------------------------------
@@ -543,7 +584,8 @@ class Host:
         snapshot = await store.get_snapshot(stream_id)
         state = None
         version = folded_from = 0
-        if snapshot is not None:
+        news: list[Fact] = []
+        if snapshot is not None and not 0 <= actor.dispatched < snapshot.version:
             try:
                 state = guest.initial(stream_id, snapshot.data)
                 version = folded_from = snapshot.version
@@ -563,11 +605,16 @@ class Host:
                     except BlobMissing as missing:
                         await self._fetch(state.values, missing.reference, stream_id)
                 version = stored.version
+                if 0 <= actor.dispatched < version:
+                    news.append(fact)
             if len(page) < PAGE_EVENTS:
                 break
         actor.state, actor.version = state, version
         actor.snapshot_version = folded_from
         actor.listed = None
+        actor.dispatched = version
+        if news:
+            self._catch_up(actor, news)
         reach("host.loaded")
 
     async def _fetch(self, values: Values, reference: BlobRef, stream_id: str) -> None:
@@ -623,6 +670,10 @@ def run_row(stream_id: str, guest: Guest[Any], state: Any, version: int) -> RunR
 
 def _nobody_performs(stream_id: str, effect: Effect) -> None:
     """Without a dispatcher effects stay in the store; whoever takes the execution up later finds them there."""
+
+
+def _stopped() -> StoreUnavailable:
+    return StoreUnavailable("the engine was stopped", hint="start it again and ask once more")
 
 
 def _is_new_failure(command: Command) -> bool:

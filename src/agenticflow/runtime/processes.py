@@ -37,7 +37,9 @@ class _Call(msgspec.Struct):
     module: str
     name: str
     handler: str
+    params: dict[str, object]
     values: dict[str, object]
+    """What else the handler looks up: results and keys of the input."""
 
 
 class _Child:
@@ -86,11 +88,13 @@ class ProcessPool:
         self._idle: list[_Child] = []
         self._threads: ThreadPoolExecutor | None = None
 
-    async def run(self, handler: Handler, values: dict[str, object], kill: asyncio.Future[None]) -> Outcome:
-        """Call ``handler`` with ``values`` in a child. When ``kill`` is done first, the child is terminated and the outcome is
-        ``UNKNOWN``. Raises ``NotSerializable`` for values that cannot go there."""
+    async def run(
+        self, handler: Handler, params: dict[str, object], values: dict[str, object], kill: asyncio.Future[None]
+    ) -> Outcome:
+        """Call ``handler`` with ``params``, and ``values`` to look up, in a child. When ``kill`` is done first, the child
+        is terminated and the outcome is ``UNKNOWN``. Raises ``NotSerializable`` for values that cannot go there."""
         function = handler.function
-        call = _Call(function.__module__, getattr(function, "__qualname__", handler.name), handler.name, values)
+        call = _Call(function.__module__, getattr(function, "__qualname__", handler.name), handler.name, params, values)
         request = codec.encode(call)
         loop = asyncio.get_running_loop()
         if self._threads is None:
@@ -145,7 +149,7 @@ def _answer(call: _Call, handlers: dict[tuple[str, str], Handler]) -> Outcome:
                 target = getattr(target, part)
             target = getattr(target, "function", target)
             handler = handlers[call.module, call.name] = Handler(target, name=call.handler, run_in="process")
-        value = handler.function(**handler.arguments(call.values, _no_context(call.handler)))
+        value = handler.function(**handler.arguments(call.params, _context_of(call)))
         return Outcome(OutcomeKind.SUCCEEDED, value=codec.encode(value))
     except (UsageError, NotSerializable) as error:
         return Outcome(OutcomeKind.FAILED, error=describe_error(error))
@@ -153,17 +157,18 @@ def _answer(call: _Call, handlers: dict[tuple[str, str], Handler]) -> Outcome:
         return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=traceback.format_exc(limit=-8)))
 
 
-def _no_context(name: str) -> TaskContext:
+def _context_of(call: _Call) -> TaskContext:
+    """Stands in for the context of the attempt, which stays where the engine is."""
     return TaskContext(
         workflow_id="",
         run_no=0,
-        task_id=name,
-        task_key=name,
+        task_id=call.handler,
+        task_key=call.handler,
         agent_id="",
         attempt=0,
         generation=0,
         deadline=None,
-        params={},
-        results={},
+        params=call.params,
+        results=call.values,
         encoded_input=codec.NULL,
     )

@@ -7,6 +7,7 @@ in processes and are killed. First the fact, then the acknowledgement: an outcom
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import traceback
@@ -18,10 +19,17 @@ from agenticflow.core import codec
 from agenticflow.core.binding import RunsIn
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
-from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass
+from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
-from agenticflow.errors import AgenticFlowError, CommandRefused, InvariantError, TemporaryError, UsageError
+from agenticflow.errors import (
+    AgenticFlowError,
+    CommandRefused,
+    ConcurrencyConflict,
+    OutcomeUnknown,
+    TemporaryError,
+    UsageError,
+)
 from agenticflow.runtime.attempts import Attempt, StopCause
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
@@ -58,6 +66,8 @@ class LocalWorker:
         self._notices: Limits[Attempt] = Limits(loop, self._notice)
         self._graces: Limits[Attempt] = Limits(loop, self._abandon)
         self._reports: set[asyncio.Task[None]] = set()
+        self.is_stopping = False
+        """Whether a worker task that is cancelled is meant to end. Otherwise only its handler was."""
 
     async def prepare(self, attempt: Attempt) -> bool:
         """Record the intent of at-most-once work. ``False`` means the attempt is superseded and must not run."""
@@ -65,6 +75,7 @@ class LocalWorker:
         if effect.effect is not EffectClass.AT_MOST_ONCE:
             return True
         reach("worker.before_intent")
+        is_doubtful = False
         while True:
             now = self._clock.now_ns()
             started = ActivityStarted(
@@ -74,16 +85,36 @@ class LocalWorker:
                 answer = await self._host.submit(attempt.stream_id, started)
             except CommandRefused:
                 return False
-            except TemporaryError as error:
+            except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
                 if self._host.is_closing:
                     return False
+                is_doubtful |= isinstance(error, OutcomeUnknown)
                 log.warning(
                     "cannot record the start of %s in %s, trying again: %s", effect.task_key, attempt.stream_id, error
                 )
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
             else:
                 reach("worker.after_intent")
+                if is_doubtful and not answer.facts:
+                    # Either it is superseded, and this changes nothing, or its start is recorded, and somebody has to decide.
+                    await self.report(attempt, Outcome(OutcomeKind.UNKNOWN), ())
                 return answer.facts > 0
+
+    async def _inputs(self, attempt: Attempt) -> ActivityInput:
+        """Return what the handler is given; a store that cannot be read for a while delays it."""
+        while True:
+            try:
+                return await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
+            except TemporaryError as error:
+                if self._host.is_closing:
+                    raise
+                log.warning(
+                    "cannot read the inputs of %s in %s, trying again: %s",
+                    attempt.effect.task_key,
+                    attempt.stream_id,
+                    error,
+                )
+                await asyncio.sleep(INTENT_RETRY_SECONDS)
 
     async def run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
         """Run the handler to its end, whatever that is; return the outcome and the large values it refers to."""
@@ -99,7 +130,7 @@ class LocalWorker:
         effect, handler = attempt.effect, attempt.handler
         blobs: tuple[tuple[str, bytes], ...] = ()
         try:
-            given = await self._host.inputs(attempt.stream_id, effect.task_key)
+            given = await self._inputs(attempt)
             now = attempt.started_at = self._clock.now_ns()
             context = attempt.context = TaskContext(
                 workflow_id=given.workflow_id,
@@ -115,7 +146,9 @@ class LocalWorker:
                 encoded_input=given.encoded_input,
             )
             arguments = handler.arguments(given.params, context)
-        except UsageError as error:
+        except TemporaryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a hint's own validation is the author's code: what it raises is the outcome
             return Outcome(OutcomeKind.FAILED, error=describe_error(error)), blobs
         if attempt.cause is not None:
             return self._interrupted(attempt), blobs
@@ -128,7 +161,7 @@ class LocalWorker:
             elif handler.runs_in is RunsIn.THREAD:
                 value = await self._in_thread(partial(handler.function, **arguments))
             else:
-                return await self._in_process(attempt, handler.gather(given.params, context))
+                return await self._in_process(attempt, given.params, handler.gather(given.params, context))
             attempt.task = None
             reach("worker.after_handler")
             stored, blob = store_form(codec.encode(value))
@@ -137,12 +170,12 @@ class LocalWorker:
             return Outcome(OutcomeKind.SUCCEEDED, stored), blobs
         except asyncio.CancelledError:
             attempt.task = None
-            if attempt.cause is None and task.cancelling():
+            if self.is_stopping and attempt.cause is None and task.cancelling():
                 raise
             return self._interrupted(attempt), ()
-        except InvariantError:
+        except (KeyboardInterrupt, GeneratorExit):
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its outcome
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
             attempt.task = None
             if attempt.cause is not None:
                 return self._interrupted(attempt), ()
@@ -151,9 +184,8 @@ class LocalWorker:
         finally:
             attempt.task = None
             self._end_limits(attempt)
-            if attempt.cause is not None:
-                while task.cancelling():
-                    task.uncancel()
+            if task.cancelling() and not self.is_stopping:
+                await _take_back_cancellation(task)
 
     async def report(self, attempt: Attempt, outcome: Outcome, blobs: tuple[tuple[str, bytes], ...]) -> None:
         """Have the outcome recorded."""
@@ -199,10 +231,10 @@ class LocalWorker:
         return await self._loop.run_in_executor(self._threads, contextvars.copy_context().run, call)
 
     async def _in_process(
-        self, attempt: Attempt, values: dict[str, object]
+        self, attempt: Attempt, params: dict[str, object], values: dict[str, object]
     ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
         attempt.process = self._loop.create_future()
-        outcome = await self._processes.run(attempt.handler, values, attempt.process)
+        outcome = await self._processes.run(attempt.handler, params, values, attempt.process)
         if outcome.kind is OutcomeKind.SUCCEEDED:
             stored, blob = store_form(outcome.value)
             return Outcome(OutcomeKind.SUCCEEDED, stored), (blob,) if blob is not None else ()
@@ -288,6 +320,14 @@ class LocalWorker:
         task = self._loop.create_task(_logged(work))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+
+
+async def _take_back_cancellation(task: asyncio.Task[None]) -> None:
+    """A handler was told to stop, or cancelled the task it runs in: that ends the handler, not the worker."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)  # a request that was not delivered yet would hit the report
+    while task.cancelling():
+        task.uncancel()
 
 
 async def _logged(work: Any) -> None:

@@ -6,14 +6,18 @@ Nothing here decodes a payload; sizes are checked before anything is written.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from agenticflow.core.types import ANY_VERSION, MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_EVENT_BYTES
 from agenticflow.errors import BoundExceeded, InvalidInput
-from agenticflow.storage.rows import Blob, Row
+from agenticflow.storage.rows import Blob, Row, RunRow
 
 __all__ = ["Commit", "Committed", "NewEvent", "StoredEvent", "check_bounds"]
+
+MAX_STREAM_ID: Final = 512
+MAX_MOMENT: Final = 2**63 - 1
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
@@ -66,33 +70,60 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
     """Whether the command id had been committed before; then version and position are those of that time."""
 
 
-def check_bounds(commit: Commit) -> None:
-    """Refuse what no store takes, before anything is written. Raises ``BoundExceeded`` or ``InvalidInput``."""
-    if not commit.stream_id or len(commit.stream_id) > 512:
-        raise InvalidInput(f"a stream id has 1 to 512 characters, not {len(commit.stream_id)}")
+def check_bounds(commit: Commit) -> int:
+    """Refuse what no store takes, before anything is written; return the size of the rest in bytes.
+
+    Raises ``BoundExceeded`` or ``InvalidInput``.
+    """
+    stream_id, command_id = commit.stream_id, commit.command_id
+    if not stream_id or len(stream_id) > MAX_STREAM_ID:
+        raise InvalidInput(f"a stream id has 1 to {MAX_STREAM_ID} characters, not {len(stream_id)}")
     if commit.expected < ANY_VERSION:
         raise InvalidInput(
             f"expected version {commit.expected} makes no sense", hint="give 0 for a new stream, or leave it out"
         )
     if not commit.events and not commit.rows:
-        raise InvalidInput(f"the commit to {commit.stream_id!r} has neither events nor rows")
+        raise InvalidInput(f"the commit to {stream_id!r} has neither events nor rows")
+    _check_text("stream id", stream_id)
+    if command_id is not None:
+        _check_text("command id", command_id)
     total = 0
     for event in commit.events:
         size = len(event.data) + len(event.metadata)
         if size > MAX_EVENT_BYTES:
             raise BoundExceeded(
-                f"an event {event.event_type!r} of {size:,} bytes for {commit.stream_id!r} passes the limit of {MAX_EVENT_BYTES:,}",
+                f"an event {event.event_type!r} of {size:,} bytes for {stream_id!r} passes the limit of {MAX_EVENT_BYTES:,}",
                 hint="store large content as a blob and put the reference into the event",
             )
         total += size
+        _check_text("event type", event.event_type)
+        if not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
+            raise InvalidInput(
+                f"the timestamp {event.timestamp} of {event.event_type!r} is out of range",
+                hint="it is in nanoseconds since 1970, in 64 bits",
+            )
     if total > MAX_COMMIT_BYTES:
         raise BoundExceeded(
-            f"a commit of {total:,} bytes to {commit.stream_id!r} passes the limit of {MAX_COMMIT_BYTES:,}",
+            f"a commit of {total:,} bytes to {stream_id!r} passes the limit of {MAX_COMMIT_BYTES:,}",
             hint="split it, or start less at once",
         )
     for row in commit.rows:
+        if isinstance(row, RunRow):
+            _check_text("run row", "".join((row.stream_id, row.kind, row.execution_id, row.name, row.status)))
+            continue
         if isinstance(row, Blob) and len(row.data) > MAX_BLOB_BYTES:
             raise BoundExceeded(
                 f"a blob of {len(row.data):,} bytes passes the limit of {MAX_BLOB_BYTES:,}",
                 hint="write it to a file or an object store and keep where it is",
             )
+        total += len(row.data)
+    return total
+
+
+def _check_text(what: str, text: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"the {what} {text!r:.200} is not Unicode text: {error}") from error

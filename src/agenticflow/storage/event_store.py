@@ -38,10 +38,10 @@ class EventStore(ABC):
     * Positions grow in the order of commits over the whole store and may have gaps. Who reads up to a position has
       seen everything at or below it.
     * Once ``commit`` has returned, the commit survives whatever the store's durability promises, and every later read
-      shows it. Before it has returned, no read and no follower shows it, except to a caller who was cancelled or got an
-      error whose text says that the outcome is unknown.
+      shows it. No read and no follower shows a commit that is not durable yet, or one that was refused.
     * The writer checks, then assigns: a conflict, an oversized or malformed commit changes nothing and fails alone, also
       when it shares a transaction with others.
+    * A stream and its payloads may hold any Unicode text, also NUL characters; names are compared as they are.
     """
 
     def __init__(self, schemas: SchemaRegistry | None = None) -> None:
@@ -54,8 +54,12 @@ class EventStore(ABC):
 
         Raises:
             ConcurrencyConflict: the stream is not at ``expected``; nothing was written.
-            BoundExceeded: an event is over 256 KiB, the commit over 4 MiB or a blob over its limit; nothing was written.
+            BoundExceeded: an event is over 256 KiB, the events together over 4 MiB or a blob over its limit; nothing was written.
+            InvalidInput: nothing to write, or a value that no store takes; nothing was written.
             StoreUnavailable: closed, or no space; nothing was written.
+            OutcomeUnknown: the disk failed in the middle and nobody can look; send it again with its ``command_id``.
+
+        A commit without events keeps the version and makes no stream; ``expected`` is checked all the same.
 
         With a ``command_id`` seen before (also before a crash or by another process) nothing is written, ``expected``
         is not checked, and the answer of the first time is given with ``is_repeated``. A caller that is cancelled while

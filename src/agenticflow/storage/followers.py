@@ -54,10 +54,15 @@ class Follower:
     def offer(self, events: Sequence[StoredEvent]) -> None:
         """Take over what was just committed."""
         if len(self._buffer) + len(events) > self._limit:
-            self._buffer.clear()
-            self._has_overflowed = True
+            self.fall_behind()
         elif not self._has_overflowed:
             self._buffer.extend(events)
+        self._wake.set()
+
+    def fall_behind(self) -> None:
+        """Forget what is buffered: the reader has to go back to the store."""
+        self._buffer.clear()
+        self._has_overflowed = True
         self._wake.set()
 
     def close(self) -> None:
@@ -90,6 +95,12 @@ class Followers:
         """Pass on what was just committed, in order of position."""
         for follower in self._followers:
             follower.offer(events)
+
+    def fall_behind(self) -> None:
+        """Send every follower back to the store: something was committed that nobody kept for them, because nobody followed
+        when the commit began."""
+        for follower in self._followers:
+            follower.fall_behind()
 
     def close(self) -> None:
         """End every follower with ``StoreUnavailable``."""

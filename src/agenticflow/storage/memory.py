@@ -29,6 +29,7 @@ class MemoryStore(Store):
         self._log: list[StoredEvent] = []
         self._answers: dict[str, Committed] = {}
         self._runs: dict[str, RunRow] = {}
+        self._numbered: dict[tuple[str, str, int], RunRow] = {}
         self._latest: dict[tuple[str, str], RunRow] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._blobs: dict[str, bytes] = {}
@@ -38,10 +39,10 @@ class MemoryStore(Store):
     async def commit(self, commit: Commit) -> Committed:
         if self._is_closed:
             raise StoreUnavailable("the memory store is closed", hint="open a new one")
+        check_bounds(commit)
         command_id = commit.command_id
         if command_id is not None and (answer := self._answers.get(command_id)) is not None:
             return Committed(answer.version, answer.position, is_repeated=True)
-        check_bounds(commit)
         stream_id = commit.stream_id
         stream = self._streams.get(stream_id) or []
         version = len(stream)
@@ -70,6 +71,7 @@ class MemoryStore(Store):
         for row in commit.rows:
             if type(row) is RunRow:
                 self._runs[row.stream_id] = row
+                self._numbered[row.kind, row.execution_id, row.run_no] = row
                 chain = (row.kind, row.execution_id)
                 if chain not in self._latest or self._latest[chain].run_no <= row.run_no:
                     self._latest[chain] = row
@@ -110,7 +112,7 @@ class MemoryStore(Store):
         self._check_open()
         if run_no is None:
             return self._latest.get((kind, execution_id))
-        return self._runs.get(f"{kind}-{execution_id}/{run_no}")
+        return self._numbered.get((kind, execution_id, run_no))
 
     async def list_runs(
         self,

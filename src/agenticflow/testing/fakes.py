@@ -11,7 +11,7 @@ from typing import Literal
 
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
-from agenticflow.errors import AgenticFlowError, StoreUnavailable
+from agenticflow.errors import AgenticFlowError, OutcomeUnknown, StoreUnavailable
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import RunRow, Snapshot
@@ -74,7 +74,7 @@ class FlakyStore(MemoryStore):
         """Let the next ``times`` calls of ``method``, after ``skip`` that go well, raise ``error`` (by default ``StoreUnavailable``).
 
         ``only`` picks calls by their first argument (the ``Commit``, a stream id, a blob's name). A commit with ``is_written`` is
-        made true before it fails: the caller cannot know the outcome.
+        made true before it fails, by default with ``OutcomeUnknown``: the caller cannot know.
         """
         self._failures.setdefault(method, []).append(_Failure(error, times, skip, is_written, only))
 
@@ -104,9 +104,8 @@ class FlakyStore(MemoryStore):
             return await super().commit(commit)
         if failure.is_written:
             await super().commit(commit)
-        raise failure.error or StoreUnavailable(
-            "the commit failed, as it was told to" + ("; its outcome is unknown" if failure.is_written else "")
-        )
+            raise failure.error or OutcomeUnknown("the commit failed, as it was told to; its outcome is unknown")
+        raise failure.error or StoreUnavailable("the commit failed, as it was told to")
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         await self._pass_or_raise("read_page", stream_id)

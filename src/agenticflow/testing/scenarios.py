@@ -26,7 +26,7 @@ from agenticflow.errors import AgenticFlowError, InvariantError
 __all__ = ["Scenario", "describe", "given"]
 
 S = TypeVar("S")
-MAX_ROUNDS: Final = 100_000
+MAX_ROUNDS: Final = 10_000
 MAX_VALUE_CHARS: Final = 200
 
 
@@ -192,9 +192,10 @@ def describe(thing: Fact | Command) -> str:
 
 def _readable(value: object) -> str:
     if isinstance(value, (msgspec.Raw, bytes)):
+        data = bytes(value)
         try:
-            value = codec.decode(bytes(value))
+            value = codec.decode(data)
         except AgenticFlowError:
-            value = bytes(value)
+            value = data
     text = repr(value)
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"

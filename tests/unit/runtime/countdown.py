@@ -167,7 +167,8 @@ class CountdownGuest:
                 if outcome.kind is OutcomeKind.SUCCEEDED:
                     return [NumberSaid(token, msgspec.Raw(outcome.value))]
                 return [NumberChoked(token, str(outcome.error or outcome.kind))]
-        raise InvariantError(f"a countdown does not know {command!r}")
+            case _:
+                raise InvariantError(f"a countdown does not know {command!r}")
 
     def advance(self, state: CountdownState, now: int) -> Sequence[Fact]:
         if not state.is_open or not state.start or state.token is not None or state.pause_until is not None:
@@ -207,6 +208,8 @@ class CountdownGuest:
                 state.outcome, state.ended_at = "GIVEN_UP", at
             case LiftedOff():
                 state.outcome, state.ended_at = "LIFTED_OFF", at
+            case _:
+                raise InvariantError(f"a countdown does not know {fact!r}")
 
     def effects(self, state: CountdownState, fact: Fact, version: int) -> Sequence[Effect]:
         match fact:
@@ -216,7 +219,8 @@ class CountdownGuest:
                 return [TellPerformer(PERFORMER, "task_failed")]
             case GivenUp():
                 return [StopActivity(state.token, "given up")] if state.token is not None else ()
-        return ()
+            case _:
+                return ()
 
     def _run(self, state: CountdownState) -> RunActivity:
         assert state.token is not None

@@ -33,9 +33,7 @@ def one_task(policy: RetryPolicy | None = ONCE, **options: object) -> WorkflowDe
     )
 
 
-async def error_of(
-    handler: Callable[[], object], policy: RetryPolicy | None = ONCE, **options: object
-) -> ErrorInfo:
+async def error_of(handler: Callable[[], object], policy: RetryPolicy | None = ONCE, **options: object) -> ErrorInfo:
     """Run ``handler`` as the only task; return the error its run recorded."""
     agent = Agent("agent")
     agent.task("do")(handler)
@@ -266,7 +264,11 @@ async def test_an_async_handler_that_never_stops_is_abandoned_and_its_end_is_rec
         await handle.result()
         store = orchestrator._engine.store if orchestrator._engine else None
         assert store is not None
-        late = [e async for e in store.read_stream(f"workflow-{handle.workflow_id}/1") if e.event_type == "task_late_outcome"]
+        late = [
+            e
+            async for e in store.read_stream(f"workflow-{handle.workflow_id}/1")
+            if e.event_type == "task_late_outcome"
+        ]
     assert [(e.payload["kind"], e.payload["result"]) for e in late] == [("succeeded", "late")]
 
 

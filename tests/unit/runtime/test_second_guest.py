@@ -206,9 +206,7 @@ async def test_many_run_side_by_side_with_few_in_memory() -> None:
     engine = Engine(store, clock=virtual_clock(), max_actors=10)
     engine.dispatcher.seat(announcer(said))
     names = [f"c{number}" for number in range(60)]
-    await asyncio.gather(
-        *(engine.host.submit(stream_of(name), begin(engine, 3, pause_seconds=60.0)) for name in names)
-    )
+    await asyncio.gather(*(engine.host.submit(stream_of(name), begin(engine, 3, pause_seconds=60.0)) for name in names))
     for name in names:
         assert (await engine.host.ended(stream_of(name))).status == "LIFTED_OFF"
     assert len(said) == 180

@@ -9,10 +9,13 @@ and works beside a living owner, in short read transactions.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
+from weakref import WeakSet
 
 import apsw
 
@@ -20,23 +23,31 @@ from agenticflow.core.codec import content_hash, decode
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
-from agenticflow.integrations.stores.sqlite_file import check_file, connect, mapped, prepare_file
+from agenticflow.integrations.stores.sqlite_file import connect, is_there, make, mapped
 from agenticflow.integrations.stores.sqlite_writer import Writer
 from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
+from agenticflow.storage.followers import Followers
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 
 __all__ = ["SQLiteStore"]
 
+S = TypeVar("S", bound=Store)
 T = TypeVar("T")
 Durability = Literal["full", "normal"]
+MAX_TYPES: Final = 500
+"""Asking for more event types than this reads all of them; SQLite takes 32,766 parameters."""
+MAX_INTEGER: Final = 2**63 - 1
 
 _EVENT: Final = (
     "SELECT s.name, e.version, e.position, e.type, e.data, e.recorded_at, e.metadata, e.schema_version"
     " FROM events e JOIN streams s ON s.sid = e.sid"
 )
-_PAGE: Final = _EVENT + " WHERE e.sid = (SELECT sid FROM streams WHERE name = ?) AND e.version > ? ORDER BY e.version LIMIT ?"
+_OF_STREAM: Final = (
+    " WHERE e.sid = (SELECT sid FROM streams WHERE name = ?) AND e.version > ? ORDER BY e.version LIMIT ?"
+)
+_PAGE: Final = _EVENT + _OF_STREAM
 _RUN_COLUMNS: Final = (
     "stream_id, kind, execution_id, run_no, name, status, is_open, next_due, fingerprint, started_at, ended_at, version"
 )
@@ -50,8 +61,8 @@ class SQLiteStore(Store):
         path: Path,
         schemas: SchemaRegistry | None,
         reader: apsw.Connection,
-        writer: Writer | None,
-        ownership: Ownership | None,
+        writer: Writer | None = None,
+        ownership: Ownership | None = None,
     ) -> None:
         super().__init__(schemas)
         self.path = path
@@ -61,6 +72,8 @@ class SQLiteStore(Store):
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="agenticflow-sqlite-read")
         self._is_closed = False
+        self._closing: asyncio.Future[None] | None = None
+        _stores.add(self)
 
     @classmethod
     async def open(
@@ -71,85 +84,95 @@ class SQLiteStore(Store):
         schemas: SchemaRegistry | None = None,
         read_only: bool = False,
         vfs: str | None = None,
-        exclusive: bool = False,
     ) -> Self:
         """Open the store at ``path``, making it when it is not there (not when ``read_only``).
 
-        ``vfs`` and ``exclusive`` are for tests that put their own file system beneath.
+        ``vfs`` names another file system layer to go through: ``agenticflow.testing.faulty_disk`` loses power with one.
 
         Raises ``StoreOwned`` when another process owns it, ``CorruptStore`` when the file is damaged or not ours (it is left untouched),
         ``ConfigurationError`` when it was made by a later release or cannot be reached.
         """
         if durability not in ("full", "normal"):
             raise ConfigurationError(f"durability={durability!r} is unknown", hint="use 'full' or 'normal'")
-        file = Path(path).absolute()
-        return await asyncio.to_thread(cls._open, file, durability, schemas, read_only, vfs, exclusive, asyncio.get_running_loop())
+        opening = asyncio.ensure_future(
+            asyncio.to_thread(cls._open, path, durability, schemas, read_only, vfs, asyncio.get_running_loop())
+        )
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unclaimed)
+            raise
 
     @classmethod
     def _open(
         cls,
-        file: Path,
+        path: Path | str,
         durability: Durability,
         schemas: SchemaRegistry | None,
         read_only: bool,
         vfs: str | None,
-        exclusive: bool,
         loop: asyncio.AbstractEventLoop,
     ) -> Self:
-        ownership: Ownership | None = None
-        if not read_only:
-            if vfs is None:
-                check_file(file)  # before the lock: beside a file that is not ours nothing is left
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
-            ownership = Ownership.take(file)
+        file = Path(os.path.realpath(path))  # one file, one lock, by whatever name it is called
+        if read_only:
+            if not is_there(file):
+                raise ConfigurationError(
+                    f"there is no store at {str(file)!r}", hint="check --store, or run something first"
+                )
+            return cls(file, schemas, connect(file, read_only=True, vfs=vfs))
+        is_there(file)  # before the lock: beside a file that is not ours nothing is left
         try:
-            prepare_file(file, read_only=read_only, vfs=vfs)
-            writer = None if read_only else Writer(file, loop, durability=durability, vfs=vfs, exclusive=exclusive)
-            try:
-                reader = writer.connection if writer is not None and exclusive else connect(file, read_only=True, vfs=vfs)
-                store = cls(file, schemas, reader, writer, ownership)
-            except BaseException:
-                if writer is not None:
-                    writer.close()
-                raise
-        except BaseException:
-            if ownership is not None:
-                ownership.release()
-            raise
-        if writer is not None:
-            writer.followers = store.followers
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
+        with ExitStack() as undo:
+            ownership = Ownership.take(file)
+            undo.callback(ownership.release)
+            if not is_there(file):
+                make(file, vfs)
+            # The writer first: what a killed owner left in the log is brought in order by a connection that may write.
+            followers = Followers()
+            writer = Writer(file, loop, followers, durability=durability, vfs=vfs)
+            undo.callback(writer.close)
+            undo.callback(writer.seal)
+            store = cls(file, schemas, connect(file, read_only=True, vfs=vfs), writer, ownership)
+            store.followers = followers
+            undo.pop_all()
         return store
 
     async def commit(self, commit: Commit) -> Committed:
         if self._writer is None or self._is_closed:
             raise self._unavailable()
-        check_bounds(commit)
-        return await self._writer.commit(commit)
+        return await self._writer.commit(commit, check_bounds(commit))
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
-        return await self._read(lambda db: [StoredEvent(*row) for row in db.execute(_PAGE, (stream_id, after_version, limit))])
+        bound = (stream_id, _sql_int(after_version), limit)
+        return await self._read(lambda db: [StoredEvent(*row) for row in db.execute(_PAGE, bound)])
 
     async def scan_page(
         self, after_position: int, limit: int, predicate: EventPredicate | None = None
     ) -> Sequence[StoredEvent]:
         where = ["e.position > ?"]
-        bound: list[object] = [after_position]
+        bound: list[object] = [_sql_int(after_position)]
+        order = "e.position"
         if predicate is not None:
             if predicate.stream_id is not None:
-                where.append("s.name = ?")
+                where.append("e.sid = (SELECT sid FROM streams WHERE name = ?)")
                 bound.append(predicate.stream_id)
-            if predicate.event_types is not None:
-                types = sorted(predicate.event_types)
+                order = "e.version"  # the same order within a stream, and there is an index for it
+            types = sorted(predicate.event_types or ())
+            if types and len(types) <= MAX_TYPES:
                 where.append(f"e.type IN ({', '.join('?' * len(types))})")
                 bound.extend(types)
             if predicate.time_range is not None:
-                where.append("e.recorded_at >= ? AND e.recorded_at < ?")
                 start, end = predicate.time_range.start_ns, predicate.time_range.end_ns
-                bound.extend((start if start is not None else -(2**63), end if end is not None else 2**63 - 1))
-        sql = f"{_EVENT} WHERE {' AND '.join(where)} ORDER BY e.position LIMIT ?"  # noqa: S608 - only our own words are joined
+                if start is not None:
+                    where.append("e.recorded_at >= ?")
+                    bound.append(_sql_int(start))
+                if end is not None and end <= MAX_INTEGER:
+                    where.append("e.recorded_at < ?")
+                    bound.append(_sql_int(end))
+        sql = f"{_EVENT} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         bound.append(limit)
         return await self._read(lambda db: [StoredEvent(*row) for row in db.execute(sql, bound)])
 
@@ -200,7 +223,9 @@ class SQLiteStore(Store):
         return await self._read(read)
 
     async def get_blob(self, name: str) -> bytes | None:
-        data: bytes | None = await self._read(lambda db: db.execute("SELECT data FROM blobs WHERE hash = ?", (name,)).get)
+        data: bytes | None = await self._read(
+            lambda db: db.execute("SELECT data FROM blobs WHERE hash = ?", (name,)).get
+        )
         if data is not None and content_hash(data) != name:
             raise CorruptStore(f"blob {name} does not hash to its name", hint="restore the file from a backup")
         return data
@@ -210,22 +235,27 @@ class SQLiteStore(Store):
         return await self._read(_problems)
 
     async def close(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self.followers.close()
-        if self._writer is not None:
-            self._writer.put_patient()
-        await asyncio.to_thread(self._shut)
+        if self._closing is None and not self._is_closed:
+            self._is_closed = True
+            self.followers.close()
+            if self._writer is not None:
+                self._writer.seal()
+            self._closing = asyncio.ensure_future(asyncio.to_thread(self._shut))
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
 
     def _shut(self) -> None:
-        self._thread.shutdown(wait=True)
-        if self._writer is None or self._reader is not self._writer.connection:
-            self._reader.close()
-        if self._writer is not None:
-            self._writer.close()
-        if self.ownership is not None:
-            self.ownership.release()
+        with ExitStack() as undo:
+            if self.ownership is not None:
+                undo.callback(self.ownership.release)
+            if self._writer is not None:
+                undo.callback(self._writer.close)
+            undo.callback(self._reader.close)
+            self._thread.shutdown(wait=True)
+
+    def forget(self) -> None:
+        """In a forked child: the file, its lock and its threads belong to the parent, so this copy of the store is closed."""
+        self._is_closed = True
 
     async def _read(self, read: Callable[[apsw.Connection], T]) -> T:
         if self._is_closed:
@@ -237,11 +267,42 @@ class SQLiteStore(Store):
             return read(self._reader)
         except apsw.Error as error:
             raise mapped(error, self.path) from error
+        except (TypeError, ValueError, OverflowError) as error:  # text that is no UTF-8, a number where bytes were
+            raise CorruptStore(
+                f"the store {str(self.path)!r} holds what was never written: {error!r}", hint="restore it from a backup"
+            ) from error
 
     def _unavailable(self) -> AgenticFlowError:
         if self._is_closed:
             return StoreUnavailable(f"the store {str(self.path)!r} is closed", hint="open it again")
-        return StoreUnavailable(f"the store {str(self.path)!r} is open for reading only", hint="open it without read_only")
+        return StoreUnavailable(
+            f"the store {str(self.path)!r} is open for reading only", hint="open it without read_only"
+        )
+
+
+def _sql_int(number: int) -> int:
+    """Return ``number``, or the nearest that SQLite has: no stored one lies beyond."""
+    return max(-MAX_INTEGER, min(number, MAX_INTEGER))
+
+
+def _close_unclaimed(opening: asyncio.Task[S]) -> None:
+    """Give the lock of a store back whose opener was cancelled."""
+    if not opening.cancelled() and opening.exception() is None:
+        task = asyncio.ensure_future(opening.result().close())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[None]] = set()
+_stores: WeakSet[SQLiteStore] = WeakSet()
+
+
+def _forget_stores() -> None:
+    for store in _stores:
+        store.forget()
+
+
+os.register_at_fork(after_in_child=_forget_stores)
 
 
 def _run_row(row: tuple[apsw.SQLiteValue, ...]) -> RunRow:
@@ -262,7 +323,9 @@ def _problems(db: apsw.Connection) -> list[str]:
         "SELECT s.name, a.version FROM events a JOIN events b ON b.sid = a.sid AND b.version = a.version + 1"
         " JOIN streams s ON s.sid = a.sid WHERE b.position <= a.position"
     )
-    problems += [f"stream {name!r}: positions do not grow after version {version}" for name, version in db.execute(disorder)]
+    problems += [
+        f"stream {name!r}: positions do not grow after version {version}" for name, version in db.execute(disorder)
+    ]
     for name, data in db.execute("SELECT hash, data FROM blobs"):
         if content_hash(data) != name:
             problems.append(f"blob {name} does not hash to its name")
@@ -274,7 +337,9 @@ def _problems(db: apsw.Connection) -> list[str]:
         f"command {command_id!r} was answered with version {version} of {stream!r}, which does not exist"
         for command_id, stream, version in db.execute(lost)
     ]
-    for stream, version, data in db.execute("SELECT s.name, e.version, e.data FROM events e JOIN streams s ON s.sid = e.sid"):
+    for stream, version, data in db.execute(
+        "SELECT s.name, e.version, e.data FROM events e JOIN streams s ON s.sid = e.sid"
+    ):
         try:
             decode(data)
         except AgenticFlowError as error:

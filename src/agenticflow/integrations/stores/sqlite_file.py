@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from importlib import resources
 from pathlib import Path
@@ -9,9 +10,16 @@ from typing import Final
 
 import apsw
 
-from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, InvariantError, StoreUnavailable
+from agenticflow.errors import (
+    AgenticFlowError,
+    BoundExceeded,
+    ConfigurationError,
+    CorruptStore,
+    InvariantError,
+    StoreUnavailable,
+)
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "check_file", "connect", "mapped", "prepare_file"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "is_there", "make", "mapped"]
 
 APPLICATION_ID: Final = 0x41464C57  # "AFLW"
 SCHEMA_VERSION: Final = 1
@@ -21,99 +29,148 @@ _MAGIC: Final = b"SQLite format 3\0"
 _HEADER_BYTES: Final = 100
 
 
-def check_file(file: Path) -> bool:
-    """Return whether there is a store at ``file``. Reads nothing but the header, makes nothing.
+def is_there(file: Path) -> bool:
+    """Return whether a store of ours is at ``file``. Only looks: SQLite would already create files beside it, or mend it.
 
-    Raises ``CorruptStore`` for a file that is not ours, ``ConfigurationError`` for one of a later release.
+    A missing and an empty file count as none. Raises ``CorruptStore`` for anything else that is not ours, ``ConfigurationError`` when
+    a later release made it or it cannot be read.
     """
-    header = _header(file)
-    if header:
-        _check_header(header, file)
-    return bool(header)
-
-
-def prepare_file(file: Path, *, read_only: bool, vfs: str | None) -> None:
-    """Make the store when there is none; otherwise make sure that it is ours, before SQLite touches it.
-
-    Raises ``CorruptStore`` or ``ConfigurationError``; a file that is not ours is left as it is, with nothing beside it.
-    """
-    if vfs is None:
-        if check_file(file):
-            return
-        if read_only:
-            raise ConfigurationError(f"there is no store at {str(file)!r}", hint="check --store, or run something first")
-    db = connect(file, read_only=False, vfs=vfs)
-    try:
-        if int(db.pragma("user_version")) == 0:
-            _make(db)
-    except apsw.Error as error:
-        raise mapped(error, file) from error
-    finally:
-        db.close()
-
-
-def _header(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
-            return stream.read(_HEADER_BYTES)
+            header = stream.read(_HEADER_BYTES)
     except FileNotFoundError:
-        return b""
+        header = b""
     except OSError as error:
-        raise ConfigurationError(f"the store {str(file)!r} cannot be read: {error}", hint="check the path and its rights") from error
+        raise ConfigurationError(
+            f"the store {str(file)!r} cannot be read: {error}", hint="check the path and its rights"
+        ) from error
+    if header:
+        _check_header(header, file)
+        return True
+    for suffix in ("-wal", "-journal"):
+        # SQLite would play the log of the file that is gone into the new one.
+        beside = file.with_name(file.name + suffix)
+        if beside.exists() and beside.stat().st_size:
+            raise CorruptStore(
+                f"the store {str(file)!r} is gone, but its log {str(beside)!r} is still there; it was left untouched",
+                hint="restore both from a backup, or move the log away",
+            )
+    return False
 
 
 def _check_header(header: bytes, file: Path) -> None:
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
         raise CorruptStore(
-            f"{str(file)!r} is not a SQLite database; it was left untouched", hint="give the path of another file, or move this one away"
+            f"{str(file)!r} is not a SQLite database; it was left untouched",
+            hint="give the path of another file, or move this one away",
         )
     user_version = int.from_bytes(header[60:64], "big")
     application = int.from_bytes(header[68:72], "big")
     if application != APPLICATION_ID:
         raise CorruptStore(
-            f"{str(file)!r} is a SQLite database of another program; it was left untouched", hint="give the path of another file"
+            f"{str(file)!r} is a SQLite database of another program; it was left untouched",
+            hint="give the path of another file",
         )
-    if user_version > SCHEMA_VERSION:
+    if user_version != SCHEMA_VERSION:
         raise ConfigurationError(
-            f"{str(file)!r} has schema version {user_version}, this release knows up to {SCHEMA_VERSION}",
+            f"{str(file)!r} has schema version {user_version}, this release knows {SCHEMA_VERSION}",
             hint="use the release that made it, or a later one",
         )
 
 
-def _make(db: apsw.Connection) -> None:
-    """Write the schema with the old journal, so that the header that says whose file it is is in the file itself; then
-    switch to WAL, which stays."""
+def make(file: Path, vfs: str | None) -> None:
+    """Make an empty store at ``file``: under another name, then renamed, so that a half-made store never has its name.
+
+    Only for the owner. Raises ``StoreUnavailable`` when there is no space, ``ConfigurationError`` when the place cannot be written.
+    """
+    new = file.with_name(file.name + ".new")
     schema = resources.files("agenticflow.integrations.stores").joinpath("sql/schema_0001.sql").read_text("utf-8")
-    with db:
-        db.pragma("application_id", APPLICATION_ID)
-        db.execute(schema)
-        db.pragma("user_version", SCHEMA_VERSION)
-
-
-def connect(
-    file: Path,
-    *,
-    read_only: bool,
-    vfs: str | None = None,
-    durability: str = "full",
-    exclusive: bool = False,
-) -> apsw.Connection:
-    """Return a connection, set up for the store."""
-    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
     try:
-        db = apsw.Connection(os.fspath(file), flags=flags, vfs=vfs)
-        db.set_busy_timeout(BUSY_MILLISECONDS)
-        db.pragma("cache_size", -CACHE_KIB)
-        if not read_only:
-            if exclusive:
-                db.pragma("locking_mode", "exclusive")
+        _remove(new)
+        db = apsw.Connection(os.fspath(new), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs=vfs)
+        try:
+            with db:
+                db.pragma("application_id", APPLICATION_ID)
+                db.execute(schema)
+                db.pragma("user_version", SCHEMA_VERSION)
+            if db.pragma("journal_mode", "wal") != "wal":
+                raise ConfigurationError(
+                    f"the file system of {str(file)!r} cannot share memory between processes", hint="use a local one"
+                )
+        finally:
+            db.close()
+        if file.exists():
+            new.chmod(file.stat().st_mode & 0o777)  # somebody made it empty, to say who may read it
+        new.replace(file)
+        _sync_folder(file.parent)
+    except apsw.Error as error:
+        _remove(new)
+        raise mapped(error, file) from error
+    except OSError as error:
+        _remove(new)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreUnavailable(f"no space for the store {str(file)!r}", hint="make room, then go on") from error
+        raise ConfigurationError(
+            f"the store {str(file)!r} cannot be made: {error}", hint="check the path and its rights"
+        ) from error
+
+
+def _remove(file: Path) -> None:
+    for suffix in ("-journal", "-wal", "-shm", ""):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def connect(file: Path, *, read_only: bool, vfs: str | None = None, durability: str = "full") -> apsw.Connection:
+    """Return a connection to an existing store, set up for it. Raises like ``mapped``."""
+    try:
+        if read_only:
+            return _connect_for_reading(file, vfs)
+        db = apsw.Connection(os.fspath(file), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
+        try:
+            db.set_busy_timeout(BUSY_MILLISECONDS)
+            db.pragma("cache_size", -CACHE_KIB)
             db.pragma("journal_mode", "wal")
             db.pragma("synchronous", durability)
             db.pragma("journal_size_limit", 64 * 1024 * 1024)
-            db.pragma("foreign_keys", 0)
+        except apsw.Error:
+            db.close()  # beside a damaged file, too, nothing is left
+            raise
         return db
     except apsw.Error as error:
         raise mapped(error, file) from error
+
+
+def _connect_for_reading(file: Path, vfs: str | None) -> apsw.Connection:
+    try:
+        return _opened_for_reading(os.fspath(file), apsw.SQLITE_OPEN_READONLY, vfs)
+    except (apsw.CantOpenError, apsw.ReadOnlyError):
+        # Reading a WAL database needs its shared memory, and here it can neither be opened nor made. An owner would have left
+        # it, or a log; without both nobody writes, and the file alone is the whole store.
+        if any(file.with_name(file.name + suffix).exists() for suffix in ("-wal", "-shm")):
+            raise
+        return _opened_for_reading(
+            f"{file.as_uri()}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs
+        )
+
+
+def _opened_for_reading(name: str, flags: int, vfs: str | None) -> apsw.Connection:
+    db = apsw.Connection(name, flags=flags, vfs=vfs)
+    try:
+        db.set_busy_timeout(BUSY_MILLISECONDS)
+        db.pragma("cache_size", -CACHE_KIB)
+        db.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - opening alone reads nothing
+    except apsw.Error:
+        db.close()
+        raise
+    return db
 
 
 def mapped(error: apsw.Error, file: Path) -> AgenticFlowError:
@@ -121,18 +178,42 @@ def mapped(error: apsw.Error, file: Path) -> AgenticFlowError:
     name, where = type(error).__name__, str(file)
     match error:
         case apsw.FullError():
-            return StoreUnavailable(f"no space for the store {where!r}; nothing of this commit was written", hint="make room, then go on")
+            return StoreUnavailable(
+                f"no space for the store {where!r}; nothing of this commit was written", hint="make room, then go on"
+            )
         case apsw.CorruptError() | apsw.NotADBError() | apsw.FormatError():
-            return CorruptStore(f"the store {where!r} is damaged: {error}", hint="restore it from a backup; nothing was written")
-        case apsw.BusyError() | apsw.LockedError() | apsw.ProtocolError() | apsw.InterruptError() | apsw.AbortError():
+            return CorruptStore(
+                f"the store {where!r} is damaged: {error}", hint="restore it from a backup; nothing was written"
+            )
+        case (
+            apsw.BusyError()
+            | apsw.LockedError()
+            | apsw.ProtocolError()
+            | apsw.InterruptError()
+            | apsw.AbortError()
+            | apsw.SchemaChangeError()
+        ):
             return StoreUnavailable(f"the store {where!r} is busy: {error}", hint="try again")
-        case apsw.IOError() | apsw.NoMemError() | apsw.NoLFSError():
-            return StoreUnavailable(f"the store {where!r} cannot be read or written: {error}", hint="check the disk, then try again")
-        case apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError() | apsw.AuthError():
-            return ConfigurationError(f"the store {where!r} cannot be opened: {error}", hint="check the path and its rights")
+        case apsw.IOError() | apsw.NoMemError():
+            return StoreUnavailable(
+                f"the store {where!r} cannot be read or written: {error}", hint="check the disk, then try again"
+            )
+        case (
+            apsw.ReadOnlyError() | apsw.PermissionsError() | apsw.CantOpenError() | apsw.AuthError() | apsw.NoLFSError()
+        ):
+            return ConfigurationError(
+                f"the store {where!r} cannot be opened: {error}", hint="check the path and its rights"
+            )
         case apsw.TooBigError():
-            return StoreUnavailable(f"a value is too large for the store {where!r}: {error}")
-        case apsw.ThreadingViolationError() | apsw.ConnectionClosedError() | apsw.CursorClosedError() | apsw.ForkingViolationError():
-            return StoreUnavailable(f"the store {where!r} was closed or used after a fork: {error}", hint="open it again")
+            return BoundExceeded(f"a value is too large for the store {where!r}: {error}")
+        case (
+            apsw.ThreadingViolationError()
+            | apsw.ConnectionClosedError()
+            | apsw.CursorClosedError()
+            | apsw.ForkingViolationError()
+        ):
+            return StoreUnavailable(
+                f"the store {where!r} was closed or used after a fork: {error}", hint="open it again"
+            )
         case _:
             return InvariantError(f"the store {where!r} was used wrongly ({name}): {error}", hint="please report this")

@@ -2,16 +2,18 @@
 
 Commits queue; the writer thread takes everything that queued during its last transaction into the next one, so a lone producer
 never waits for company and many share one sync. Versions are checked against heads kept in memory before anything is inserted, so a
-refused commit changes nothing and fails alone. Answers go back to the event loop in one call per transaction.
+refused commit changes nothing and fails alone. Answers go back to the event loop in one call per transaction, and every commit that
+was accepted is answered, whatever happens on the thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -19,8 +21,18 @@ from typing import Final
 import apsw
 
 from agenticflow.core.types import ANY_VERSION
-from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, OutcomeUnknown, StoreUnavailable
-from agenticflow.integrations.stores.sqlite_file import connect, mapped
+from agenticflow.errors import (
+    AgenticFlowError,
+    ConcurrencyConflict,
+    InvalidInput,
+    InvariantError,
+    OutcomeUnknown,
+    StoreUnavailable,
+    WorldError,
+)
+from agenticflow.integrations.stores.sqlite_batch import Batch
+from agenticflow.integrations.stores.sqlite_file import BUSY_MILLISECONDS, connect, mapped
+from agenticflow.integrations.stores.sqlite_log import CHECKPOINT_PAGES, reserve_log
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.followers import Followers
@@ -28,107 +40,91 @@ from agenticflow.storage.rows import Blob, RunRow, Snapshot
 
 __all__ = ["Writer"]
 
+log = logging.getLogger("agenticflow.engine")
+
 MAX_QUEUED: Final = 10_000
+MAX_QUEUED_BYTES: Final = 128 * 1024 * 1024
 PATIENCE_SECONDS: Final = 0.02
 MAX_BATCH_EVENTS: Final = 20_000
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 CACHED_HEADS: Final = 100_000
-CHECKPOINT_PAGES: Final = 4_000
+"""More than a batch can have streams: a head of this batch is not in the file yet and must not fall out."""
+MAX_LOG_BYTES: Final = 128 * 1024 * 1024
+"""From here on a checkpoint waits for readers; the automatic one gives way to them, and the log would only grow."""
+LOG_LOOK_EVERY: Final = 64
+LOG_WAIT_MILLISECONDS: Final = 250
 
-_INTO_EVENTS: Final = "INSERT INTO events (position, sid, version, type, recorded_at, schema_version, data, metadata) VALUES "
-_INTO_STREAMS: Final = "INSERT INTO streams (sid, name) VALUES "
-_INTO_COMMANDS: Final = "INSERT INTO commands (command_id, stream, version, position) VALUES "
-_INTO_BLOBS: Final = "INSERT OR IGNORE INTO blobs (hash, data) VALUES "
-_INTO_SNAPSHOTS: Final = "INSERT OR REPLACE INTO snapshots (stream_id, version, schema_version, data) VALUES "
-_INTO_RUNS: Final = (
-    "INSERT INTO runs (stream_id, kind, execution_id, run_no, name, status, is_open, next_due, fingerprint, started_at, ended_at, version)"
-    " VALUES "
-)
-_ON_RUNS: Final = (
-    " ON CONFLICT (stream_id) DO UPDATE SET name = excluded.name, status = excluded.status,"
-    " is_open = excluded.is_open, next_due = excluded.next_due, fingerprint = excluded.fingerprint,"
-    " started_at = excluded.started_at, ended_at = excluded.ended_at, version = excluded.version"
-)
-_ROWS_AT_ONCE: Final = (128, 16, 1)
-"""Rows per statement. Each statement gives up the interpreter's lock and has to win it back, so few large ones are faster."""
-
-SQLiteValue = int | float | str | bytes | None
-
-_Waiting = tuple[Commit, "asyncio.Future[Committed]"]
-_Answer = tuple["asyncio.Future[Committed]", Committed | AgenticFlowError]
-
-
-class _Batch:
-    """What one transaction writes, and what it answers."""
-
-    __slots__ = ("answers", "blobs", "commands", "events", "follow", "runs", "snapshots", "streams")
-
-    def __init__(self) -> None:
-        self.answers: list[_Answer] = []
-        self.events: list[tuple[SQLiteValue, ...]] = []
-        self.streams: list[tuple[SQLiteValue, ...]] = []
-        self.commands: dict[str, tuple[str, str, int, int]] = {}
-        self.runs: dict[str, tuple[SQLiteValue, ...]] = {}
-        self.snapshots: dict[str, tuple[SQLiteValue, ...]] = {}
-        self.blobs: list[tuple[SQLiteValue, ...]] = []
-        self.follow: list[StoredEvent] = []
+_Waiting = tuple[Commit, "asyncio.Future[Committed]", int]
+"""What to write, whom to tell, and its size in bytes."""
 
 
 class Writer:
     """Owns the writing connection and its thread."""
 
     def __init__(
-        self, file: Path, loop: asyncio.AbstractEventLoop, *, durability: str, vfs: str | None, exclusive: bool
+        self, file: Path, loop: asyncio.AbstractEventLoop, followers: Followers, *, durability: str, vfs: str | None
     ) -> None:
         self._file = file
         self._loop = loop
-        self._settings = {"durability": durability, "vfs": vfs, "exclusive": exclusive}
-        self.connection = self._connect()
-        self.followers = Followers()
+        self._followers = followers
+        self._durability = durability
+        self._vfs = vfs
+        if vfs is None:
+            reserve_log(file)
+        self._connection = self._connect()
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._queued = 0
+        self._queued_bytes = 0
         self._patient: list[_Waiting] = []
         self._patience: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._heads: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._position = int(self.connection.execute("SELECT coalesce(max(position), 0) FROM events").get)
-        self._last_sid = int(self.connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
+        self._position = self._last_sid = 0
+        try:
+            self._look_up_ends()
+        except apsw.Error as error:
+            self._connection.close()
+            raise mapped(error, file) from error
         self._broken: AgenticFlowError | None = None
-        self._is_closed = False
+        self._is_sealed = False
+        self._batches = 0
+        self._log_limit = MAX_LOG_BYTES
         self._thread = threading.Thread(target=self._write_all, name="agenticflow-sqlite-write", daemon=True)
         self._thread.start()
 
     def _connect(self) -> apsw.Connection:
-        db = connect(
-            self._file,
-            read_only=False,
-            vfs=self._settings["vfs"],  # type: ignore[arg-type]  # kept as given
-            durability=str(self._settings["durability"]),
-            exclusive=bool(self._settings["exclusive"]),
-        )
+        db = connect(self._file, read_only=False, vfs=self._vfs, durability=self._durability)
         db.wal_autocheckpoint(CHECKPOINT_PAGES)
         return db
 
-    async def commit(self, commit: Commit) -> Committed:
-        """Queue ``commit`` and wait for its answer. Waits for room first when very many are queued."""
+    def _look_up_ends(self) -> None:
+        self._position = int(self._connection.execute("SELECT coalesce(max(position), 0) FROM events").get)
+        self._last_sid = int(self._connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
+
+    async def commit(self, commit: Commit, size: int) -> Committed:
+        """Queue ``commit`` of ``size`` bytes and wait for its answer. Waits for room first when very much is queued."""
         if asyncio.get_running_loop() is not self._loop:
-            raise StoreUnavailable(f"the store {str(self._file)!r} belongs to another event loop", hint="open it in this one")
-        while self._queued >= MAX_QUEUED:
+            raise StoreUnavailable(
+                f"the store {str(self._file)!r} belongs to another event loop", hint="open it in this one"
+            )
+        while self._queued >= MAX_QUEUED or self._queued_bytes >= MAX_QUEUED_BYTES:
             if self._room is None:
                 self._room = asyncio.Event()
             self._room.clear()
             await self._room.wait()
-        if self._is_closed:
+        if self._is_sealed:
             raise StoreUnavailable(f"the store {str(self._file)!r} is closed", hint="open it again")
         answer: asyncio.Future[Committed] = self._loop.create_future()
         self._queued += 1
+        self._queued_bytes += size
         if commit.can_wait:
-            self._patient.append((commit, answer))
+            self._patient.append((commit, answer, size))
             if self._patience is None:
                 self._patience = self._loop.call_later(PATIENCE_SECONDS, self.put_patient)
         else:
             if self._patient:
                 self.put_patient()
-            self._queue.put((commit, answer))
+            self._queue.put((commit, answer, size))
         return await answer
 
     def put_patient(self) -> None:
@@ -140,72 +136,120 @@ class Writer:
             self._queue.put(waiting)
         self._patient.clear()
 
+    def seal(self) -> None:
+        """Accept no more; what was accepted is written. On the event loop, so that no commit slips in behind the end."""
+        if not self._is_sealed:
+            self._is_sealed = True
+            self.put_patient()
+            self._queue.put(None)
+
     def close(self) -> None:
-        """Write what was accepted, bring the log into the file, close. Blocks."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._queue.put(None)
+        """Write what was accepted, bring the log into the file, close. Blocks; ``seal`` comes first."""
         self._thread.join()
+        # Whatever was answered is in the log: a disk that fails now costs the next start some time, nothing else.
+        with contextlib.suppress(apsw.Error):
+            self._connection.execute("PRAGMA optimize")
         try:
-            self.connection.execute("PRAGMA optimize")
-            self.connection.close()
+            self._connection.close()
         except apsw.Error as error:
-            raise mapped(error, self._file) from error
+            log.warning("the store %r was closed with an error: %s", str(self._file), error)
 
     # --- on the writer's thread -------------------------------------------------------------------------------------
 
     def _write_all(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            waiting = [first]
-            size = len(first[0].events)
-            is_last = False
+        is_last = False
+        while not is_last:
+            waiting, is_last = self._gather()
+            if not waiting:
+                continue
             try:
-                while size < MAX_BATCH_EVENTS:
-                    following = self._queue.get_nowait()
-                    if following is None:
-                        is_last = True
-                        break
-                    waiting.append(following)
-                    size += len(following[0].events)
-            except Empty:
-                pass
-            batch = self._write(waiting)
-            reach("store.before_ack")
-            self._loop_call(batch, len(waiting))
-            if is_last:
-                return
+                batch = self._write(waiting)
+                reach("store.before_ack")
+            except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
+                batch = self._lost(waiting, error)
+            self._tell_loop(batch, len(waiting), sum(size for _, _, size in waiting))
+            self._batches += 1
+            if self._batches % LOG_LOOK_EVERY == 0:
+                self._bound_log()
 
-    def _write(self, waiting: list[_Waiting]) -> _Batch:
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """Wait for a commit, and take along what queued behind it; whether the end was met."""
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        waiting = [first]
+        events, size = len(first[0].events), first[2]
+        try:
+            while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
+                following = self._queue.get_nowait()
+                if following is None:
+                    return waiting, True
+                waiting.append(following)
+                events += len(following[0].events)
+                size += following[2]
+        except Empty:
+            pass
+        return waiting, False
+
+    def _write(self, waiting: list[_Waiting]) -> Batch:
         """Write one transaction; return its answers."""
         if self._broken is not None and not self._mend():
-            return self._refuse_all(waiting, self._broken)
-        batch = _Batch()
+            return _refused(waiting, self._broken)
+        batch = Batch(is_followed=bool(self._followers))
         position, last_sid = self._position, self._last_sid
         try:
-            self.connection.execute("BEGIN IMMEDIATE")
-            for commit, answer in waiting:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for commit, answer, _ in waiting:
                 batch.answers.append((answer, self._take(commit, batch)))
-            self._insert(batch)
+            batch.insert(self._connection)
             reach("store.before_commit")
-        except apsw.Error as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is undone and everybody told
             self._undo(position, last_sid)
-            return self._refuse_all(waiting, mapped(error, self._file))
+            refusal = self._ours(error)
+            if len(waiting) > 1 and not isinstance(refusal, WorldError):
+                return self._write_apart(waiting)  # something in one of them: the others must not fail with it
+            return _refused(waiting, refusal)
         try:
-            self.connection.execute("COMMIT")
+            self._connection.execute("COMMIT")
         except apsw.Error as error:
-            return self._after_unknown_commit(waiting, batch, position, last_sid, error)
+            return self._after_failed_commit(waiting, batch, position, last_sid, error)
         reach("store.after_commit")
         return batch
 
-    def _take(self, commit: Commit, batch: _Batch) -> Committed | AgenticFlowError:
+    def _write_apart(self, waiting: list[_Waiting]) -> Batch:
+        """Write each commit in a transaction of its own; return all their answers."""
+        whole = Batch(is_followed=True)
+        for one in waiting:
+            part = self._write([one])
+            whole.answers += part.answers
+            whole.events += part.events
+            whole.follow += part.follow
+            whole.is_followed = whole.is_followed and part.is_followed
+        return whole
+
+    def _ours(self, error: Exception) -> AgenticFlowError:
+        if isinstance(error, apsw.Error):
+            return mapped(error, self._file)
+        if isinstance(error, AgenticFlowError):
+            return error
+        if isinstance(error, (TypeError, ValueError, OverflowError)):
+            return InvalidInput(f"the store {str(self._file)!r} cannot hold a value of the commit: {error}")
+        return InvariantError(f"the writer of {str(self._file)!r} failed: {error!r}", hint="please report this")
+
+    def _lost(self, waiting: list[_Waiting], error: BaseException) -> Batch:
+        log.error("the writer of the store %r was interrupted", str(self._file), exc_info=error)
+        failure = OutcomeUnknown(
+            f"the writer of the store {str(self._file)!r} was interrupted, the outcome is unknown: {error!r}",
+            hint="ask again with the same command id",
+        )
+        self._broken = failure
+        return _refused(waiting, failure)
+
+    def _take(self, commit: Commit, batch: Batch) -> Committed | AgenticFlowError:
         """Check one commit against the heads and add what it writes to the batch; a refused one adds nothing."""
         command_id, stream_id = commit.command_id, commit.stream_id
         if command_id is not None:
-            known = self._answered(command_id, batch)
+            known = batch.commands[command_id][2:] if command_id in batch.commands else self._recorded(command_id)
             if known is not None:
                 return Committed(known[0], known[1], is_repeated=True)
         sid, version = self._head(stream_id)
@@ -216,15 +260,23 @@ class Writer:
                 self._last_sid += 1
                 sid = self._last_sid
                 batch.streams.append((sid, stream_id))
-            is_followed = bool(self.followers)
             position = self._position
             for event in commit.events:
                 version += 1
                 position += 1
                 batch.events.append(
-                    (position, sid, version, event.event_type, event.timestamp, event.schema_version, event.data, event.metadata)
+                    (
+                        position,
+                        sid,
+                        version,
+                        event.event_type,
+                        event.timestamp,
+                        event.schema_version,
+                        event.data,
+                        event.metadata,
+                    )
                 )
-                if is_followed:
+                if batch.is_followed:
                     batch.follow.append(
                         StoredEvent(
                             stream_id,
@@ -239,6 +291,7 @@ class Writer:
                     )
             self._position = position
             self._heads[stream_id] = (sid, version)
+            self._heads.move_to_end(stream_id)
         for row in commit.rows:
             if type(row) is RunRow:
                 batch.runs.pop(row.stream_id, None)
@@ -252,10 +305,9 @@ class Writer:
             batch.commands[command_id] = (command_id, stream_id, committed.version, committed.position)
         return committed
 
-    def _answered(self, command_id: str, batch: _Batch) -> tuple[int, int] | None:
-        if command_id in batch.commands:
-            return batch.commands[command_id][2:]
-        for version, position in self.connection.execute("SELECT version, position FROM commands WHERE command_id = ?", (command_id,)):
+    def _recorded(self, command_id: str) -> tuple[int, int] | None:
+        sql = "SELECT version, position FROM commands WHERE command_id = ?"
+        for version, position in self._connection.execute(sql, (command_id,)):
             return int(version), int(position)
         return None
 
@@ -263,11 +315,9 @@ class Writer:
         """Return the stream's number and version, ``(0, 0)`` when it has no event."""
         head = self._heads.get(stream_id)
         if head is None:
-            sql = (
-                "SELECT s.sid, (SELECT max(e.version) FROM events e WHERE e.sid = s.sid) FROM streams s WHERE s.name = ?"
-            )
+            sql = "SELECT s.sid, (SELECT max(e.version) FROM events e WHERE e.sid = s.sid) FROM streams s WHERE s.name = ?"
             head = (0, 0)
-            for sid, version in self.connection.execute(sql, (stream_id,)):
+            for sid, version in self._connection.execute(sql, (stream_id,)):
                 head = (int(sid), int(version or 0))
             if head[0]:
                 self._heads[stream_id] = head
@@ -275,85 +325,104 @@ class Writer:
                 self._heads.popitem(last=False)
         return head
 
-    def _insert(self, batch: _Batch) -> None:
-        self._insert_rows(_INTO_STREAMS, batch.streams)
-        self._insert_rows(_INTO_EVENTS, batch.events)
-        self._insert_rows(_INTO_RUNS, list(batch.runs.values()), _ON_RUNS)
-        self._insert_rows(_INTO_BLOBS, batch.blobs)
-        self._insert_rows(_INTO_SNAPSHOTS, list(batch.snapshots.values()))
-        self._insert_rows(_INTO_COMMANDS, list(batch.commands.values()))
-
-    def _insert_rows(self, into: str, rows: Sequence[tuple[SQLiteValue, ...]], after: str = "") -> None:
-        if not rows:
-            return
-        execute = self.connection.execute
-        one = f"({','.join('?' * len(rows[0]))})"
-        start = 0
-        for size in _ROWS_AT_ONCE:
-            statement = f"{into}{','.join([one] * size)}{after}"
-            while len(rows) - start >= size:
-                execute(statement, tuple(chain.from_iterable(rows[start : start + size])))
-                start += size
-
     def _undo(self, position: int, last_sid: int) -> None:
         """Forget a transaction that did not happen."""
         self._position, self._last_sid = position, last_sid
         self._heads.clear()
-        if self.connection.in_transaction:
-            try:
-                self.connection.execute("ROLLBACK")
-            except apsw.Error as error:
-                self._broken = mapped(error, self._file)
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            self._broken = mapped(error, self._file)
 
-    def _after_unknown_commit(
-        self, waiting: list[_Waiting], batch: _Batch, position: int, last_sid: int, error: apsw.Error
-    ) -> _Batch:
-        """COMMIT failed, so nobody knows whether it happened: reopen the file and look (engine rule 11)."""
-        if not isinstance(error, apsw.IOError) and self.connection.in_transaction:
-            self._undo(position, last_sid)
-            return self._refuse_all(waiting, mapped(error, self._file))
+    def _after_failed_commit(
+        self, waiting: list[_Waiting], batch: Batch, position: int, last_sid: int, error: apsw.Error
+    ) -> Batch:
+        """COMMIT failed. After an I/O error nobody knows whether it happened: reopen the file and look (engine rule 11)."""
+        is_known = not isinstance(error, apsw.IOError) and self._connection.in_transaction
         last = self._position
         self._undo(position, last_sid)
-        self._broken = mapped(error, self._file)
-        if last == position or not self._mend():
-            unknown = OutcomeUnknown(
-                f"the disk failed while the store {str(self._file)!r} committed, the outcome is unknown: {error}",
-                hint="mend the disk, open the store again and ask with the same command id",
-            )
-            return self._refuse_all(waiting, unknown)
-        if self._position >= last:
-            return batch
-        return self._refuse_all(waiting, mapped(error, self._file))
+        refusal = mapped(error, self._file)
+        if is_known:
+            return _refused(waiting, refusal)
+        self._broken = refusal
+        if self._mend():
+            if not batch.events:
+                if self._write_rows_again(batch):
+                    return batch
+            elif self._position >= last:
+                return batch
+            else:
+                return _refused(waiting, refusal)
+        unknown = OutcomeUnknown(
+            f"the disk failed while the store {str(self._file)!r} committed, the outcome is unknown: {error}",
+            hint="mend the disk, open the store again and ask with the same command id",
+        )
+        return _refused(waiting, unknown)
 
-    def _mend(self) -> bool:
-        """Reopen the file after an I/O error; return whether that worked."""
+    def _write_rows_again(self, batch: Batch) -> bool:
+        """Write a batch without events once more: no version tells whether it happened, but twice is the same as once."""
         try:
-            self.connection.close(True)
-            self.connection = self._connect()
-            self._position = int(self.connection.execute("SELECT coalesce(max(position), 0) FROM events").get)
-            self._last_sid = int(self.connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
-        except (apsw.Error, AgenticFlowError):
+            self._connection.execute("BEGIN IMMEDIATE")
+            for command_id in list(batch.commands):
+                if self._recorded(command_id) is not None:
+                    del batch.commands[command_id]
+            batch.insert(self._connection)
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            self._undo(self._position, self._last_sid)
+            self._broken = mapped(error, self._file)
             return False
-        self._heads.clear()
-        self._broken = None
         return True
 
-    def _refuse_all(self, waiting: list[_Waiting], error: AgenticFlowError) -> _Batch:
-        batch = _Batch()
-        batch.answers = [(answer, error) for _, answer in waiting]
-        return batch
+    def _mend(self) -> bool:
+        """Reopen the file after an I/O error and settle what is true; return whether that worked.
 
-    def _loop_call(self, batch: _Batch, count: int) -> None:
+        The log may hold a transaction that this process takes for lost and the next one would find, or one whose sync failed. Bringing
+        all that is visible into the file, and emptying the log, leaves one truth, and it is on disk.
+        """
         try:
-            self._loop.call_soon_threadsafe(self._answer, batch, count)
-        except RuntimeError:  # the loop is closed: there is nobody left to answer, and what is committed is committed
-            return
+            self._connection.close(True)
+            self._connection = self._connect()
+            is_empty = self._empty_log()
+            self._look_up_ends()
+        except (apsw.Error, AgenticFlowError) as error:
+            log.warning("the store %r cannot be mended yet: %s", str(self._file), error)
+            return False
+        self._heads.clear()
+        if is_empty:
+            self._broken = None
+        return is_empty
+
+    def _bound_log(self) -> None:
+        with contextlib.suppress(OSError, apsw.Error):  # the next look is not far
+            size = os.stat(f"{self._file}-wal").st_size
+            if size < self._log_limit:
+                return
+            self._connection.set_busy_timeout(LOG_WAIT_MILLISECONDS)
+            try:
+                is_empty = self._empty_log()
+            finally:
+                self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+            # A long reader keeps the log: waiting for it again and again would slow everybody down.
+            self._log_limit = MAX_LOG_BYTES if is_empty else 2 * size
+
+    def _empty_log(self) -> bool:
+        """Bring the log into the file and empty it; return whether no reader stood in the way."""
+        ((is_busy, _, _),) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not is_busy
+
+    def _tell_loop(self, batch: Batch, count: int, size: int) -> None:
+        # A closed loop has nobody left to answer, and what is committed is committed.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._answer, batch, count, size)
 
     # --- on the event loop ------------------------------------------------------------------------------------------
 
-    def _answer(self, batch: _Batch, count: int) -> None:
+    def _answer(self, batch: Batch, count: int, size: int) -> None:
         self._queued -= count
-        if self._room is not None and self._queued < MAX_QUEUED:
+        self._queued_bytes -= size
+        if self._room is not None and self._queued < MAX_QUEUED and self._queued_bytes < MAX_QUEUED_BYTES:
             self._room.set()
         for answer, result in batch.answers:
             if answer.done():
@@ -362,5 +431,14 @@ class Writer:
                 answer.set_result(result)
             else:
                 answer.set_exception(result)
-        if batch.follow:
-            self.followers.tell(batch.follow)
+        if batch.events and self._followers:
+            if batch.is_followed:
+                self._followers.tell(batch.follow)
+            else:
+                self._followers.fall_behind()
+
+
+def _refused(waiting: list[_Waiting], error: AgenticFlowError) -> Batch:
+    batch = Batch()
+    batch.answers = [(answer, error) for _, answer, _ in waiting]
+    return batch

@@ -13,11 +13,14 @@ from __future__ import annotations
 import random  # noqa: TID251 - which deaths are sampled follows from the caller's seed
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from agenticflow.testing.crashes.cases import CrashCase, CrashReport, CrashViolation
 from agenticflow.testing.crashes.lives import FileMedium, MemoryMedium, Play
 
 __all__ = ["crash_search"]
+
+MAX_LATENCY_SECONDS: Final = 0.006
 
 
 class _Search:
@@ -28,11 +31,13 @@ class _Search:
         new_case: Callable[[], CrashCase],
         directory: Path | None,
         time_limit_seconds: float,
+        latency_seed: int | None,
     ) -> None:
         self._new_case = new_case
         self._directory = directory
         self._outcome: object = None
         self._limit = time_limit_seconds
+        self._latency_seed = latency_seed
         self.report = CrashReport()
 
     def undisturbed(self) -> None:
@@ -57,11 +62,18 @@ class _Search:
         medium: MemoryMedium | FileMedium = MemoryMedium()
         if self._directory is not None:
             medium = FileMedium(self._directory / f"case-{self.report.cases}.db")
-        play = Play(self._new_case(), medium, self._limit)
+        play = Play(self._new_case(), medium, self._limit, self._new_latency())
         play.run(deaths)
         if isinstance(medium, FileMedium) and not play.violations:
             medium.remove()
         return play
+
+    def _new_latency(self) -> Callable[[], float]:
+        """Return how long a commit is on its way: the same times in each play, so that arrivals stay where they are."""
+        if self._latency_seed is None:
+            return lambda: 0.0
+        chance = random.Random(self._latency_seed)  # noqa: S311 - repeatable by its seed
+        return lambda: chance.random() * MAX_LATENCY_SECONDS
 
     def _take(self, play: Play) -> None:
         report, deaths = self.report, play.deaths
@@ -79,6 +91,7 @@ def crash_search(
     start: int = 1,
     double_kills: int = 0,
     seed: int = 0,
+    latency_seed: int | None = None,
     max_violations: int = 20,
     time_limit_seconds: float = 30.0,
 ) -> CrashReport:
@@ -87,8 +100,9 @@ def crash_search(
     ``new_case`` makes a fresh case for each kill, with an outside world of its own. Without a ``directory`` runs live in a
     ``MemoryStore`` and virtual time, with it in SQLite files there and real time; the file of a case without violation is
     removed. ``every`` and ``start`` search a share of the points (``every=4, start=2``: the second of each four).
-    ``double_kills`` more cases die once in the run and once more, at a random moment, in the life after. ``time_limit_seconds``
-    is how long one life may take before the run counts as stuck. The search ends early after ``max_violations``.
+    ``double_kills`` more cases die once in the run and once more, at a random moment, in the life after. With a ``latency_seed``
+    each commit is on its way for some milliseconds, which gives another order of events per seed. ``time_limit_seconds`` is how
+    long one life may take before the run counts as stuck. The search ends early after ``max_violations``.
 
     Checked in each case: the same result, no call of a handler after its task's completion (or before its scheduling, or after the end of
     the run) was recorded, at-most-once work called once and never before its intent was recorded, one terminal event, one completion
@@ -98,9 +112,11 @@ def crash_search(
     A killed life ends by cancellation behind a fence: nothing reaches the store, but a handler's own ``finally`` and
     ``except CancelledError`` blocks run, which a real kill would not let them.
     """
-    search = _Search(new_case, directory, time_limit_seconds)
+    search = _Search(new_case, directory, time_limit_seconds, latency_seed)
     report = search.report
     search.undisturbed()
+    if report.violations:
+        return report  # not even undisturbed
     arrival = start
     while arrival <= report.points and len(report.violations) < max_violations:
         search.disturbed(arrival)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
@@ -16,17 +16,14 @@ from agenticflow.core.binding import Handler, RunsIn
 from agenticflow.core.context import TaskContext
 from agenticflow.core.decider import Fact
 from agenticflow.core.events import EventPredicate
-from agenticflow.core.values import BlobMissing
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.guest import WorkflowGuest, stream_of
-from agenticflow.orchestration.state import RunState
+from agenticflow.orchestration.guest import stream_of
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
+from agenticflow.testing.crashes.record import decode, read_whole
 
 __all__ = ["Calls", "FencedStore", "Life", "Recorded", "watched_agent", "watched_worker"]
-
-PAGE_EVENTS: Final = 2_000
 
 
 class Recorded:
@@ -70,33 +67,6 @@ class Recorded:
                 self.take(stream_id, decode(stored))
 
 
-def decode(stored: StoredEvent) -> Fact:
-    """Return the fact behind a stored event of a run."""
-    return f.FACTS.decode(stored.event_type, stored.data, stored.schema_version)
-
-
-async def read_whole(store: Store, stream_id: str) -> list[StoredEvent]:
-    """Return every event of a stream."""
-    events: list[StoredEvent] = []
-    while page := await store.read_page(stream_id, len(events), PAGE_EVENTS):
-        events.extend(page)
-    return events
-
-
-async def fold_stored(store: Store, stream_id: str, events: Sequence[StoredEvent]) -> RunState:
-    """Return the state of a run, folded from what the store holds, independently of the engine's host."""
-    guest = WorkflowGuest()
-    state = guest.initial(stream_id)
-    for event in events:
-        while True:
-            try:
-                guest.evolve(state, decode(event), event.version, event.timestamp)
-                break
-            except BlobMissing as missing:
-                state.values.put(missing.reference.hash, await store.get_blob(missing.reference.hash) or b"")
-    return state
-
-
 class Life(Protocol):
     """The life of one process, as far as its store is concerned."""
 
@@ -110,21 +80,22 @@ class Life(Protocol):
 class FencedStore(Store):
     """The store as one life sees it. When that life has ended, nothing passes any more.
 
-    Before and after each commit the loop is given to others, so that the moments between *decided* and *true*, and between
-    *true* and *known to be true*, exist over every backend.
+    Before and after each commit ``latency()`` seconds pass, so that the moments between *decided* and *true*, and between *true* and
+    *known to be true*, exist over every backend.
     """
 
-    def __init__(self, inner: Store, recorded: Recorded, life: Life) -> None:
+    def __init__(self, inner: Store, recorded: Recorded, life: Life, latency: Callable[[], float]) -> None:
         super().__init__(inner.schemas)
         self.followers = inner.followers
         self._inner = inner
         self._recorded = recorded
         self._demand_life = life.demand
         self._arrive = life.arrive
+        self._latency = latency
 
     async def commit(self, commit: Commit) -> Committed:
         self._demand_life()
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._latency())
         self._arrive("commit.sent")
         committed = await self._inner.commit(commit)
         self._demand_life()
@@ -133,7 +104,7 @@ class FencedStore(Store):
                 fact = f.FACTS.decode(event.event_type, event.data, event.schema_version)
                 self._recorded.take(commit.stream_id, fact)
         self._arrive("commit.true")
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._latency())
         self._demand_life()
         return committed
 

@@ -1,0 +1,404 @@
+"""The program: every command with its options and help. Thin on purpose: what a command does is loaded when it runs.
+
+Data passes from the arguments into one function call per command, whose answer is the exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import typer
+import typer.core
+
+from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
+from agenticflow.cli.terminal import Format
+
+__all__ = ["app", "main"]
+
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
+_EPILOG: Final = (
+    "Exit codes: 0 ok, 1 internal error, 2 wrong usage, 3 failed, 4 cancelled, 5 still running, 6 waits for a person, "
+    "7 not found, 8 conflict."
+)
+
+
+class _InOrder(typer.core.TyperGroup):
+    """Lists commands in the order in which a newcomer meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=_ORDER.index)
+
+
+_ORDER: Final = ["demo", "run", "runs", "store", "doctor", "version"]
+
+app = typer.Typer(
+    name="agenticflow",
+    cls=_InOrder,
+    help="Durable, event-sourced workflows and agents that survive the real world.",
+    epilog=_EPILOG,
+    context_settings=_SETTINGS,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    invoke_without_command=True,
+)
+runs_app = typer.Typer(
+    help="Look at runs and steer them, also beside a running owner of the store.", invoke_without_command=True
+)
+store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
+demo_app = typer.Typer(invoke_without_command=True)
+app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
+app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
+app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="AGENTICFLOW_STORE",
+        help="sqlite:///path/to/file.db; by default a file in .agenticflow/ below this directory.",
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("-o", "--format", help="How data is printed on stdout.")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.")]
+RunNo = Annotated[
+    int | None, typer.Option("--run", metavar="N", min=1, help="Which run of the workflow; by default the latest.")
+]
+Reason = Annotated[str, typer.Option(help="Why; recorded with it.")]
+Path = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="The code to audit; by default the standard library of this Python."),
+]
+Tests = Annotated[bool, typer.Option("--include-tests", help="Audit test directories too.")]
+
+
+class _ToStderr(logging.Handler):
+    """Prints the engine's logs where progress goes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"{record.levelname.lower()}: {self.format(record)}", file=sys.stderr)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show tracebacks and all logs.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what the engine logs.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> int:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.ERROR
+    logger = logging.getLogger("agenticflow")
+    logger.setLevel(level)
+    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
+        logger.addHandler(_ToStderr())
+    if version:
+        from agenticflow.cli.commands import health  # late: only when run
+
+        raise typer.Exit(health.version(Format.TABLE))
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    return Exit.OK
+
+
+@runs_app.callback()
+@store_app.callback()
+def _group(context: typer.Context) -> int:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    return Exit.OK
+
+
+# --- demo ---------------------------------------------------------------------------------------------------------------
+
+
+@demo_app.callback()
+def _demo(
+    context: typer.Context,
+    path: Path = None,
+    output: Annotated[str, typer.Option(metavar="DIR", help="Where the report goes.")] = ".agenticflow/audit",
+    include_tests: Tests = False,
+    store: StoreOption = None,
+    workflow_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The same id again goes on where it stands.")
+    ] = None,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+    trace: Annotated[str | None, typer.Option(hidden=True)] = None,
+    pace: Annotated[float, typer.Option(hidden=True, min=0, max=60)] = 0.0,
+) -> int:
+    """Agents audit a real code base and write a report, as one durable workflow.
+
+    A surveyor finds the packages, analysts measure one package each, a ranker joins, a reporter writes HTML and Markdown. Nothing leaves
+    this machine. Interrupt it when you like: the same command with the same --workflow-id goes on.
+    """
+    if context.invoked_subcommand is not None:
+        return Exit.OK
+    from agenticflow.cli.commands import demos  # late: only when run
+
+    return demos.demo(
+        path=path,
+        output=output,
+        include_tests=include_tests,
+        store=store,
+        workflow_id=workflow_id,
+        trace=trace,
+        pace_seconds=pace,
+        is_quiet=quiet,
+        form=form,
+    )
+
+
+@demo_app.command("crash")
+def _crash(
+    path: Path = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="DIR", help="A new directory to play in; by default a temporary one.")
+    ] = None,
+    include_tests: Tests = False,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Kill the demo with SIGKILL in the middle, resume it, and compare with an undisturbed run.
+
+    Ends with 0 only when nothing recorded ran again and the result is the same, to the byte.
+    """
+    from agenticflow.cli.commands import demos  # late: only when run
+
+    return demos.crash(path=path, output=output, include_tests=include_tests, form=form)
+
+
+# --- run ----------------------------------------------------------------------------------------------------------------
+
+
+@app.command("run", rich_help_panel="Runs")
+def _run(
+    target: Annotated[
+        str, typer.Argument(metavar="FILE[:NAME]", help="A .yaml, .json or .py file, or a module's dotted name.")
+    ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i", "--input", metavar="KEY=VALUE", help="A key of the workflow input; VALUE is JSON, or else text."
+        ),
+    ] = None,
+    input_json: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The whole input: JSON, @file, or - for stdin.")
+    ] = None,
+    workflow_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The same id again takes the run up where it stands.")
+    ] = None,
+    store: StoreOption = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Only record the start; the owner of the store runs it, now or later.")
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="End with 6 as soon as the run waits for nothing but a person.")
+    ] = False,
+    form: FormatOption = Format.TABLE,
+    quiet: QuietOption = False,
+) -> int:
+    """Run a workflow to its end in this process, which owns the store meanwhile.
+
+    The result goes to stdout. A YAML or JSON file names its handlers: `handlers: my_module` for my_module.py beside it. While the run
+    waits for a signal, send it from elsewhere: `agenticflow runs signal ID NAME`. Ctrl-C and SIGTERM let running handlers end (10 s),
+    record what ended, and exit with 5; the same --workflow-id goes on later.
+    """
+    from agenticflow.cli.commands import run  # late: only when run
+
+    return run.run(
+        target,
+        inputs=inputs or (),
+        input_json=input_json,
+        workflow_id=workflow_id,
+        store=store,
+        detaches=detach,
+        waits=not no_wait,
+        is_quiet=quiet,
+        form=form,
+    )
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------------
+
+
+@runs_app.command("list")
+def _list(
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only runs that stand so: running, failed …")
+    ] = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only runs that have not ended.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """List runs, newest first."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.listing(store=store, status=status, only_open=only_open, limit=limit, form=form)
+
+
+@runs_app.command("show")
+def _show(
+    workflow_id: WorkflowId, run: RunNo = None, store: StoreOption = None, form: FormatOption = Format.TABLE
+) -> int:
+    """Show where a run stands: tasks, errors, and what it waits for; with -o json also its result."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.show(workflow_id, run_no=run, store=store, form=form)
+
+
+@runs_app.command("events")
+def _events(
+    workflow_id: WorkflowId,
+    run: RunNo = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Also those to come, until the run has ended.")
+    ] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Print what happened in a run, in order; with -o json one JSON document per line."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.events(workflow_id, run_no=run, store=store, follows=follow, form=form)
+
+
+@runs_app.command("cancel")
+def _cancel(
+    workflow_id: WorkflowId,
+    reason: Reason = "",
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, max=3600, help="How long handlers get to stop.")
+    ] = 10.0,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """End a run: nothing of it starts or advances any more."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.cancel(workflow_id, reason=reason, grace_seconds=grace, store=store, form=form)
+
+
+@runs_app.command("signal")
+def _signal(
+    workflow_id: WorkflowId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal that a task waits for.")],
+    value: Annotated[str | None, typer.Option(metavar="VALUE", help="What it carries: JSON, or else text.")] = None,
+    signal_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="With an id, sending it again changes nothing.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Send a signal to a run; it is kept until a task takes it."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.signal(workflow_id, name, value=value, signal_id=signal_id, store=store, form=form)
+
+
+@runs_app.command("resume")
+def _resume(
+    workflow_id: WorkflowId,
+    from_task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Go on there: what depends on it runs again.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Open the next run of a workflow that failed or was cancelled; what succeeded is kept.
+
+    The owner of the store runs it; when there is none, the next one does.
+    """
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.resume(workflow_id, from_task=from_task, store=store, form=form)
+
+
+@runs_app.command("pause")
+def _pause(
+    workflow_id: WorkflowId, reason: Reason = "", store: StoreOption = None, form: FormatOption = Format.TABLE
+) -> int:
+    """Start nothing new in a run; what is in work goes on."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.pause(workflow_id, reason=reason, store=store, form=form)
+
+
+@runs_app.command("unpause")
+def _unpause(workflow_id: WorkflowId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
+    """Let a paused run go on."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.unpause(workflow_id, store=store, form=form)
+
+
+@runs_app.command("resolve")
+def _resolve(
+    workflow_id: WorkflowId,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task in question, as `runs show` names it.")],
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="completed, failed or run-again.")],
+    value: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="The result, when it was completed: JSON, or text.")
+    ] = None,
+    reason: Reason = "",
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Say what became of at-most-once work whose outcome nobody knows."""
+    from agenticflow.cli.commands import runs  # late: only when run
+
+    return runs.resolve(workflow_id, task, decision, value=value, reason=reason, store=store, form=form)
+
+
+# --- health -------------------------------------------------------------------------------------------------------------
+
+
+@store_app.command("verify")
+def _verify(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
+    """Check the file and everything derived in it; ends with 3 when anything is wrong. Changes nothing."""
+    from agenticflow.cli.commands import health  # late: only when run
+
+    return health.verify(store=store, form=form)
+
+
+@app.command("doctor", rich_help_panel="Health")
+def _doctor(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
+    """Show what is installed, and whether the store can be used."""
+    from agenticflow.cli.commands import health  # late: only when run
+
+    return health.doctor(store=store, form=form)
+
+
+@app.command("version", rich_help_panel="Health")
+def _version(form: FormatOption = Format.TABLE) -> int:
+    """Print the version."""
+    from agenticflow.cli.commands import health  # late: only when run
+
+    return health.version(form)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Nothing is raised: what goes wrong is told on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            args=None if arguments is None else list(arguments), prog_name="agenticflow", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return int(code) if isinstance(code, int) else Exit.OK
+    except (KeyboardInterrupt, typer.Abort):
+        return Exit.INTERRUPTED
+    except (BrokenPipeError, SystemExit):
+        # Whoever reads has seen enough; typer makes a SystemExit of that. The interpreter would complain when it flushes on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except Exception as error:  # noqa: BLE001 - a bug of ours ends in one line, too
+        return tell(error)

@@ -1,0 +1,236 @@
+"""The reference pages say what the code says: each table is read from the page and compared with the thing itself."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+import agenticflow
+from agenticflow import errors
+from agenticflow.agents.agent import AgentStateChanged
+from agenticflow.agents.states import DEFAULT_TRANSITIONS, AgentState
+from agenticflow.core.results import ErrorInfo
+from agenticflow.orchestration.facts import FACTS
+from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
+from tests.docs.pages import ROOT, blocks
+
+OTHER_ROOMS = ("cli", "demos", "testing")
+"""Their bounds are no limits of the engine."""
+
+NO_LIMITS = {
+    "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
+    "integrations.stores.sqlite.MAX_INTEGER": "what a SQLite integer holds",
+    "integrations.stores.sqlite.MAX_TYPES": "how a query is asked, not what it answers",
+    "runtime.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
+    "runtime.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
+    "storage.commits.MAX_MOMENT": "what 64 bits hold",
+}
+"""Constants named like a bound that no user meets, and why."""
+
+Row = tuple[str, ...]
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
+
+
+def tables(text: str) -> list[tuple[Row, list[Row]]]:
+    """Return every table of a page as its heads and its rows."""
+    found: list[tuple[Row, list[Row]]] = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"\|[-:| ]+\|", line):
+            rows: list[Row] = []
+            for row in lines[number + 1 :]:
+                if not row.startswith("|"):
+                    break
+                rows.append(cells(row))
+            found.append((cells(lines[number - 1]), rows))
+    return found
+
+
+def cells(line: str) -> Row:
+    return tuple(cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1])
+
+
+def rows_under(text: str, *heads: str) -> list[Row]:
+    """Return the rows of all tables with these heads."""
+    return [row for found, rows in tables(text) if found == heads for row in rows]
+
+
+def code(cell: str) -> str:
+    """Return the one piece of code in a cell."""
+    found = re.findall(r"`([^`]+)`", cell)
+    assert len(found) == 1, cell
+    return str(found[0])
+
+
+def summary(thing: type) -> str:
+    """Return the first paragraph of a docstring on one line, in the page's mark-up."""
+    paragraph = inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0]
+    return " ".join(paragraph.replace("``", "`").split())
+
+
+# --- events -------------------------------------------------------------------------------------------------------------
+
+
+def payload_of(struct: type[msgspec.Struct]) -> str:
+    """Return the fields of a payload as the page writes them; ``?`` marks what is left out at its default."""
+    fields = msgspec.structs.fields(struct)
+    return ", ".join(f"`{field.encode_name}`" + ("" if field.required else "?") for field in fields) or "–"
+
+
+def test_every_fact_is_in_the_catalogue_with_its_fields_and_its_meaning() -> None:
+    told = [(code(name), payload, meaning) for name, payload, meaning in rows_under(page("events.md"), *EVENT_HEADS)]
+    known = [(fact.event_type, payload_of(fact), summary(fact)) for fact in FACTS.types.values()]
+    known.append(("agent_state_changed", payload_of(AgentStateChanged), "An agent moved from one state to another."))
+    assert told == known
+
+
+EVENT_HEADS = ("event type", "payload", "what has happened")
+
+
+def test_every_field_of_a_payload_is_explained_once() -> None:
+    told = [code(row[0]) for row in rows_under(page("events.md"), "field", "type", "meaning")]
+    fields = {name for fact in FACTS.types.values() for name in fact.__struct_fields__}
+    fields |= set(AgentStateChanged.__struct_fields__)
+    assert sorted(told) == sorted(fields)
+
+
+def test_every_field_of_a_recorded_error_is_explained() -> None:
+    told = [code(row[0]) for row in rows_under(page("events.md"), "of an error", "meaning")]
+    assert told == list(ErrorInfo.__struct_fields__)
+
+
+# --- errors -------------------------------------------------------------------------------------------------------------
+
+
+def kinds_of_errors() -> dict[str, type[errors.AgenticFlowError]]:
+    return {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.AgenticFlowError)
+    }
+
+
+def test_the_tree_on_the_page_is_the_tree_in_the_code() -> None:
+    drawn = next(block.code for block in blocks(page("errors.md")) if block.language == "text")
+    tree = "".join(f"{line.removeprefix('    ')}\n" for line in (errors.__doc__ or "").splitlines() if "    " in line)
+    assert drawn == tree
+
+
+def test_every_error_has_its_code_its_parent_and_advice() -> None:
+    heads = ("error", "code", "is a", "raised when", "what to do")
+    told = {code(row[0]): row[1:] for row in rows_under(page("errors.md"), *heads)}
+    assert list(told) == list(kinds_of_errors())
+    for name, kind in kinds_of_errors().items():
+        parent = kind.__bases__[0].__name__
+        assert told[name][:2] == (f"`{kind.code}`", f"`{parent}`"), name
+        assert all(told[name]), f"{name}: a cell is empty"
+
+
+# --- limits -------------------------------------------------------------------------------------------------------------
+
+UNITS = {"KiB": 1024, "MiB": 1024**2, "ms": 0.001, "s": 1, "min": 60}
+
+
+def value_of(place: str) -> object:
+    """Return what ``place`` holds: a constant, a field's default, or a parameter's."""
+    parts = place.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        try:
+            thing: Any = importlib.import_module(".".join(["agenticflow", *parts[:count]]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[count:]:
+            thing = getattr(thing, name) if hasattr(thing, name) and not is_default(thing) else default_of(thing, name)
+        return thing
+    raise AssertionError(f"there is no {place}")
+
+
+def is_default(thing: object) -> bool:
+    return (isinstance(thing, type) and issubclass(thing, msgspec.Struct)) or inspect.isfunction(thing)
+
+
+def default_of(thing: Any, name: str) -> object:
+    if isinstance(thing, type) and issubclass(thing, msgspec.Struct):
+        return next(field.default for field in msgspec.structs.fields(thing) if field.name == name)
+    return inspect.signature(thing).parameters[name].default
+
+
+def number(cell: str) -> object:
+    """Return the value a cell states: ``8,192``, ``64 KiB``, ``10 s``, ``no limit``, ``yes``, or code."""
+    if (words := {"no limit": None, "yes": True, "no": False}.get(cell, cell)) is not cell:
+        return words
+    if cell.startswith("`"):
+        return code(cell)
+    match = re.fullmatch(r"([\d,.]+)(?: (\w+))?", cell)
+    assert match is not None, cell
+    count = float(match[1].replace(",", ""))
+    return count * UNITS.get(match[2] or "", 1)
+
+
+LIMIT_HEADS = ("limit", "value", "beyond it", "in the code")
+DEFAULT_HEADS = ("setting", "default", "meaning", "in the code")
+
+
+@pytest.mark.parametrize("heads", [LIMIT_HEADS, DEFAULT_HEADS], ids=["limits", "defaults"])
+def test_every_number_is_the_number_in_the_code(heads: Row) -> None:
+    rows = rows_under(page("limits.md"), *heads)
+    assert rows
+    for what, stated, _, place in rows:
+        assert number(stated) == value_of(code(place)), what
+
+
+def engine_modules() -> Iterator[ModuleType]:
+    for module in pkgutil.walk_packages(agenticflow.__path__, "agenticflow."):
+        room = module.name.split(".")[1]
+        if room not in OTHER_ROOMS and not room.startswith("__"):
+            yield importlib.import_module(module.name)
+
+
+def test_no_bound_in_the_code_is_missing_on_the_page() -> None:
+    told = [code(row[3]) for row in rows_under(page("limits.md"), *LIMIT_HEADS)]
+    bounds = [
+        f"{module.__name__.removeprefix('agenticflow.')}.{name}"
+        for module in engine_modules()
+        for name in vars(module)
+        if name.startswith("MAX_") and re.search(rf"^{name}(: [^=]+)? =", inspect.getsource(module), flags=re.MULTILINE)
+    ]
+    missing = sorted(set(bounds) - set(told) - set(NO_LIMITS))
+    assert missing == [], "add them to docs/reference/limits.md, or say in NO_LIMITS why nobody meets them"
+
+
+# --- statuses -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "statuses"),
+    [("of a workflow", WorkflowStatus), ("of a task", TaskStatus), ("of an agent", AgentState)],
+    ids=["workflow", "task", "agent"],
+)
+def test_every_status_is_explained_in_order(head: str, statuses: type[StrEnum]) -> None:
+    rows = next(rows for heads, rows in tables(page("statuses.md")) if heads[0] == head)
+    assert [code(row[0]) for row in rows] == [status.value for status in statuses]
+
+
+def test_the_transitions_of_an_agent_are_those_it_starts_with() -> None:
+    told = [tuple(row) for row in rows_under(page("statuses.md"), "from", "event", "to")]
+    known = [
+        (
+            "any" if move.from_state is None else f"`{move.from_state}`",
+            f"`{move.event_type}`",
+            "the state before" if move.to_state is None else f"`{move.to_state}`",
+        )
+        for move in DEFAULT_TRANSITIONS
+    ]
+    assert told == known

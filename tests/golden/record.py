@@ -1,0 +1,370 @@
+"""Record golden histories: real runs of this release, kept for ever and replayed by every later one.
+
+``python -m tests.golden.record`` writes ``tests/golden/v<release>/*.json`` and refuses to touch a release that is there;
+``--again`` records it anew, which is only right before that release is out. Runs take place in virtual time with fixed ids and
+seeds, so recording twice gives the same files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import sys
+import traceback
+import zlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import agenticflow
+from agenticflow import (
+    Agent,
+    EffectClass,
+    Orchestrator,
+    RetryPolicy,
+    TaskContext,
+    TaskDefinition,
+    WorkflowDefinition,
+    WorkflowExecutionError,
+    worker,
+)
+from agenticflow.app import orchestrator as orchestrator_module
+from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.store import Store
+from agenticflow.testing.crashes.record import read_whole
+from agenticflow.testing.virtual_time import VirtualLoop, run_virtual
+from tests.golden.histories import ROOT, final_of, plain
+
+SEED: Final = "0123456789abcdef"
+QUICKLY: Final = RetryPolicy(max_attempts=2, initial_delay_seconds=1)
+
+
+@worker("double")
+async def double(value: int) -> int:
+    return value * 2
+
+
+@worker("listing")
+async def listing(count: int) -> list[int]:
+    return list(range(count))
+
+
+@worker("fail")
+async def fail(message: str = "no") -> None:
+    raise ValueError(message)
+
+
+@worker("fail_once")
+async def fail_once(context: TaskContext) -> str:
+    if context.attempt == 1:
+        raise ConnectionError("nobody there")
+    return "there"
+
+
+@worker("fail_in_first_run")
+async def fail_in_first_run(context: TaskContext) -> int:
+    if context.run_no == 1:
+        raise ValueError("not yet")
+    return context.run_no
+
+
+@worker("sleep")
+async def sleep(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "awake"
+
+
+@worker("sleep_in_first_generation")
+async def sleep_in_first_generation(context: TaskContext) -> str:
+    if context.generation == 0:
+        await asyncio.sleep(3_600)
+    return f"generation {context.generation}"
+
+
+@worker("large")
+async def large(letters: int) -> str:
+    return "x" * letters
+
+
+@worker("length")
+async def length(text: str) -> int:
+    return len(text)
+
+
+def T(task_id: str, performer: str, params: dict[str, object] | None = None, **options: Any) -> TaskDefinition:  # noqa: N802
+    return TaskDefinition(task_id, performer, params=params, **options)
+
+
+def W(*tasks: TaskDefinition, **options: Any) -> WorkflowDefinition:  # noqa: N802
+    return WorkflowDefinition(list(tasks), **options)
+
+
+Scenario = Callable[[Orchestrator], Awaitable[None]]
+SCENARIOS: Final[dict[str, tuple[str, Scenario]]] = {}
+
+
+def scenario(what: str) -> Callable[[Scenario], Scenario]:
+    def register(play: Scenario) -> Scenario:
+        SCENARIOS[play.__name__] = (what, play)
+        return play
+
+    return register
+
+
+@scenario("a chain, a split and a join, with input, references and an agent")
+async def split_and_join(orchestrator: Orchestrator) -> None:
+    agent = Agent("adder", {"sums"})
+
+    @agent.task("add")
+    async def add(left: int, right: int) -> int:
+        return left + right
+
+    orchestrator.register_agent(agent)
+    definition = W(
+        T("first", "double", {"value": "${start}"}),
+        T("left", "double", {"value": "${first}"}, dependencies={"first"}),
+        T("right", "double", {"value": 5}, dependencies={"first"}),
+        TaskDefinition("sum", "adder", "add", {"left": "${left}", "right": "${right}"}, dependencies={"left", "right"}),
+        name="split",
+        output={"sum": "${sum}"},
+    )
+    await orchestrator.execute_workflow(definition, {"start": 3}, workflow_id="split")
+
+
+@scenario("maps: bounded, empty, over a literal")
+async def maps(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("list", "listing", {"count": 5}),
+        T("each", "double", {"value": "${item}"}, dependencies={"list"}, for_each="${list}", max_parallel=2),
+        T("none", "double", {"value": "${item}"}, for_each=[]),
+        T("last", "double", {"value": "${each[4]}"}, dependencies={"each", "none"}),
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="maps")
+
+
+@scenario("a condition that holds and one that does not, skipping what hangs on it; a join of any")
+async def conditions(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("score", "double", {"value": 4}),
+        T("high", "double", {"value": 1}, dependencies={"score"}, when="${score} > 5"),
+        T("low", "double", {"value": 2}, dependencies={"score"}, when="${score} <= 5"),
+        T("below", "double", {"value": 3}, dependencies={"low"}),
+        T("end", "double", {"value": 4}, dependencies={"high", "below"}, join="any"),
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="conditions")
+
+
+@scenario("a retry that helps, one that does not, and what never ran because of it")
+async def retries(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("helped", "fail_once", retry_policy=QUICKLY),
+        T("lost", "fail", retry_policy=QUICKLY),
+        T("never", "double", {"value": 1}, dependencies={"lost"}),
+    )
+    await expect_failure(orchestrator.execute_workflow(definition, workflow_id="retries"))
+
+
+@scenario("a timer, a signal that came early and one that came late, a signal that never came")
+async def waits(orchestrator: Orchestrator) -> None:
+    definition = W(
+        TaskDefinition.timer("pause", 60),
+        TaskDefinition.wait_for("early", "first", {"pause"}),
+        TaskDefinition.wait_for("late", "second"),
+        TaskDefinition.wait_for("never", "third", total_timeout_seconds=600),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="waits")
+    await handle.signal("first", {"by": "hand"}, signal_id="1")
+    await asyncio.sleep(120)
+    await handle.signal("second", [1, 2])
+    await expect_failure(handle.result())
+
+
+@scenario("paused and resumed, with a retry that fell due meanwhile")
+async def pauses(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("flaky", "fail_once", retry_policy=QUICKLY), T("after", "double", {"value": 1}, dependencies={"flaky"})
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="pauses")
+    await asyncio.sleep(0.01)
+    await handle.pause(reason="lunch")
+    await asyncio.sleep(10)
+    await handle.resume()
+    await handle.result()
+
+
+@scenario("aborted while one task runs and another has not started")
+async def aborted(orchestrator: Orchestrator) -> None:
+    definition = W(T("runs", "sleep", {"seconds": 100}), T("never", "double", {"value": 1}, dependencies={"runs"}))
+    handle = await orchestrator.start_workflow(definition, workflow_id="aborted")
+    await asyncio.sleep(5)
+    await handle.abort("enough", grace_seconds=3)
+    await expect_failure(handle.result())
+
+
+@scenario("time limits: of an attempt with another try, of a task (its handler ends late), of the workflow")
+async def time_limits(orchestrator: Orchestrator) -> None:
+    attempts = W(T("slow", "sleep", {"seconds": 50}, timeout_seconds=5, retry_policy=QUICKLY))
+    await expect_failure(orchestrator.execute_workflow(attempts, workflow_id="attempt_limit"))
+    total = W(T("slow", "sleep", {"seconds": 50}, total_timeout_seconds=8), T("other", "sleep", {"seconds": 9}))
+    await expect_failure(orchestrator.execute_workflow(total, workflow_id="total_limit"))
+    whole = W(T("slow", "sleep", {"seconds": 50}), timeout_seconds=20)
+    await expect_failure(orchestrator.execute_workflow(whole, workflow_id="workflow_limit"))
+
+
+@scenario(
+    "at-most-once work: done, unknown and run again, unknown and said to be completed, unknown and said to have failed"
+)
+async def at_most_once(orchestrator: Orchestrator) -> None:
+    once: dict[str, Any] = {"effect": EffectClass.AT_MOST_ONCE, "timeout_seconds": 10}
+    definition = W(
+        T("done", "double", {"value": 1}, **once),
+        T("again", "sleep_in_first_generation", **once),
+        T("said", "sleep", {"seconds": 3_600}, **once),
+        T("lost", "sleep", {"seconds": 3_600}, **once),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="once")
+    await asyncio.sleep(60)
+    await orchestrator.resolve("once", "again", "run_again")
+    await orchestrator.resolve("once", "said", "completed", value={"seen": True})
+    await orchestrator.resolve("once", "lost", "failed", reason="nobody saw it")
+    await expect_failure(handle.result())
+
+
+@scenario("a failed run and the next, which keeps what was done; then once more from a task in the middle")
+async def chains(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("kept", "double", {"value": 21}),
+        T("each", "double", {"value": "${item}"}, for_each=[1, 2], dependencies={"kept"}),
+        T("mended", "fail_in_first_run", dependencies={"each"}, retry_policy=RetryPolicy(max_attempts=1)),
+        T("last", "double", {"value": "${mended}"}, dependencies={"mended"}),
+    )
+    await expect_failure(orchestrator.execute_workflow(definition, workflow_id="chain"))
+    handle = await orchestrator.resume_workflow("chain")
+    await handle.result()
+    handle = await orchestrator.resume_workflow("chain", from_task="mended")
+    await handle.result()
+
+
+@scenario("values too large to be stored inline: an input, a result, and what is kept for the next run")
+async def large_values(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("large", "large", {"letters": 70_000}),
+        T("length", "length", {"text": "${large}"}, dependencies={"large"}),
+        T("given", "length", {"text": "${text}"}),
+        T("fails", "fail_in_first_run", dependencies={"length", "given"}, retry_policy=RetryPolicy(max_attempts=1)),
+    )
+    await expect_failure(orchestrator.execute_workflow(definition, {"text": "y" * 80_000}, workflow_id="large"))
+    handle = await orchestrator.resume_workflow("large")
+    await handle.result()
+
+
+@scenario("left open: work in flight, a timer, a retry and a signal to come")
+async def left_open(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("runs", "sleep", {"seconds": 100}),
+        TaskDefinition.timer("pause", 1_000),
+        TaskDefinition.wait_for("approval", "approve"),
+        T("flaky", "fail_once", retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=500)),
+        T("end", "double", {"value": "${approval}"}, dependencies={"runs", "pause", "approval", "flaky"}),
+        name="open",
+    )
+    await orchestrator.start_workflow(definition, workflow_id="open")
+    await asyncio.sleep(3)
+
+
+async def expect_failure(work: Awaitable[object]) -> None:
+    try:
+        await work
+    except WorkflowExecutionError:
+        return
+    raise AssertionError("this run was to fail")
+
+
+WORKERS: Final = (
+    double,
+    fail,
+    fail_in_first_run,
+    fail_once,
+    large,
+    length,
+    listing,
+    sleep,
+    sleep_in_first_generation,
+)
+
+
+def new_orchestrator(store: Store) -> Orchestrator:
+    """Return an orchestrator in virtual time that can perform every task of the scenarios."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    orchestrator = Orchestrator(store=store, clock=loop.clock, orchestrator_id="golden")
+    for each in WORKERS:
+        orchestrator.register_worker(each)
+    return orchestrator
+
+
+async def record(what: str, play: Scenario) -> dict[str, object]:
+    """Play one scenario and return its history."""
+    store = MemoryStore()
+    orchestrator = new_orchestrator(store)
+    await orchestrator.start()
+    await play(orchestrator)
+    await asyncio.sleep(30)
+    names = list(dict.fromkeys(event.stream_id for event in await store.scan_page(0, 100_000)))
+    streams = [await record_stream(store, name) for name in names]
+    blobs = {name: await store.get_blob(name) or b"" for name in sorted(blobs_in(streams))}
+    await orchestrator.stop(drain_seconds=0)
+    return {
+        "release": agenticflow.__version__,
+        "what": what,
+        "streams": streams,
+        "blobs": {name: base64.b64encode(zlib.compress(data)).decode() for name, data in blobs.items()},
+    }
+
+
+async def record_stream(store: Store, stream_id: str) -> dict[str, object]:
+    stored = await read_whole(store, stream_id)
+    events = [
+        {
+            "version": event.version,
+            "type": event.event_type,
+            "schema_version": event.schema_version,
+            "timestamp": event.timestamp,
+            "payload": plain(event.data),
+            "metadata": plain(event.metadata) if event.metadata else None,
+            "data": base64.b64encode(event.data).decode(),
+        }
+        for event in stored
+    ]
+    final = await final_of(store, stream_id, stored) if stream_id.startswith("workflow-") else None
+    return {"stream_id": stream_id, "events": events, "final": final}
+
+
+def blobs_in(value: object) -> set[str]:
+    if isinstance(value, dict):
+        found = {str(value["$blob"])} if "$blob" in value else set()
+        return found.union(*map(blobs_in, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(blobs_in, value))
+    return set()
+
+
+def main(root: Path = ROOT) -> int:
+    directory = root / f"v{agenticflow.__version__}"
+    if directory.exists() and "--again" not in sys.argv:
+        print(f"{directory} is there: the histories of a release do not change (before it is out: --again)")
+        return 1
+    directory.mkdir(exist_ok=True)
+    setattr(orchestrator_module, "new_seed", lambda: SEED)  # noqa: B010 - not one of its names
+    traceback.format_exc = lambda *_, **__: "Traceback (most recent call last): …"  # without the paths of this machine
+    for name, (what, play) in SCENARIOS.items():
+        history = run_virtual(record(what, play))
+        text = json.dumps(history, indent=1, ensure_ascii=False, sort_keys=False)
+        (directory / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+        print(f"{name}: {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

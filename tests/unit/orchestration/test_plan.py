@@ -1,0 +1,177 @@
+"""Validation of whole definitions, and the plan that runs share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agenticflow.core import codec
+from agenticflow.errors import CorruptStore, DefinitionError
+from agenticflow.orchestration import plan as plans
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.plan import compile_plan, decode_plan, unknown_roots, validate
+from tests.scenarios.runs import Run, definition_of, task
+
+
+def problems(*tasks: TaskDefinition, **options: Any) -> list[str]:
+    return validate(definition_of(tasks, **options))
+
+
+def test_a_valid_definition_has_no_problems() -> None:
+    assert problems(task("a"), task("b", "a", when="${a} > 1", params={"x": "${a}", "i": "${input}"})) == []
+
+
+def test_every_mistake_is_found_at_once() -> None:
+    found = problems(
+        task("a"),
+        task("a"),
+        task("b", "lod"),
+        task("load", params={"x": "${a.b"}),
+        task("c", "a", when="${a} +"),
+        task("d", "a", for_each="${a..x}"),
+        task("e", params={"x": "${a}"}),
+        task("f", params={"x": "${item}"}),
+        task("g", "a", when="${index} > 1", for_each="${a}"),
+        task("input"),
+        context={"a": 1},
+        output="${x",
+    )
+    words = [
+        "two tasks are called 'a'",
+        "task 'b' depends on 'lod', which does not exist; did you mean 'load'?",
+        "'input' cannot be a task id: references use it",
+        "'a' is a task id and a key of the context: references could mean either",
+        "params of task 'load': '${a.b' has a reference that is not closed",
+        "when of task 'c': the condition '${a} +' is not understood",
+        "for_each of task 'd': ${a..x} is no reference",
+        "task 'e' uses ${a} but does not depend on 'a'; add it to dependencies",
+        "task 'f' uses ${item} but has no for_each",
+        "when of task 'g' uses ${index}, which exists only inside params of a map",
+        "the output: '${x' has a reference that is not closed",
+    ]
+    assert len(found) == len(words)
+    for problem, expected in zip(found, words, strict=True):
+        assert problem.startswith(expected)
+    with pytest.raises(DefinitionError) as caught:
+        compile_plan(definition_of([task("a"), task("a"), task("b", "x")]))
+    assert len(caught.value.problems) == 2
+    assert "has 2 mistakes: two tasks are called 'a'; task 'b' depends on 'x'" in str(caught.value)
+
+
+def test_one_mistake_is_one() -> None:
+    with pytest.raises(DefinitionError, match="has 1 mistake: there are no tasks"):
+        compile_plan(WorkflowDefinition([]))
+
+
+def test_a_cycle_is_shown_from_end_to_end() -> None:
+    found = problems(task("a", "c"), task("b", "a"), task("c", "b"), task("a2", "nowhere"))
+    assert found[0].startswith("task 'a2' depends on 'nowhere'")
+    assert found[-1] in {
+        f"tasks wait for each other: {cycle}" for cycle in ("a -> b -> c -> a", "b -> c -> a -> b", "c -> a -> b -> c")
+    }
+
+
+def test_a_task_that_waits_for_itself_is_a_cycle() -> None:
+    assert problems(task("a", "a")) == ["tasks wait for each other: a -> a"]
+
+
+def test_results_of_indirect_dependencies_may_be_used() -> None:
+    assert problems(task("a"), task("x"), task("b", "a", "x"), task("c", "b", "x", params={"x": "${a}"})) == []
+
+
+def test_a_result_of_a_task_behind_a_missing_dependency_is_reported_once_more() -> None:
+    found = problems(task("a"), task("b", "gone"), task("c", "b", params={"x": "${a}"}))
+    assert [problem.partition(",")[0] for problem in found] == [
+        "task 'b' depends on 'gone'",
+        "task 'c' uses ${a} but does not depend on 'a'; add it to dependencies",
+    ]
+
+
+def test_too_many_tasks_are_refused_with_a_way_out() -> None:
+    assert problems(*(task(f"t{i}") for i in range(33_334)))[0].startswith(
+        "33,334 tasks pass the limit of 33,333; use for_each"
+    )
+
+
+def test_what_is_read_back_differently_is_refused_when_it_is_written() -> None:
+    """Found by reading: such a run started, and could not be loaded by the next process."""
+    wrong: Any = {1: "a key that is no text"}
+    for definition in (
+        definition_of([task("a", params=wrong)]),
+        definition_of([TaskDefinition.wait_for("s", wrong)]),
+        definition_of([task("m", for_each=5)]),
+        definition_of([task("a")], context=wrong),
+        definition_of([task("a")], version=2),
+    ):
+        with pytest.raises(DefinitionError, match="could not be read back"):
+            compile_plan(definition)
+
+
+def test_what_flows_is_plain_data_in_the_first_process_too() -> None:
+    """Found by reading: params with a reference in them kept their Python types until the first restart."""
+    params: Any = {"tags": {"b", "a"}, "pair": (1, 2), "who": "${user}"}
+    assert Run(task("a", params=params), input={"user": "ada"}).params("a") == {
+        "tags": ["a", "b"],
+        "pair": [1, 2],
+        "who": "ada",
+    }
+
+
+def test_the_same_definition_has_one_plan() -> None:
+    first, again = (compile_plan(definition_of([task("a"), task("b", "a")], name="one plan")) for _ in range(2))
+    assert first is again
+    assert decode_plan(first.encoded) is first
+    assert first.content_hash == first.definition.content_hash
+
+
+def test_plans_are_forgotten_and_read_again() -> None:
+    first = compile_plan(definition_of([task("a")], name="forgotten"))
+    for number in range(plans.CACHED_PLANS):
+        compile_plan(definition_of([task("a")], name=f"other {number}"))
+    again = decode_plan(first.encoded)
+    assert again is not first
+    assert again.encoded == first.encoded
+    assert again.definition == first.definition
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xc1", codec.encode({"tasks": 5}), codec.encode({"tasks": [{"task_id": "1a"}]}), codec.encode("x")],
+)
+def test_a_damaged_definition_is_a_damaged_store(data: bytes) -> None:
+    with pytest.raises(CorruptStore, match="a recorded definition cannot be read"):
+        decode_plan(data)
+
+
+def test_references_that_the_input_does_not_answer_are_named() -> None:
+    plan = compile_plan(
+        definition_of(
+            [
+                task("a", params={"x": "${usr.name}", "all": "${context}"}, when="${go}"),
+                task("m", for_each="${rows}", params={"i": "${item}", "k": "${index}"}),
+            ],
+            output="${res}",
+        )
+    )
+    assert unknown_roots(plan, {"usr": {}, "go": 1, "rows": [], "res": 1}) == []
+    assert unknown_roots(plan, {"user": {}, "go": 1, "rows": [], "a": 1}) == [
+        "'a' is a task id and a key of the input: references could mean either",
+        "task 'a' uses ${usr.name}, but 'usr' is neither a task nor a key of the input; did you mean 'user'?",
+        "the output uses ${res}, but 'res' is neither a task nor a key of the input",
+    ]
+    assert len(unknown_roots(plan, ["no mapping"])) == 4
+
+
+def test_without_an_output_only_the_tasks_ask_for_input() -> None:
+    plan = compile_plan(definition_of([task("a", params={"x": "${user}"})]))
+    assert unknown_roots(plan, {}) == ["task 'a' uses ${user}, but 'user' is neither a task nor a key of the input"]
+
+
+def test_a_plan_knows_where_it_begins_and_ends() -> None:
+    plan = compile_plan(definition_of([task("b", "a"), task("a"), task("c", "a"), task("d", "b", "c")]))
+    ids = [node.task.task_id for node in plan.nodes]
+    assert [ids[index] for index in plan.roots] == ["a"]
+    assert [ids[index] for index in plan.sinks] == ["d"]
+    assert plan.unmet == [1, 0, 1, 2]
+    assert [ids[index] for index in plan.nodes[plan.by_id["a"]].dependents] == ["b", "c"]
