@@ -44,4 +44,4 @@ class TestSQLiteStore(EventStoreKit):
 
 
 class TestSQLiteStoreWithNormalDurability(TestSQLiteStore):
-    durability = "normal"
+    durability: ClassVar[Literal["full", "normal"]] = "normal"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agenticflow import __version__
 from agenticflow.core import codec
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, TimersDue
 from agenticflow.core.results import Outcome, OutcomeKind
@@ -41,6 +42,11 @@ def fold(history: History, upto: int | None = None) -> RunState:
 
 def readable(value: object) -> object:
     return json.loads(json.dumps(value))
+
+
+def test_this_release_has_its_histories() -> None:
+    """Before a release goes out: ``python -m tests.golden.record``."""
+    assert __version__ in {history.release for history in ALL}
 
 
 def test_every_kind_of_fact_is_in_at_least_one_history() -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from hypothesis import strategies as st
 
+from agenticflow.core.engine import EffectClass
 from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.resilience.retry import RetryPolicy
 
@@ -80,7 +81,7 @@ class Spec:
             join=join,
             for_each=for_each,
             max_parallel=self.max_parallel,
-            effect="at_most_once" if self.kind == "once" else "idempotent",  # type: ignore[arg-type]  # a word is as good
+            effect=EffectClass.AT_MOST_ONCE if self.kind == "once" else EffectClass.IDEMPOTENT,
             retry_policy=None if self.kind == "once" else RetryPolicy(self.max_attempts, 5.0),
         )
 

@@ -1,20 +1,25 @@
-"""Killed at every point: what the fifty tasks do not have. Handlers in threads, a queue, time limits, failures, payments in a map."""
+"""Killed at every point: what the fifty tasks do not have. Threads, a queue, time limits, failures, maps, pauses, aborts, chains."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from agenticflow import (
     Agent,
+    CommandRefused,
     EffectClass,
+    Orchestrator,
     RetryPolicy,
     TaskContext,
     TaskDefinition,
+    TaskStatus,
     WorkflowBuilder,
     WorkflowDefinition,
+    WorkflowStatus,
     worker,
 )
 from agenticflow.testing.crashes import CrashCase, Resolution, crash_search
@@ -112,9 +117,106 @@ def payments_in_a_map() -> CrashCase:
     )
 
 
+async def reached(orchestrator: Orchestrator, workflow_id: str, key: str, status: TaskStatus) -> None:
+    while (
+        key not in (tasks := (await orchestrator.get_workflow_state(workflow_id, 1)).tasks)
+        or tasks[key].status is not status
+    ):
+        await asyncio.sleep(0.01)
+
+
+def paused_and_resumed() -> CrashCase:
+    """Paused while a retry is on its way; resumed later, by somebody who does not know that there was a crash."""
+
+    @worker("stubborn")
+    async def stubborn(context: TaskContext) -> int:
+        await asyncio.sleep(0.1)
+        if context.attempt == 1:
+            raise ConnectionError("nobody there")
+        return context.attempt
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> None:
+        if (await orchestrator.get_workflow_state(workflow_id)).status is WorkflowStatus.COMPLETED:
+            return
+        with suppress(CommandRefused):
+            await orchestrator.pause(workflow_id)
+            await asyncio.sleep(2)
+            await orchestrator.resume(workflow_id)
+
+    again = RetryPolicy(max_attempts=2, initial_delay_seconds=0.5)
+    builder = WorkflowBuilder("paused").add_step("first", "stubborn", retry_policy=again).add_timer("wait", 1)
+    return CrashCase(builder.add_step("last", "stubborn", retry_policy=again).build(), workers=[stubborn], steer=steer)
+
+
+def aborted() -> CrashCase:
+    """Aborted while one handler works and another task was never started."""
+
+    @worker("sleep")
+    async def sleep() -> None:
+        await asyncio.sleep(3_600)
+
+    @worker("quick")
+    async def quick() -> int:
+        return 1
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> None:
+        await reached(orchestrator, workflow_id, "quick", TaskStatus.COMPLETED)
+        with suppress(CommandRefused):
+            await orchestrator.abort(workflow_id, "enough", grace_seconds=5)
+
+    tasks = [
+        TaskDefinition("quick", "quick"),
+        TaskDefinition("works", "sleep", timeout_seconds=None),
+        TaskDefinition("never", "quick", dependencies={"works"}),
+    ]
+    return CrashCase(WorkflowDefinition(tasks), workers=[sleep, quick], steer=steer)
+
+
+def resumed_as_a_chain() -> CrashCase:
+    """The first run fails; somebody mends the cause and resumes until it is done. What was done is not done again."""
+    done: list[str] = []
+    is_mended: list[bool] = []
+
+    @worker("build")
+    async def build(context: TaskContext) -> int:
+        await asyncio.sleep(0.01)
+        done.append(f"{context.task_key}/{context.run_no}")
+        return 1
+
+    @worker("launch")
+    async def launch(context: TaskContext) -> str:
+        if not is_mended:
+            raise ValueError("the wind is too strong")
+        return context.effect_key
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> object:
+        while (state := await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
+            if state.status is WorkflowStatus.FAILED:
+                is_mended.append(True)
+                with suppress(CommandRefused):  # it was resumed, but nobody lived to hear it
+                    await orchestrator.resume_workflow(workflow_id)
+            await asyncio.sleep(0.05)
+        return await orchestrator.wait(workflow_id)
+
+    def check() -> list[str]:
+        return [f"{key} was built again" for key in done if not key.endswith("/1")]
+
+    builder = WorkflowBuilder("rocket").add_step("tank", "build").add_step("engine", "build")
+    builder.add_step("launch", "launch", retry_policy=RetryPolicy(max_attempts=1)).add_step("report", "launch")
+    return CrashCase(builder.build(), workers=[build, launch], steer=steer, check=check)
+
+
 @pytest.mark.parametrize(
     "new_case",
-    [threads_and_a_queue, time_limits_and_failures, the_whole_run_has_a_limit, payments_in_a_map],
+    [
+        threads_and_a_queue,
+        time_limits_and_failures,
+        the_whole_run_has_a_limit,
+        payments_in_a_map,
+        paused_and_resumed,
+        aborted,
+        resumed_as_a_chain,
+    ],
     ids=lambda new_case: new_case.__name__,
 )
 def test_killed_at_every_point(

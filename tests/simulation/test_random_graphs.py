@@ -28,7 +28,7 @@ ADVANCING = (
     f.TaskScheduled, f.TimerSet, f.TimerFired, f.SignalAwaited, f.MapExpanded, f.TaskRetryScheduled, f.TaskSkipped
 )  # fmt: skip
 ENDS = {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED, TaskStatus.UNKNOWN}
-FEW = settings(max_examples=150) if settings().max_examples <= 100 else settings()
+FEW = settings(max_examples=300) if settings().max_examples <= 100 else settings()
 
 
 class World:
@@ -206,6 +206,10 @@ class World:
             if spec.max_parallel is not None and state.phase is Phase.RUNNING:
                 items = [r for r in state.tasks.values() if r.index is not None and r.node.task.task_id == spec.id]
                 assert sum(record.status not in ENDS - {TaskStatus.UNKNOWN} for record in items) <= spec.max_parallel
+        assert not state.deliverable, "a signal and its waiter have not met"
+        assert {record.status for record in state.ready} <= {TaskStatus.READY}
+        waiting = [key for keys in state.waiting.values() for key in keys]
+        assert {self.run.statuses[key] for key in waiting} <= {"WAITING"}
         if state.is_open:
             ready = bool(state.ready)
             assert not ready or state.is_paused or state.phase is Phase.CANCELLING, "ready, and not started"

@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
+from agenticflow import (
+    Agent,
+    AgentState,
+    EffectClass,
+    EventBus,
+    Orchestrator,
+    RetryPolicy,
+    StateMachine,
+    StateTransition,
+    TaskContext,
+    TaskDefinition,
+    WorkflowBuilder,
+    WorkflowDefinition,
+    WorkflowExecution,
+    WorkflowHandle,
+    WorkflowState,
+    WorkflowStatus,
+    open_store,
+    worker,
+)
+from agenticflow.app.execution import TaskView
 from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
-from agenticflow.core.results import TaskResult
+from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
+from agenticflow.storage import Store
+from agenticflow.testing.virtual_time import run_virtual
 
 
 def events_are_written_by_type_and_payload() -> None:
@@ -56,3 +79,136 @@ def every_error_is_ours_and_says_more(error: ConcurrencyConflict) -> AgenticFlow
     assert_type(error.expected, int)
     usage: UsageError = error
     return usage
+
+
+# --- agents and workers -------------------------------------------------------------------------------------------------
+
+
+def an_agent_takes_any_collection_of_capabilities() -> None:
+    Agent("analyst", {"sql"})
+    Agent("analyst", ["sql", "charts"])
+    Agent("analyst", ("sql",), role="reads numbers", concurrency=4)
+    Agent("analyst", frozenset({"sql"}), state_machine=StateMachine([StateTransition(None, AgentState.ERROR, "x")]))
+    assert_type(Agent("analyst").get_state(), AgentState)
+    assert_type(Agent("analyst").capabilities, frozenset[str])
+
+
+def a_task_stays_the_function_it_was(agent: Agent) -> None:
+    @agent.task("analyze")
+    def analyze(rows: list[int], limit: int = 3) -> dict[str, int]:
+        return {}
+
+    @agent.task("wait", run_in="loop")
+    async def wait(context: TaskContext) -> str:
+        return context.effect_key
+
+    assert_type(analyze([1], limit=2), dict[str, int])
+    as_function: Callable[[list[int]], dict[str, int]] = analyze
+    assert_type(as_function([1]), dict[str, int])
+
+    async def call(context: TaskContext) -> None:
+        assert_type(await wait(context), str)
+
+
+def a_worker_keeps_its_signature() -> None:
+    @worker("double", run_in="process", concurrency=2)
+    def double(number: int, *, times: int = 2) -> float:
+        return number * times
+
+    assert_type(double(4, times=3), float)
+    assert_type(double.name, str)
+
+    @worker("later")
+    async def later(number: int) -> int:
+        return number
+
+    async def call() -> None:
+        assert_type(await later(3), int)
+
+    Orchestrator().register_worker(double)
+    Orchestrator().register_worker(later)
+
+
+def a_handler_reads_its_context(context: TaskContext) -> None:
+    assert_type(context["load"], object)
+    assert_type(context.attempt, int)
+    assert_type(context.deadline, int | None)
+    context.logger.info("attempt %d", context.attempt)
+
+
+# --- workflows ----------------------------------------------------------------------------------------------------------
+
+
+def dependencies_are_any_collection_of_ids() -> WorkflowDefinition:
+    return WorkflowDefinition(
+        [
+            TaskDefinition("a", "analyst", "analyze", {"rows": [1, 2]}),
+            TaskDefinition("b", "analyst", "analyze", dependencies={"a"}),
+            TaskDefinition("c", "analyst", "analyze", {}, ["a"], retry_policy=RetryPolicy(max_attempts=5)),
+            TaskDefinition(
+                "d", "double", params={"number": "${a.rows}"}, dependencies=("a", "b"), timeout_seconds=None
+            ),
+            TaskDefinition("e", "analyst", "analyze", dependencies=frozenset({"a"}), effect=EffectClass.AT_MOST_ONCE),
+            TaskDefinition("f", "analyst", "analyze", for_each="${a}", max_parallel=2, when="${a} != null", join="any"),
+            TaskDefinition.timer("t", 60, {"a"}),
+            TaskDefinition.wait_for("g", "open", ["t"], total_timeout_seconds=3_600),
+        ],
+        name="orders",
+        context={"limit": 3},
+        output="${f}",
+    )
+
+
+def a_builder_builds_a_definition() -> None:
+    assert_type(WorkflowBuilder("orders").add_step("reserve", "reserve_stock").build(), WorkflowDefinition)
+
+
+async def a_run_is_started_and_looked_at(orchestrator: Orchestrator, definition: WorkflowDefinition) -> None:
+    assert_type(await orchestrator.execute_workflow(definition), str)
+    assert_type(await orchestrator.execute_workflow("orders", {"limit": 5}, workflow_id="w"), str)
+    handle = await orchestrator.start_workflow(definition, ["any", "input"])
+    assert_type(handle, WorkflowHandle)
+    assert_type(await handle.result(), object)
+    assert_type(await handle.status(), WorkflowStatus)
+    execution = await handle.execution()
+    assert_type(execution, WorkflowExecution)
+    assert_type(execution.task_results, dict[str, TaskResult[object]])
+    assert_type(execution.tasks["a"], TaskView)
+    assert_type(execution.error, ErrorInfo | None)
+    assert_type(await orchestrator.get_workflow_state("w"), WorkflowState)
+    await orchestrator.signal("w", "open", {"by": "Ann"}, signal_id="s1")
+    await orchestrator.resolve("w", "charge", "completed", value=3)
+    async with Orchestrator(store="memory:", workflows=[definition]) as same:
+        assert_type(same, Orchestrator)
+
+
+# --- stores and the bus -------------------------------------------------------------------------------------------------
+
+
+async def a_store_is_opened_by_url_and_read() -> None:
+    store = await open_store("memory:")
+    assert_type(store, Store)
+    await store.append("order-7", [AgenticEvent("order_placed")], expected_version=0)
+    async for event in store.read_stream("order-7"):
+        assert_type(event.version, int)
+    Orchestrator(EventBus(store=store))
+
+
+async def handlers_of_the_bus_may_wait_or_not(bus: EventBus) -> None:
+    async def hears(event: AgenticEvent) -> None: ...
+    def hears_too(event: AgenticEvent) -> None: ...
+
+    class Listener:
+        async def hear(self, event: AgenticEvent) -> None: ...
+
+    assert_type(await bus.subscribe("task_completed", hears), str)
+    await bus.subscribe("*", hears_too)
+    await bus.subscribe("order_*", Listener().hear)
+    await bus.subscribe("order_*", lambda event: None)
+
+
+def virtual_time_keeps_the_type_of_what_it_runs() -> None:
+    async def main() -> int:
+        return 3
+
+    assert_type(run_virtual(main()), int)

@@ -5,6 +5,17 @@ Kept out of `make types`; tests/typing/test_rejected.py compares the marks with 
 
 from __future__ import annotations
 
+from agenticflow import (
+    Agent,
+    EventBus,
+    Orchestrator,
+    RetryPolicy,
+    TaskContext,
+    TaskDefinition,
+    WorkflowDefinition,
+    WorkflowHandle,
+    worker,
+)
 from agenticflow.core.clocks import Clock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
@@ -61,3 +72,77 @@ def a_state_belongs_to_its_decider(decider: Decider[list[int]], state: str) -> N
 
 def a_conflict_names_both_versions() -> None:
     ConcurrencyConflict("order-7")  # E: call-arg
+
+
+def an_agent_has_an_id_and_options_by_name() -> None:
+    Agent()  # E: call-arg
+    Agent(7)  # E: arg-type
+    Agent("analyst", {"sql"}, "reads numbers")  # E: call-arg
+    Agent("analyst", 3)  # E: arg-type
+    Agent("analyst", concurrency="four")  # E: arg-type
+
+
+def a_task_is_called_as_it_was_written(agent: Agent) -> None:
+    @agent.task("analyze")
+    def analyze(rows: list[int]) -> int:
+        return len(rows)
+
+    analyze("rows")  # E: arg-type
+    analyze()  # E: call-arg
+    text: str = analyze([1])  # E: assignment
+    agent.task(analyze)  # E: arg-type
+
+
+def a_worker_is_called_as_it_was_written() -> None:
+    @worker("double")
+    def double(number: int) -> int:
+        return 2 * number
+
+    double("two")  # E: arg-type
+    double(number=2, times=3)  # E: call-arg
+    worker()  # E: call-arg
+    worker("double", run_in=3)  # E: arg-type
+
+
+def a_context_is_only_read(context: TaskContext) -> None:
+    context["load"] = 3  # E: index
+    number: int = context["load"]  # E: assignment
+
+
+def a_task_definition_is_spelled_out() -> None:
+    TaskDefinition()  # E: call-arg
+    TaskDefinition("a", "agent", "do", {"n": 1}, {"b"}, 30)  # E: call-arg, arg-type
+    TaskDefinition("a", "agent", "do", ["n"])  # E: arg-type
+    TaskDefinition("a", "agent", "do", dependencies=7)  # E: arg-type
+    TaskDefinition("a", "agent", "do", join="some")  # E: arg-type
+    TaskDefinition("a", "agent", "do", retries=3)  # E: call-arg
+    TaskDefinition("a", "agent", "do", retry_policy=3)  # E: arg-type
+    RetryPolicy(max_attempts="many")  # E: arg-type
+
+
+def a_definition_does_not_change(definition: WorkflowDefinition, task: TaskDefinition) -> None:
+    definition.name = "other"  # E: misc
+    task.timeout_seconds = 3  # E: misc
+    WorkflowDefinition(task)  # E: arg-type
+
+
+async def a_run_is_awaited(orchestrator: Orchestrator, handle: WorkflowHandle, definition: WorkflowDefinition) -> None:
+    handle.result()  # E: unused-coroutine
+    await orchestrator.start_workflow(definition.tasks)  # E: arg-type
+    await orchestrator.start_workflow(definition, {}, "w")  # E: call-arg
+    workflow: WorkflowHandle = await orchestrator.execute_workflow(definition)  # E: assignment
+    await handle.signal(7)  # E: arg-type
+    orchestrator.register_agent("analyst")  # E: arg-type
+    Orchestrator("memory:")  # E: arg-type
+
+
+async def a_handler_of_the_bus_takes_an_event(bus: EventBus) -> None:
+    def takes_nothing() -> None: ...
+    def takes_a_text(event: str) -> None: ...
+    def answers(event: AgenticEvent) -> int:
+        return 3
+
+    await bus.subscribe("a", takes_nothing)  # E: arg-type
+    await bus.subscribe("a", takes_a_text)  # E: arg-type
+    await bus.subscribe("a", answers)  # E: arg-type
+    await bus.publish("order_placed")  # E: arg-type

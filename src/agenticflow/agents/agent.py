@@ -82,7 +82,7 @@ class Agent:
                 f"capabilities of agent {agent_id!r} are the text {capabilities!r}",
                 hint=f"write {{{capabilities!r}}} for one capability, or role={capabilities!r} to describe the agent",
             )
-        self.capabilities = capabilities if type(capabilities) is frozenset else frozenset(capabilities)
+        self.capabilities: frozenset[str] = capabilities if type(capabilities) is frozenset else frozenset(capabilities)
         if not all(isinstance(capability, str) and capability for capability in self.capabilities):
             raise DefinitionError(
                 f"capabilities of agent {agent_id!r} are texts, not {capabilities!r:.80}", hint=_RIGHT_CALL

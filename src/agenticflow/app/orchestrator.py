@@ -309,7 +309,7 @@ class Orchestrator:
         encoded_input = codec.encode(given)
         fingerprint = codec.content_hash(plan.content_hash.encode() + encoded_input)
         if workflow_id is None:
-            workflow_id = f"{plan.definition.name}-{ambient.ids.next_id()}"
+            workflow_id = _id_after(plan.definition.name)
         else:
             _check_workflow_id(workflow_id)
         stored_input, input_blob = store_form(encoded_input)
@@ -372,7 +372,12 @@ class Orchestrator:
             generations=carried.generations,
             blobs=tuple(blob for blob in (kept_blob, definition_blob) if blob is not None),
         )
-        await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
+        try:
+            await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
+        except CommandRefused:
+            # Somebody else resumed it in the same moment: theirs is the run that was asked for, unless it begins elsewhere.
+            if from_task is not None:
+                raise
         return WorkflowHandle(self, workflow_id, row.run_no + 1)
 
     def _named(self, definition: WorkflowDefinition | str) -> WorkflowDefinition:
@@ -427,6 +432,7 @@ class Orchestrator:
     async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution:
         """Return a run (by default the latest) as it stands. Raises ``WorkflowNotFoundError``."""
         engine = await self._running()
+        await asyncio.sleep(0)  # who asks in a loop must not keep the engine from going on, whatever the store
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
         missing = engine.dispatcher.missing(stream_id)
         return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing))
@@ -434,6 +440,7 @@ class Orchestrator:
     async def get_workflow_state(self, workflow_id: str, run_no: int | None = None) -> WorkflowState:
         """Return where a run and its tasks stand, with ``last_success``. Raises ``WorkflowNotFoundError``."""
         engine = await self._running()
+        await asyncio.sleep(0)  # as above
         return WorkflowState(await engine.host.read((await self._row(engine, workflow_id, run_no)).stream_id))
 
     async def list_workflows(
@@ -557,6 +564,13 @@ class Orchestrator:
 
 def _leave_to_the_next_owner(stream_id: str, effect: Effect) -> None:
     """The recorded request is the work order: whoever owns the store next finds it there."""
+
+
+def _id_after(name: str) -> str:
+    """Return a new id that begins with as much of the workflow's name as an id may hold."""
+    readable = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
+    unique = ambient.ids.next_id()
+    return f"{readable[: MAX_ID_CHARS - len(unique) - 1]}-{unique}"
 
 
 def _check_workflow_id(workflow_id: str) -> None:

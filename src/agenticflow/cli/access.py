@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -73,8 +76,7 @@ async def deliver(url: str | None, operation: Operation, *, makes_store: bool = 
             return Delivered(answer, by_owner=True)
         try:
             async with Orchestrator(store=url, performs=False) as orchestrator:
-                arguments = msgspec.to_builtins(operation)
-                return Delivered(await carry_out(orchestrator, operation.name, arguments), by_owner=False)
+                return Delivered(await carry_out(orchestrator, operation.name, _arguments(operation)), by_owner=False)
         except StoreOwned:
             if loop.time() > ends:
                 raise
@@ -91,14 +93,20 @@ async def _ask(url: str, operation: Operation, *, timeout_seconds: float = 30.0)
     if file is None:
         return None
     try:
-        answer = await send_command(
-            file, operation.name, msgspec.to_builtins(operation), timeout_seconds=timeout_seconds
-        )
+        answer = await send_command(file, operation.name, _arguments(operation), timeout_seconds=timeout_seconds)
     except StoreUnavailable as error:
         if isinstance(error.__cause__, (FileNotFoundError, ConnectionRefusedError)):
             return None
         raise
     return msgspec.convert(answer, dict[str, Any])
+
+
+def _arguments(operation: Operation) -> dict[str, object]:
+    """Return the fields as plain data; what the codec has its own form for stays as it is, so that hashes agree."""
+    plain: dict[str, object] = msgspec.to_builtins(
+        operation, builtin_types=(bytes, date, datetime, time, Decimal, UUID)
+    )
+    return plain
 
 
 def _demand_file(url: str) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 import os
-import sys
 import traceback
 from typing import Final
 
+from agenticflow.cli.terminal import note
 from agenticflow.errors import (
     AgenticFlowError,
     AgentNotFoundError,
@@ -110,24 +110,24 @@ def tell(error: BaseException) -> Exit:
     if isinstance(error, DefinitionError) and len(error.problems) > 1:
         _say(f"{len(error.problems)} mistakes:")
         for problem in error.problems:
-            print(f"  {problem}", file=sys.stderr)
+            note(f"  {problem}")
         _hint(error.hint)
     else:
         alone = error.problems[0] if isinstance(error, DefinitionError) else error.message
         _say(alone, error.hint or (_REPORT if isinstance(error, InvariantError) else ""))
-    if isinstance(error, WorkflowExecutionError):
+    if isinstance(error, WorkflowExecutionError) and (len(error.failed) > 1 or error.remaining):
         for key, reason in list(error.failed.items())[:20]:
-            print(f"  task {key}: {reason}", file=sys.stderr)
+            note(f"  task {key}: {reason}")
         if error.remaining:
-            print(f"  never ran: {', '.join(error.remaining[:20])}", file=sys.stderr)
+            note(f"  never ran: {', '.join(error.remaining[:20])}")
     return code_of(error)
 
 
 def _say(message: str, hint: str = "") -> None:
-    print(f"error: {message}", file=sys.stderr)
+    note(f"error: {message}")
     _hint(hint)
 
 
 def _hint(hint: str) -> None:
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        note(f"hint: {hint}")

@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
-from agenticflow.cli.terminal import Format
+from agenticflow.cli.terminal import Format, note
 
 __all__ = ["app", "main"]
 
@@ -81,7 +81,7 @@ class _ToStderr(logging.Handler):
     """Prints the engine's logs where progress goes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"{record.levelname.lower()}: {self.format(record)}", file=sys.stderr)
+        note(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 @app.callback()

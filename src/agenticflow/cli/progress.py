@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agenticflow.app.execution import TaskView, WorkflowState
-from agenticflow.cli.terminal import duration, note
+from agenticflow.cli.terminal import duration, note, printable
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
@@ -90,7 +90,7 @@ def rows_of(definition: WorkflowDefinition, state: WorkflowState, workflow_id: s
         if view is None:
             rows.append(Row(task.task_id, TaskStatus.PENDING, 0, 1, ""))
             continue
-        remark = _remark(view)
+        remark = printable(_remark(view))
         if task.signal is not None and view.status is TaskStatus.WAITING:
             remark = f"waits for the signal {task.signal!r}: agenticflow runs signal {workflow_id} {task.signal}"
         if view.item_count is None:

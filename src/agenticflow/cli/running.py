@@ -25,7 +25,7 @@ from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli.exits import Exit, code_of_status
 from agenticflow.cli.progress import Progress, progress_for
 from agenticflow.cli.terminal import note, progress_console
-from agenticflow.errors import StoreUnavailable, WorkflowExecutionError
+from agenticflow.errors import StoreOwned, StoreUnavailable, WorkflowExecutionError
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
@@ -96,7 +96,11 @@ async def orchestrating(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupts.arrive, number)
     try:
-        await orchestrator.start()
+        try:
+            await orchestrator.start()
+        except StoreOwned as error:
+            error.hint = "stop it, or give another --store; `agenticflow run --detach` hands a run to it"
+            raise
         yield orchestrator, interrupts
     finally:
         await _drain(orchestrator, interrupts)

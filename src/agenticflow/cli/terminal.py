@@ -24,6 +24,7 @@ __all__ = [
     "print_json",
     "print_result",
     "print_table",
+    "printable",
     "progress_console",
     "when",
 ]
@@ -56,7 +57,12 @@ def progress_console() -> Console:
 
 def note(text: str) -> None:
     """Say something to the person on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with everything that does not print written as an escape: what comes from outside must not steer a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def print_json(value: object, *, is_line: bool = False) -> None:
@@ -90,10 +96,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right
 
 
 def _shown(cell: object) -> str:
-    if cell is None:
-        return ""
-    text = str(cell)
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return "" if cell is None else printable(str(cell))
 
 
 def when(nanoseconds: int | None) -> datetime | None:

@@ -7,9 +7,10 @@ text, a whitelist turns its nodes into ours, and nothing is ever evaluated as Py
 from __future__ import annotations
 
 import ast
+import operator
 import re
-from collections.abc import Iterator
-from typing import Final, assert_never
+from collections.abc import Callable, Iterator
+from typing import Any, Final, assert_never
 
 import msgspec
 
@@ -33,6 +34,17 @@ _SYMBOLS: Final[dict[type[ast.cmpop], str]] = {
     ast.In: "in",
     ast.NotIn: "not in",
 }
+_OPERATIONS: Final[dict[str, Callable[[Any, Any], object]]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "in": lambda part, whole: part in whole,
+    "not in": lambda part, whole: part not in whole,
+}
+"""What does not compare raises ``TypeError``."""
 _HINT: Final = "use ${references}, text, numbers, true, false, null, lists, comparisons, `in`, and, or, not, len(…)"
 
 
@@ -112,23 +124,7 @@ class Condition:
 
     def _compare(self, left: object, symbol: str, right: object) -> bool:
         try:
-            match symbol:
-                case "==":
-                    return left == right
-                case "!=":
-                    return left != right
-                case "<":
-                    return bool(left < right)  # type: ignore[operator]  # what does not compare raises, and is reported
-                case "<=":
-                    return bool(left <= right)  # type: ignore[operator]
-                case ">":
-                    return bool(left > right)  # type: ignore[operator]
-                case ">=":
-                    return bool(left >= right)  # type: ignore[operator]
-                case "in":
-                    return left in right  # type: ignore[operator]
-                case _:
-                    return left not in right  # type: ignore[operator]
+            return bool(_OPERATIONS[symbol](left, right))
         except TypeError as error:
             raise InvalidInput(
                 f"the condition {self.text!r} cannot be decided: {left!r:.60} {symbol} {right!r:.60} ({error})"

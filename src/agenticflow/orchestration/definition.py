@@ -216,6 +216,8 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return the definition on the wire. Raises ``NotSerializable`` naming the task whose params do not go there."""
         try:
             return codec.encode(self._without_sets())
+        except RecursionError as error:
+            raise NotSerializable(f"workflow {self.name!r} is nested too deep") from error
         except NotSerializable:
             for task in self.tasks:
                 try:

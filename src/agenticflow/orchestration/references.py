@@ -19,6 +19,8 @@ __all__ = ["Lookup", "Reference", "Template", "compile_template", "parse_referen
 Lookup = Callable[[str], object]
 """Gives the value of a root name. Raises ``KeyError`` when there is none."""
 
+MAX_DEPTH: Final = 100
+"""Far below the interpreter's own limit, so that what could be written can be resolved, however deep the caller's stack is."""
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _ROOT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 _STEP: Final = re.compile(r"\.([A-Za-z_][A-Za-z0-9_\-]*)|\[(-?\d+)\]|\[(?:'([^']*)'|\"([^\"]*)\")\]")
@@ -103,13 +105,15 @@ def compile_template(data: object) -> Template:
     return Template(compiled, tuple(_references(compiled)))
 
 
-def _compile(data: object) -> object:
+def _compile(data: object, depth: int = 0) -> object:
+    if depth > MAX_DEPTH:
+        raise DefinitionError(f"it is nested more than {MAX_DEPTH} deep")
     if isinstance(data, str):
         return _compile_text(data)
     if isinstance(data, Mapping):
-        return {key: _compile(item) for key, item in data.items()}
+        return {key: _compile(item, depth + 1) for key, item in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_compile(item) for item in data]
+        return [_compile(item, depth + 1) for item in data]
     return data
 
 

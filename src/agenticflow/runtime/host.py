@@ -290,7 +290,7 @@ class Host:
 
     def _evict(self) -> None:
         for stream_id, actor in list(self._actors.items())[: self._max_actors // 10]:
-            if not actor.is_busy and not actor.inbox and not actor.ended:
+            if not actor.is_busy and not actor.inbox and not actor.ended and actor.loading is None:
                 del self._actors[stream_id]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

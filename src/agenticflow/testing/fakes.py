@@ -6,7 +6,7 @@ A fake keeps every promise of what it stands for except the one it was told to b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from agenticflow.core.events import EventPredicate
@@ -50,13 +50,14 @@ class _Failure:
 class FlakyStore(MemoryStore):
     """A memory store that fails when told to: ``store.fail("commit", times=3)``.
 
-    With ``delay_seconds`` every call takes that long, so that others get their turn in between, as with a store on disk. ``calls``
-    counts calls by method, ``failures`` those that failed.
+    With ``delay_seconds`` every call (of the methods in ``delayed``, when given) takes that long, so that others get their turn in
+    between, as with a store on disk. ``calls`` counts calls by method, ``failures`` those that failed.
     """
 
     def __init__(self, schemas: SchemaRegistry | None = None, *, delay_seconds: float | None = None) -> None:
         super().__init__(schemas)
         self.delay_seconds = delay_seconds
+        self.delayed: Collection[StoreMethod] | None = None
         self.calls: dict[str, int] = {}
         self.failures = 0
         self._failures: dict[str, list[_Failure]] = {}
@@ -85,7 +86,7 @@ class FlakyStore(MemoryStore):
     async def _pass(self, method: StoreMethod, argument: object) -> _Failure | None:
         """Count the call; return the failure that strikes it, if any."""
         self.calls[method] = self.calls.get(method, 0) + 1
-        if self.delay_seconds is not None:
+        if self.delay_seconds is not None and (self.delayed is None or method in self.delayed):
             await asyncio.sleep(self.delay_seconds)
         for failure in self._failures.get(method, ()):
             if failure.strikes(argument):

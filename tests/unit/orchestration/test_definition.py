@@ -184,6 +184,13 @@ def test_params_that_do_not_go_on_the_wire_are_named_with_their_task() -> None:
         definition.encoded()
 
 
+def test_what_is_nested_without_end_is_refused() -> None:
+    endless: Any = []
+    endless.append(endless)
+    with pytest.raises(NotSerializable, match="workflow 'workflow' is nested too deep"):
+        WorkflowDefinition([TaskDefinition("a", "agent", params={"x": endless})]).encoded()
+
+
 def test_anything_else_that_does_not_go_on_the_wire_is_refused_too() -> None:
     with pytest.raises(NotSerializable, match="has no form on the wire"):
         WorkflowDefinition([TaskDefinition("a", "agent")], context={"x": object()}).encoded()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenticflow.errors import DefinitionError, InvalidInput
-from agenticflow.orchestration.references import Reference, compile_template, parse_reference
+from agenticflow.orchestration.references import MAX_DEPTH, Reference, compile_template, parse_reference
 
 KNOWN: dict[str, object] = {
     "load": {"rows": [{"price": 3}], "any key": 1, "count": 2},
@@ -104,6 +104,16 @@ def test_what_leads_nowhere_says_how_far_it_came(text: str, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         resolve(text)
     assert words in str(caught.value)
+
+
+def test_depth_is_bounded_far_below_what_would_be_hard_to_resolve() -> None:
+    """What could be written is resolved at any depth of the stack: a RecursionError in a worker would leave its task stuck."""
+    deep: object = "${text}"
+    for _ in range(MAX_DEPTH):
+        deep = [deep]
+    assert "words" in str(resolve(deep))
+    with pytest.raises(DefinitionError, match="nested more than 100 deep"):
+        compile_template({"x": deep})
 
 
 def test_an_empty_object_is_described_as_such() -> None:

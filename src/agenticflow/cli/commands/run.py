@@ -76,7 +76,7 @@ async def _detach(loaded: Loaded, given: object, workflow_id: str | None, store:
     if delivered.by_owner:
         note("handed to the process that owns the store; it runs what it has the handlers for")
     else:
-        note("recorded; the next owner of the store that has the handlers runs it")
+        note("recorded; nobody runs this store now, the next owner that has the handlers runs it")
     if form is Format.JSON:
         print_json(delivered.answer)
     else:
@@ -96,6 +96,8 @@ def finish(attended: Attended, form: Format, store: str | None) -> int:
     elif attended.code is Exit.OK:
         print_result(attended.result)
     if attended.error is not None:
+        resume = f"agenticflow runs resume {execution.workflow_id}{with_store}"
+        attended.error.hint = f"mend the cause; `{resume}` and the same command again go on after the last success"
         tell(attended.error)
     match attended.code:
         case Exit.STILL_RUNNING:

@@ -14,7 +14,7 @@ from agenticflow.cli.access import ask_owner, deliver, reading
 from agenticflow.cli.commands.run import parsed_value
 from agenticflow.cli.exits import Exit
 from agenticflow.cli.running import run_async
-from agenticflow.cli.terminal import Format, duration, moment, note, print_json, print_table, when
+from agenticflow.cli.terminal import Format, duration, moment, note, print_json, print_table, printable, when
 from agenticflow.core.events import RecordedEvent
 from agenticflow.errors import InvalidInput, StoreUnavailable, WorkflowNotFoundError
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
@@ -95,9 +95,9 @@ def show(workflow_id: str, *, run_no: int | None, store: str | None, form: Forma
     print(f"started {execution.started_at:%Y-%m-%d %H:%M:%S}Z{took}")
     print_table(("TASK", "STATUS", "ATTEMPT", "REMARK"), _task_rows(execution), right={"ATTEMPT"})
     if execution.error is not None:
-        print(f"error: {execution.error}")
+        print(printable(f"error: {execution.error}"))
     for wait in waits_for:
-        print(f"waiting: {wait}")
+        print(printable(f"waiting: {wait}"))
     if execution.status is WorkflowStatus.COMPLETED:
         print("the result is in the JSON form: add -o json")
     return Exit.OK
@@ -235,7 +235,7 @@ def _print_events(found: Sequence[RecordedEvent], form: Format) -> None:
         payload = event.payload
         key = str(payload.get("task_key", payload.get("signal", "")))
         line = f"{event.version:>6}  {moment(event.timestamp)}  {event.event_type:<24}  {key:<20}  {_detail(payload)}"
-        print("".join(c if c.isprintable() else repr(c)[1:-1] for c in line).rstrip())
+        print(printable(line).rstrip())
 
 
 def _plain(value: object) -> object:
@@ -342,7 +342,7 @@ async def _demand_signal(store: str | None, workflow_id: str, name: str) -> None
 def _steer(operation: Operation, store: str | None, form: Format) -> int:
     answer, by_owner = run_async(_delivered(operation, store))
     if not by_owner and answer["status"] in _OPEN:
-        note("recorded; nobody runs this store now, the next owner acts on it")
+        note("recorded; nobody runs this store now, the next owner acts on it: `agenticflow run` or a program of yours")
     if form is Format.JSON:
         print_json(answer)
     else:

@@ -19,10 +19,11 @@ from weakref import WeakSet
 
 import apsw
 
-from agenticflow.core.codec import content_hash, decode
+from agenticflow.core.codec import content_hash
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
+from agenticflow.integrations.stores.sqlite_check import problems_in
 from agenticflow.integrations.stores.sqlite_file import connect, is_there, make, mapped
 from agenticflow.integrations.stores.sqlite_writer import Writer
 from agenticflow.runtime.ownership import Ownership
@@ -232,7 +233,7 @@ class SQLiteStore(Store):
 
     async def verify(self) -> list[str]:
         """Return, in words, everything that is wrong with the file; empty when it is sound. Reads all of it."""
-        return await self._read(_problems)
+        return await self._read(problems_in)
 
     async def close(self) -> None:
         if self._closing is None and not self._is_closed:
@@ -309,39 +310,3 @@ def _run_row(row: tuple[apsw.SQLiteValue, ...]) -> RunRow:
     values = dict(zip(RunRow.__struct_fields__, row, strict=True))
     values["is_open"] = bool(values["is_open"])
     return RunRow(**values)  # type: ignore[arg-type]  # the columns have the types of the fields
-
-
-def _problems(db: apsw.Connection) -> list[str]:
-    problems = [f"integrity check: {row[0]}" for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
-    dense = (
-        "SELECT s.name, count(*), min(e.version), max(e.version) FROM events e JOIN streams s ON s.sid = e.sid"
-        " GROUP BY e.sid HAVING min(e.version) <> 1 OR max(e.version) <> count(*)"
-    )
-    for name, count, lowest, highest in db.execute(dense):
-        problems.append(f"stream {name!r} has {count} events with versions {lowest} to {highest}")
-    disorder = (
-        "SELECT s.name, a.version FROM events a JOIN events b ON b.sid = a.sid AND b.version = a.version + 1"
-        " JOIN streams s ON s.sid = a.sid WHERE b.position <= a.position"
-    )
-    problems += [
-        f"stream {name!r}: positions do not grow after version {version}" for name, version in db.execute(disorder)
-    ]
-    for name, data in db.execute("SELECT hash, data FROM blobs"):
-        if content_hash(data) != name:
-            problems.append(f"blob {name} does not hash to its name")
-    lost = (
-        "SELECT c.command_id, c.stream, c.version FROM commands c WHERE c.version > 0 AND NOT EXISTS"
-        " (SELECT 1 FROM events e JOIN streams s ON s.sid = e.sid WHERE s.name = c.stream AND e.version = c.version)"
-    )
-    problems += [
-        f"command {command_id!r} was answered with version {version} of {stream!r}, which does not exist"
-        for command_id, stream, version in db.execute(lost)
-    ]
-    for stream, version, data in db.execute(
-        "SELECT s.name, e.version, e.data FROM events e JOIN streams s ON s.sid = e.sid"
-    ):
-        try:
-            decode(data)
-        except AgenticFlowError as error:
-            problems.append(f"event {version} of {stream!r}: {error}")
-    return problems

@@ -44,12 +44,18 @@ def is_there(file: Path) -> bool:
         raise ConfigurationError(
             f"the store {str(file)!r} cannot be read: {error}", hint="check the path and its rights"
         ) from error
+    log, journal = (file.with_name(file.name + suffix) for suffix in ("-wal", "-journal"))
     if header:
         _check_header(header, file)
+        page_bytes, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+        if file.stat().st_size < page_bytes * pages and not log.exists():  # a log may hold what is missing
+            raise CorruptStore(
+                f"{str(file)!r} has {file.stat().st_size:,} of {page_bytes * pages:,} bytes; it was left untouched",
+                hint="it was not copied whole: copy it again, or restore it from a backup",
+            )
         return True
-    for suffix in ("-wal", "-journal"):
+    for beside in (log, journal):
         # SQLite would play the log of the file that is gone into the new one.
-        beside = file.with_name(file.name + suffix)
         if beside.exists() and beside.stat().st_size:
             raise CorruptStore(
                 f"the store {str(file)!r} is gone, but its log {str(beside)!r} is still there; it was left untouched",
@@ -181,7 +187,8 @@ def mapped(error: apsw.Error, file: Path) -> AgenticFlowError:
             return StoreUnavailable(
                 f"no space for the store {where!r}; nothing of this commit was written", hint="make room, then go on"
             )
-        case apsw.CorruptError() | apsw.NotADBError() | apsw.FormatError():
+        case apsw.CorruptError() | apsw.NotADBError() | apsw.FormatError() | apsw.SQLError():
+            # our statements are fixed: one that is wrong now meets a schema that is not ours any more
             return CorruptStore(
                 f"the store {where!r} is damaged: {error}", hint="restore it from a backup; nothing was written"
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
+from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.definition import WorkflowDefinition
 
@@ -58,6 +59,9 @@ class CrashCase:
     """Asked with the task key when an outcome is unknown."""
     check: Callable[[], Iterable[str]] = _nothing_to_check
     """Returns, in words, what is wrong with the outside world at the end."""
+    steer: Callable[[Orchestrator, str], Awaitable[object]] | None = None
+    """What somebody does to the workflow of that id: pause, abort, resume its chain. Begun again in each life, so it has to look where
+    things stand; a life ends when it is done, and what it returns belongs to the result."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,7 +22,6 @@ from agenticflow.app.wiring import open_store
 from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, WorkflowExecutionError, WorkflowNotFoundError
-from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.state import TaskStatus
 from agenticflow.runtime import failpoints
 from agenticflow.runtime.clock import SystemClock
@@ -190,6 +190,7 @@ def _what_goes_wrong(life: _Life) -> Iterator[None]:
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             yield
     finally:
+        failpoints.watch(None)
         threading.excepthook, log.propagate = before, propagates
         log.removeHandler(handler)
 
@@ -238,11 +239,9 @@ class Play:
             failpoints.watch(life.arrive)
             try:
                 loop.run_until_complete(self._carry_on(self._fenced(store, life), life, clock))
-            except (_Killed, RuntimeError):
+            except (_Killed, Exception) as error:  # noqa: BLE001 - no error has a place here: it is what the search is for
                 if not life.is_dead:
-                    raise
-            except Exception as error:  # noqa: BLE001 - no error has a place here: it is what the search is for
-                life.problems.append(f"a life ended with {error!r}")
+                    life.problems.append(f"a life ended with {error!r}")
             finally:
                 was_killed, life.is_dead = life.is_dead, True
                 life.bury()
@@ -259,12 +258,13 @@ class Play:
 
     async def _open(self) -> Store:
         store = await self._medium.open()
-        await self._recorded.reload(store, [stream_of(WORKFLOW_ID, 1)])
+        await self._recorded.reload(store, [row.stream_id for row in await store.list_runs()])
         return store
 
     async def _close(self, store: Store, *, is_last: bool) -> None:
         if is_last:
-            self.violations += await problems_of_run(store, WORKFLOW_ID)
+            for run_no in range(1, 1 + max(1, len(await store.list_runs()))):
+                self.violations += await problems_of_run(store, WORKFLOW_ID, run_no)
             verify = getattr(store, "verify", None)
             if verify is not None:
                 self.violations += [f"verify: {problem}" for problem in await verify()]
@@ -282,10 +282,15 @@ class Play:
         helpers: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(limit):
-                handle = await orchestrator.start_workflow(case.definition, case.input, workflow_id=WORKFLOW_ID)
+                start = partial(orchestrator.start_workflow, case.definition, case.input, workflow_id=WORKFLOW_ID)
+                handle = await start()
                 helpers.append(asyncio.create_task(self._send_signals(handle)))
                 helpers.append(asyncio.create_task(self._operate(orchestrator)))
-                self.outcome = await _outcome(handle)
+                if case.steer is None:
+                    self.outcome = await _outcome(handle)
+                else:
+                    steered = await case.steer(orchestrator, WORKFLOW_ID)
+                    self.outcome = (await _outcome(await start()), steered)
         except TimeoutError:
             self.violations.append(f"the run was stuck: no end within {limit:g} s, {await _standing(orchestrator)}")
         finally:
@@ -315,7 +320,8 @@ class Play:
             for key, task in state.tasks.items():
                 if task.status is TaskStatus.UNKNOWN:
                     said = self._case.resolve(key)
-                    await orchestrator.resolve(WORKFLOW_ID, key, said.decision, value=said.value)
+                    with suppress(CommandRefused):  # the run has ended meanwhile
+                        await orchestrator.resolve(WORKFLOW_ID, key, said.decision, value=said.value)
             await asyncio.sleep(POLL_SECONDS)
 
 

@@ -118,12 +118,11 @@ def crash_search(
     if report.violations:
         return report  # not even undisturbed
     arrival = start
-    while arrival <= report.points and len(report.violations) < max_violations:
-        search.disturbed(arrival)
+    while len(report.violations) < max_violations:
+        play = search.disturbed(arrival)
+        if arrival > report.points and not play.deaths:
+            break  # with threads in play another run may have had a few arrivals more
         arrival += every
-    # With threads in play another run may have a few arrivals more.
-    while every == 1 and len(report.violations) < max_violations and search.disturbed(arrival).deaths:
-        arrival += 1
     chance = random.Random(seed)  # noqa: S311 - a sample, repeatable by its seed
     longest = max(1, report.points // 2)
     for _ in range(double_kills):

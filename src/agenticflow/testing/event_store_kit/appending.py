@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from agenticflow.core.clocks import VectorClock
 from agenticflow.core.codec import content_hash
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.types import NO_STREAM
@@ -243,7 +244,7 @@ class AppendingCases(Place):
                 causation_id="c",
                 correlation_id="k",
                 actor_id="me",
-                causality_vector={"me": 3, "you": 1},  # type: ignore[arg-type]  # plain mappings are taken over
+                causality_vector=VectorClock({"me": 3, "you": 1}),
             )
             await store.append("a", [event])
             (read,) = await collect(store.read_stream("a"))

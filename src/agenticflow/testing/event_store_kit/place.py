@@ -11,7 +11,7 @@ import unittest
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from agenticflow.core import codec
 from agenticflow.core.schemas import SchemaRegistry
@@ -22,9 +22,6 @@ from agenticflow.storage.rows import Row, RunRow
 from agenticflow.storage.store import Store
 
 __all__ = ["Caught", "Place", "collect", "commit", "everything", "fact", "refused", "run_row", "take", "versions"]
-
-PATIENCE_SECONDS: Final = 30.0
-"""No case waits longer for anything."""
 
 E = TypeVar("E", bound=AgenticFlowError)
 T = TypeVar("T")
@@ -40,6 +37,8 @@ class Place(ABC):
     can_be_damaged: ClassVar[bool] = False
     """Whether ``damage`` can spoil the closed store, so that opening it has to notice."""
     max_blob_bytes: ClassVar[int] = MAX_BLOB_BYTES
+    patience_seconds: ClassVar[float] = 60.0
+    """No case waits longer than this."""
 
     @abstractmethod
     async def open_store(self, schemas: SchemaRegistry | None = None) -> Store:
@@ -56,7 +55,7 @@ class Place(ABC):
     @asynccontextmanager
     async def store(self, schemas: SchemaRegistry | None = None) -> AsyncIterator[Store]:
         """Open the store for the length of a case, within the time limit."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(self.patience_seconds):
             store = await self.open_store(schemas)
             try:
                 yield store

@@ -93,8 +93,9 @@ class RowCases(Place):
             ]
             await commit(store, "x", rows=rows)
 
-            async def listed(**wanted: str | bool) -> str:
-                return "".join(row.execution_id for row in await store.list_runs(**wanted))  # type: ignore[arg-type]
+            async def listed(kind: str | None = None, status: str | None = None, *, is_open: bool | None = None) -> str:
+                found = await store.list_runs(kind=kind, status=status, is_open=is_open)
+                return "".join(row.execution_id for row in found)
 
             assert await listed(is_open=True) == "eca"
             assert await listed(is_open=False) == "db"

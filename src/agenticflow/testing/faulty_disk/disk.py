@@ -83,6 +83,8 @@ class Disk:
         self.is_off = False
         self.obeys_sync = True
         """Whether a sync means anything. A disk that lies loses what was acknowledged, and the proof has to notice."""
+        self.unreadable = False
+        """Whether reading fails."""
         self.capacity: int | None = None
         """Bytes that all files together may have."""
         self.trouble: Trouble | None = None

@@ -57,6 +57,11 @@ class _File(apsw.VFSFile):
         super().__init__("", name, flags)
         self._file = self._disk.opened(file, is_new=is_new)
 
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
+        if self._disk.unreadable:
+            raise apsw.IOError("the disk cannot be read")
+        return super().xRead(amount, offset)
+
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
         _demand(self._disk.reaches("write", self._name))
         if self._disk.capacity is not None and self._disk.used + len(data) > self._disk.capacity:

@@ -1,0 +1,159 @@
+"""What the commands about runs print for people; the JSON forms and a running owner are in tests/e2e."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agenticflow.cli import main
+from agenticflow.cli.commands.demos import _print_story
+from agenticflow.cli.terminal import duration
+from agenticflow.demos.crash import CrashStory
+
+FLOW = """
+from agenticflow import Agent, RetryPolicy, TaskDefinition, WorkflowDefinition
+
+hand = Agent("hand", {"work"})
+once = RetryPolicy(max_attempts=1)
+
+
+@hand.task("halve")
+def halve(number: int) -> int:
+    if number % 2:
+        raise ValueError(f"{number} is odd\\x1b[2J")
+    return number // 2
+
+
+halves = WorkflowDefinition(
+    [
+        TaskDefinition("halves", "hand", "halve", {"number": "${item}"}, for_each="${input.numbers}", retry_policy=once),
+        TaskDefinition.wait_for("answer", "decision", {"halves"}),
+        TaskDefinition("more", "hand", "halve", {"number": 4}, {"answer"}),
+    ],
+    name="halves",
+)
+"""
+
+Shown = Callable[..., list[str]]
+
+
+@pytest.fixture
+def shown(
+    write: Callable[[str, str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Shown:
+    """Run a command that has to end well; return its lines on stdout. There are runs ``even`` (waiting) and ``odd`` (failed)."""
+    monkeypatch.setenv("AGENTICFLOW_STORE", f"sqlite:///{tmp_path}/state.db")
+    flow = write("halves_flow.py", FLOW)
+    assert main(["run", flow, "-i", "numbers=[2, 4]", "--workflow-id", "even", "--no-wait"]) == 6
+    odd = f"numbers={list(range(1, 60, 2))}"
+    assert main(["run", flow, "-i", odd, "--workflow-id", "odd"]) == 3
+    capsys.readouterr()
+
+    def run(*arguments: str) -> list[str]:
+        assert main(list(arguments)) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def words(lines: list[str]) -> list[list[str]]:
+    return [line.split() for line in lines]
+
+
+def test_the_list_is_newest_first(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:
+    heads, *rows = words(shown("runs", "list"))
+    assert heads == ["WORKFLOW", "RUN", "NAME", "STATUS", "STARTED", "TOOK"]
+    assert [row[:4] for row in rows] == [["odd", "1", "halves", "FAILED"], ["even", "1", "halves", "WAITING"]]
+    assert len(shown("runs", "list", "--status", "waiting")) == 2
+    assert len(shown("runs", "list", "--limit", "1")) == 2
+    assert main(["runs", "list", "--status", "completed"]) == 0
+    assert capsys.readouterr() == ("", "there are no runs\n")
+
+
+def test_a_run_is_shown_with_its_tasks_and_what_it_waits_for(shown: Shown) -> None:
+    lines = shown("runs", "show", "even")
+    assert lines[0] == "even run 1: halves, WAITING"
+    assert ["halves", "COMPLETED", "2", "of", "2", "items"] in words(lines)
+    assert ["more", "PENDING"] in words(lines)
+    assert "waiting: task 'answer' waits for the signal 'decision'" in lines
+    assert any("nobody runs this store now" in line for line in lines)
+
+
+def test_what_failed_in_a_map_is_shown_item_by_item_up_to_a_bound(shown: Shown) -> None:
+    lines = shown("runs", "show", "odd")
+    assert ["halves", "FAILED", "0", "of", "30", "items,", "30", "failed"] in words(lines)
+    items = [line for line in lines if line.startswith("  halves[")]
+    assert len(items) == 20
+    assert "ValueError: 1 is odd" in items[0]
+    assert "\x1b" not in "".join(lines), "what a handler says must not steer the terminal"
+    assert any("… and 10 more" in line for line in lines)
+    assert lines[-1].startswith("error: WorkflowExecutionError: ")
+
+
+def test_a_completed_run_and_an_earlier_one(shown: Shown) -> None:
+    shown("runs", "cancel", "even")
+    shown("runs", "resume", "even")
+    assert shown("runs", "show", "even", "--run", "1")[0] == "even run 1: halves, CANCELLED"
+    assert shown("runs", "show", "even")[0] == "even run 2: halves, WAITING"
+
+
+def test_events_are_lines_in_order(shown: Shown) -> None:
+    lines = shown("runs", "events", "odd")
+    assert [int(line.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+    assert "workflow_started" in lines[0]
+    assert "halves  " in lines[1]
+    assert any("task_failed" in line and "error=ValueError: 1 is odd\\x1b" in line for line in lines)
+    assert "workflow_failed" in lines[-1]
+
+
+def test_steering_says_where_the_run_stands(shown: Shown) -> None:
+    assert shown("runs", "pause", "even") == ["even run 1: PAUSED"]
+    assert shown("runs", "unpause", "even") == ["even run 1: WAITING"]
+    assert shown("runs", "signal", "even", "decision") == ["even run 1: RUNNING"]
+    assert shown("runs", "cancel", "even", "--grace", "0") == ["even run 1: CANCELLED"]
+    assert shown("store", "verify")[0].startswith("sound: 2 runs")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (61, "1 min 1 s"), (3600, "1 h 0 min"), (7384, "2 h 3 min")],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def story(**changes: object) -> CrashStory:
+    told: dict[str, object] = {
+        "packages": 9,
+        "recorded": ["a", "b", "c", "d", "e", "f", "g"],
+        "in_work": ["h"],
+        "run_after": ["h", "i"],
+        "totals": {"files": 9, "functions": 8, "lines": {"total": 7}},
+        "report": "audit.html",
+        "store": "sqlite:///state.db",
+        "seconds_to_resume": 1.5,
+        "problems": [],
+    }
+    return CrashStory(**{**told, **changes})  # type: ignore[arg-type]  # the fields stand right above
+
+
+def test_the_story_of_a_crash(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_story(story())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:5] == ["recorded", "before", "the", "kill", "7"]
+    assert "a, b, c, d, e, f … and 1 more" in lines[1]
+    assert lines[2].split() == ["of", "these", "run", "again", "0"]
+    assert lines[4].split() == ["of", "these", "run", "again", "1", "h"]
+    assert "No recorded work ran again. Resumed and done 1.5 s after the new process began." in lines
+
+
+def test_a_broken_promise_is_not_glossed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_story(story(run_after=["a"], problems=["'a' was recorded before the kill and ran again"]))
+    shown = capsys.readouterr().out
+    assert "BROKEN: 'a' was recorded before the kill and ran again" in shown
+    assert "No recorded work ran again" not in shown
