@@ -82,7 +82,7 @@ class RefusesAtTheLimit(MemoryStore):
 
 class TrimsNames(MemoryStore):
     async def commit(self, commit: Commit) -> Committed:
-        return await super().commit(msgspec.structs.replace(commit, stream_id=commit.stream_id.strip(" \0")))
+        return await super().commit(msgspec.structs.replace(commit, stream_id=commit.stream_id.strip(" \0") or "?"))
 
 
 class SkipsTheFirstOfAPage(MemoryStore):

@@ -307,7 +307,7 @@ class Orchestrator:
                 problems=problems,
             )
         encoded_input = codec.encode(given)
-        fingerprint = codec.content_hash(plan.content_hash.encode() + encoded_input)
+        fingerprint = codec.content_hash(plan.content_hash.encode() + codec.encode(given, is_canonical=True))
         if workflow_id is None:
             workflow_id = _id_after(plan.definition.name)
         else:

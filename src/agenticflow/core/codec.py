@@ -30,7 +30,7 @@ import msgspec
 
 from agenticflow.errors import CorruptStore, NotSerializable
 
-__all__ = ["EMPTY", "NULL", "BlobRef", "content_hash", "decode", "encode", "encode_array", "split_array"]
+__all__ = ["EMPTY", "NULL", "BlobRef", "content_hash", "decode", "encode", "encode_array", "in_order", "split_array"]
 
 MAX_DEPTH: Final = 200
 BLOB_EXTENSION: Final = 7
@@ -67,15 +67,29 @@ _decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(ext_hook=_ex
 _array_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
-def encode(value: object) -> bytes:
-    """Return ``value`` as msgpack. Raises ``NotSerializable`` with the path to what has no form on the wire."""
+def encode(value: object, *, is_canonical: bool = False) -> bytes:
+    """Return ``value`` as msgpack. Raises ``NotSerializable`` with the path to what has no form on the wire.
+
+    With ``is_canonical`` keys and members of sets are sorted, so that equal values give equal bytes: for whatever is hashed.
+    """
     try:
-        return _encoder.encode(value)
+        return _encoder.encode(in_order(value) if is_canonical else value)
     except (NotImplementedError, TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise NotSerializable(
             f"{_find_culprit(value)} has no form on the wire: {error}",
             hint="return plain data, a dataclass, a msgspec Struct or a pydantic model",
         ) from error
+
+
+def in_order(value: object) -> object:
+    """Return ``value`` with keys and members of sets in the order of their encoded forms, which is the same everywhere."""
+    if isinstance(value, (set, frozenset)):
+        return sorted((in_order(item) for item in value), key=_encoder.encode)
+    if isinstance(value, Mapping):
+        return {key: in_order(value[key]) for key in sorted(value, key=_encoder.encode)}
+    if isinstance(value, (list, tuple)):
+        return [in_order(item) for item in value]
+    return value
 
 
 def decode(data: bytes) -> object:

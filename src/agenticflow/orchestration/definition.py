@@ -213,9 +213,12 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
             )
 
     def encoded(self) -> bytes:
-        """Return the definition on the wire. Raises ``NotSerializable`` naming the task whose params do not go there."""
+        """Return the definition on the wire; equal definitions give equal bytes in every process.
+
+        Raises ``NotSerializable`` naming the task whose params do not go there.
+        """
         try:
-            return codec.encode(self._without_sets())
+            return codec.encode(self._in_order())
         except RecursionError as error:
             raise NotSerializable(f"workflow {self.name!r} is nested too deep") from error
         except NotSerializable:
@@ -228,30 +231,17 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
                     ) from error
             raise
 
-    def _without_sets(self) -> WorkflowDefinition:
-        tasks: list[TaskDefinition] = []
-        for task in self.tasks:
-            params, for_each = _without_sets(task.params), _without_sets(task.for_each)
-            if params is not task.params or for_each is not task.for_each:
-                task = msgspec.structs.replace(task, params=params, for_each=for_each)
-            tasks.append(task)
-        context, output = _without_sets(self.context), _without_sets(self.output)
-        return msgspec.structs.replace(self, tasks=tasks, context=context, output=output)
+    def _in_order(self) -> WorkflowDefinition:
+        """Sets have another order in each process, and equal dicts may differ in theirs: neither may change the hash."""
+        tasks = [
+            msgspec.structs.replace(task, params=codec.in_order(task.params), for_each=codec.in_order(task.for_each))
+            for task in self.tasks
+        ]
+        return msgspec.structs.replace(
+            self, tasks=tasks, context=codec.in_order(self.context), output=codec.in_order(self.output)
+        )
 
     @property
     def content_hash(self) -> str:
         """Name of the content: 40 hexadecimal digits."""
         return codec.content_hash(self.encoded())
-
-
-def _without_sets(value: object) -> object:
-    """Return ``value`` with sets as sorted lists, itself when there are none: a set has another order in each process."""
-    if isinstance(value, (set, frozenset)):
-        return sorted((_without_sets(item) for item in value), key=codec.encode)
-    if isinstance(value, Mapping):
-        items = {key: _without_sets(item) for key, item in value.items()}
-        return items if any(items[key] is not item for key, item in value.items()) else value
-    if isinstance(value, (list, tuple)):
-        parts = [_without_sets(item) for item in value]
-        return parts if any(new is not old for new, old in zip(parts, value, strict=True)) else value
-    return value

@@ -192,11 +192,16 @@ class CommandServer:
                 _make_private(self._path.parent)
             self._path.unlink(missing_ok=True)  # left behind by a killed owner: we hold the lock, so it is nobody's
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            before = os.umask(0o177)
+            with contextlib.suppress(
+                OSError
+            ):  # Linux makes the file with the rights of the socket; a umask would be everybody's
+                os.fchmod(listening.fileno(), 0o600)
             try:
                 listening.bind(os.fspath(self._path))
-            finally:
-                os.umask(before)
+                self._path.chmod(0o600)
+            except OSError:
+                listening.close()
+                raise
             self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=MAX_FRAME_BYTES)
         except OSError as error:
             raise ConfigurationError(f"the command socket {str(self._path)!r} cannot be made: {error}") from error

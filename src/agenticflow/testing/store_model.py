@@ -130,14 +130,18 @@ def _without_position(event: StoredEvent) -> tuple[object, ...]:
 
 async def _scanned(store: Store, predicate: EventPredicate | None = None) -> list[StoredEvent]:
     found: list[StoredEvent] = []
-    while page := await store.scan_page(found[-1].position if found else 0, PAGE_EVENTS, predicate):
+    after = 0
+    while page := await store.scan_page(after, PAGE_EVENTS, predicate):
+        assert page[-1].position > after, f"the page after position {after} goes back: {page}"
         found.extend(page)
+        after = page[-1].position
     return found
 
 
 async def _read(store: Store, stream_id: str) -> list[StoredEvent]:
     found: list[StoredEvent] = []
     while page := await store.read_page(stream_id, len(found), PAGE_EVENTS):
+        assert page[0].version > len(found), f"the page after version {len(found)} of {stream_id!r} goes back: {page}"
         found.extend(page)
     return found
 
@@ -145,5 +149,6 @@ async def _read(store: Store, stream_id: str) -> list[StoredEvent]:
 async def _listed(store: Store) -> Sequence[RunRow]:
     found: list[RunRow] = []
     while page := await store.list_runs(after=found[-1].stream_id if found else None, limit=PAGE_EVENTS):
+        assert not {row.stream_id for row in found} & {row.stream_id for row in page}, f"a page repeats runs: {page}"
         found.extend(page)
     return found

@@ -51,6 +51,9 @@ class FollowingCases(Place):
     async def test_a_follower_who_waits_is_woken(self) -> None:
         async with self.store() as store, _follow(store) as events:
             waiting = asyncio.ensure_future(anext(events))
+            for _ in range(5):  # until it has found the store empty, and sleeps
+                await store.last_position()
+                await asyncio.sleep(0)
             await commit(store, "a", fact("wake_up"))
             assert (await waiting).event_type == "wake_up"
 

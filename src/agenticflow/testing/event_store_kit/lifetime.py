@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import unittest
+from collections.abc import Awaitable, Callable
 
 from agenticflow.core.codec import content_hash
+from agenticflow.core.events import AgenticEvent, EventPredicate
 from agenticflow.errors import ConcurrencyConflict, CorruptStore, StoreOwned, StoreUnavailable
 from agenticflow.storage.commits import Committed
 from agenticflow.storage.rows import Blob, Snapshot
@@ -75,19 +77,24 @@ class LifetimeCases(Place):
         async with self.store() as store:
             await commit(store, "a", fact())
             await store.close()
-            for call in (
-                commit(store, "a", fact()),
-                store.read_page("a", 0, 1),
-                store.scan_page(0, 1),
-                store.last_position(),
-                store.get_run("a"),
-                store.list_runs(),
-                store.get_snapshot("a"),
-                store.get_blob("a"),
-                collect(store.read_stream("a")),
-            ):
-                with refused(StoreUnavailable):
-                    await call
+            calls: list[Callable[[], Awaitable[object]]] = [
+                lambda: commit(store, "a", fact()),
+                lambda: store.append("a", [AgenticEvent("happened")]),
+                lambda: store.read_page("a", 0, 1),
+                lambda: store.scan_page(0, 1),
+                lambda: store.last_position(),
+                lambda: store.get_run("a"),
+                lambda: store.list_runs(),
+                lambda: store.get_snapshot("a"),
+                lambda: store.get_blob("a"),
+                lambda: collect(store.read_stream("a")),
+                lambda: collect(store.query_events(EventPredicate())),
+                lambda: collect(store.stream_events()),
+            ]
+            for call in calls:
+                with refused(StoreUnavailable) as caught:
+                    await call()
+                assert caught.error.hint
 
     async def test_closing_twice_does_nothing(self) -> None:
         async with self.store() as store:
