@@ -24,7 +24,7 @@ from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
 from agenticflow.core.binding import Handler
 from agenticflow.core.decider import FactCodec
 from agenticflow.integrations.stores.sqlite import SQLiteStore
-from agenticflow.integrations.stores.sqlite_writer import Writer
+from agenticflow.integrations.stores.sqlite.writer import Writer
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.runtime import failpoints
 from agenticflow.runtime.dispatcher import Dispatcher

@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 import pytest
 
-from agenticflow.integrations.stores import sqlite_writer
 from agenticflow.integrations.stores.sqlite import SQLiteStore
-from agenticflow.integrations.stores.sqlite_file import connect, mapped
+from agenticflow.integrations.stores.sqlite import writer as sqlite_writer
+from agenticflow.integrations.stores.sqlite.file import connect, mapped
 from agenticflow.storage.store import Store
 from agenticflow.testing.faulty_disk import Opener, Played, play
 
@@ -115,3 +115,13 @@ def test_the_long_form_is_a_command(tmp_path: Path) -> None:
     broken = run("--seeds", "5", "--first", "5", "--lying-disk")
     assert broken.returncode == 1
     assert "seed 5" in broken.stderr
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_a_thousand_seeds(durability: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "agenticflow.testing.faulty_disk", "--seeds", "1000", "--durability", durability]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1_800, check=False, cwd=tmp_path)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0
+    assert done.stdout.startswith("1000 seeds")

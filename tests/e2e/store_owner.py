@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.runtime.ownership import CommandServer
 from agenticflow.storage.commits import Commit, NewEvent
 
-WAITS_FOR_THE_END_OF_INPUT = "import sys; print('here', flush=True); sys.stdin.read()"
+LIMIT_SECONDS = 60
+STAYS = f"import signal; signal.alarm({LIMIT_SECONDS}); print('here', flush=True); signal.pause()"
 
 
 def say(text: object) -> None:
@@ -50,9 +52,8 @@ async def fork(store: SQLiteStore) -> None:
         said = type(error).__name__
     await store.close()
     os.write(1, f"{said}\n".encode())
-    while os.read(0, 1):
-        pass
-    os._exit(0)
+    signal.alarm(LIMIT_SECONDS)
+    signal.pause()
 
 
 async def main(file: Path, role: str) -> None:
@@ -67,9 +68,7 @@ async def main(file: Path, role: str) -> None:
         server = CommandServer(store.ownership, answer)
         await server.start()
     if role == "with a child":
-        child = subprocess.Popen(
-            [sys.executable, "-c", WAITS_FOR_THE_END_OF_INPUT], stdin=sys.stdin, stdout=subprocess.PIPE, text=True
-        )
+        child = subprocess.Popen([sys.executable, "-c", STAYS], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         assert child.stdout.readline() == "here\n"
     say("ready")

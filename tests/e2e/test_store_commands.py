@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -63,8 +63,15 @@ async def connection(file: Path) -> AsyncIterator[tuple[asyncio.StreamReader, as
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "state.db"
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a socket's path has a limit, and the folders of tests come near it."""
+    with tempfile.TemporaryDirectory(prefix="af-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def file(folder: Path) -> Path:
+    return folder / "state.db"
 
 
 async def replied(reader: asyncio.StreamReader) -> dict[str, object]:
@@ -254,37 +261,38 @@ async def test_nobody_listening_is_said(file: Path) -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+@pytest.fixture
+def deep_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store whose socket cannot be beside it, and a folder for temporary files of its own."""
+    deep = folder / ("long" * 20) / ("path" * 20)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return deep / "state.db"
+
+
 async def test_a_path_too_long_for_the_kernel_gets_a_socket_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, deep_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / ("long" * 20) / ("path" * 20)
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with serving(folder / "state.db"):
-        (place,) = tmp_path.glob("agenticflow-*/*.sock")
+    async with serving(deep_file):
+        (place,) = folder.glob("agenticflow-*/*.sock")
         assert place.stat().st_mode & 0o777 == 0o600
         assert place.parent.stat().st_mode & 0o777 == 0o700
         # the client's temporary folder may be another one: where the owner listens stands in its lock
-        monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-        assert await send_command(folder / "state.db", "echo", {}) == {"op": "echo"}
-        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(tempfile, "tempdir", "/nowhere")
+            assert await send_command(deep_file, "echo", {}) == {"op": "echo"}
 
 
 @pytest.mark.parametrize("trap", ["open to all", "a link"])
-async def test_a_socket_is_not_made_where_others_could_reach_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str
-) -> None:
-    folder = tmp_path / ("long" * 20) / ("path" * 20)
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    private = tmp_path / f"agenticflow-{os.getuid()}"
+async def test_a_socket_is_not_made_where_others_could_reach_it(folder: Path, deep_file: Path, trap: str) -> None:
+    private = folder / f"agenticflow-{os.getuid()}"
     if trap == "a link":
-        (tmp_path / "elsewhere").mkdir(mode=0o700)
-        private.symlink_to(tmp_path / "elsewhere")
+        (folder / "elsewhere").mkdir(mode=0o700)
+        private.symlink_to(folder / "elsewhere")
     else:
         private.mkdir()
         private.chmod(0o777)
-    ownership = Ownership.take(folder / "state.db")
+    ownership = Ownership.take(deep_file)
     with pytest.raises(ConfigurationError, match="of this user alone"):
         await CommandServer(ownership, echo).start()
     ownership.release()

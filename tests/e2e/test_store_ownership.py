@@ -64,8 +64,10 @@ def owner_of_a_store(file: Path, role: str = "plain") -> Iterator[Owner]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "state.db"
+def file() -> Iterator[Path]:
+    """A store in a folder with a short name: a socket's path has a limit, and the folders of tests come near it."""
+    with tempfile.TemporaryDirectory(prefix="af-") as folder:
+        yield Path(folder, "state.db")
 
 
 async def versions(file: Path, *, read_only: bool = False) -> list[int]:

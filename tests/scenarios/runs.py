@@ -79,6 +79,7 @@ class Run:
                     requested_by="somebody",
                     kept=None if carried is None else codec.encode(carried.kept),
                     generations={} if carried is None else carried.generations,
+                    signals=None if carried is None else codec.encode(carried.signals),
                 )
             )
 

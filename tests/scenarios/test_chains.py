@@ -12,6 +12,7 @@ from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.plan import compile_plan
+from agenticflow.resilience import RetryPolicy
 from agenticflow.testing.scenarios import given
 from tests.scenarios.runs import GUEST, START, Run, task
 
@@ -143,4 +144,17 @@ def test_large_kept_results_stay_references() -> None:
 
 
 def test_nothing_kept_is_a_fresh_start() -> None:
-    assert Run(*LINE, run_no=2, carried=Carried({}, {})).in_work == ["a", "side"]
+    assert Run(*LINE, run_no=2, carried=Carried({}, {}, {})).in_work == ["a", "side"]
+
+
+def test_a_signal_that_no_task_took_is_taken_by_the_next_run() -> None:
+    first = Run(task("a", retry_policy=RetryPolicy(max_attempts=1)), TaskDefinition.wait_for("gate", "open", {"a"}))
+    first.signal("open", "early")
+    first.signal("open", "later")
+    first.fail("a")
+    carried = carry_over(first.state)
+    second = Run(*first.definition.tasks, run_no=2, carried=carried)
+    second.succeed("a")
+    assert second.status == "COMPLETED"
+    assert second.result("gate") == "early"
+    assert carry_over(second.state).signals == {"open": [codec.encode("later")]}

@@ -106,3 +106,15 @@ def test_a_run_starts_once() -> None:
         ),
         "has started already",
     )
+
+
+def test_a_result_that_cannot_be_made_fails_the_run_and_not_whoever_asks_for_it() -> None:
+    run = Run(task("a"), output={"total": "${a.sum}"})
+    run.succeed("a", value={"total": 3})
+    assert run.status == "FAILED"
+    problem = run.facts(f.WorkflowFailed)[0]
+    assert problem.error.message.startswith("the output: ${a.sum} leads nowhere")
+    assert (problem.failed, problem.remaining) == ([], [])
+    fine = Run(task("a"), output={"total": "${a.sum}"})
+    fine.succeed("a", value={"sum": 3})
+    assert fine.status == "COMPLETED"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agenticflow.core.engine import TimersDue
+from agenticflow.core.engine import PauseActivities, TimersDue
 from agenticflow.core.results import OutcomeKind
 from agenticflow.errors import CommandRefused, InvalidInput
 from agenticflow.orchestration import facts as f
@@ -267,3 +267,23 @@ def test_wishes_come_after_the_start() -> None:
     nothing_yet.when(f.Pause(now=1, requested_by="x")).then_refused(CommandRefused, "has not started")
     nothing_yet.when(TimersDue(now=1)).then_nothing()
     assert nothing_yet.state.status == "PENDING"
+
+
+def test_a_pause_reaches_what_is_scheduled_and_has_not_started() -> None:
+    run = Run(task("a"), task("b", "a"))
+    run.pause()
+    assert run.effects == [PauseActivities(True)]
+    assert GUEST.recover(run.state, run.now).effects[0] == PauseActivities(True), "a restart does not forget the pause"
+    run.resume()
+    assert run.effects[0] == PauseActivities(False)
+    run.pause()
+    run.abort()
+    assert run.effects[-1] == PauseActivities(False), "who holds attempts back may forget them"
+
+
+def test_a_run_that_ends_while_it_is_paused_holds_nothing_back() -> None:
+    run = Run(task("a"))
+    run.pause()
+    run.succeed("a")
+    assert run.status == "COMPLETED"
+    assert run.effects == [PauseActivities(False)]

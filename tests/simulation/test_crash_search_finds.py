@@ -42,7 +42,7 @@ def test_intent_that_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def prepare(self: LocalWorker, attempt: Attempt) -> bool:
         return True
 
-    monkeypatch.setattr(LocalWorker, "prepare", prepare)
+    monkeypatch.setattr(LocalWorker, "record_intent", prepare)
     assert "ran before its intent was recorded" in told(search())
 
 
@@ -57,8 +57,8 @@ def test_unknown_outcome_that_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
         await whole(self, attempt)
         return True
 
-    whole = LocalWorker.prepare
-    monkeypatch.setattr(LocalWorker, "prepare", prepare)
+    whole = LocalWorker.record_intent
+    monkeypatch.setattr(LocalWorker, "record_intent", prepare)
     monkeypatch.setattr(WorkflowGuest, "recover", recover)
     report = crash_search(fifty_tasks, max_violations=60)
     assert "is at-most-once and ran twice" in told(report)

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from agenticflow.core.decider import Fact
-from agenticflow.core.engine import ActivityStarted, RunActivity
+from agenticflow.core.engine import ActivityStarted, PauseActivities, RunActivity
 from agenticflow.errors import CommandRefused
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried, carry_over
@@ -170,7 +170,10 @@ class World:
         self.run.now += self.random.choice((0, 10**9, 10**11))
         self.run.effects = []
         recovery = GUEST.recover(self.run.state, self.run.now)
-        for effect in recovery.effects:
+        orders = list(recovery.effects)
+        if self.run.state.is_paused and self.run.state.phase is Phase.RUNNING:
+            assert orders.pop(0) == PauseActivities(True)
+        for effect in orders:
             assert isinstance(effect, RunActivity)
             self.attempts[effect.token] = effect
         for command in recovery.commands:

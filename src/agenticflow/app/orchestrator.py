@@ -358,6 +358,7 @@ class Orchestrator:
         state: RunState = await engine.host.read(row.stream_id)
         carried = carry_over(state, from_task)
         stored_kept, kept_blob = store_form(codec.encode(carried.kept))
+        stored_signals, signals_blob = store_form(codec.encode(carried.signals))
         stored_definition, definition_blob = store_form(state.laid_out.encoded)
         command = f.StartRun(
             now=self._clock.now_ns(),
@@ -370,7 +371,8 @@ class Orchestrator:
             requested_by=LOCAL_OWNER,
             kept=stored_kept,
             generations=carried.generations,
-            blobs=tuple(blob for blob in (kept_blob, definition_blob) if blob is not None),
+            signals=stored_signals,
+            blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
         )
         try:
             await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
@@ -469,17 +471,16 @@ class Orchestrator:
         self, engine: _Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
     ) -> T:
         """Read from the state; fetch large values as they are asked for."""
-        while True:
-            if state is None:
-                state = await engine.host.read(stream_id)
-            try:
-                return read(state)
-            except BlobMissing as missing:
-                data = await engine.store.get_blob(missing.reference.hash)
-                if data is None:
+        if state is None:
+            state = await engine.host.read(stream_id)
+        values = state.values
+        with values.gathering():
+            while True:
+                try:
+                    return read(state)
+                except BlobMissing as missing:
                     await engine.host.fetch(stream_id, missing)
-                else:
-                    state.values.put(missing.reference.hash, data)
+                    state = await engine.host.read(stream_id)
 
     # --- steering ---------------------------------------------------------------------------------------------------
 

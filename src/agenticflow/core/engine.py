@@ -27,6 +27,7 @@ __all__ = [
     "Execution",
     "Guest",
     "GuestState",
+    "PauseActivities",
     "Performer",
     "Recovery",
     "RunActivity",
@@ -99,7 +100,13 @@ class TellPerformer(msgspec.Struct, frozen=True, gc=False):
     event_type: str
 
 
-Effect = RunActivity | StopActivity | TellPerformer
+class PauseActivities(msgspec.Struct, frozen=True, gc=False):
+    """Start no handler of this execution until told otherwise; what runs goes on."""
+
+    is_paused: bool
+
+
+Effect = RunActivity | StopActivity | PauseActivities | TellPerformer
 
 
 class ActivityInput(msgspec.Struct, frozen=True):

@@ -8,6 +8,8 @@ blob and asks the decider again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -58,14 +60,15 @@ def reference_in(data: bytes) -> BlobRef | None:
 
 
 class Values:
-    """Blobs at hand. Nothing is forgotten while an answer is being worked out, so that it can need several at once; between
-    answers ``trim`` drops the oldest until ``limit_bytes`` are kept."""
+    """Blobs at hand, shared by everybody who asks. Nothing is dropped while somebody is ``gathering`` an answer, which may need
+    several at once; otherwise the oldest are, above ``limit_bytes``."""
 
-    __slots__ = ("_blobs", "_bytes", "_limit")
+    __slots__ = ("_blobs", "_bytes", "_gatherers", "_limit")
 
     def __init__(self, limit_bytes: int = MAX_BLOB_BYTES) -> None:
         self._blobs: dict[str, bytes] = {}
         self._bytes = 0
+        self._gatherers = 0
         self._limit = limit_bytes
 
     def resolve(self, data: bytes) -> bytes:
@@ -79,7 +82,7 @@ class Values:
         return blob
 
     def put(self, name: str, data: bytes) -> None:
-        """Have the blob ``name`` at hand. Raises ``BoundExceeded`` when one answer needs more than ``MAX_AT_HAND_BYTES``."""
+        """Have the blob ``name`` at hand. Raises ``BoundExceeded`` when more than ``MAX_AT_HAND_BYTES`` are needed at once."""
         if name in self._blobs:
             return
         if self._bytes + len(data) > MAX_AT_HAND_BYTES:
@@ -89,9 +92,19 @@ class Values:
             )
         self._blobs[name] = data
         self._bytes += len(data)
+        self._trim()
 
-    def trim(self) -> None:
-        """Drop the oldest blobs above the limit."""
-        while self._bytes > self._limit:
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Drop nothing inside the block."""
+        self._gatherers += 1
+        try:
+            yield
+        finally:
+            self._gatherers -= 1
+            self._trim()
+
+    def _trim(self) -> None:
+        while self._bytes > self._limit and not self._gatherers and len(self._blobs) > 1:
             oldest = next(iter(self._blobs))
             self._bytes -= len(self._blobs.pop(oldest))

@@ -19,6 +19,8 @@ class Carried(msgspec.Struct, frozen=True):
     kept: dict[str, bytes]
     """Recorded results by task key, as recorded (a large one is a reference)."""
     generations: dict[str, int]
+    signals: dict[str, list[bytes]]
+    """Signals that no task took, by name, in order of arrival, as recorded."""
 
 
 def carry_over(state: RunState, from_task: str | None = None) -> Carried:
@@ -27,6 +29,8 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     Without ``from_task`` every recorded result is kept, so the next run goes on after the last success. With it, the next run goes on
     at that task: a completed ``from_task`` is kept and never run again, what depends on it is (its generation rises,
     since that is an explicit "run again"); any other ``from_task`` is run, with what depends on it.
+
+    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it.
 
     At-most-once work whose outcome is unknown is not run again by itself: it has to be among what ``from_task`` asks to run again.
 
@@ -59,7 +63,7 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
         generations[key] = generations.get(key, 0) + 1
     for key in unknown:
         generations[key] = generations.get(key, 0) + 1
-    return Carried(kept, generations)
+    return Carried(kept, generations, {name: list(values) for name, values in state.signals.items() if values})
 
 
 def _task_id(key: str) -> str:

@@ -46,8 +46,12 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     kept = codec.decode(state.values.resolve(bytes(fact.kept))) or {}
     if not isinstance(kept, dict):
         raise InvariantError(f"the kept results of run {state.stream_id!r} are no mapping")
+    signals = codec.decode(state.values.resolve(bytes(fact.signals))) or {}
+    if not isinstance(signals, dict):
+        raise InvariantError(f"the signals of run {state.stream_id!r} are no mapping")
     state.plan = plan
     state.phase = Phase.RUNNING
+    state.signals = {name: deque(values) for name, values in signals.items()}
     state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
     state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
     state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
@@ -312,7 +316,6 @@ def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
         state.phase = Phase.ENDED
         state.outcome = status
         state.ended_at = at
-        state.is_paused = False
         if isinstance(fact, f.WorkflowFailed):
             state.problem = fact
 

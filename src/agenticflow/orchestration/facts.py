@@ -70,6 +70,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Encoded ``{task key: encoded result}`` of tasks that are not run again, or a reference to it; null for none."""
     generations: dict[str, int] = {}
     """Generations above 0, by task key."""
+    signals: msgspec.Raw = _NOTHING
+    """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
 
 
 class TaskScheduled(Fact, frozen=True, gc=False):
@@ -305,6 +307,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     requested_by: str
     kept: bytes | None = None
     generations: dict[str, int] = {}
+    signals: bytes | None = None
 
 
 class Signal(Command, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from agenticflow.core.engine import (
     ActivityInput,
     Effect,
     EffectClass,
+    PauseActivities,
     Recovery,
     RunActivity,
     StopActivity,
@@ -78,7 +79,16 @@ class WorkflowGuest(RunDecider):
             return (StopActivity(fact.token, fact.reason),)
         if isinstance(fact, f.WorkflowCancelRequested):
             reason = f"workflow {state.workflow_id!r}: {fact.cause} {fact.reason}".rstrip()
-            return [StopActivity(record.token, reason) for record in state.tasks.values() if record.status in IN_FLIGHT]
+            stops = [
+                StopActivity(record.token, reason) for record in state.tasks.values() if record.status in IN_FLIGHT
+            ]
+            return [*stops, PauseActivities(False)] if state.is_paused else stops
+        if isinstance(fact, f.WorkflowPaused):
+            return (PauseActivities(True),)
+        if isinstance(fact, f.WorkflowResumed) or (
+            state.is_paused and isinstance(fact, (f.WorkflowCompleted, f.WorkflowFailed))
+        ):
+            return (PauseActivities(False),)
         return ()
 
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
@@ -97,7 +107,7 @@ class WorkflowGuest(RunDecider):
 
     def recover(self, state: RunState, now: int) -> Recovery:
         commands: list[Command] = []
-        effects: list[Effect] = []
+        effects: list[Effect] = [PauseActivities(True)] if state.is_paused and state.phase is Phase.RUNNING else []
         for token, (key, _) in state.lingering.items():
             commands.append(ActivityFinished(now=now, task_key=key, token=token, outcome=Outcome(OutcomeKind.UNKNOWN)))
         for record in state.tasks.values():

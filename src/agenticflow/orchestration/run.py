@@ -36,6 +36,7 @@ from agenticflow.orchestration.state import (
     RunState,
     TaskRecord,
     TaskStatus,
+    WorkflowStatus,
 )
 
 __all__ = ["RunDecider"]
@@ -107,9 +108,10 @@ class RunDecider:
             what = {Phase.NEW: "has not started", Phase.CANCELLING: "is being cancelled"}.get(
                 state.phase, f"is {state.status}"
             )
+            can_go_on = state.phase is Phase.ENDED and state.outcome is not WorkflowStatus.COMPLETED
             raise CommandRefused(
                 f"run {state.run_no} of workflow {state.workflow_id!r} {what} and takes no {type(command).__name__}",
-                hint="resume_workflow opens its next run" if state.phase is Phase.ENDED else "",
+                hint="resume_workflow opens its next run" if can_go_on else "",
             )
 
     def _start_run(self, state: RunState, command: f.StartRun) -> Facts:
@@ -130,6 +132,7 @@ class RunDecider:
                 deadline=None if limit is None else command.now + int(limit * NANOSECONDS),
                 kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
                 generations=command.generations,
+                signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
             )
         ]
 
@@ -343,7 +346,7 @@ class RunDecider:
     def _end(self, state: RunState, now: int) -> Fact:
         failed = [record for record in state.tasks.values() if record.status is TaskStatus.FAILED]
         if not failed:
-            return f.WorkflowCompleted()
+            return self._completed(state, now)
         keys = [record.key for record in failed]
         first = next((record.errors[-1] for record in failed if record.errors), None)
         message = f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed, the first: {keys[0]!r} with {first}"
@@ -352,6 +355,17 @@ class RunDecider:
             failed=keys[:MAX_LISTED],
             remaining=self._remaining(state),
         )
+
+    def _completed(self, state: RunState, now: int) -> Fact:
+        """Every task is done; a result that cannot be made of theirs is a failure of the run, not of whoever asks for it."""
+        output = state.laid_out.output
+        try:
+            if output is not None:
+                output.resolve(state.lookup())
+        except InvalidInput as error:
+            problem = ErrorInfo("InvalidInput", f"the output: {error}"[:1_000], error.code, is_permanent=True, at=now)
+            return f.WorkflowFailed(error=problem, failed=[], remaining=[])
+        return f.WorkflowCompleted()
 
     def _end_cancelled(self, state: RunState, now: int) -> Facts:
         cancel = state.cancel

@@ -165,7 +165,7 @@ class RunState:
 
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
-        self.values = Values(0)
+        self.values = Values()
         self.version = 0
         self.phase = Phase.NEW
         self.workflow_id = ""

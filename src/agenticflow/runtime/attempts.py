@@ -43,6 +43,7 @@ class Attempt:
         "effect",
         "handler",
         "is_abandoned",
+        "is_over",
         "limit_seconds",
         "notice_seconds",
         "process",
@@ -64,6 +65,8 @@ class Attempt:
         self.limit_seconds: float | None = None
         self.notice_seconds: float | None = None
         self.is_abandoned = False
+        self.is_over = False
+        """Whether it is superseded, or its handler has begun: it must not begin again."""
         self.task: asyncio.Task[None] | None = None
         """The worker task, while an async handler runs in it and may be interrupted."""
         self.worker: asyncio.Task[None] | None = None

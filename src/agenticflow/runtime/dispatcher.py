@@ -14,7 +14,7 @@ from typing import Final
 
 from agenticflow.core.binding import Handler
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import ActivityFinished, Effect, Performer, RunActivity, StopActivity, TellPerformer
+from agenticflow.core.engine import ActivityFinished, Effect, PauseActivities, Performer, RunActivity, StopActivity
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import AgenticFlowError, DefinitionError
 from agenticflow.runtime.attempts import Attempt, Seat, StopCause
@@ -106,14 +106,17 @@ class Dispatcher:
 
     def perform(self, stream_id: str, effect: Effect) -> None:
         """Take a committed effect."""
-        if isinstance(effect, StopActivity):
+        if isinstance(effect, RunActivity):
+            self._run(stream_id, effect)
+        elif isinstance(effect, StopActivity):
             self._stop(stream_id, effect.token)
-            return
+        elif isinstance(effect, PauseActivities):
+            self._pause(stream_id, is_paused=effect.is_paused)
+        elif (seat := self._seats.get(effect.performer_id)) is not None:
+            seat.performer.told(effect.event_type, self._clock.now_ns())
+
+    def _run(self, stream_id: str, effect: RunActivity) -> None:
         seat = self._seats.get(effect.performer_id)
-        if isinstance(effect, TellPerformer):
-            if seat is not None:
-                seat.performer.told(effect.event_type, self._clock.now_ns())
-            return
         handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
         if seat is None or handler is None:
             waiting = self._homeless.setdefault((effect.performer_id, effect.task_type), [])
@@ -126,10 +129,27 @@ class Dispatcher:
             return
         attempt = Attempt(stream_id, effect, handler, seat)
         self._attempts[stream_id, effect.token] = attempt
-        if seat.in_flight < seat.performer.concurrency:
+        self._queue(attempt)
+
+    def _queue(self, attempt: Attempt) -> None:
+        """Let the attempt in, or have it wait for a seat, or for the end of the pause."""
+        seat = attempt.seat
+        if attempt.stream_id in self._worker.paused:
+            self._worker.paused[attempt.stream_id].append(attempt)
+        elif seat.in_flight < seat.performer.concurrency:
             self._admit(attempt)
         else:
             seat.queue.append(attempt)
+
+    def _pause(self, stream_id: str, *, is_paused: bool) -> None:
+        if is_paused:
+            self._worker.paused.setdefault(stream_id, [])
+            return
+        for attempt in self._worker.paused.pop(stream_id, ()):
+            if attempt.cause is None:
+                self._queue(attempt)
+            else:
+                self._attempts.pop((stream_id, attempt.effect.token), None)
 
     def _admit(self, attempt: Attempt) -> None:
         attempt.seat.in_flight += 1
@@ -217,14 +237,17 @@ class Dispatcher:
         blobs: tuple[tuple[str, bytes], ...] = ()
         is_working = False
         try:
-            if attempt.cause is None and await worker.prepare(attempt):
+            if attempt.cause is None and attempt.stream_id not in worker.paused:
                 is_working = True
                 seat.working += 1
                 performer.work_began(seat.working, self._clock.now_ns())
-                outcome, blobs = await worker.run(attempt, task)
+                outcome, blobs = await worker.run(attempt, task) or (None, ())
         finally:
-            self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
             seat.in_flight -= 1
+            if outcome is None and attempt.cause is None and attempt.stream_id in worker.paused and not attempt.is_over:
+                worker.paused[attempt.stream_id].append(attempt)
+            else:
+                self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
             if is_working:
                 seat.working -= 1
                 if outcome is None or outcome.kind is OutcomeKind.SUCCEEDED:
@@ -246,7 +269,7 @@ class Dispatcher:
         while seat.queue and seat.in_flight < seat.performer.concurrency and not self._is_draining:
             attempt = seat.queue.popleft()
             if attempt.cause is None:
-                self._admit(attempt)
+                self._queue(attempt)
             else:
                 self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
 

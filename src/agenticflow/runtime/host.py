@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +37,7 @@ from agenticflow.errors import (
 )
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.timers import Timers
-from agenticflow.storage.commits import Commit, Committed, NewEvent
+from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
 from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
 from agenticflow.storage.store import Store
 
@@ -174,12 +175,17 @@ class Host:
     async def inputs(self, stream_id: str, task_key: str) -> ActivityInput:
         """Return what the handler of ``task_key`` is given. Raises ``InvalidInput``."""
         actor = self._actor(stream_id)
-        while True:
-            await self._ensure(actor)
-            try:
-                return actor.guest.inputs(actor.state, task_key)
-            except BlobMissing as missing:
-                await self._fetch(actor.state.values, missing.reference, stream_id)
+        await self._ensure(actor)
+        try:
+            return actor.guest.inputs(actor.state, task_key)
+        except BlobMissing:
+            with self._values.gathering():
+                while True:
+                    await self._ensure(actor)
+                    try:
+                        return actor.guest.inputs(actor.state, task_key)
+                    except BlobMissing as missing:
+                        await self._fetch(missing.reference, stream_id)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -206,9 +212,8 @@ class Host:
         return actor.state
 
     async def fetch(self, stream_id: str, missing: BlobMissing) -> None:
-        """Bring the blob that a pure reader of the state asked for."""
-        state = await self.read(stream_id)
-        await self._fetch(state.values, missing.reference, stream_id)
+        """Bring the blob that a pure reader of the state asked for; it is ``gathering`` what it needs."""
+        await self._fetch(missing.reference, stream_id)
 
     async def ended(self, stream_id: str) -> Any:
         """Wait until the execution has ended; return its final state."""
@@ -371,7 +376,6 @@ class Host:
             else:
                 await self._ensure(actor)
         guest, stream_id = actor.guest, actor.stream_id
-        self._values.trim()
         version = actor.version
         events: list[NewEvent] = []
         facts: list[Fact] = []
@@ -432,25 +436,40 @@ class Host:
         """Decide and evolve one command with everything that follows, add the facts to ``decided``; fetch large values as they
         are asked for."""
         guest, state, now = actor.guest, actor.state, command.now
-        for name, data in command.blobs:
-            state.values.put(name, data)
         facts: Sequence[Fact] | None = None
         done = 0
-        while True:
-            try:
-                if facts is None or facts is _ADVANCE:
-                    facts = guest.decide(state, command) if facts is None else guest.advance(state, now)
-                    if not facts:
-                        return
-                    decided.extend(facts)
-                    done = 0
-                while done < len(facts):
-                    guest.evolve(state, facts[done], version + 1, now)
-                    version += 1
-                    done += 1
-                facts = _ADVANCE
-            except BlobMissing as missing:
-                await self._fetch(state.values, missing.reference, actor.stream_id)
+        gathering: ExitStack | None = None
+        try:
+            if command.blobs:
+                # They are in no store yet: they have to be at hand until they are.
+                gathering = self._gather()
+                for name, data in command.blobs:
+                    self._values.put(name, data)
+            while True:
+                try:
+                    if facts is None or facts is _ADVANCE:
+                        facts = guest.decide(state, command) if facts is None else guest.advance(state, now)
+                        if not facts:
+                            return
+                        decided.extend(facts)
+                        done = 0
+                    while done < len(facts):
+                        guest.evolve(state, facts[done], version + 1, now)
+                        version += 1
+                        done += 1
+                    facts = _ADVANCE
+                except BlobMissing as missing:
+                    gathering = gathering or self._gather()
+                    await self._fetch(missing.reference, actor.stream_id)
+        finally:
+            if gathering is not None:
+                gathering.close()
+
+    def _gather(self) -> ExitStack:
+        """Have nothing dropped from the values at hand until what this returns is closed."""
+        stack = ExitStack()
+        stack.enter_context(self._values.gathering())
+        return stack
 
     async def _refuse_or_repeat(self, stream_id: str, request: _Request, refusal: AgenticFlowError) -> None:
         known = await self._answered_before(stream_id, request.command_id)
@@ -598,12 +617,10 @@ class Host:
         while page := await store.read_page(stream_id, version, PAGE_EVENTS):
             for stored in page:
                 fact = decode(stored.event_type, stored.data, stored.schema_version)
-                while True:
-                    try:
-                        guest.evolve(state, fact, stored.version, stored.timestamp)
-                        break
-                    except BlobMissing as missing:
-                        await self._fetch(state.values, missing.reference, stream_id)
+                try:
+                    guest.evolve(state, fact, stored.version, stored.timestamp)
+                except BlobMissing:
+                    await self._evolve_large(guest, state, fact, stored)
                 version = stored.version
                 if 0 <= actor.dispatched < version:
                     news.append(fact)
@@ -617,14 +634,24 @@ class Host:
             self._catch_up(actor, news)
         reach("host.loaded")
 
-    async def _fetch(self, values: Values, reference: BlobRef, stream_id: str) -> None:
+    async def _evolve_large(self, guest: Guest[Any], state: Any, fact: Fact, stored: StoredEvent) -> None:
+        """Evolve by a fact that needs large values."""
+        with self._values.gathering():
+            while True:
+                try:
+                    guest.evolve(state, fact, stored.version, stored.timestamp)
+                    return
+                except BlobMissing as missing:
+                    await self._fetch(missing.reference, stored.stream_id)
+
+    async def _fetch(self, reference: BlobRef, stream_id: str) -> None:
         data = await self._store.get_blob(reference.hash)
         if data is None:
             raise CorruptStore(
                 f"the value {reference.hash} ({reference.size:,} bytes) of {stream_id!r} is gone",
                 hint="run `agenticflow store verify`",
             )
-        values.put(reference.hash, data)
+        self._values.put(reference.hash, data)
 
     # --- timers -----------------------------------------------------------------------------------------------------
 

@@ -192,9 +192,8 @@ class CommandServer:
                 _make_private(self._path.parent)
             self._path.unlink(missing_ok=True)  # left behind by a killed owner: we hold the lock, so it is nobody's
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            with contextlib.suppress(
-                OSError
-            ):  # Linux makes the file with the rights of the socket; a umask would be everybody's
+            # Linux makes the file with the rights of the socket; a umask would be that of every thread.
+            with contextlib.suppress(OSError):
                 os.fchmod(listening.fileno(), 0o600)
             try:
                 listening.bind(os.fspath(self._path))

@@ -66,14 +66,14 @@ class LocalWorker:
         self._notices: Limits[Attempt] = Limits(loop, self._notice)
         self._graces: Limits[Attempt] = Limits(loop, self._abandon)
         self._reports: set[asyncio.Task[None]] = set()
+        self.paused: dict[str, list[Attempt]] = {}
+        """Executions of which no handler may start, and the attempts that wait for the end of that."""
         self.is_stopping = False
         """Whether a worker task that is cancelled is meant to end. Otherwise only its handler was."""
 
-    async def prepare(self, attempt: Attempt) -> bool:
-        """Record the intent of at-most-once work. ``False`` means the attempt is superseded and must not run."""
+    async def record_intent(self, attempt: Attempt) -> bool:
+        """Record that at-most-once work starts. ``False`` means the attempt is superseded and must not run."""
         effect = attempt.effect
-        if effect.effect is not EffectClass.AT_MOST_ONCE:
-            return True
         reach("worker.before_intent")
         is_doubtful = False
         while True:
@@ -116,15 +116,29 @@ class LocalWorker:
                 )
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
 
-    async def run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
-        """Run the handler to its end, whatever that is; return the outcome and the large values it refers to."""
-        handler = attempt.handler
-        slot = self._slots.get(handler.runs_in)
+    async def run(
+        self, attempt: Attempt, task: asyncio.Task[None]
+    ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]] | None:
+        """Run the handler to its end, whatever that is; return the outcome and the large values it refers to.
+
+        ``None`` means that the handler did not start: the execution is paused, or (``attempt.is_over``) the attempt is superseded.
+        """
+        slot = self._slots.get(attempt.handler.runs_in)
         if slot is None:
-            return await self._run(attempt, task)
-        # The time limit starts with the handler, not with the wait for a thread or process to run it.
+            return await self._start(attempt, task)
+        # The intent and the time limit belong to the handler, not to the wait for a thread or process to run it.
         async with slot:
-            return await self._run(attempt, task)
+            if attempt.stream_id in self.paused or attempt.cause is not None:
+                return None
+            return await self._start(attempt, task)
+
+    async def _start(
+        self, attempt: Attempt, task: asyncio.Task[None]
+    ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]] | None:
+        attempt.is_over = True
+        if attempt.effect.effect is EffectClass.AT_MOST_ONCE and not await self.record_intent(attempt):
+            return None
+        return await self._run(attempt, task)
 
     async def _run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
         effect, handler = attempt.effect, attempt.handler

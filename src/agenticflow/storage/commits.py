@@ -109,7 +109,7 @@ def check_bounds(commit: Commit) -> int:
         )
     for row in commit.rows:
         if isinstance(row, RunRow):
-            _check_text("run row", "".join((row.stream_id, row.kind, row.execution_id, row.name, row.status)))
+            _check_text("run row", f"{row.stream_id}{row.kind}{row.execution_id}{row.name}{row.status}")
             continue
         if isinstance(row, Blob) and len(row.data) > MAX_BLOB_BYTES:
             raise BoundExceeded(

@@ -286,3 +286,47 @@ async def test_an_orchestrator_that_does_not_perform_records_commands_for_the_ne
         assert (await clerk.get_execution("unwanted")).status is WorkflowStatus.CANCELLED
     async with running(slow(1), store=store) as orchestrator:
         assert await orchestrator.wait("w") == {"work": 4}
+
+
+@in_virtual_time
+async def test_a_pause_holds_back_what_queues_for_its_agent() -> None:
+    started: list[int] = []
+    agent = Agent("agent", concurrency=2)
+
+    @agent.task("do")
+    async def do(n: int = -1) -> int:
+        started.append(n)
+        await asyncio.sleep(1)
+        return n
+
+    many = WorkflowDefinition([TaskDefinition(f"t{n}", "agent", "do", {"n": n}) for n in range(10)])
+    async with running(agent) as orchestrator:
+        handle = await orchestrator.start_workflow(many)
+        await passes(0.5)
+        assert started == [0, 1]
+        await handle.pause()
+        await passes(60)
+        assert started == [0, 1], "what queued when the run was paused does not start"
+        assert await handle.status() is WorkflowStatus.PAUSED
+        other = await orchestrator.start_workflow(single())
+        await passes(2)
+        assert await other.status() is WorkflowStatus.COMPLETED, "other runs have the agent to themselves meanwhile"
+        started.clear()
+        await handle.resume()
+        await handle.result()
+        assert started == list(range(2, 10))
+
+
+@in_virtual_time
+async def test_an_aborted_run_forgets_what_its_pause_held_back() -> None:
+    agent = slow()
+    many = WorkflowDefinition([TaskDefinition(f"t{n}", "agent", "do", {"n": n}) for n in range(20)])
+    async with running(agent) as orchestrator:
+        handle = await orchestrator.start_workflow(many)
+        await passes(0.5)
+        await handle.pause()
+        await handle.abort("enough")
+        with pytest.raises(WorkflowExecutionError, match="enough"):
+            await handle.result()
+        execution = await handle.execution()
+        assert {view.status for view in execution.tasks.values()} == {TaskStatus.CANCELLED}

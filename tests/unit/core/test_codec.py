@@ -213,3 +213,21 @@ def test_decoding_anything_gives_a_value_or_a_corrupt_store(data: bytes) -> None
         codec.decode(data)
     except CorruptStore:
         return
+
+
+@given(st.lists(st.text("abc", max_size=3), unique=True), st.permutations(range(8)))
+def test_the_canonical_form_does_not_depend_on_how_a_value_was_built(names: list[str], order: list[int]) -> None:
+    one = {"set": set(names), "map": {name: {"s": frozenset(names)} for name in names}, "list": [set(names), (1, 2)]}
+    shuffled = sorted(names, key=lambda name: order[len(name) + name.count("a")])
+    other = {
+        "list": [set(shuffled), [1, 2]],
+        "map": {name: {"s": frozenset(shuffled)} for name in shuffled},
+        "set": frozenset(reversed(shuffled)),
+    }
+    assert codec.encode(one, is_canonical=True) == codec.encode(other, is_canonical=True)
+    assert codec.decode(codec.encode(one, is_canonical=True)) == codec.decode(codec.encode(codec.in_order(other)))
+
+
+def test_the_canonical_form_names_what_has_none() -> None:
+    with pytest.raises(NotSerializable, match=r"value\['x'\]\[1\]"):
+        codec.encode({"x": [1, object()]}, is_canonical=True)

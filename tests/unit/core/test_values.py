@@ -76,16 +76,25 @@ def stand_in_for(data: bytes) -> bytes:
 def test_several_are_kept_while_one_answer_needs_them_and_the_oldest_go_afterwards() -> None:
     first, second, third = (bytes([n]) * (MAX_INLINE_BYTES + 1) for n in range(3))
     at_hand = Values(limit_bytes=2 * len(first))
-    for data in (first, second, third):
-        at_hand.put(codec.content_hash(data), data)
-    assert [at_hand.resolve(stand_in_for(data)) for data in (first, second, third)] == [first, second, third]
-    at_hand.trim()
+    with at_hand.gathering():
+        for data in (first, second, third):
+            at_hand.put(codec.content_hash(data), data)
+        with at_hand.gathering():
+            assert at_hand.resolve(stand_in_for(first)) == first
+        assert [at_hand.resolve(stand_in_for(data)) for data in (first, second, third)] == [first, second, third]
     with pytest.raises(BlobMissing):
         at_hand.resolve(stand_in_for(first))
     assert at_hand.resolve(stand_in_for(second)) == second
-    assert at_hand.resolve(stand_in_for(third)) == third
-    at_hand.trim()
-    assert at_hand.resolve(stand_in_for(second)) == second
+    at_hand.put(codec.content_hash(first), first)
+    with pytest.raises(BlobMissing):
+        at_hand.resolve(stand_in_for(second))
+
+
+def test_one_value_above_the_limit_is_kept_alone() -> None:
+    large = bytes(MAX_INLINE_BYTES + 1)
+    at_hand = Values(limit_bytes=10)
+    at_hand.put(codec.content_hash(large), large)
+    assert at_hand.resolve(stand_in_for(large)) == large
 
 
 def test_an_answer_that_needs_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

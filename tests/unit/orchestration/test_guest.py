@@ -140,6 +140,8 @@ def test_states_that_cannot_be_are_bugs_and_say_so() -> None:
     start = run.facts(f.WorkflowStarted)[0]
     with pytest.raises(InvariantError, match=r"the kept results .* are no mapping"):
         evolve(RunState("workflow-w/2"), msgspec.structs.replace(start, kept=msgspec.Raw(b"\x91\x01")), 1, START)
+    with pytest.raises(InvariantError, match=r"the signals .* are no mapping"):
+        evolve(RunState("workflow-w/2"), msgspec.structs.replace(start, signals=msgspec.Raw(b"\x91\x01")), 1, START)
     run.pause()
     run.succeed("a", value=5)
     with pytest.raises(InvariantError, match=r"the map 'm' .* was expanded over no list"):

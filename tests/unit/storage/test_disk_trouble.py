@@ -219,7 +219,7 @@ async def test_while_the_disk_stays_broken_outcomes_are_unknown_then_refused(tmp
 async def test_a_checkpoint_that_fails_is_no_reason_to_refuse_the_commit_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agenticflow.integrations.stores.sqlite_writer.CHECKPOINT_PAGES", 8)
+    monkeypatch.setattr("agenticflow.integrations.stores.sqlite.writer.CHECKPOINT_PAGES", 8)
     async with opened(tmp_path) as (store, disk):
         for number in range(60):
             if number % 10 == 0:

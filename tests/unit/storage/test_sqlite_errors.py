@@ -15,7 +15,7 @@ from agenticflow.errors import (
     InvariantError,
     StoreUnavailable,
 )
-from agenticflow.integrations.stores.sqlite_file import mapped
+from agenticflow.integrations.stores.sqlite.file import mapped
 
 MEANINGS: dict[type[AgenticFlowError], set[type[apsw.Error]]] = {
     # the world's, for a while

@@ -17,7 +17,7 @@ from agenticflow.core import codec
 from agenticflow.core.codec import content_hash
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreOwned, StoreUnavailable
 from agenticflow.integrations.stores.sqlite import SQLiteStore
-from agenticflow.integrations.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
+from agenticflow.integrations.stores.sqlite.file import APPLICATION_ID, SCHEMA_VERSION
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
 
@@ -303,3 +303,23 @@ async def test_reading_leaves_a_closed_store_as_it_is(tmp_path: Path) -> None:
         await store.close()
     assert file.read_bytes() == content
     await fill(file, 1)
+
+
+async def test_bytes_that_are_no_text_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """A page is read as one row, its bytes joined as if they were text: no byte may change on that way."""
+    chance = random.Random(11)
+    events = [
+        NewEvent(
+            kind, chance.randbytes(size), chance.randrange(-(2**63) + 1, 2**63), chance.randbytes(size % 7), size + 1
+        )
+        for kind in ("plain", "n\0ul", "émoji 🏳️‍🌈", '"quoted\\"', "\x1b\x7f\u2028")
+        for size in (0, 1, 2, 255, 5_000)
+    ]
+    store = await SQLiteStore.open(tmp_path / "state.db")
+    await store.commit(Commit(stream_id="s\0t", events=[*events, NewEvent("x", bytes(range(256)), 0)]))
+    for page in (await store.read_page("s\0t", 0, 100), await store.scan_page(0, 100)):
+        assert [(e.event_type, e.data, e.timestamp, e.metadata, e.schema_version) for e in page[:-1]] == [
+            (e.event_type, e.data, e.timestamp, e.metadata, e.schema_version) for e in events
+        ]
+        assert (page[-1].stream_id, page[-1].data) == ("s\0t", bytes(range(256)))
+    await store.close()

@@ -25,7 +25,7 @@ from agenticflow.runtime import failpoints
 from agenticflow.storage.commits import Commit, Committed, NewEvent
 from agenticflow.storage.rows import RunRow
 
-WRITER = "agenticflow.integrations.stores.sqlite_writer"
+WRITER = "agenticflow.integrations.stores.sqlite.writer"
 EVENT = NewEvent("happened", b"\x80", 1)
 
 

@@ -30,9 +30,9 @@ from agenticflow.errors import (
     StoreUnavailable,
     WorldError,
 )
-from agenticflow.integrations.stores.sqlite_batch import Batch
-from agenticflow.integrations.stores.sqlite_file import BUSY_MILLISECONDS, connect, mapped
-from agenticflow.integrations.stores.sqlite_log import CHECKPOINT_PAGES, reserve_log
+from agenticflow.integrations.stores.sqlite.batch import Batch
+from agenticflow.integrations.stores.sqlite.file import BUSY_MILLISECONDS, connect, mapped
+from agenticflow.integrations.stores.sqlite.log import CHECKPOINT_PAGES, reserve_log
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.followers import Followers

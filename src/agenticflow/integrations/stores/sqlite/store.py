@@ -1,6 +1,6 @@
 """The SQLite store: one file, one owner, nothing to install.
 
-WAL mode, one writing connection on one thread (``sqlite_writer``), one reading connection on another. Full durability by default: a
+WAL mode, one writing connection on one thread (``writer``), one reading connection on another. Full durability by default: a
 commit that was answered survives power loss; ``durability="normal"`` may lose the last commits on power loss (never on a crash of
 the process) and never damages the file. Opening for writing takes the ownership lock beside the file; opening ``read_only`` takes none
 and works beside a living owner, in short read transactions.
@@ -18,14 +18,16 @@ from typing import Final, Literal, Self, TypeVar
 from weakref import WeakSet
 
 import apsw
+import msgspec
 
 from agenticflow.core.codec import content_hash
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
-from agenticflow.integrations.stores.sqlite_check import problems_in
-from agenticflow.integrations.stores.sqlite_file import connect, is_there, make, mapped
-from agenticflow.integrations.stores.sqlite_writer import Writer
+from agenticflow.integrations.stores.sqlite.check import problems_in
+from agenticflow.integrations.stores.sqlite.file import connect, is_there, make, mapped
+from agenticflow.integrations.stores.sqlite.pages import event_page, run_page
+from agenticflow.integrations.stores.sqlite.writer import Writer
 from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
 from agenticflow.storage.followers import Followers
@@ -40,18 +42,7 @@ Durability = Literal["full", "normal"]
 MAX_TYPES: Final = 500
 """Asking for more event types than this reads all of them; SQLite takes 32,766 parameters."""
 MAX_INTEGER: Final = 2**63 - 1
-
-_EVENT: Final = (
-    "SELECT s.name, e.version, e.position, e.type, e.data, e.recorded_at, e.metadata, e.schema_version"
-    " FROM events e JOIN streams s ON s.sid = e.sid"
-)
-_OF_STREAM: Final = (
-    " WHERE e.sid = (SELECT sid FROM streams WHERE name = ?) AND e.version > ? ORDER BY e.version LIMIT ?"
-)
-_PAGE: Final = _EVENT + _OF_STREAM
-_RUN_COLUMNS: Final = (
-    "stream_id, kind, execution_id, run_no, name, status, is_open, next_due, fingerprint, started_at, ended_at, version"
-)
+_OF_STREAM: Final = "e.sid = (SELECT sid FROM streams WHERE name = ?)"
 
 
 class SQLiteStore(Store):
@@ -148,7 +139,7 @@ class SQLiteStore(Store):
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         bound = (stream_id, _sql_int(after_version), limit)
-        return await self._read(lambda db: [StoredEvent(*row) for row in db.execute(_PAGE, bound)])
+        return await self._read(lambda db: event_page(db, f"{_OF_STREAM} AND e.version > ?", "e.version", bound))
 
     async def scan_page(
         self, after_position: int, limit: int, predicate: EventPredicate | None = None
@@ -158,7 +149,7 @@ class SQLiteStore(Store):
         order = "e.position"
         if predicate is not None:
             if predicate.stream_id is not None:
-                where.append("e.sid = (SELECT sid FROM streams WHERE name = ?)")
+                where.append(_OF_STREAM)
                 bound.append(predicate.stream_id)
                 order = "e.version"  # the same order within a stream, and there is an index for it
             types = sorted(predicate.event_types or ())
@@ -173,21 +164,21 @@ class SQLiteStore(Store):
                 if end is not None and end <= MAX_INTEGER:
                     where.append("e.recorded_at < ?")
                     bound.append(_sql_int(end))
-        sql = f"{_EVENT} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         bound.append(limit)
-        return await self._read(lambda db: [StoredEvent(*row) for row in db.execute(sql, bound)])
+        return await self._read(lambda db: event_page(db, " AND ".join(where), order, bound))
 
     async def last_position(self) -> int:
         return await self._read(lambda db: int(db.execute("SELECT coalesce(max(position), 0) FROM events").get))
 
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
-        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE execution_id = ? AND kind = ?"  # noqa: S608
+        where = "execution_id = ? AND kind = ?"
         bound: list[object] = [execution_id, kind]
         if run_no is not None:
-            sql += " AND run_no = ?"
+            where += " AND run_no = ?"
             bound.append(run_no)
-        sql += " ORDER BY run_no DESC LIMIT 1"
-        return await self._read(lambda db: next((_run_row(row) for row in db.execute(sql, bound)), None))
+        bound.append(1)
+        rows = await self._read(lambda db: run_page(db, where, "run_no DESC", bound))
+        return rows[0] if rows else None
 
     async def list_runs(
         self,
@@ -209,9 +200,8 @@ class SQLiteStore(Store):
         if after is not None:
             where.append("id < (SELECT id FROM runs WHERE stream_id = ?)")
             bound.append(after)
-        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"  # noqa: S608
         bound.append(limit)
-        return await self._read(lambda db: [_run_row(row) for row in db.execute(sql, bound)])
+        return await self._read(lambda db: run_page(db, " AND ".join(where), "id DESC", bound))
 
     async def get_snapshot(self, stream_id: str) -> Snapshot | None:
         sql = "SELECT version, data, schema_version FROM snapshots WHERE stream_id = ?"
@@ -268,7 +258,12 @@ class SQLiteStore(Store):
             return read(self._reader)
         except apsw.Error as error:
             raise mapped(error, self.path) from error
-        except (TypeError, ValueError, OverflowError) as error:  # text that is no UTF-8, a number where bytes were
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+            msgspec.DecodeError,
+        ) as error:  # text that is no UTF-8, a number where bytes were
             raise CorruptStore(
                 f"the store {str(self.path)!r} holds what was never written: {error!r}", hint="restore it from a backup"
             ) from error
@@ -304,9 +299,3 @@ def _forget_stores() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_stores)
-
-
-def _run_row(row: tuple[apsw.SQLiteValue, ...]) -> RunRow:
-    values = dict(zip(RunRow.__struct_fields__, row, strict=True))
-    values["is_open"] = bool(values["is_open"])
-    return RunRow(**values)  # type: ignore[arg-type]  # the columns have the types of the fields

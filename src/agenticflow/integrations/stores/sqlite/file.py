@@ -48,7 +48,8 @@ def is_there(file: Path) -> bool:
     if header:
         _check_header(header, file)
         page_bytes, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
-        if file.stat().st_size < page_bytes * pages and not log.exists():  # a log may hold what is missing
+        # A log may hold what is missing; without one the file is whole, also beside an owner that is just closing.
+        if not log.exists() and file.stat().st_size < page_bytes * pages:
             raise CorruptStore(
                 f"{str(file)!r} has {file.stat().st_size:,} of {page_bytes * pages:,} bytes; it was left untouched",
                 hint="it was not copied whole: copy it again, or restore it from a backup",
@@ -90,7 +91,9 @@ def make(file: Path, vfs: str | None) -> None:
     Only for the owner. Raises ``StoreUnavailable`` when there is no space, ``ConfigurationError`` when the place cannot be written.
     """
     new = file.with_name(file.name + ".new")
-    schema = resources.files("agenticflow.integrations.stores").joinpath("sql/schema_0001.sql").read_text("utf-8")
+    schema = (
+        resources.files("agenticflow.integrations.stores.sqlite").joinpath("sql/schema_0001.sql").read_text("utf-8")
+    )
     try:
         _remove(new)
         db = apsw.Connection(os.fspath(new), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs=vfs)
