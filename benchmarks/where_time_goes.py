@@ -27,10 +27,10 @@ from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.integrations.stores.sqlite.writer import Writer
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.runtime import failpoints
-from agenticflow.runtime.dispatcher import Dispatcher
+from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
-from agenticflow.runtime.worker import LocalWorker
 from agenticflow.storage.memory import MemoryStore
 from benchmarks.protocol import database
 

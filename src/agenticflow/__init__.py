@@ -6,11 +6,11 @@ This is the front door. Its names are loaded when first used, so that importing 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import typing
 
 from agenticflow.runtime.clock import install as _install
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from agenticflow.agents import Agent, AgentState, StateMachine, StateTransition, Worker, worker
     from agenticflow.app.event_bus import EventBus
     from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState

@@ -28,10 +28,10 @@ OTHER_ROOMS = ("cli", "demos", "testing")
 
 NO_LIMITS = {
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
-    "integrations.stores.sqlite.MAX_INTEGER": "what a SQLite integer holds",
-    "integrations.stores.sqlite.MAX_TYPES": "how a query is asked, not what it answers",
-    "runtime.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
-    "runtime.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
+    "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
+    "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
+    "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
+    "runtime.activities.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
     "storage.commits.MAX_MOMENT": "what 64 bits hold",
 }
 """Constants named like a bound that no user meets, and why."""

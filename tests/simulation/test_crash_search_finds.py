@@ -17,9 +17,9 @@ from agenticflow.core.engine import Effect, Recovery
 from agenticflow.orchestration.facts import FACTS
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import RunState
-from agenticflow.runtime.attempts import Attempt
+from agenticflow.runtime.activities.attempts import Attempt
+from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.host import Host
-from agenticflow.runtime.worker import LocalWorker
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.crashes import CrashCase, CrashReport, crash_search

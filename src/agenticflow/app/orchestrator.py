@@ -41,8 +41,8 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.plan import Plan, compile_plan, unknown_roots
 from agenticflow.orchestration.state import RunState, TaskStatus, WorkflowStatus
+from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.clock import SystemClock, new_seed
-from agenticflow.runtime.dispatcher import Dispatcher
 from agenticflow.runtime.host import Answer, Host
 from agenticflow.runtime.journal import Journal
 from agenticflow.runtime.ownership import CommandServer

@@ -12,8 +12,8 @@ from agenticflow.agents import Agent
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import Performer
+from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.clock import SystemClock
-from agenticflow.runtime.dispatcher import Dispatcher
 from agenticflow.runtime.host import Host
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store

@@ -20,7 +20,7 @@ from agenticflow import (
     WorkflowExecutionError,
     WorkflowStatus,
 )
-from agenticflow.runtime import processes
+from agenticflow.runtime.activities import processes
 from tests.unit.runtime import tasks
 from tests.unit.runtime.engine import running, until
 from tests.unit.runtime.tasks import chain, single

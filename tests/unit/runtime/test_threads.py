@@ -20,7 +20,7 @@ from agenticflow import (
     WorkflowExecutionError,
     WorkflowStatus,
 )
-from agenticflow.runtime import worker
+from agenticflow.runtime.activities import worker
 from agenticflow.storage.memory import MemoryStore
 from tests.unit.runtime.engine import kinds, running, until
 from tests.unit.runtime.tasks import parallel, single

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from agenticflow.runtime.limits import Limits
+from agenticflow.runtime.activities.limits import Limits
 from agenticflow.runtime.timers import Timers
 from agenticflow.testing.virtual_time import EPOCH_NS, VirtualClock, VirtualDeadlock, VirtualLoop, run_virtual
 

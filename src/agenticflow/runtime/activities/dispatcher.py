@@ -17,9 +17,9 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import ActivityFinished, Effect, PauseActivities, Performer, RunActivity, StopActivity
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import AgenticFlowError, DefinitionError
-from agenticflow.runtime.attempts import Attempt, Seat, StopCause
+from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
+from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.host import Host
-from agenticflow.runtime.worker import LocalWorker
 
 __all__ = ["Dispatcher"]
 

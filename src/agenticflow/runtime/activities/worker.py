@@ -30,11 +30,11 @@ from agenticflow.errors import (
     TemporaryError,
     UsageError,
 )
-from agenticflow.runtime.attempts import Attempt, StopCause
+from agenticflow.runtime.activities.attempts import Attempt, StopCause
+from agenticflow.runtime.activities.limits import Limits
+from agenticflow.runtime.activities.processes import ProcessPool
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
-from agenticflow.runtime.limits import Limits
-from agenticflow.runtime.processes import ProcessPool
 
 __all__ = ["LocalWorker"]
 
