@@ -11,9 +11,10 @@ import contextlib
 import contextvars
 import logging
 import traceback
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from agenticflow.core import codec
 from agenticflow.core.binding import RunsIn
@@ -316,7 +317,7 @@ class LocalWorker:
             token=effect.token,
             deadline=self._deadline(attempt, attempt.started_at),
         )
-        self._later(self._host.report(attempt.stream_id, started))
+        self._later(partial(self._host.report, attempt.stream_id, started))
 
     def _abandon(self, attempt: Attempt) -> None:
         """The handler did not stop within the grace. Its slot stays held; the attempt is given up."""
@@ -328,9 +329,9 @@ class LocalWorker:
             effect.task_key,
             attempt.stream_id,
         )
-        self._later(self.report(attempt, outcome, ()))
+        self._later(partial(self.report, attempt, outcome, ()))
 
-    def _later(self, work: Any) -> None:
+    def _later(self, work: Callable[[], Awaitable[None]]) -> None:
         task = self._loop.create_task(_logged(work))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
@@ -344,8 +345,8 @@ async def _take_back_cancellation(task: asyncio.Task[None]) -> None:
         task.uncancel()
 
 
-async def _logged(work: Any) -> None:
+async def _logged(work: Callable[[], Awaitable[None]]) -> None:
     try:
-        await work
+        await work()
     except AgenticFlowError as error:
         log.error("a report was not recorded: %s", error)
