@@ -15,7 +15,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.orchestration.guest import WorkflowGuest, run_output
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.runtime.host import run_row
+from agenticflow.runtime.actors import run_row
 from agenticflow.storage.commits import Commit, NewEvent, StoredEvent
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import Blob, RunRow

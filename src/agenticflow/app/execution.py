@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from agenticflow.core import codec
 from agenticflow.core.results import ErrorInfo, TaskResult
+from agenticflow.errors import WorkflowExecutionError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph
 from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus, WorkflowStatus
 
-__all__ = ["Controls", "TaskView", "WorkflowExecution", "WorkflowHandle", "WorkflowState", "view_of"]
+__all__ = ["Controls", "TaskView", "WorkflowExecution", "WorkflowHandle", "WorkflowState", "failure_of", "view_of"]
 
 
 class Controls(Protocol):
@@ -246,3 +247,29 @@ def _graph(state: RunState) -> TaskGraph:
 
 def _moment(nanoseconds: int | None) -> datetime | None:
     return datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC) if nanoseconds else None
+
+
+def failure_of(state: RunState) -> WorkflowExecutionError:
+    """Return the error of a run that has ended without its result."""
+    failed = {
+        record.key: str(record.errors[-1]) if record.errors else "failed"
+        for record in state.tasks.values()
+        if record.status is TaskStatus.FAILED
+    }
+    if state.outcome is WorkflowStatus.CANCELLED:
+        reason = state.cancel.reason if state.cancel is not None else ""
+        message = f"workflow {state.workflow_id!r} was cancelled" + (f": {reason}" if reason else "")
+        remaining: Sequence[str] = ()
+    else:
+        problem = state.problem
+        reason = problem.error.message if problem is not None else "no reason recorded"
+        message = f"workflow {state.workflow_id!r} failed: {reason}"
+        remaining = problem.remaining if problem is not None else ()
+    return WorkflowExecutionError(
+        message,
+        workflow_id=state.workflow_id,
+        failed=failed,
+        remaining=remaining,
+        status=str(state.outcome),
+        hint="mend the cause, then resume_workflow goes on after the last success",
+    )

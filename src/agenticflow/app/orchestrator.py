@@ -18,7 +18,7 @@ from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.event_bus import EventBus
-from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, view_of
+from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.wiring import open_store
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -31,7 +31,6 @@ from agenticflow.errors import (
     DefinitionError,
     InvalidInput,
     StoreUnavailable,
-    WorkflowExecutionError,
     WorkflowIdConflict,
     WorkflowNotFoundError,
 )
@@ -40,10 +39,11 @@ from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.plan import Plan, compile_plan, unknown_roots
-from agenticflow.orchestration.state import RunState, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock, new_seed
-from agenticflow.runtime.host import Answer, Host
+from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
 from agenticflow.runtime.ownership import CommandServer
 from agenticflow.storage.rows import RunRow
@@ -428,7 +428,7 @@ class Orchestrator:
         stream_id = stream_of(workflow_id, run_no)
         state: RunState = await engine.host.ended(stream_id)
         if state.outcome is not WorkflowStatus.COMPLETED:
-            raise _failure(state)
+            raise failure_of(state)
         return await self._pure(engine, stream_id, run_output, state)
 
     async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution:
@@ -585,28 +585,3 @@ def _check_workflow_id(workflow_id: str) -> None:
         raise InvalidInput(
             f"{workflow_id!r:.80} is no workflow id", hint=f"use 1 to {MAX_ID_CHARS} printable characters without '/'"
         )
-
-
-def _failure(state: RunState) -> WorkflowExecutionError:
-    failed = {
-        record.key: str(record.errors[-1]) if record.errors else "failed"
-        for record in state.tasks.values()
-        if record.status is TaskStatus.FAILED
-    }
-    if state.outcome is WorkflowStatus.CANCELLED:
-        reason = state.cancel.reason if state.cancel is not None else ""
-        message = f"workflow {state.workflow_id!r} was cancelled" + (f": {reason}" if reason else "")
-        remaining: Sequence[str] = ()
-    else:
-        problem = state.problem
-        reason = problem.error.message if problem is not None else "no reason recorded"
-        message = f"workflow {state.workflow_id!r} failed: {reason}"
-        remaining = problem.remaining if problem is not None else ()
-    return WorkflowExecutionError(
-        message,
-        workflow_id=state.workflow_id,
-        failed=failed,
-        remaining=remaining,
-        status=str(state.outcome),
-        hint="mend the cause, then resume_workflow goes on after the last success",
-    )

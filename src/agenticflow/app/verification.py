@@ -18,7 +18,7 @@ from agenticflow.errors import AgenticFlowError, CorruptStore
 from agenticflow.orchestration.facts import FACTS, WorkflowStarted
 from agenticflow.orchestration.guest import KIND, WorkflowGuest
 from agenticflow.orchestration.state import RunState
-from agenticflow.runtime.host import run_row
+from agenticflow.runtime.actors import run_row
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
-
-import msgspec
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
-from agenticflow.core.events import EventMetadata
-from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.core.types import MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
 from agenticflow.core.values import BlobMissing, BlobRef, Values
 from agenticflow.errors import (
@@ -35,13 +31,14 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
+from agenticflow.runtime.actors import Actor, Answer, Request, as_failure, is_success, metadata_of, run_row
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.timers import Timers
 from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
 from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
 from agenticflow.storage.store import Store
 
-__all__ = ["Answer", "Host"]
+__all__ = ["Host"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -52,75 +49,6 @@ MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
 RETRY_LAST_SECONDS: Final = 5.0
 _ADVANCE: Final[Sequence[Fact]] = [Fact()]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What became of a submitted command."""
-
-    version: int
-    """Version of the stream after it."""
-    facts: int
-    """How many facts it made true; 0 means it changed nothing."""
-    is_repeated: bool = False
-    """Whether its command id had been decided before."""
-
-
-class _Request:
-    """A command and who waits for its answer."""
-
-    __slots__ = ("answer", "command", "command_id")
-
-    def __init__(self, command: Command, command_id: str | None, answer: asyncio.Future[Answer] | None) -> None:
-        self.command = command
-        self.command_id = command_id
-        self.answer = answer
-
-
-class Actor:
-    """One execution in memory."""
-
-    __slots__ = (
-        "conflicts",
-        "dispatched",
-        "ended",
-        "execution_id",
-        "failures",
-        "guest",
-        "inbox",
-        "is_busy",
-        "is_deciding",
-        "listed",
-        "loading",
-        "settled",
-        "snapshot_version",
-        "state",
-        "stream_id",
-        "version",
-    )
-
-    def __init__(self, stream_id: str, guest: Guest[Any]) -> None:
-        self.stream_id = stream_id
-        self.execution_id = stream_id.partition("-")[2].rpartition("/")[0]
-        self.guest = guest
-        self.state: Any = None
-        self.version = 0
-        self.inbox: deque[_Request] = deque()
-        self.is_busy = False
-        self.listed: tuple[str, int | None] | None = None
-        self.snapshot_version = 0
-        self.ended: list[asyncio.Future[Any]] = []
-        """Who waits for the end."""
-        self.loading: asyncio.Future[None] | None = None
-        self.conflicts = 0
-        """Commits in a row that somebody else was faster than."""
-        self.failures = 0
-        """Turns in a row that the store failed."""
-        self.dispatched = -1
-        """Version up to which effects were handed out here; -1 when that is not our business, or not known yet."""
-        self.is_deciding = False
-        """Whether the state holds facts that are not committed yet."""
-        self.settled: list[asyncio.Future[None]] = []
-        """Who waits for the facts being decided to be committed, or thrown away."""
 
 
 class Host:
@@ -160,7 +88,7 @@ class Host:
             raise StoreUnavailable("the engine is stopping and takes no commands", hint="start it again")
         actor = self._actor(stream_id)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        actor.inbox.append(_Request(command, command_id, answer))
+        actor.inbox.append(Request(command, command_id, answer))
         if not actor.is_busy:
             self._spawn(self._pump(actor))
         return await answer
@@ -168,7 +96,7 @@ class Host:
     async def report(self, stream_id: str, command: Command) -> None:
         """Take the outcome of an attempt. Returns when it is committed, or when somebody else is at it and will be soon."""
         actor = self._actor(stream_id)
-        actor.inbox.append(_Request(command, None, None))
+        actor.inbox.append(Request(command, None, None))
         if not actor.is_busy:
             await self._pump(actor)
 
@@ -253,7 +181,7 @@ class Host:
             self._perform(stream_id, effect)
         # What became ready in the last moment before the crash is committed with the fact that made it ready, so there is
         # nothing to advance here; due timers come by themselves.
-        actor.inbox.extend(_Request(command, None, None) for command in recovery.commands)
+        actor.inbox.extend(Request(command, None, None) for command in recovery.commands)
         self._timers.set(stream_id, actor.state.next_due)
         if actor.inbox and not actor.is_busy:
             await self._pump(actor)
@@ -352,7 +280,7 @@ class Host:
         finally:
             actor.is_busy = False
 
-    def _take_batch(self, actor: Actor) -> list[_Request]:
+    def _take_batch(self, actor: Actor) -> list[Request]:
         """Take what goes into one commit: one command that has an id, or as many as fit of those that have none."""
         inbox = actor.inbox
         batch = [inbox.popleft()]
@@ -367,7 +295,7 @@ class Host:
             batch.append(inbox.popleft())
         return batch
 
-    async def _turn(self, actor: Actor, batch: list[_Request]) -> None:
+    async def _turn(self, actor: Actor, batch: list[Request]) -> None:
         if actor.state is None:
             if batch[0].command.opens_stream and actor.loading is None and not actor.conflicts:
                 # If the stream is not empty after all, the commit meets a conflict, and the next turn reads it.
@@ -392,7 +320,7 @@ class Host:
                 await self._refuse_or_repeat(stream_id, request, refusal)
                 continue
             if decided:
-                metadata = self._metadata(actor, command)
+                metadata = metadata_of(actor, command)
                 encode, now = guest.codec.encode, command.now
                 for fact in decided:
                     events.append(NewEvent(fact.event_type, encode(fact), now, metadata, fact.schema_version))
@@ -471,7 +399,7 @@ class Host:
         stack.enter_context(self._values.gathering())
         return stack
 
-    async def _refuse_or_repeat(self, stream_id: str, request: _Request, refusal: AgenticFlowError) -> None:
+    async def _refuse_or_repeat(self, stream_id: str, request: Request, refusal: AgenticFlowError) -> None:
         known = await self._answered_before(stream_id, request.command_id)
         if known is None:
             self._refuse([request], refusal)
@@ -541,11 +469,6 @@ class Host:
             reach("host.snapshot")
             rows.append(Snapshot(stream_id=actor.stream_id, version=version, data=guest.snapshot(state)))
 
-    def _metadata(self, actor: Actor, command: Command) -> bytes:
-        """Who caused these facts: the scheduling of the attempt that ended, by its event's id."""
-        cause = f"{actor.stream_id}@{command.token}" if type(command) is ActivityFinished else type(command).__name__
-        return _encode_metadata(_EngineMetadata(causation_id=cause, correlation_id=actor.execution_id))
-
     # --- failure ----------------------------------------------------------------------------------------------------
 
     def _forget(self, actor: Actor) -> None:
@@ -554,24 +477,24 @@ class Host:
         actor.version = 0
         actor.listed = None
 
-    def _refuse(self, batch: Sequence[_Request], error: Exception) -> None:
+    def _refuse(self, batch: Sequence[Request], error: Exception) -> None:
         for request in batch:
             if request.answer is not None and not request.answer.done():
                 request.answer.set_exception(error)
 
-    async def _survive(self, actor: Actor, batch: list[_Request], error: Exception) -> bool:
+    async def _survive(self, actor: Actor, batch: list[Request], error: Exception) -> bool:
         """Deal with a failed turn: callers are told, reports are kept and tried again. Returns ``False`` for a bug."""
         self._refuse(batch, error)
         reports = [request for request in batch if request.answer is None]
         if isinstance(error, OutcomeUnknown):
             # What was written after all is found by reading again, which any command brings about.
             actor.dispatched = max(actor.dispatched, 0)
-            reports.append(_Request(TimersDue(now=self._clock.now_ns()), None, None))
+            reports.append(Request(TimersDue(now=self._clock.now_ns()), None, None))
         if not reports:
             return not isinstance(error, InvariantError)
         if isinstance(error, BoundExceeded):
-            actor.inbox.extendleft(_Request(_as_failure(r.command, error), None, None) for r in reversed(reports))
-            return len(reports) > 1 or _is_new_failure(reports[0].command)
+            actor.inbox.extendleft(Request(as_failure(r.command, error), None, None) for r in reversed(reports))
+            return len(reports) > 1 or is_success(reports[0].command)
         if not isinstance(error, (TemporaryError, OutcomeUnknown)) or self.is_closing:
             log.error("cannot record outcomes of %s: %s", actor.stream_id, error)
             return False
@@ -660,39 +583,9 @@ class Host:
             return
         reach("timers.due")
         actor = self._actor(stream_id)
-        actor.inbox.append(_Request(TimersDue(now=self._clock.now_ns()), None, None))
+        actor.inbox.append(Request(TimersDue(now=self._clock.now_ns()), None, None))
         if not actor.is_busy:
             self._spawn(self._pump(actor))
-
-
-class _EngineMetadata(msgspec.Struct, omit_defaults=True):
-    """The two fields of ``EventMetadata`` that the engine's own events carry."""
-
-    causation_id: str
-    correlation_id: str
-
-
-assert set(_EngineMetadata.__struct_fields__) <= set(EventMetadata.__struct_fields__)
-_encode_metadata: Final = msgspec.msgpack.Encoder().encode
-
-
-def run_row(stream_id: str, guest: Guest[Any], state: Any, version: int) -> RunRow:
-    """Return the index row that follows from ``state``; also what ``store verify`` compares with."""
-    summary = guest.summary(state)
-    return RunRow(
-        stream_id=stream_id,
-        kind=guest.kind,
-        execution_id=summary.execution_id,
-        run_no=summary.run_no,
-        name=summary.name,
-        status=summary.status,
-        is_open=summary.is_open,
-        next_due=summary.next_due,
-        fingerprint=summary.fingerprint,
-        started_at=summary.started_at,
-        ended_at=summary.ended_at,
-        version=version,
-    )
 
 
 def _nobody_performs(stream_id: str, effect: Effect) -> None:
@@ -701,15 +594,3 @@ def _nobody_performs(stream_id: str, effect: Effect) -> None:
 
 def _stopped() -> StoreUnavailable:
     return StoreUnavailable("the engine was stopped", hint="start it again and ask once more")
-
-
-def _is_new_failure(command: Command) -> bool:
-    return isinstance(command, ActivityFinished) and command.outcome.kind is OutcomeKind.SUCCEEDED
-
-
-def _as_failure(command: Command, error: Exception) -> Command:
-    """Return the report of a result that does not fit as the report of a failure that does."""
-    if not isinstance(command, ActivityFinished) or command.outcome.kind is not OutcomeKind.SUCCEEDED:
-        return command
-    outcome = Outcome(OutcomeKind.FAILED, error=describe_error(error))
-    return ActivityFinished(now=command.now, task_key=command.task_key, token=command.token, outcome=outcome)

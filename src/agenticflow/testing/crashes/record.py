@@ -13,7 +13,7 @@ from agenticflow.core.values import BlobMissing
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import WorkflowGuest, stream_of
 from agenticflow.orchestration.state import RunState
-from agenticflow.runtime.host import run_row
+from agenticflow.runtime.actors import run_row
 from agenticflow.storage.commits import StoredEvent
 from agenticflow.storage.store import Store
 
