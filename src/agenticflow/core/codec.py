@@ -82,13 +82,19 @@ def encode(value: object, *, is_canonical: bool = False) -> bytes:
 
 
 def in_order(value: object) -> object:
-    """Return ``value`` with keys and members of sets in the order of their encoded forms, which is the same everywhere."""
+    """Return ``value`` with keys and members of sets in the order of their encoded forms, which is the same everywhere; itself
+    when they are in that order already."""
     if isinstance(value, (set, frozenset)):
         return sorted((in_order(item) for item in value), key=_encoder.encode)
     if isinstance(value, Mapping):
-        return {key: in_order(value[key]) for key in sorted(value, key=_encoder.encode)}
+        keys = list(value)
+        ordered = sorted(keys, key=_encoder.encode) if len(keys) > 1 else keys
+        items = {key: in_order(value[key]) for key in ordered}
+        is_same = keys == ordered and all(items[key] is value[key] for key in keys)
+        return value if is_same else items
     if isinstance(value, (list, tuple)):
-        return [in_order(item) for item in value]
+        parts = [in_order(item) for item in value]
+        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
     return value
 
 

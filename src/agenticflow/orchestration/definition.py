@@ -233,10 +233,12 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def _in_order(self) -> WorkflowDefinition:
         """Sets have another order in each process, and equal dicts may differ in theirs: neither may change the hash."""
-        tasks = [
-            msgspec.structs.replace(task, params=codec.in_order(task.params), for_each=codec.in_order(task.for_each))
-            for task in self.tasks
-        ]
+        tasks: list[TaskDefinition] = []
+        for task in self.tasks:
+            params, for_each = codec.in_order(task.params), codec.in_order(task.for_each)
+            if params is not task.params or for_each is not task.for_each:
+                task = msgspec.structs.replace(task, params=params, for_each=for_each)
+            tasks.append(task)
         return msgspec.structs.replace(
             self, tasks=tasks, context=codec.in_order(self.context), output=codec.in_order(self.output)
         )
