@@ -30,7 +30,7 @@ import msgspec
 
 from agenticflow.errors import CorruptStore, NotSerializable
 
-__all__ = ["EMPTY", "NULL", "BlobRef", "content_hash", "decode", "encode", "encode_array", "in_order", "split_array"]
+__all__ = ["EMPTY", "NULL", "BlobRef", "content_hash", "decode", "encode", "encode_array", "in_order"]
 
 MAX_DEPTH: Final = 200
 BLOB_EXTENSION: Final = 7
@@ -64,7 +64,6 @@ def _plain(value: object) -> object:
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain, decimal_format="string", uuid_format="canonical")
 _decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(ext_hook=_extension)
-_array_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
 def encode(value: object, *, is_canonical: bool = False) -> bytes:
@@ -106,16 +105,8 @@ def decode(data: bytes) -> object:
         raise CorruptStore(f"{len(data)} bytes are not a value in msgpack: {error}") from error
 
 
-def split_array(data: bytes) -> list[bytes] | None:
-    """Return the encoded elements of an encoded list, or ``None`` when ``data`` is not a list. Nothing is decoded."""
-    try:
-        return [bytes(raw) for raw in _array_decoder.decode(data)]
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
 def encode_array(elements: list[bytes]) -> bytes:
-    """Return the encoded list of already encoded ``elements``. Inverse of ``split_array``."""
+    """Return the encoded list of already encoded ``elements``."""
     count = len(elements)
     if count < 16:
         header = bytes((0x90 | count,))

@@ -24,6 +24,7 @@ from agenticflow.storage.followers import Followers
 
 __all__ = ["EventStore", "decode_event", "encode_event"]
 
+ENGINE_STREAMS: Final = ("workflow-", "agent-")
 PAGE_EVENTS: Final = 1_000
 _NO_METADATA = EventMetadata()
 
@@ -93,7 +94,14 @@ class EventStore(ABC):
         """Append ``events`` and return the stream's new version. The simple face of ``commit``, with its errors.
 
         ``expected_version`` is the number of events the stream must have: left out means any, 0 that it is new.
+
+        Raises ``InvalidInput`` for the engine's own streams (``workflow-…``, ``agent-…``): a foreign event there would make
+        their history unreadable.
         """
+        if stream_id.startswith(ENGINE_STREAMS):
+            raise InvalidInput(
+                f"the stream {stream_id!r} belongs to the engine", hint="give yours another name, 'order-7' say"
+            )
         encoded = [encode_event(event, self.schemas) for event in events]
         if not encoded:
             raise InvalidInput("there are no events to append", hint="give at least one AgenticEvent")

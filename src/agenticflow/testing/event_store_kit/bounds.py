@@ -136,6 +136,13 @@ class BoundsCases(Place):
                     await commit(store, wrong, fact())
             assert len(await everything(store)) == 1
 
+    async def test_events_by_hand_do_not_go_into_the_streams_of_the_engine(self) -> None:
+        async with self.store() as store:
+            for stream_id in ("workflow-a/1", "agent-a"):
+                with refused(InvalidInput):
+                    await store.append(stream_id, [AgenticEvent("order_placed", {})])
+            assert await everything(store) == []
+
     async def test_an_expected_version_below_any_makes_no_sense(self) -> None:
         async with self.store() as store:
             with refused(InvalidInput):
