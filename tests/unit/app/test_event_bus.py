@@ -304,9 +304,14 @@ async def test_a_closed_store_is_the_end_and_stopping_twice_is_nothing(caplog: p
 
 @in_virtual_time
 async def test_starting_is_implied_and_harmless() -> None:
-    bus = EventBus(store=MemoryStore())
+    store = MemoryStore()
+    bus, listener = EventBus(store=store), Listener()
+    await bus.subscribe("a", listener)
     await bus.start()
     await bus.start()
+    await bus.publish(AgenticEvent("a"))
+    await until(lambda: listener.heard)
+    assert len(listener.heard) == 1, "a second start does not follow the store twice"
     await bus.stop()
 
 

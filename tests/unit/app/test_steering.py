@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from agenticflow import (
     TaskStatus,
     WorkflowDefinition,
     WorkflowExecutionError,
+    WorkflowHandle,
     WorkflowNotFoundError,
     WorkflowStatus,
 )
 from agenticflow.errors import AgentNotFoundError
 from agenticflow.storage.memory import MemoryStore
-from tests.unit.runtime.engine import in_virtual_time, kinds, passes, running
-from tests.unit.runtime.tasks import chain, single
+from tests.unit.runtime.engine import in_virtual_time, kinds, passes, running, until
+from tests.unit.runtime.tasks import chain, parallel, single
 
 GATE = WorkflowDefinition(
     [TaskDefinition.wait_for("gate", "open"), TaskDefinition.wait_for("second", "open", ["gate"])]
@@ -330,3 +332,33 @@ async def test_an_aborted_run_forgets_what_its_pause_held_back() -> None:
             await handle.result()
         execution = await handle.execution()
         assert {view.status for view in execution.tasks.values()} == {TaskStatus.CANCELLED}
+
+
+async def test_a_pause_holds_back_what_waits_for_a_thread() -> None:
+    agent, go, started = Agent("agent", concurrency=5), threading.Event(), list[int]()
+
+    @agent.task("do")
+    def do(n: int) -> int:
+        started.append(n)
+        go.wait(10)
+        return n
+
+    async with running(agent, max_threads=1) as orchestrator:
+        handle = await orchestrator.start_workflow(parallel(3))
+        await until(lambda: started)
+        await handle.pause()
+        go.set()
+        await until(lambda: _status(handle, "t0", TaskStatus.COMPLETED))
+        held = next(iter(orchestrator._engine.dispatcher._worker.paused.values()))  # type: ignore[union-attr]  # it runs
+        await until(lambda: len(held) == 2)
+        assert started == [0], "the thread is free, and still nothing starts"
+        assert [attempt.worker for attempt in held] == [None, None], (
+            "stopping must not interrupt who performs others now"
+        )
+        await handle.resume()
+        await handle.result()
+        assert sorted(started) == [0, 1, 2]
+
+
+async def _status(handle: WorkflowHandle, key: str, status: TaskStatus) -> bool:
+    return (await handle.execution()).tasks[key].status is status

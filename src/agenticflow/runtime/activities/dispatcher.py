@@ -245,6 +245,7 @@ class Dispatcher:
         finally:
             seat.in_flight -= 1
             if outcome is None and attempt.cause is None and attempt.stream_id in worker.paused and not attempt.is_over:
+                attempt.worker = None  # that task goes on with something else, which is not this attempt's to interrupt
                 worker.paused[attempt.stream_id].append(attempt)
             else:
                 self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
