@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -186,10 +186,13 @@ def _needs_a_person(state: WorkflowState, execution: WorkflowExecution, waits: b
     return all(view.waits_until is None and limits.get(view.task_id) is None for view in open_waits)
 
 
-def leave_when_stuck(code: Exit) -> None:
-    """End the process at once when the thread of a handler would keep it alive; else do nothing, the caller returns its code."""
+def leave_when_stuck(code: Exit, others: Collection[threading.Thread]) -> None:
+    """End the process at once when the thread of a handler would keep it alive; else do nothing, the caller returns its code.
+
+    ``others`` are threads that were there before the command and are not its business.
+    """
     for thread in threading.enumerate():
-        if thread.name.startswith(HANDLER_THREADS):
+        if thread not in others and thread.name.startswith(HANDLER_THREADS):
             thread.join(LAST_SECONDS)
             if thread.is_alive():
                 note("a handler does not end; leaving it behind")

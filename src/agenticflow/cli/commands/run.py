@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,11 @@ def run(
             hint="name the module that has them with `handlers:`, or define them in the same Python file",
             problems=problems,
         )
+    others = frozenset(threading.enumerate())
     attended = run_async(_run(loaded, given, workflow_id, store, waits=waits, is_quiet=is_quiet))
-    return finish(attended, form, store)
+    code = finish(attended, form, store)
+    leave_when_stuck(attended.code, others)
+    return code
 
 
 async def _run(
@@ -116,7 +120,6 @@ def finish(attended: Attended, form: Format, store: str | None) -> int:
             note(f"{execution.workflow_id} {execution.status.lower()}{took}")
     if store_file(store_url(store)) is not None:
         note(f"look at it with: agenticflow runs show {execution.workflow_id}{with_store}")
-    leave_when_stuck(attended.code)
     return attended.code
 
 
