@@ -89,5 +89,10 @@ def _run_again(state: RunState, from_task: str) -> set[str]:
             continue
         if not (is_completed and task_id == from_task):
             again.add(task_id)
-        queue.extend(plan.nodes[index] for index in node.dependents if plan.nodes[index].task.task_id not in again)
+        following = list(node.dependents)
+        if node.fallback is not None:
+            following.append(node.fallback)
+        if node.is_alternative:
+            following.append(plan.alternatives[node.index])
+        queue.extend(plan.nodes[index] for index in following if plan.nodes[index].task.task_id not in again)
     return again

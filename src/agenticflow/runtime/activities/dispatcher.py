@@ -14,9 +14,9 @@ from typing import Final
 
 from agenticflow.core.binding import Handler
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import ActivityFinished, Effect, PauseActivities, Performer, RunActivity, StopActivity
+from agenticflow.core.engine import ActivityFinished, Effect, PauseActivities, Performer, RunActivity, RunChild, StopActivity
 from agenticflow.core.results import Outcome, OutcomeKind
-from agenticflow.errors import AgenticFlowError, DefinitionError
+from agenticflow.errors import AgenticFlowError, DefinitionError, InvariantError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.host import Host
@@ -112,6 +112,8 @@ class Dispatcher:
             self._stop(stream_id, effect.token)
         elif isinstance(effect, PauseActivities):
             self._pause(stream_id, is_paused=effect.is_paused)
+        elif isinstance(effect, RunChild):
+            raise InvariantError("sub-workflows cannot be run yet")
         elif (seat := self._seats.get(effect.performer_id)) is not None:
             seat.performer.told(effect.event_type, self._clock.now_ns())
 
