@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agenticflow.errors import DefinitionError
@@ -14,7 +16,7 @@ from tests.scenarios.runs import Run, definition_of, task
 WAYS = {"high": "${score} > 10", "middle": "${score} > 5", "low": None}
 
 
-def routed(**options: object) -> Run:
+def routed(**options: Any) -> Run:
     return Run(
         task("score"),
         TaskDefinition.choice("route", WAYS, {"score"}, **options),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import TaskDefinition
 from tests.scenarios.runs import Run, once, task
 
 
-def refining(**options: object) -> TaskDefinition:
+def refining(**options: Any) -> TaskDefinition:
     options = {"repeat_until": "${refine.score} >= 3", **options}
     return task("refine", params={"before": "${previous}", "no": "${iteration}"}, **options)
 

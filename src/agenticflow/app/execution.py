@@ -83,6 +83,7 @@ class TaskView:
         "items_done",
         "items_failed",
         "key",
+        "question",
         "scheduled_at",
         "status",
         "task_id",
@@ -103,6 +104,8 @@ class TaskView:
         self.items_done = record.done
         self.items_failed = record.failed
         self.waits_until = _moment(record.due) if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
+        self.question = record.question
+        """What an approval asks."""
 
 
 class WorkflowState:
@@ -208,6 +211,8 @@ def _waits(state: RunState) -> list[str]:
     for record in state.tasks.values():
         if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
             waits.append(f"task {record.key!r} waits for the signal {record.node.task.signal!r}")
+        elif record.status is TaskStatus.WAITING and record.node.approval is not None:
+            waits.append(f"task {record.key!r} waits for somebody to answer: {record.question}")
         elif record.status is TaskStatus.WAITING:
             waits.append(f"task {record.key!r} waits until {_moment(record.due)}")
         elif record.status is TaskStatus.RETRYING:

@@ -25,6 +25,7 @@ __all__ = [
     "Effect",
     "EffectClass",
     "Execution",
+    "GrantPermit",
     "Guest",
     "GuestState",
     "PauseActivities",
@@ -146,7 +147,13 @@ class PauseActivities(msgspec.Struct, frozen=True, gc=False):
     is_paused: bool
 
 
-Effect = RunActivity | RunChild | StopActivity | PauseActivities | TellPerformer
+class GrantPermit(msgspec.Struct, frozen=True, gc=False):
+    """Whoever asked for the permit of this gate as ``holder`` has it."""
+
+    holder: str
+
+
+Effect = GrantPermit | RunActivity | RunChild | StopActivity | PauseActivities | TellPerformer
 
 
 class ActivityInput(msgspec.Struct, frozen=True):
@@ -251,6 +258,10 @@ class Performer(Protocol):
     @property
     def performer_id(self) -> str:
         """Unique among performers."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do."""
 
     @property
     def concurrency(self) -> int:

@@ -176,8 +176,9 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
         else:
             _end_container(state, container, TaskStatus.FAILED, at)
         return
-    _next_items(state, container)
     _end_map_if_over(state, container, at)
+    if container.status is TaskStatus.EXPANDED:
+        _next_items(state, container)
 
 
 def _end_map_if_over(state: RunState, container: TaskRecord, at: int) -> None:

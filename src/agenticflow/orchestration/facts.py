@@ -83,8 +83,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Generations above 0, by task key."""
     signals: msgspec.Raw = _NOTHING
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
-    parent: tuple[str, str] | None = None
-    """Stream and task key of the run that this one is a sub-workflow of."""
+    parent: tuple[str, str, int] | None = None
+    """Stream, task key and token of the attempt that this run is a sub-workflow of."""
 
 
 class TaskScheduled(Fact, frozen=True, gc=False):
@@ -408,7 +408,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     kept: bytes | None = None
     generations: dict[str, int] = {}
     signals: bytes | None = None
-    parent: tuple[str, str] | None = None
+    parent: tuple[str, str, int] | None = None
 
 
 class Signal(Command, frozen=True, kw_only=True):

@@ -67,7 +67,7 @@ class _Run(msgspec.Struct):
     to_cancel: dict[int, str]
     surplus: list[str]
     undecided: list[str]
-    parent: tuple[str, str] | None
+    parent: tuple[str, str, int] | None
     phase: int
     outcome: WorkflowStatus | None
     cancel: WorkflowCancelRequested | None

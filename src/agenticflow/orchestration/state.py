@@ -217,7 +217,7 @@ class RunState:
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None
         """Key of the task whose end ends the run."""
-        self.parent: tuple[str, str] | None = None
+        self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
         self.active = 0
