@@ -19,8 +19,8 @@ from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
-from agenticflow.app.starting import check_workflow_id, first_run, next_run
-from agenticflow.app.sub_workflows import SubWorkflows
+from agenticflow.app.runs.starting import check_workflow_id, first_run, next_run
+from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.app.wiring import open_store
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -424,7 +424,8 @@ class Orchestrator:
         await asyncio.sleep(0)  # who asks in a loop must not keep the engine from going on, whatever the store
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
         missing = [*engine.dispatcher.missing(stream_id), *engine.children.missing(stream_id)]
-        return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing))
+        progress = engine.dispatcher.progress(stream_id)
+        return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing, progress))
 
     async def get_workflow_state(self, workflow_id: str, run_no: int | None = None) -> WorkflowState:
         """Return where a run and its tasks stand, with ``last_success``. Raises ``WorkflowNotFoundError``."""

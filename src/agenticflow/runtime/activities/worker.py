@@ -155,7 +155,7 @@ class LocalWorker:
                 run_no=given.run_no,
                 task_id=given.task_id,
                 task_key=effect.task_key,
-                agent_id=effect.performer_id,
+                agent_id=attempt.seat.performer.performer_id,
                 attempt=effect.attempt,
                 generation=effect.generation,
                 deadline=self._deadline(attempt, now),

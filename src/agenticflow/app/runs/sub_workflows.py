@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agenticflow.app.execution import failure_of
-from agenticflow.app.starting import first_run, next_run
+from agenticflow.app.runs.starting import first_run, next_run
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import RunChild
