@@ -155,6 +155,15 @@ def test_a_task_is_given_to_the_next_agent_when_one_has_failed_for_good() -> Non
     assert [fact.performer_id for fact in run.facts(f.TaskReassigned)] == ["second", "third"]
 
 
+def test_a_payment_that_did_not_happen_may_have_a_fallback() -> None:
+    run = Run(once("pay", fallback="other"), task("other"), task("more"))
+    run.started("pay")
+    run.crash()
+    run.resolve("pay", "failed")
+    run.succeed("other", value=1)
+    assert run.statuses["pay"] == "COMPLETED"
+
+
 def test_when_there_is_nobody_left_the_task_has_failed() -> None:
     run = Run(task("work", on_failure="reassign", reassign_to=["second"]))
     run.fail_for_good("work")
