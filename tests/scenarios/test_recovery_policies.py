@@ -84,6 +84,13 @@ def test_a_fallback_that_fails_or_is_skipped_leaves_a_failure_that_may_be_skippe
         assert run.statuses["end"] == "SKIPPED"
 
 
+def test_a_fallback_that_was_cancelled_before_stands_in_for_nobody() -> None:
+    run = Run(task("a", cancels={"slow"}), task("fast", fallback="slow"), task("slow"))
+    run.succeed("a")
+    run.fail_for_good("fast")
+    assert (run.status, run.statuses["slow"]) == ("FAILED", "CANCELLED")
+
+
 def test_fallbacks_may_have_fallbacks() -> None:
     tasks = (task("a", fallback="b"), task("b", fallback="c"), task("c"), task("end", "a", params={"got": "${a}"}))
     run = Run(*tasks)

@@ -225,8 +225,6 @@ def _tell_failure(state: RunState, node: Node) -> None:
 
 def _next_items(state: RunState, container: TaskRecord) -> None:
     """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
-    if state.phase is Phase.CANCELLING:
-        return
     items = container.items or []
     limit = container.node.task.max_parallel or len(items)
     index = state.next_item[container.key]
