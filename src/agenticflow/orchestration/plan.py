@@ -32,6 +32,7 @@ class Node:
         "cancels",
         "choices",
         "condition",
+        "continue_with",
         "dependents",
         "depends_on",
         "encoded_params",
@@ -69,6 +70,9 @@ class Node:
         self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
         self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
         self.repeat_from: Template | None = compile_template(task.repeat_from) if task.repeat_from is not None else None
+        self.continue_with: Template | None = (
+            compile_template(task.continue_with) if task.continue_with is not None else None
+        )
         self.approval: Template | None = compile_template(task.approval) if task.approval is not None else None
         self.permits = [
             *((compile_template(name), Limit(name, max_concurrent=1)) for name in task.locks),
@@ -93,7 +97,12 @@ class Node:
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
-        for template in (*templates, *(key for key, _ in self.permits), *(way for _, way in self.choices)):
+        for template in (
+            *templates,
+            self.continue_with,
+            *(key for key, _ in self.permits),
+            *(way for _, way in self.choices),
+        ):
             if template is not None:
                 yield from template.references
 

@@ -18,6 +18,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.context import Progress
 from agenticflow.core.engine import (
     ActivityFinished,
+    ContinueExecution,
     Effect,
     GrantPermit,
     PauseActivities,
@@ -135,6 +136,8 @@ class Dispatcher:
             self._run(stream_id, effect)
         elif isinstance(effect, GrantPermit):
             self._gates.granted(stream_id, effect.holder)
+        elif isinstance(effect, ContinueExecution):
+            self._children.carry_on(stream_id, effect)
         elif isinstance(effect, RunChild):
             self._children.run(stream_id, effect)
         elif isinstance(effect, StopActivity):
