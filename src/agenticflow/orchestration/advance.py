@@ -144,6 +144,8 @@ def _start(state: RunState, record: TaskRecord, now: int) -> Fact:
     key, node = record.key, record.node
     if record.is_blocked:
         return f.TaskSkipped(key, _why_blocked(state, record))
+    if node.is_plain:
+        return f.TaskScheduled(key, record.attempt + 1)
     try:
         if record.index is None and record.attempt == 0:
             if node.condition is not None and not node.condition.holds(state.lookup()):

@@ -84,6 +84,8 @@ class WorkflowGuest(RunDecider):
             if record.token != version:
                 return ()
             return (self._run(state, record) if record.node.task.workflow is None else self._child(state, record),)
+        if kind is f.TaskCompleted:
+            return ()
         if isinstance(fact, f.TaskFailed) and fact.token:
             told = TellPerformer(state.tasks[fact.task_key].performer_id, "task_failed")
             return (told,) if fact.grace_until is None else (StopActivity(fact.token, "its time limit passed"), told)
@@ -114,6 +116,18 @@ class WorkflowGuest(RunDecider):
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
         task = node.task
+        if node.is_plain:
+            return RunActivity(
+                record.key,
+                record.token,
+                record.attempt,
+                node.performer_id,
+                node.task_type,
+                task.effect,
+                task.timeout_seconds,
+                record.deadline,
+                state.generation_of(record.key),
+            )
         return RunActivity(
             record.key,
             record.token,

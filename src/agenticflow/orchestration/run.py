@@ -312,8 +312,7 @@ class RunDecider:
 
     # --- advance ----------------------------------------------------------------------------------------------------
 
-    def advance(self, state: RunState, now: int) -> Facts:
-        return advance(state, now)
+    advance = staticmethod(advance)
 
 
 def _next_agent(record: TaskRecord) -> str | None:

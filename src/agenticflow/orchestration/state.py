@@ -278,15 +278,19 @@ class RunState:
         """The dependencies of ``node`` are settled: it may be scheduled, or skipped when ``is_blocked``."""
         key = node.task.task_id
         record = self.tasks[key] = TaskRecord(key, node)
-        record.is_blocked = is_blocked or node.index in self.barred
-        self.queue(record)
-        if node.rest and not record.is_blocked:
+        if is_blocked or (self.barred and node.index in self.barred):
+            record.is_blocked = True
+        elif node.rest:
             self.cancel_soon(node.rest, key)
+        if node.is_ordered:
+            self.queue(record)
+        else:
+            self.ready.append(record)
 
     def queue(self, record: TaskRecord) -> None:
         """Add ``record`` to what is ready: behind everything of its own priority or a higher one."""
         ready = self.ready
-        if not self.laid_out.has_priorities or not ready or ready[-1].node.priority >= record.node.priority:
+        if not record.node.is_ordered or not ready or ready[-1].node.priority >= record.node.priority:
             ready.append(record)
             return
         priority = record.node.priority
@@ -329,22 +333,21 @@ class RunState:
         """``node`` is completed, skipped (or cancelled) or failed: count it at each dependent, make ready what this unblocks."""
         if self.phase is Phase.CANCELLING:
             return  # late outcomes are recorded and advance nothing
-        if how is TaskStatus.COMPLETED:
-            self._take_effect(node)
-        if node.fallback is not None and how is not TaskStatus.FAILED:
-            self._dismiss(node.fallback)
+        if node.has_consequences:
+            self._take_effect(node, how)
         nodes = self.laid_out.nodes
+        tasks, unmet = self.tasks, self.unmet
         for index in node.dependents:
             dependent = nodes[index]
-            if dependent.task.task_id in self.tasks:
+            if dependent.task.task_id in tasks:
                 continue
             if dependent.needs:
                 self._count(dependent, how)
             elif how is not TaskStatus.FAILED or dependent.is_settled:
                 if how is TaskStatus.COMPLETED:
                     self.has_live_dependency[index] = 1
-                self.unmet[index] -= 1
-                if self.unmet[index] == 0:
+                unmet[index] -= 1
+                if unmet[index] == 0:
                     is_live = dependent.is_settled or self.has_live_dependency[index]
                     self.make_ready(dependent, is_blocked=not is_live)
 
@@ -362,19 +365,18 @@ class RunState:
         if within_reach < dependent.needs and not self.has_failed_dependency[index]:
             self.make_ready(dependent, is_blocked=True)
 
-    def _take_effect(self, node: Node) -> None:
-        """The end of ``node`` may end others, or the run."""
+    def _take_effect(self, node: Node, how: TaskStatus) -> None:
+        """The end of ``node`` may end others, or the run; without a failure nobody needs its fallback."""
         task = node.task
-        if node.cancels:
-            self.cancel_soon(node.cancels, task.task_id)
-        if (task.ends_run or task.continue_with is not None) and self.final is None:
-            self.final = task.task_id
-
-    def _dismiss(self, fallback: int) -> None:
-        """Nobody needs this fallback: what it would have stood in for has not failed."""
-        node = self.laid_out.nodes[fallback]
-        if node.task.task_id not in self.tasks:
-            self.make_ready(node, is_blocked=True)
+        if how is TaskStatus.COMPLETED:
+            if node.cancels:
+                self.cancel_soon(node.cancels, task.task_id)
+            if (task.ends_run or task.continue_with is not None) and self.final is None:
+                self.final = task.task_id
+        if node.fallback is not None and how is not TaskStatus.FAILED:
+            fallback = self.laid_out.nodes[node.fallback]
+            if fallback.task.task_id not in self.tasks:
+                self.make_ready(fallback, is_blocked=True)
 
     @property
     def continuation(self) -> bytes | None:
