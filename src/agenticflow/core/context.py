@@ -7,9 +7,9 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from agenticflow.core.codec import decode
 from agenticflow.errors import TaskCancelled
@@ -25,6 +25,14 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
     It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
     """
     return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
+
+
+class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds the attempt's fields to those that a call gives itself."""
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
 
 
 class TaskContext(Mapping[str, object]):
@@ -98,7 +106,7 @@ class TaskContext(Mapping[str, object]):
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that adds workflow, task and attempt to every record."""
         if self._logger is None:
-            self._logger = logging.LoggerAdapter(
+            self._logger = _TaskLogger(
                 logging.getLogger("agenticflow.task"),
                 {
                     "workflow_id": self.workflow_id,

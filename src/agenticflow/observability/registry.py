@@ -103,9 +103,11 @@ class _Counter(_Instrument[float]):
         if amount < 0:
             raise InvalidInput(f"counter {self.name!r} was told to go down by {-amount!r}", hint="use a gauge")
         with self.lock:
-            if labels not in self.series:
+            try:
+                self.series[labels] += amount
+            except KeyError:
                 labels = self.place(labels)
-            self.series[labels] = self.series.get(labels, 0.0) + amount
+                self.series[labels] = self.series.get(labels, 0.0) + amount
 
 
 class _Gauge(_Instrument[float]):

@@ -56,7 +56,7 @@ async def test_how_long_attempts_took_by_type_and_outcome() -> None:
 
 
 @in_virtual_time
-async def test_a_time_limit_counts_once_even_when_the_handler_goes_on() -> None:
+async def test_a_time_limit_counts_once_even_when_the_handler_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     metrics, agent = Metrics(), Agent("agent")
 
     @agent.task("deaf")
@@ -69,10 +69,13 @@ async def test_a_time_limit_counts_once_even_when_the_handler_goes_on() -> None:
 
     once = RetryPolicy(max_attempts=1)
     async with running(agent, telemetry=metrics) as orchestrator:
-        run = await orchestrator.start_workflow(single("deaf", timeout_seconds=5, retry_policy=once))
+        definition = single("deaf", timeout_seconds=5, retry_policy=once)
+        run = await orchestrator.start_workflow(definition, workflow_id="deaf-7")
         await passes(200)
         assert (await run.execution()).error is not None
     assert metrics.value("task_execution_duration", "deaf", "timed_out") == 1
+    (told,) = [vars(record) for record in caplog.records if "does not stop" in record.getMessage()]
+    assert [told[name] for name in ("workflow_id", "run_no", "task_key", "attempt")] == ["deaf-7", 1, "work", 1]
 
 
 @in_virtual_time

@@ -91,7 +91,11 @@ class LocalWorker:
                     return False
                 is_doubtful |= isinstance(error, OutcomeUnknown)
                 log.warning(
-                    "cannot record the start of %s in %s, trying again: %s", effect.task_key, attempt.stream_id, error
+                    "cannot record the start of %s in %s, trying again: %s",
+                    effect.task_key,
+                    attempt.stream_id,
+                    error,
+                    extra=attempt.log_fields,
                 )
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
             else:
@@ -114,6 +118,7 @@ class LocalWorker:
                     attempt.effect.task_key,
                     attempt.stream_id,
                     error,
+                    extra=attempt.log_fields,
                 )
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
 
@@ -330,6 +335,7 @@ class LocalWorker:
             "the handler of %s in %s does not stop; its slot stays held until it does",
             effect.task_key,
             attempt.stream_id,
+            extra=attempt.log_fields,
         )
         self._later(partial(self.report, attempt, outcome, ()))
 
