@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agenticflow import Agent, Orchestrator
+from agenticflow.app import commands
 from agenticflow.cli import main
 from agenticflow.config import Settings, load_settings
 from agenticflow.config.settings import MetricsSettings
@@ -187,3 +188,13 @@ async def test_metrics_of_the_owner(is_measured: bool, capsys: pytest.CaptureFix
             assert 'task_execution_duration_count{task_type="measured",outcome="succeeded"} 1\n' in told.out
         assert await ask(["metrics", "--store", settings.store, "-o", "json"]) == 0
         assert json.loads(capsys.readouterr().out)["text"]
+
+
+async def test_too_many_metrics_for_one_answer(
+    capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "PAGE_BYTES", 10)
+    increment_counter("test_too_many")
+    async with Orchestrator(store=f"sqlite:///{folder}/state.db"):
+        assert await ask(["metrics", "--store", f"sqlite:///{folder}/state.db"]) == 2
+    assert "too many for one answer" in capsys.readouterr().err
