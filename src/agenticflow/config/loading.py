@@ -144,12 +144,12 @@ def _what(entry: Entry) -> str:
 
 
 def _close(word: object, words: Iterable[str]) -> str:
-    words = list(words)
-    found = get_close_matches(str(word), words, n=1)
+    by_lower = {word.lower(): word for word in words}
+    found = get_close_matches(str(word).lower(), by_lower, n=1)
     if not found:  # the right name in the wrong table
-        last = str(word).rpartition(".")[2]
-        found = [word for word in words if word.rpartition(".")[2] == last][:1]
-    return f" (did you mean {found[0]}?)" if found else ""
+        last = str(word).lower().rpartition(".")[2]
+        found = [known for known in by_lower if known.rpartition(".")[2] == last][:1]
+    return f" (did you mean {by_lower[found[0]]}?)" if found else ""
 
 
 def _settings(said: Mapping[str, list[_Said]]) -> Settings:

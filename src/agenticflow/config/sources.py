@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -132,6 +131,8 @@ def _text(path: Path) -> str:
 
 
 def _toml(path: Path) -> tuple[Any, dict[Way, int]]:
+    import tomllib  # late: only for those who have a file
+
     text = _text(path)
     try:
         data = tomllib.loads(text)

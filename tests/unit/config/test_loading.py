@@ -106,6 +106,13 @@ def test_one_mistake_is_the_message() -> None:
     assert caught.value.message == "--threads: engine.max_threads is 0, and a whole number from 1 to 1,000 is expected"
 
 
+def test_a_word_in_capitals_is_no_riddle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTICFLOW_LOG__LEVEL", "INFO")
+    assert problems() == [
+        "AGENTICFLOW_LOG__LEVEL is 'INFO', and debug, info, warning, error or critical is expected (did you mean info?)"
+    ]
+
+
 def test_an_empty_table_says_nothing(folder: Path) -> None:
     (folder / "agenticflow.yaml").write_text("engine:\nlog: {}\n")
     assert load_settings().settings == Settings()
