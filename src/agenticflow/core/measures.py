@@ -71,7 +71,7 @@ class Measures:
 
     def attempt_ended(self, task_type: str, outcome: OutcomeKind, attempt: int, nanoseconds: int) -> None:
         """An attempt is over, after so long in its handler (0 when that never began)."""
-        self._attempts.record(nanoseconds / NANOSECONDS, task_type, outcome.value)
+        self._attempts.record(nanoseconds / NANOSECONDS, task_type, outcome)
         if attempt > 1:
             self._retries.add(1, task_type)
 

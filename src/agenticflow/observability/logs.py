@@ -96,19 +96,29 @@ def _redacted(event: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def rotating_file(path: Path | str, settings: LogSettings) -> logging.Handler:
-    """Return a handler that writes to ``path`` and rotates it by size. Raises ``ConfigurationError`` when it cannot be opened."""
+    """Return a handler that writes to ``path`` and rotates it by size. Raises ``ConfigurationError`` when it cannot be written.
+
+    The file is held open from the first line on. Of several processes that write to one file, none knows that another has rotated it: give
+    each its own.
+    """
     from logging.handlers import RotatingFileHandler  # late: brings sockets and pickle along, which only files need
 
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(
-            path, maxBytes=settings.max_bytes, backupCount=settings.backups, encoding="utf-8", errors="backslashreplace"
-        )
+        Path(path).open("a", encoding="utf-8").close()
     except OSError as error:
         raise ConfigurationError(
             f"the log file {str(path)!r} cannot be written: {error.strerror or error}",
             hint="set log.file to another one",
         ) from error
+    return RotatingFileHandler(
+        path,
+        maxBytes=settings.max_bytes,
+        backupCount=settings.backups,
+        encoding="utf-8",
+        errors="backslashreplace",
+        delay=True,
+    )
 
 
 _installed: list[logging.Handler] = []

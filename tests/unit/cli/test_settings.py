@@ -121,6 +121,19 @@ def test_logs_as_json_go_to_stderr(folder: Path, capsys: pytest.CaptureFixture[s
     assert [line["event"] for line in lines if "took up" in line["event"]]
 
 
+def test_logs_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "agenticflow.toml").write_text('[log]\nfile = "logs/our.log"\nlevel = "info"\nformat = "json"\n')
+    (folder / "w.yaml").write_text("tasks: [{task_id: a, delay_seconds: 0.1}]")
+    assert main(["run", "w.yaml", "--workflow-id", "w", "--detach"]) == 0
+    assert main(["run", "w.yaml", "--workflow-id", "w", "--quiet"]) == 0
+    assert "took up" not in capsys.readouterr().err
+    (line,) = (folder / "logs" / "our.log").read_text().splitlines()
+    assert json.loads(line)["event"].endswith("took up 1 unfinished runs")
+    monkeypatch.setenv("AGENTICFLOW_LOG__FILE", str(folder))
+    assert main(["runs", "list"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 # --- an orchestrator -----------------------------------------------------------------------------------------------------
 
 
