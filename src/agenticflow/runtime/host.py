@@ -451,7 +451,7 @@ class Host:
             self._tell_the_end(actor)
             if not actor.inbox:
                 self._actors.pop(stream_id, None)
-        if at - len(facts) < ADVISED_RUN_EVENTS <= at:
+        if at >= ADVISED_RUN_EVENTS > at - len(facts):
             log.warning(
                 "%s has %d events; split it, or continue in a new run: %d is the end", stream_id, at, MAX_RUN_EVENTS
             )
