@@ -22,7 +22,7 @@ __all__ = ["Raw", "Record", "delimiter_of", "examine", "records"]
 
 MAX_FILE_BYTES: Final = 4 * 1024**3
 MAX_LINE_CHARS: Final = 1024**2
-CHUNK_BYTES: Final = 1024**2
+CHUNK_BYTES: Final = 64 * 1024
 DELIMITERS: Final = ",;\t|"
 SAMPLE_RECORDS: Final = 50
 
