@@ -99,14 +99,14 @@ class Layout:
 def look(path: Path, wishes: Wishes) -> Layout:
     """Find out how the file is laid out. Raises ``PermanentError`` that says which input would settle what cannot be found out."""
     raw = examine(path)
-    encoding = wishes.encoding or raw.encoding
+    encoding = _encoding(wishes.encoding) or raw.encoding
     notes = [raw.note] if raw.note and not wishes.encoding else []
-    try:
-        delimiter = wishes.delimiter or delimiter_of(path, encoding)
-    except LookupError as error:
-        raise PermanentError(f"there is no encoding {encoding!r}", hint="leave --input encoding out") from error
+    delimiter = _delimiter(wishes.delimiter) or delimiter_of(path, encoding)
     stream = (record for record in records(path, encoding, delimiter) if not record.is_blank)
-    header_line, header = _header(next(stream, None), path, notes)
+    first = next(stream, None)
+    if first is not None and delimiter.join(first.cells).strip().casefold() == f"sep={delimiter}":
+        first = next(stream, None)  # a line for spreadsheets only
+    header_line, header = _header(first, path, notes)
     sample = list(islice(stream, SAMPLE_ROWS))
     columns = _Columns(header, sample)
     date = columns.named(wishes.date, "date") if wishes.date else columns.dates()
@@ -145,6 +145,21 @@ def look(path: Path, wishes: Wishes) -> Layout:
         decimals=sum(places),
         notes=notes,
     )
+
+
+def _encoding(wish: str) -> str:
+    try:
+        "".encode(wish or "utf-8")
+    except LookupError as error:
+        raise PermanentError(f"there is no encoding {wish!r}", hint="leave --input encoding out") from error
+    return wish
+
+
+def _delimiter(wish: str) -> str:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(wish, wish)
+    if len(delimiter) > 1 or delimiter in ('"', "\r", "\n"):
+        raise PermanentError(f"{wish!r} is no delimiter", hint="give one character, or the word tab")
+    return delimiter
 
 
 def _header(record: Record | None, path: Path, notes: list[str]) -> tuple[int, list[str]]:

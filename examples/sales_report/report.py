@@ -23,6 +23,8 @@ __all__ = ["Written", "explanation", "money", "write"]
 
 SHOWN: Final = 200
 """Lines of a table in the report."""
+SHORT: Final = 12
+"""Words up to this length, days among them, stay on one line."""
 CENT: Final = Decimal("0.01")
 
 
@@ -255,7 +257,7 @@ _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 2rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-th.n, td.n { text-align: right; white-space: nowrap; }
+.n { text-align: right; } .n, .s { white-space: nowrap; }
 svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: currentColor; } svg rect { fill: var(--bar); }
 svg line { stroke: var(--line); }
 """
@@ -288,10 +290,11 @@ def _html(title: str, facts: Sequence[str], chart: str, tables: Sequence[Table])
 
 
 def _row(tag: str, cells: Sequence[str], left: int) -> str:
-    inside = "".join(
-        f"<{tag}{'' if column < left else ' class=n'}>{html.escape(cell)}</{tag}>" for column, cell in enumerate(cells)
-    )
-    return f"<tr>{inside}</tr>"
+    parts = []
+    for column, cell in enumerate(cells):
+        kind = "n" if column >= left else "s" if len(cell) <= SHORT else "w"
+        parts.append(f"<{tag} class={kind}>{html.escape(cell)}</{tag}>")
+    return f"<tr>{''.join(parts)}</tr>"
 
 
 def _chart(months: Sequence[tuple[str, int]], cash: Cash) -> str:

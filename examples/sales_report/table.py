@@ -155,4 +155,6 @@ def _lines(handle: TextIO, name: str) -> Iterator[str]:
                 )
             yield line
     except UnicodeError as error:
-        raise PermanentError(f"{name!r} does not decode after line {number}: {error}") from error
+        raise PermanentError(
+            f"{name!r} is not {handle.encoding}: {error}", hint="leave --input encoding out, or name another"
+        ) from error

@@ -193,7 +193,16 @@ def test_inputs_settle_what_the_file_leaves_open(tmp_path: Path) -> None:
             assert (found.first_day[5:7], found.units, layout.decimals) == (f"{month:02}", units, decimals)
     assert "did you mean --input amount='paid'?" in told(tmp_path, table, date="when", amount="pad")
     assert "date_order is 'ymd'" in told(tmp_path, table, date="when", amount="paid", date_order="ymd")
-    assert "no encoding 'klingon'" in told(tmp_path, table, encoding="klingon")
+    for name in ("klingon", "base64"):
+        assert f"no encoding '{name}'" in told(tmp_path, table, encoding=name, delimiter=",")
+    assert "'::' is no delimiter" in told(tmp_path, table, delimiter="::")
+    assert "'sales.csv' is not utf-8" in told(tmp_path, HEAD.encode() + b"2026-01-01,\xfc,5\n", encoding="utf-8")
+
+
+def test_lines_for_spreadsheets_and_delimiters_by_name(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "sep=;\ndate;region;amount\n2026-01-01;N;5,5\n").units == 550
+    for word in ("tab", "\\t", "\t"):
+        assert loaded(tmp_path, "date\tregion\tamount\n2026-01-01\tN\t5\n", delimiter=word).units == 500
 
 
 def test_one_line_of_evidence_settles_all_others(tmp_path: Path) -> None:
