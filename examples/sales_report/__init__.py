@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from agenticflow import Agent, TaskContext, TaskDefinition, WorkflowDefinition
+from agenticflow import Agent, PermanentError, TaskContext, TaskDefinition, WorkflowDefinition
 from examples.sales_report.layout import Layout, Wishes, look
 from examples.sales_report.measures import Found, Measured, find, measure
 from examples.sales_report.report import Written, write
@@ -102,8 +102,11 @@ workflow = WorkflowDefinition(
 
 
 @clerk.task("look")
-def look_at(file: str, output: str, wishes: Wishes) -> dict[str, object]:
+def look_at(file: str, output: str, wishes: Wishes, context: TaskContext) -> dict[str, object]:
     """Find out how the file is laid out. Paths are made absolute: the run may go on from another directory."""
+    given = context.input if isinstance(context.input, dict) else {}
+    if unknown := sorted(given.keys() - DEFAULTS):
+        raise PermanentError(f"there is no input {unknown[0]!r}", hint=f"there are {', '.join(DEFAULTS)}")
     folder = Path(output).expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     source = Path(file).expanduser().absolute() if file else folder / "sample.csv"

@@ -122,3 +122,5 @@ def test_the_command_line_runs_it_too(tmp_path: Path) -> None:
     output = program.run("agenticflow", "run", "examples.sales_report", "--workflow-id", "s", "--quiet", "-o", "json")
     assert json.loads(output)["result"]["bad_rows"] == 16
     assert (tmp_path / "sales-report" / "report.html").exists()
+    errors = program.run("agenticflow", "run", "examples.sales_report", "-i", "fil=sales.csv", "--quiet", code=3)
+    assert "there is no input 'fil' (there are file, output," in errors
