@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -179,9 +179,9 @@ def _header(record: Record | None, path: Path, notes: list[str]) -> tuple[int, l
         name = cell or f"column {number}"
         if (times := sum(name == before for before in cells[: number - 1])) and cell:
             notes.append(
-                f"the column {name!r} is there {times + 1} times; the first one is {name!r}, this one is not read"
+                f"the column {cell!r} is there {times + 1} times; this one is called {f'{cell} ({times + 1})'!r}"
             )
-            name = f"{name} ({times + 1})"
+            name = f"{cell} ({times + 1})"
         names.append(name)
     return record.line, names
 
@@ -227,16 +227,15 @@ class _Columns:
     def segment(self, taken: set[int]) -> int | None:
         return self._like(_SEGMENTS, bool, taken)
 
-    def _like(self, words: Sequence[str], fits: object, taken: set[int]) -> int | None:
+    def _like(self, words: Sequence[str], fits: Callable[[str], object], taken: set[int]) -> int | None:
         """Return the column whose name is one of ``words``, or else contains one, and most of whose cells fit."""
-        assert callable(fits)
         names = [re.sub(r"[\W_]", "", name).casefold() for name in self.header]
         for is_whole in (True, False):
             for word in words:
                 for column, name in enumerate(names):
                     matches = name == word if is_whole else len(word) > 3 and word in name
                     cells = self.cells[column]
-                    if matches and column not in taken and 2 * sum(map(bool, map(fits, cells))) >= len(cells):
+                    if matches and column not in taken and 2 * sum(bool(fits(cell)) for cell in cells) >= len(cells):
                         return column
         return None
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from agenticflow import PermanentError
 from examples.sales_report.fields import day_of, split_amount, units_of
@@ -239,7 +239,7 @@ def sales_of(segment: Segment) -> Iterator[Sale]:
         raise _gone(segment, "it has changed")
 
 
-def _gone(segment: Segment, why: Any) -> PermanentError:
+def _gone(segment: Segment, why: object) -> PermanentError:
     return PermanentError(
         f"the work file of {segment.name!r} cannot be used: {why}",
         hint="resume the run from 'look', which writes it again",
