@@ -1,0 +1,59 @@
+"""The event catalogue of the whole package: every fact of every room, generated, as data, as text and as JSON."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from agenticflow.core.catalogue import EventKind, catalogue_of
+from agenticflow.core.decider import Fact
+
+__all__ = ["catalogue_as_json", "catalogue_as_text", "event_catalogue"]
+
+ROOMS: Final = ("orchestration", "agents", "communication", "tools", "security", "observability", "runtime")
+"""Where facts are declared; a room that does not exist yet has none."""
+
+
+def event_catalogue() -> tuple[EventKind, ...]:
+    """Return an entry for every event the engine can record, in the order of the rooms and, within one, as declared.
+
+    Programs' own events are not in it; what they look like is the business of a ``SchemaRegistry``.
+    """
+    return catalogue_of(_facts())
+
+
+def catalogue_as_text(kinds: Iterable[EventKind] | None = None) -> str:
+    """Return the catalogue for a terminal: a paragraph for each event. An optional field has a question mark."""
+    paragraphs: list[str] = []
+    for kind in event_catalogue() if kinds is None else kinds:
+        lines = [
+            f"{kind.event_type}  (since {kind.since}, version {kind.schema_version}, stream {kind.stream})",
+            f"  {kind.summary}",
+        ]
+        lines += [f"    {field.name}{'' if field.is_required else '?'}: {field.type}" for field in kind.fields]
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
+
+
+def catalogue_as_json(kinds: Iterable[EventKind] | None = None) -> str:
+    """Return the catalogue as a JSON list of objects with the fields of ``EventKind``."""
+    return json.dumps(msgspec.to_builtins(list(event_catalogue() if kinds is None else kinds)), indent=2)
+
+
+def _facts() -> Iterator[type[Fact]]:
+    for room in ROOMS:
+        name = f"agenticflow.{room}"
+        if importlib.util.find_spec(name) is None:
+            continue
+        package = importlib.import_module(name)
+        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
+            for thing in vars(importlib.import_module(module.name)).values():
+                is_fact = isinstance(thing, type) and issubclass(thing, Fact) and hasattr(thing, "event_type")
+                if is_fact and thing.__module__ == module.name:
+                    yield thing
