@@ -9,8 +9,8 @@ import pytest
 
 from agenticflow.app import event_bus
 from agenticflow.app.event_bus import EventBus
-from agenticflow.communication import positions, subscription
-from agenticflow.communication.queues import Lanes, Line, Progress
+from agenticflow.communication.delivery import positions, subscription
+from agenticflow.communication.delivery.queues import Lanes, Line, Progress
 from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.event_bus_kit import EventBusKit
@@ -85,7 +85,7 @@ BROKEN: list[tuple[Any, str, type, str]] = [
 async def test_the_kit_finds(
     module: Any, name: str, broken: object, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = f"agenticflow.communication.{module}" if isinstance(module, str) else module.__name__
+    where = f"agenticflow.communication.delivery.{module}" if isinstance(module, str) else module.__name__
     monkeypatch.setattr(f"{where}.{name}", broken)
     with pytest.raises((AssertionError, TimeoutError)):
         await getattr(Kit(), case)()

@@ -1,4 +1,4 @@
-"""The event catalogue of the whole package: every fact of every room, generated, as data, as text and as JSON."""
+"""The event catalogue of the whole package: every fact of every room, generated, as data, as text, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import msgspec
 from agenticflow.core.catalogue import EventKind, catalogue_of
 from agenticflow.core.decider import Fact
 
-__all__ = ["catalogue_as_json", "catalogue_as_text", "event_catalogue"]
+__all__ = ["catalogue_as_json", "catalogue_as_markdown", "catalogue_as_text", "event_catalogue"]
 
 ROOMS: Final = ("orchestration", "agents", "communication", "tools", "security", "observability", "runtime")
 """Where facts are declared; a room that does not exist yet has none."""
@@ -44,6 +44,18 @@ def catalogue_as_text(kinds: Iterable[EventKind] | None = None) -> str:
 def catalogue_as_json(kinds: Iterable[EventKind] | None = None) -> str:
     """Return the catalogue as a JSON list of objects with the fields of ``EventKind``."""
     return json.dumps(msgspec.to_builtins(list(event_catalogue() if kinds is None else kinds)), indent=2)
+
+
+def catalogue_as_markdown(kinds: Iterable[EventKind] | None = None) -> str:
+    """Return the catalogue for a page: a table for each stream. An optional field has a question mark."""
+    tables: dict[str, list[str]] = {}
+    for kind in event_catalogue() if kinds is None else kinds:
+        rows = tables.setdefault(kind.stream, [])
+        fields = ", ".join(f"`{field.name}`{'' if field.is_required else '?'} {field.type}" for field in kind.fields)
+        version = "" if kind.schema_version == 1 else f", version {kind.schema_version}"
+        rows.append(f"| `{kind.event_type}` | {kind.since}{version} | {fields or '–'} | {kind.summary} |")
+    head = "| event type | since | payload | what has happened |\n|---|---|---|---|"
+    return "\n\n".join(f"### On `{stream}`\n\n{head}\n" + "\n".join(rows) for stream, rows in tables.items())
 
 
 def _facts() -> Iterator[type[Fact]]:

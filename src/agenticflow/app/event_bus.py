@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from typing import Final
 
 from agenticflow.app.wiring import open_broker
 from agenticflow.communication.bus import (
@@ -23,12 +24,12 @@ from agenticflow.communication.bus import (
     SubscriptionStatistics,
     topic_of,
 )
-from agenticflow.communication.deadletters import Letters, MemoryLetters, StoredLetters
-from agenticflow.communication.feed import Feed
+from agenticflow.communication.delivery.deadletters import Letters, MemoryLetters, StoredLetters
+from agenticflow.communication.delivery.feed import Feed
+from agenticflow.communication.delivery.positions import Bookmarks
+from agenticflow.communication.delivery.router import Router
+from agenticflow.communication.delivery.subscription import Log, Subscription, tell
 from agenticflow.communication.matching import EventPattern
-from agenticflow.communication.positions import Bookmarks
-from agenticflow.communication.router import Router
-from agenticflow.communication.subscription import Log, Subscription, tell
 from agenticflow.core.clocks import ambient
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import ErrorInfo
@@ -39,8 +40,8 @@ from agenticflow.storage.store import Store
 
 __all__ = ["EventBus", "EventHandler"]
 
-MAX_LISTED: int = 10_000
-DEFAULT_LISTED: int = 100
+MAX_LISTED: Final = 10_000
+DEFAULT_LISTED: Final = 100
 _DEFAULT_RETRY = RetryPolicy()
 _DEFAULT_PRESSURE = BackPressure()
 

@@ -22,7 +22,7 @@ from agenticflow import (
     SchemaRegistry,
 )
 from agenticflow.communication import DeadLetter
-from agenticflow.communication.feed import Feed
+from agenticflow.communication.delivery.feed import Feed
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore, PermanentError
 from agenticflow.storage.commits import Commit, NewEvent
@@ -561,7 +561,7 @@ async def test_a_listing_is_bounded(limit: Any) -> None:
 async def test_of_dead_letters_in_memory_the_newest_are_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("agenticflow.communication.deadletters.MAX_IN_MEMORY", 3)
+    monkeypatch.setattr("agenticflow.communication.delivery.deadletters.MAX_IN_MEMORY", 3)
     bus = EventBus()
     await bus.subscribe("a", fails, retry_policy=ONCE)
     for number in range(5):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenticflow.communication.queues import Lanes, Line, Progress, Queue
+from agenticflow.communication.delivery.queues import Lanes, Line, Progress, Queue
 
 Item = tuple[int, int]
 """A number, and its key."""

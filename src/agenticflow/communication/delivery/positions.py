@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from agenticflow.communication.deadletters import new_event
+from agenticflow.communication.delivery.deadletters import new_event
+from agenticflow.communication.delivery.feed import Feed
+from agenticflow.communication.delivery.subscription import Log, Subscription
 from agenticflow.communication.facts import BUS_FACTS, SUBSCRIPTIONS, SubscriptionAdvanced, SubscriptionStarted
-from agenticflow.communication.feed import Feed
-from agenticflow.communication.subscription import Log, Subscription
 from agenticflow.core.clocks import ambient
 from agenticflow.core.types import NO_STREAM
 from agenticflow.errors import AgenticFlowError, CorruptStore

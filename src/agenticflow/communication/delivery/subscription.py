@@ -23,8 +23,8 @@ from agenticflow.communication.bus import (
     SubscriptionStatistics,
     topic_of,
 )
+from agenticflow.communication.delivery.queues import Lanes, Line, Progress, Queue
 from agenticflow.communication.facts import DEAD_LETTERS
-from agenticflow.communication.queues import Lanes, Line, Progress, Queue
 from agenticflow.core.clocks import ambient
 from agenticflow.core.events import AgenticEvent, RecordedEvent
 from agenticflow.core.results import ErrorInfo, describe_error

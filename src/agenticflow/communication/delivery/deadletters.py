@@ -13,8 +13,8 @@ from typing import Final, Literal, TypeVar
 import msgspec
 
 from agenticflow.communication.bus import DeadLetter
+from agenticflow.communication.delivery.subscription import Log
 from agenticflow.communication.facts import BUS_FACTS, DEAD_LETTERS, DeadLetterClosed, EventDeadLettered
-from agenticflow.communication.subscription import Log
 from agenticflow.core import codec
 from agenticflow.core.clocks import VectorClock, ambient
 from agenticflow.core.decider import Fact

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from agenticflow.communication.deadletters import MAX_RETRY_SECONDS, PAGE_EVENTS, RETRY_SECONDS, unreadable
+from agenticflow.communication.delivery.deadletters import MAX_RETRY_SECONDS, PAGE_EVENTS, RETRY_SECONDS, unreadable
+from agenticflow.communication.delivery.queues import Progress
+from agenticflow.communication.delivery.router import Router
+from agenticflow.communication.delivery.subscription import EVENTS_A_TURN, Log, Subscription
 from agenticflow.communication.facts import SUBSCRIPTIONS
-from agenticflow.communication.queues import Progress
-from agenticflow.communication.router import Router
-from agenticflow.communication.subscription import EVENTS_A_TURN, Log, Subscription
 from agenticflow.core.events import EventPredicate, RecordedEvent
 from agenticflow.core.results import describe_error
 from agenticflow.errors import AgenticFlowError, TemporaryError

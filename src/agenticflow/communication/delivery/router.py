@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from agenticflow.communication.subscription import Subscription
+from agenticflow.communication.delivery.subscription import Subscription
 from agenticflow.core.events import AgenticEvent
 
 __all__ = ["Router"]
