@@ -277,6 +277,7 @@ async def test_an_event_newer_than_the_program_becomes_a_dead_letter_and_the_nex
     store, live, replaying = MemoryStore(), Listener(), Listener()
     bus = EventBus(store=store)
     await bus.subscribe("a", live, name="live")
+    await passes(1)
     await store.commit(Commit(stream_id="topic-a", events=[NewEvent("a", b"\x80", 1, schema_version=9)]))
     await bus.publish(AgenticEvent("a", {"n": 2}))
     await bus.subscribe("a", replaying, replay="all", name="replaying")
@@ -301,6 +302,12 @@ async def test_a_store_that_is_damaged_ends_the_telling_with_an_error(caplog: py
     await bus.subscribe("a", listener)
     await passes(1)
     assert "subscribers are not told any more: page 7 is damaged" in caplog.text
+    store.heal()
+    await bus.publish(AgenticEvent("a"))
+    await passes(1)
+    await bus.start()
+    await passes(1)
+    assert len(listener.heard) == 1, "whoever mends it may start the bus again, and nothing was missed"
     await bus.stop()
 
 
@@ -594,6 +601,46 @@ async def test_a_letter_whose_subscriber_leaves_stays() -> None:
     await bus.unsubscribe(subscription)
     assert await retrying is False
     assert len(await bus.dead_letters()) == 1
+    await bus.stop()
+
+
+@in_virtual_time
+async def test_what_is_recorded_makes_no_room_for_what_is_not() -> None:
+    bus, gate, heard = EventBus(store=MemoryStore()), asyncio.Event(), list[object]()
+
+    async def slow(event: AgenticEvent) -> None:
+        await gate.wait()
+        heard.append(event.payload["n"])
+
+    policy = BackPressure(max_delay_seconds=0, when_full="drop_oldest")
+    await bus.subscribe("a", slow, queue_size=2, back_pressure=policy)
+    for number in range(3):
+        await bus.publish(AgenticEvent("a", {"n": number}))
+        await passes(0.1)
+    await bus.publish(AgenticEvent("a", {"n": "ephemeral"}), durable=False)
+    assert bus.statistics()[0].dropped == 1
+    gate.set()
+    await passes(1)
+    assert heard == [0, 1, 2]
+    await bus.stop()
+
+
+@in_virtual_time
+async def test_a_handler_that_would_wait_for_itself_is_told() -> None:
+    bus = EventBus()
+
+    async def handler(event: AgenticEvent) -> None:
+        letters = await bus.dead_letters()
+        if letters:
+            await bus.retry_dead_letter(letters[0].letter_id)
+        raise LookupError("oops")
+
+    await bus.subscribe("a", handler, retry_policy=ONCE)
+    for _ in range(2):
+        await bus.publish(AgenticEvent("a"))
+    await passes(1)
+    errors = [letter.error.type for letter in await bus.dead_letters()]
+    assert errors == ["LookupError", "InvalidInput"]
     await bus.stop()
 
 

@@ -39,9 +39,11 @@ class Feed:
         self._readers: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
-        """Follow the store from its end on; returns when it does. A second call does nothing."""
+        """Follow the store, the first time from its end on; returns when it does. A second call does nothing unless that had ended."""
         if self._follower is None:
             self.position = await self._store.last_position()
+        if self._follower is None or self._follower.done():
+            self._is_following.clear()
             self._follower = asyncio.get_running_loop().create_task(self._follow(), name="event bus")
         await self._is_following.wait()
 

@@ -28,7 +28,7 @@ from agenticflow.communication.facts import DEAD_LETTERS
 from agenticflow.core.clocks import ambient
 from agenticflow.core.events import AgenticEvent, RecordedEvent
 from agenticflow.core.results import ErrorInfo, describe_error
-from agenticflow.errors import BoundExceeded
+from agenticflow.errors import BoundExceeded, InvalidInput
 
 __all__ = ["Bury", "Log", "Subscription"]
 
@@ -133,8 +133,10 @@ class Subscription:
                     return
                 case "drop_oldest":
                     self._dropped += 1
-                    if (entry := self._queue.drop_oldest()) is not None:
-                        self._leave_out(entry)
+                    oldest = self._queue.oldest()
+                    if oldest is None or oldest.position is not None or oldest.reply is not None:
+                        return  # what is in the store, or was put in by hand, does not make room for what is not
+                    self._queue.drop_oldest()
         self._put(event, None)
 
     @property
@@ -165,7 +167,15 @@ class Subscription:
         self._put_stored(event)
 
     async def deliver_again(self, event: AgenticEvent) -> ErrorInfo | None:
-        """Put an event in by hand, behind what waits; return ``None`` when it was handled, else the error it failed with."""
+        """Put an event in by hand, behind what waits; return ``None`` when it was handled, else the error it failed with.
+
+        Raises ``InvalidInput`` in its own handler, which would wait for itself.
+        """
+        if asyncio.current_task() in self.tasks:
+            raise InvalidInput(
+                f"the handler of subscription {self.subscription_id!r} cannot wait for its own next event",
+                hint="retry dead letters from outside the handler",
+            )
         entry = self._entry(event, None)
         entry.reply = asyncio.get_running_loop().create_future()
         await self._wait_for_room(self._size, None)
@@ -231,12 +241,6 @@ class Subscription:
                 waiter.set_result(None)
                 if not is_empty:
                     return
-
-    def _leave_out(self, entry: _Entry) -> None:
-        """An entry has made room for a newer one: a stored event among them is not waited for any more."""
-        entry.answer(_NOT_HANDLED)
-        if entry.position is not None and self.progress is not None:
-            self.progress.end(entry.position)
 
     def _no_room(self, event: AgenticEvent) -> BoundExceeded:
         return BoundExceeded(
