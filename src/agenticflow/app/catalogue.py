@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import json
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -16,8 +16,16 @@ from agenticflow.core.decider import Fact
 
 __all__ = ["catalogue_as_json", "catalogue_as_markdown", "catalogue_as_text", "event_catalogue"]
 
-ROOMS: Final = ("orchestration", "agents", "communication", "tools", "security", "observability", "runtime")
-"""Where facts are declared; a room that does not exist yet has none."""
+ROOMS: Final[Mapping[str, str]] = {
+    "orchestration": "workflow-<workflow id>/<run no>",
+    "agents": "agent-<agent id>",
+    "communication": "",
+    "tools": "",
+    "security": "",
+    "observability": "",
+    "runtime": "",
+}
+"""Where facts are declared, and the stream of those that do not name their own. A room that does not exist yet has none."""
 
 
 def event_catalogue() -> tuple[EventKind, ...]:
@@ -58,8 +66,8 @@ def catalogue_as_markdown(kinds: Iterable[EventKind] | None = None) -> str:
     return "\n\n".join(f"### On `{stream}`\n\n{head}\n" + "\n".join(rows) for stream, rows in tables.items())
 
 
-def _facts() -> Iterator[type[Fact]]:
-    for room in ROOMS:
+def _facts() -> Iterator[tuple[type[Fact], str]]:
+    for room, stream in ROOMS.items():
         name = f"agenticflow.{room}"
         if importlib.util.find_spec(name) is None:
             continue
@@ -68,4 +76,4 @@ def _facts() -> Iterator[type[Fact]]:
             for thing in vars(importlib.import_module(module.name)).values():
                 is_fact = isinstance(thing, type) and issubclass(thing, Fact) and hasattr(thing, "event_type")
                 if is_fact and thing.__module__ == module.name:
-                    yield thing
+                    yield thing, stream

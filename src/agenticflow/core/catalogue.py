@@ -74,8 +74,8 @@ class EventKind(msgspec.Struct, frozen=True):
     fields: tuple[PayloadField, ...]
 
 
-def describe_event(fact: type[Fact]) -> EventKind:
-    """Return the entry of one fact."""
+def describe_event(fact: type[Fact], stream: str = "") -> EventKind:
+    """Return the entry of one fact; ``stream`` is where it is recorded when it does not say so itself."""
     name = fact.event_type
     paragraph = inspect.cleandoc(fact.__doc__ or "").partition("\n\n")[0]
     kinds = msgspec.inspect.type_info(fact)
@@ -83,18 +83,21 @@ def describe_event(fact: type[Fact]) -> EventKind:
     return EventKind(
         event_type=name,
         summary=" ".join(paragraph.replace("``", "`").split()),
-        stream=fact.stream,
+        stream=fact.stream or stream,
         since=next((release for release, types in RELEASES.items() if name in types), NEXT_RELEASE),
         schema_version=fact.schema_version,
         fields=tuple(PayloadField(field.encode_name, _words(field.type), field.required) for field in kinds.fields),
     )
 
 
-def catalogue_of(facts: Iterable[type[Fact]]) -> tuple[EventKind, ...]:
-    """Return the entries of ``facts``, in their order. Raises ``DefinitionError`` when two have the same event type."""
+def catalogue_of(facts: Iterable[tuple[type[Fact], str]]) -> tuple[EventKind, ...]:
+    """Return the entries of ``facts``, each given with the usual stream of its room, in their order.
+
+    Raises ``DefinitionError`` when two have the same event type.
+    """
     found: dict[str, EventKind] = {}
-    for fact in facts:
-        kind = describe_event(fact)
+    for fact, stream in facts:
+        kind = describe_event(fact, stream)
         if kind.event_type in found:
             raise DefinitionError(
                 f"two payloads are called {kind.event_type!r}, one of them {fact.__qualname__}",

@@ -63,12 +63,20 @@ def test_an_entry_says_what_the_struct_says() -> None:
     )
 
 
+def test_a_fact_that_names_no_stream_is_on_that_of_its_room() -> None:
+    assert describe_event(Silent, "somewhere").stream == "somewhere"
+    assert describe_event(Painted, "somewhere").stream == "wall-<id>"
+
+
 def test_since_when_is_what_the_releases_say() -> None:
     assert describe_event(Silent).since == "0.1.0"
     assert describe_event(Painted).since not in RELEASES
 
 
 def test_two_payloads_of_one_name_are_a_mistake() -> None:
-    assert [kind.event_type for kind in catalogue_of([Painted, Silent])] == ["painted", "task_completed"]
+    assert [kind.event_type for kind in catalogue_of([(Painted, ""), (Silent, "somewhere")])] == [
+        "painted",
+        "task_completed",
+    ]
     with pytest.raises(DefinitionError, match="two payloads are called 'painted', one of them Painted"):
-        catalogue_of([Painted, Painted])
+        catalogue_of([(Painted, ""), (Painted, "")])

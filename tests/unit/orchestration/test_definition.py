@@ -85,7 +85,7 @@ def test_names_may_have_dashes_and_dots(task_id: str) -> None:
         ({"timeout_seconds": "5"}, "timeout_seconds"),
         ({"timeout_seconds": float("nan")}, "timeout_seconds"),
         ({"total_timeout_seconds": float("inf")}, "total_timeout_seconds"),
-        ({"join": "some"}, "join='some' of task 'a' is unknown .use 'all' or 'any'"),
+        ({"join": "some"}, "join='some' of task 'a' is unknown .use 'all', 'any', 'settled'"),
         ({"max_parallel": 0, "for_each": "${x}"}, "max_parallel of task 'a' is 0"),
         ({"max_parallel": 1.5, "for_each": "${x}"}, "max_parallel of task 'a' is 1.5"),
         ({"max_parallel": 2}, "max_parallel of task 'a' needs for_each"),

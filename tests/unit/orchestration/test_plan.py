@@ -10,7 +10,8 @@ from agenticflow.core import codec
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration import plan as plans
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
-from agenticflow.orchestration.plan import compile_plan, decode_plan, unknown_roots, validate
+from agenticflow.orchestration.plan import compile_plan, decode_plan, unknown_roots
+from agenticflow.orchestration.validation import validate
 from tests.scenarios.runs import Run, definition_of, task
 
 
