@@ -18,6 +18,7 @@ import agenticflow
 from agenticflow import errors
 from agenticflow.agents.states import DEFAULT_TRANSITIONS, AgentState
 from agenticflow.app.catalogue import catalogue_as_markdown, event_catalogue
+from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 from tests.docs.event_catalogue import catalogue_on
@@ -93,9 +94,19 @@ def test_every_stream_of_the_catalogue_is_described() -> None:
     assert {kind.stream for kind in event_catalogue()} <= told
 
 
-def test_every_field_of_a_recorded_error_is_explained() -> None:
-    told = [code(row[0]) for row in rows_under(page("events.md"), "of an error (`ErrorInfo`)", "meaning")]
-    assert told == list(ErrorInfo.__struct_fields__)
+PARTS: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    "ErrorInfo": ("of an error (`ErrorInfo`)", ErrorInfo),
+    "Permit": ("of a permit (`Permit`, a list in this order)", Permit),
+}
+"""Structs inside payloads, by their name in the catalogue: the head of their table."""
+
+
+def test_every_struct_inside_a_payload_is_explained() -> None:
+    for head, struct in PARTS.values():
+        told = [code(row[0]) for row in rows_under(page("events.md"), head, "meaning")]
+        assert told == list(struct.__struct_fields__), head
+    words = {word for kind in event_catalogue() for field in kind.fields for word in re.findall(r"\w+", field.type)}
+    assert {word for word in words if word[:1].isupper()} == set(PARTS)
 
 
 # --- errors -------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,21 +10,22 @@ from typing import Final
 
 import msgspec
 
+import agenticflow
 from agenticflow.core.catalogue import EventKind, catalogue_of
 from agenticflow.core.decider import Fact
 
 __all__ = ["catalogue_as_json", "catalogue_as_markdown", "catalogue_as_text", "event_catalogue"]
 
-ROOMS: Final[Mapping[str, str]] = {
+NO_FACTS: Final = ("app", "cli", "client", "demos", "deployment", "integrations", "server", "testing")
+"""Rooms that record nothing of their own; adapters among them may need what is not installed."""
+STREAMS: Final[Mapping[str, str]] = {
     "orchestration": "workflow-<workflow id>/<run no>",
     "agents": "agent-<agent id>",
-    "communication": "",
-    "tools": "",
-    "security": "",
-    "observability": "",
-    "runtime": "",
+    "resilience": "gate-<key>/<run no>",
 }
-"""Where facts are declared, and the stream of those that do not name their own. A room that does not exist yet has none."""
+"""The usual stream of a room's facts; a fact that is recorded elsewhere names its own."""
+FIRST: Final = ("orchestration", "agents", "communication")
+"""Rooms in the order of the catalogue; the others come after them."""
 
 
 def event_catalogue() -> tuple[EventKind, ...]:
@@ -67,13 +67,13 @@ def catalogue_as_markdown(kinds: Iterable[EventKind] | None = None) -> str:
 
 
 def _facts() -> Iterator[tuple[type[Fact], str]]:
-    for room, stream in ROOMS.items():
-        name = f"agenticflow.{room}"
-        if importlib.util.find_spec(name) is None:
-            continue
-        package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(getattr(package, "__path__", ()), f"{name}."):
+    """Yield every fact that a module of a room declares, with the usual stream of the room."""
+    found = [module.name for module in pkgutil.iter_modules(agenticflow.__path__) if module.ispkg]
+    rooms = [*FIRST, *sorted(set(found) - set(FIRST) - set(NO_FACTS))]
+    for room in rooms:
+        package = importlib.import_module(f"agenticflow.{room}")
+        for module in pkgutil.walk_packages(package.__path__, f"agenticflow.{room}."):
             for thing in vars(importlib.import_module(module.name)).values():
                 is_fact = isinstance(thing, type) and issubclass(thing, Fact) and hasattr(thing, "event_type")
                 if is_fact and thing.__module__ == module.name:
-                    yield thing, stream
+                    yield thing, STREAMS.get(room, "")

@@ -119,6 +119,8 @@ def _words(kind: msgspec.inspect.Type) -> str:
             return " or ".join(f"'{member.value}'" for member in cls)
         case msgspec.inspect.ListType(item_type=item) | msgspec.inspect.VarTupleType(item_type=item):
             return f"list of {_words(item)}"
+        case msgspec.inspect.TupleType(item_types=items):
+            return f"[{', '.join(map(_words, items))}]"
         case msgspec.inspect.DictType(key_type=key, value_type=value):
             return f"dict of {_words(key)} to {_words(value)}"
         case msgspec.inspect.StructType(cls=cls):

@@ -31,7 +31,7 @@ class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
     event_type: ClassVar[str]
     schema_version: ClassVar[int] = 1
     stream: ClassVar[str] = ""
-    """Where it is recorded, in words: ``topic-<id>``; empty for that of its room (``app.catalogue.ROOMS``)."""
+    """Where it is recorded, in words: ``topic-<id>``; empty for that of its room (``app.catalogue.STREAMS``)."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

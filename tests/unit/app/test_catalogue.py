@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import pytest
+
 import agenticflow
 from agenticflow import EventBus, Orchestrator
 from agenticflow.agents.agent import AgentStateChanged
@@ -29,6 +31,13 @@ def test_every_fact_of_every_room_is_in_it() -> None:
     silent = [name for name, kind in known.items() if not (kind.summary and kind.stream)]
     assert silent == [], "a fact says in its docstring what has happened, and in `stream` where it is recorded"
     assert all(known[name].stream == "workflow-<workflow id>/<run no>" for name in FACTS.types)
+
+
+@pytest.mark.parametrize(
+    "name", ["task_completed", "task_failed", "approval_required", "approval_granted", "event_dead_lettered"]
+)
+def test_what_programs_subscribe_to_by_name_is_in_it(name: str) -> None:
+    assert name in by_type()
 
 
 def test_what_a_release_recorded_is_still_known() -> None:

@@ -32,6 +32,7 @@ class Painted(Fact, frozen=True, kw_only=True):
     colour: Colour
     layers: list[int]
     names: tuple[str, ...] = ()
+    place: tuple[str, int] | None = None
     prices: dict[str, float] = {}
     how: Literal["brush", "roller"] = "brush"
     error: ErrorInfo | None = None
@@ -53,6 +54,7 @@ def test_an_entry_says_what_the_struct_says() -> None:
         PayloadField("colour", "'red' or 'blue'", True),
         PayloadField("layers", "list of int", True),
         PayloadField("names", "list of str", False),
+        PayloadField("place", "[str, int]", False),
         PayloadField("prices", "dict of str to float", False),
         PayloadField("how", "'brush' or 'roller'", False),
         PayloadField("error", "ErrorInfo", False),
