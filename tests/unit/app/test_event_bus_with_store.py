@@ -193,6 +193,26 @@ async def test_a_crash_repeats_at_most_what_half_a_second_brought() -> None:
 
 
 @in_virtual_time
+async def test_of_many_events_a_crash_repeats_a_bounded_number() -> None:
+    store, first, second = FlakyStore(), Listener(), Listener()
+    bus = EventBus(store=store)
+    await bus.subscribe("a", first, name="billing")
+    for number in range(1_000):
+        await bus.publish(AgenticEvent("a", {"n": number}))
+        await asyncio.sleep(0)
+    await until(lambda: len(first.heard) == 1_000)
+    await passes(0.1)
+    store.fail("commit", times=100)
+    await bus.stop()
+    store.heal()
+    again = EventBus(store=store)
+    await again.subscribe("a", second, name="billing")
+    await passes(1)
+    assert len(second.heard) < 2 * 200
+    await again.stop()
+
+
+@in_virtual_time
 async def test_a_lost_snapshot_costs_repetitions_and_no_event() -> None:
     store, first, second = MemoryStore(), Listener(), Listener()
     bus = EventBus(store=store)

@@ -9,6 +9,7 @@ delivered again.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -27,7 +28,9 @@ from agenticflow.storage.store import Store
 __all__ = ["Bookmark", "Bookmarks"]
 
 SAVE_SECONDS: Final = 0.5
-"""How much work a crash may repeat: the position is written so long after the first event that moved it."""
+"""The position is written so long after the first event that moved it, ..."""
+SAVE_EVENTS: Final = 200
+"""... or after so many events: whichever is sooner. That is what a crash may repeat."""
 FACT_EVERY_SAVES: Final = 1_000
 """Saves after which the position is a fact of its own: what a lost snapshot costs is bounded by it."""
 PAGE_EVENTS: Final = 1_000
@@ -89,7 +92,7 @@ class Bookmark:
 
 
 class Bookmarks:
-    """Keeps the places of the durable subscriptions of one bus: each at most twice a second, by one task that ends when nothing moves."""
+    """Keeps the places of the durable subscriptions of one bus, by one task that ends when nothing moves."""
 
     def __init__(self, store: Store, feed: Feed, log: Log) -> None:
         self._store = store
@@ -97,6 +100,9 @@ class Bookmarks:
         self._log = log
         self._marks: dict[Subscription, Bookmark] = {}
         self._moved: set[Subscription] = set()
+        self._events = 0
+        """Events handled since a place was last written down."""
+        self._many = asyncio.Event()
         self._saving: asyncio.Task[None] | None = None
 
     async def place_of(self, subscription: Subscription, name: str, start: int) -> int:
@@ -126,12 +132,19 @@ class Bookmarks:
 
     def _touch(self, subscription: Subscription) -> None:
         self._moved.add(subscription)
+        self._events += 1
+        if self._events == SAVE_EVENTS:
+            self._many.set()
         if self._saving is None or self._saving.done():
             self._saving = asyncio.get_running_loop().create_task(self._save_moved(), name="event bus positions")
 
     async def _save_moved(self) -> None:
         while self._moved:
-            await asyncio.sleep(SAVE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_SECONDS):
+                    await self._many.wait()
+            self._events = 0
+            self._many.clear()
             moved, self._moved = self._moved, set()
             for subscription in moved:
                 mark = self._marks.get(subscription)
@@ -146,7 +159,9 @@ class Bookmarks:
         except AgenticFlowError as error:
             self._log.warning("the position of subscription %r was not saved: %s", subscription.subscription_id, error)
             if not is_last:
-                self._moved.add(subscription)
+                self._moved.add(
+                    subscription
+                )  # the loop waits before it tries again, and again as long as the store fails
 
 
 def _read(data: bytes, stream: str) -> int:
