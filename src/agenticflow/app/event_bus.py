@@ -60,9 +60,8 @@ class EventBus:
     """``bus = EventBus(); await bus.subscribe("task_completed", handler)``.
 
     ``backend`` carries what is in no store: ``"memory"``, inside this process. ``store`` is where ``publish`` records; an orchestrator
-    brings its own to a bus that has none. ``event_monitor`` is told what happens (see ``BusMonitor``), ``logger`` takes the place of
-    the logger
-    ``agenticflow.bus``, ``schemas`` check what is published ephemerally (a store has its own).
+    brings its own to a bus that has none. ``event_monitor`` is told what happens (see ``BusMonitor``), ``logger`` takes the place of the
+    logger ``agenticflow.bus``, ``schemas`` check what is published ephemerally (a store has its own).
     """
 
     def __init__(
@@ -110,15 +109,15 @@ class EventBus:
     ) -> str:
         """Call ``handler(event)`` for every event whose type matches ``pattern``; return the subscription's id.
 
-        Patterns: ``communication.matching``. Events come one at a time and in order; with ``concurrency`` above 1 so many at a time, and in
-        order for each ``key(event)``, by default its stream. A handler that raises is called again as ``retry_policy`` says, then the event
-        becomes a dead letter and the next is delivered. ``queue_size`` events wait in memory; from which load on publishers wait is the
-        business of ``back_pressure``, except that what is in a store is never dropped: a subscriber that is too slow reads it there.
+        Patterns: ``communication.matching``. Events come one at a time and in order; with ``concurrency`` above 1 so many at a time, and
+        in order for each ``key(event)``, by default its stream. A handler that raises is called again as ``retry_policy`` says, then the
+        event becomes a dead letter and the next is delivered. ``queue_size`` events wait in memory; from which load on publishers wait is
+        the business of ``back_pressure``, except that what is in a store is never dropped: a subscriber that is too slow reads it there.
 
         With a store: ``replay="all"`` begins with its first event, ``from_position=n`` after position *n*. A ``name`` makes the
-        subscription durable and is its id: its position is kept in the store, and subscribing under the same name after a restart goes
-        on there (``replay`` and
-        ``from_position`` count the first time only), each event at least once. Until the bus has a store these three wait for it.
+        subscription durable and is its id: its position is kept in the store, and subscribing under the same name after a restart goes on
+        there (``replay`` and ``from_position`` count the first time only), each event at least once. Until the bus has a store these
+        three wait for it.
 
         Raises ``InvalidInput`` for arguments that make no sense and for a name that is subscribed already.
         """
@@ -166,8 +165,8 @@ class EventBus:
         """Tell the subscribers; with a store, commit first.
 
         Waits as long as the ``back_pressure`` of the subscribers it concerns asks for. Without a store, or with ``durable=False``, raises
-        ``BoundExceeded`` when one of them rejects it; with a store the errors of ``append``. A registered schema that the payload
-        does not fit raises ``InvalidInput``.
+        ``BoundExceeded`` when one of them rejects it; with a store the errors of ``append``. A registered schema that the payload does
+        not fit raises ``InvalidInput``.
         """
         if not isinstance(event, AgenticEvent):
             raise InvalidInput(f"only AgenticEvent can be published, not {type(event).__name__}")

@@ -1,8 +1,8 @@
 """The port of the event bus, and the words that everybody around it uses.
 
-A ``Broker`` carries events that are in no store; what is in a store reaches subscribers from the store itself. Whoever adapts Redis or NATS
-writes a ``Broker``; patterns, queues, order, retries, dead letters and positions are the bus's own, the same for every broker. Proven by
-``agenticflow.testing.event_bus_kit``.
+A ``Broker`` carries events that are in no store; what is in a store reaches subscribers from the store itself. Whoever adapts Redis or
+NATS writes a ``Broker``; patterns, queues, order, retries, dead letters and positions are the bus's own, the same for every broker.
+Proven by ``agenticflow.testing.event_bus_kit``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What payloads look like, by event type and version: checked when they are written, brought to the present when they are read.
 
 A stored payload never changes. Each event type has a current version; ``register`` says what a payload of a version looks like,
-``upcaster(type, from_version)`` registers the step to the next one, and reading applies the steps in order. A payload newer than the
-code is an error, not a guess. Data from outside, documents with a version of their own under ``_schema_version``, takes the same way
-with ``migrator`` and ``validate_and_migrate``.
+``upcaster(type, from_version)`` registers the step to the next one, and reading applies the steps in order. A payload newer than the code
+is an error, not a guess. Data from outside, documents with a version of their own under ``_schema_version``, takes the same way with
+``migrator`` and ``validate_and_migrate``.
 """
 
 from __future__ import annotations
@@ -195,8 +195,8 @@ class SchemaRegistry:
     def validate_and_migrate(self, data: Mapping[str, object], expected_version: str) -> dict[str, object]:
         """Return outside data in ``expected_version``, its version under ``_schema_version``; absent there, it is ``"1.0"``.
 
-        It is checked as it came in and as it goes out, where a schema is registered for the version. Raises ``InvalidInput`` for data that
-        is no mapping or does not fit, ``PermanentError`` when no migrator leads there.
+        It is checked as it came in and as it goes out, where a schema is registered for the version. Raises ``InvalidInput`` for data
+        that is no mapping or does not fit, ``PermanentError`` when no migrator leads there.
         """
         if not isinstance(data, Mapping):
             raise InvalidInput(f"data with a {VERSION_KEY} is a mapping, not a {type(data).__name__}")

@@ -1,7 +1,7 @@
 """The back-pressure policy: how long a sender waits before a filling queue, and what becomes of what finds it full. Pure.
 
-The delay is a limit, not a fixed pause: whoever waits goes on as soon as the load is back below ``starts_at``, so a burst is slowed
-down to the speed of the receiver and no further.
+The delay is a limit, not a fixed pause: whoever waits goes on as soon as the load is back below ``starts_at``, so a burst is slowed down
+to the speed of the receiver and no further.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class MemoryLetters:
         return wanted[:limit]
 
     async def get(self, letter_id: str, *, is_to_be_delivered: bool = False) -> DeadLetter:
-        """Return an open letter. Raises ``InvalidInput`` when there is none of that id, and the error of reading its event when it is
-        to be delivered and cannot be read."""
+        """Return an open letter. Raises ``InvalidInput`` when there is none of that id, and the error of reading its event when it is to
+        be delivered and cannot be read."""
         letter = self._letters.get(letter_id)
         if letter is None:
             raise _unknown(letter_id)
@@ -122,8 +122,8 @@ class StoredLetters:
         return [*found, *await self._unstorable.open_letters(subscription, limit)][:limit]
 
     async def get(self, letter_id: str, *, is_to_be_delivered: bool = False) -> DeadLetter:
-        """Return an open letter. Raises ``InvalidInput`` when there is none of that id, and the error of reading its event when it is
-        to be delivered and cannot be read."""
+        """Return an open letter. Raises ``InvalidInput`` when there is none of that id, and the error of reading its event when it is to
+        be delivered and cannot be read."""
         stream = letter_id.rpartition("@")[0]
         if not stream.startswith(DEAD_LETTERS):
             return await self._unstorable.get(letter_id)

@@ -1,9 +1,8 @@
 """One subscriber: what waits for it, the tasks that call its handler, and what becomes of an event it cannot deal with.
 
 An event enters by ``offer`` or ``press`` (ephemeral: the sender may have to wait, see ``BackPressure``), by ``offer_stored`` or
-``put_stored`` (from the store: nobody waits but its own reader). It leaves handled, as a dead letter, or, with ``drop_oldest``,
-counted. A task per place in
-``concurrency`` is made when first needed and waits for work; no task and no timer is made for an event.
+``put_stored`` (from the store: nobody waits but its own reader). It leaves handled, as a dead letter, or, with ``drop_oldest``, counted.
+A task per place in ``concurrency`` is made when first needed and waits for work; no task and no timer is made for an event.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ A broker, or a store behind the bus, proves itself with a factory and nothing el
         def make_bus(self, store=None, **options):
             return EventBus("my://broker", store=store, **options)
 
-The cases are async methods named ``test_…`` and need no test framework: pytest with ``asyncio_mode = "auto"`` finds them, and any
-other runner can call them one by one on an instance each.
+The cases are async methods named ``test_…`` and need no test framework: pytest with ``asyncio_mode = "auto"`` finds them, and any other
+runner can call them one by one on an instance each.
 """
 
 from agenticflow.testing.event_bus_kit.delivering import DeliveringCases
