@@ -414,6 +414,9 @@ class Orchestrator:
             run_no = (await self._row(engine, workflow_id)).run_no
         stream_id = stream_of(workflow_id, run_no)
         state: RunState = await engine.host.ended(stream_id)
+        while state.outcome is WorkflowStatus.CONTINUED:
+            stream_id = stream_of(workflow_id, state.run_no + 1)
+            state = await engine.host.ended(stream_id)
         if state.outcome is not WorkflowStatus.COMPLETED:
             raise failure_of(state)
         return await self._pure(engine, stream_id, run_output, state)

@@ -126,6 +126,9 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
     """Makes the task a timer: it completes that long after it became ready, without a performer."""
     signal: str | None = None
     """Makes the task a wait for the signal of this name; its result is what the signal carries."""
+    continue_with: object = None
+    """Makes the task the end of this run and the beginning of the next, with this (resolved) as its input and an empty history: for what
+    goes on for ever. Whatever else is open is cancelled."""
     approval: str | None = None
     """Makes the task a question to a person: completed when it is approved, failed when it is rejected."""
 
@@ -264,7 +267,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         for task in self.tasks:
             changed = {
                 name: ordered
-                for name in ("params", "for_each", "repeat_from")
+                for name in ("params", "for_each", "repeat_from", "continue_with")
                 if (given := getattr(task, name)) is not None and (ordered := codec.in_order(given)) is not given
             }
             if isinstance(task.workflow, WorkflowDefinition):
@@ -378,7 +381,7 @@ def _check_words(task: TaskDefinition) -> None:
             raise DefinitionError(f"task {task.task_id!r} has more than {MAX_NAMES} {name}")
 
 
-_WAITS: Final = ("delay_seconds", "signal", "approval", "choices")
+_WAITS: Final = ("delay_seconds", "signal", "approval", "choices", "continue_with")
 """What needs no performer."""
 _REPEATS: Final = ("for_each", "repeat_until")
 

@@ -32,13 +32,17 @@ class Node:
         "cancels",
         "choices",
         "condition",
+        "continue_with",
         "dependents",
         "depends_on",
         "encoded_params",
         "fallback",
         "for_each",
+        "has_consequences",
         "index",
         "is_alternative",
+        "is_ordered",
+        "is_plain",
         "is_settled",
         "needs",
         "params",
@@ -65,10 +69,15 @@ class Node:
         self.performer_id = task.agent_id
         self.task_type = task.task_type or ""
         self.priority = 0
+        self.is_ordered = False
+        """Whether others of its run have another priority."""
         self.condition: Condition | None = parse_condition(task.when) if task.when is not None else None
         self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
         self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
         self.repeat_from: Template | None = compile_template(task.repeat_from) if task.repeat_from is not None else None
+        self.continue_with: Template | None = (
+            compile_template(task.continue_with) if task.continue_with is not None else None
+        )
         self.approval: Template | None = compile_template(task.approval) if task.approval is not None else None
         self.permits = [
             *((compile_template(name), Limit(name, max_concurrent=1)) for name in task.locks),
@@ -83,6 +92,12 @@ class Node:
         self.is_alternative = False
         """Whether it is another task's fallback."""
         self.workflow: bytes | None = task.workflow.encoded() if isinstance(task.workflow, WorkflowDefinition) else None
+        self.has_consequences = bool(
+            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
+        )
+        """Whether its end means more than that its dependents may start."""
+        self.is_plain = not self.permits and all(getattr(task, name) == usual for name, usual in _USUAL)
+        """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
@@ -93,9 +108,32 @@ class Node:
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
-        for template in (*templates, *(key for key, _ in self.permits), *(way for _, way in self.choices)):
+        for template in (
+            *templates,
+            self.continue_with,
+            *(key for key, _ in self.permits),
+            *(way for _, way in self.choices),
+        ):
             if template is not None:
                 yield from template.references
+
+
+_USUAL: Final = (
+    ("when", None),
+    ("for_each", None),
+    ("repeat_until", None),
+    ("choices", ()),
+    ("continue_with", None),
+    ("approval", None),
+    ("delay_seconds", None),
+    ("signal", None),
+    ("workflow", None),
+    ("total_timeout_seconds", None),
+    ("priority", 0),
+    ("stall_seconds", None),
+    ("capabilities", ()),
+    ("on_failure", "fail"),
+)
 
 
 def _needs(task: TaskDefinition, count: int) -> int:
@@ -139,6 +177,8 @@ class Plan:
         for node in self.nodes:
             self._lay_out(node)
         self.has_priorities = len({node.priority for node in self.nodes}) > 1
+        for node in self.nodes:
+            node.is_ordered = self.has_priorities
         self.unmet = [len(node.depends_on) for node in self.nodes]
         self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
         self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]
@@ -149,6 +189,7 @@ class Plan:
     def _lay_out(self, node: Node) -> None:
         task = node.task
         node.priority = task.priority + self.definition.priority
+        node.is_plain = node.is_plain and not node.priority
         node.cancels = tuple(self.by_id[task_id] for task_id in task.cancels)
         node.choices = [
             (self.by_id[choice.then], parse_condition(choice.when) if choice.when is not None else None)

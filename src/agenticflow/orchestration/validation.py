@@ -169,7 +169,8 @@ def _item_problems(task: TaskDefinition, part: str, reference: Reference, own: f
 
 def _references_of(task: TaskDefinition) -> Iterator[tuple[str, tuple[Reference, ...] | str]]:
     templates: list[tuple[str, object]] = [
-        (name, getattr(task, name)) for name in ("params", "for_each", "repeat_from", "approval", "locks")
+        (name, getattr(task, name))
+        for name in ("params", "for_each", "repeat_from", "continue_with", "approval", "locks")
     ]
     templates.append(("limits", [limit.key for limit in task.limits]))
     for part, template in templates:

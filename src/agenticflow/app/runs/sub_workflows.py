@@ -7,13 +7,14 @@ for the same attempt, after a crash, finds the run it started.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from agenticflow.app.execution import failure_of
-from agenticflow.app.runs.starting import first_run, next_run
+from agenticflow.app.runs.starting import continued_run, first_run, next_run
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import RunChild
+from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import AgenticFlowError, CommandRefused, WorkflowIdConflict
@@ -67,6 +68,17 @@ class SubWorkflows:
         command = next_run(state, carry_over(state), requested_by=stream_id, now=self._clock.now_ns(), parent=parent)
         await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
         return stream_of(effect.execution_id, command.run_no)
+
+    async def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
+        state: RunState = await self._host.read(stream_id)
+        now = self._clock.now_ns()
+        command = continued_run(state, effect.input, now=now)
+        with suppress(CommandRefused):  # it was started before a crash
+            await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
+        await self._host.submit(stream_id, f.NextRunStarted(now=now))
+
+    def successor(self, child: str, state: RunState) -> str | None:
+        return stream_of(state.workflow_id, state.run_no + 1) if state.outcome is WorkflowStatus.CONTINUED else None
 
     async def find(self, effect: RunChild) -> str | None:
         row = await self._store.get_run(effect.execution_id)

@@ -18,6 +18,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.context import Progress
 from agenticflow.core.engine import (
     ActivityFinished,
+    ContinueExecution,
     Effect,
     GrantPermit,
     PauseActivities,
@@ -135,6 +136,8 @@ class Dispatcher:
             self._run(stream_id, effect)
         elif isinstance(effect, GrantPermit):
             self._gates.granted(stream_id, effect.holder)
+        elif isinstance(effect, ContinueExecution):
+            self._children.carry_on(stream_id, effect)
         elif isinstance(effect, RunChild):
             self._children.run(stream_id, effect)
         elif isinstance(effect, StopActivity):
@@ -149,7 +152,11 @@ class Dispatcher:
     def _run(self, stream_id: str, effect: RunActivity) -> None:
         if (stream_id, effect.token) in self._attempts:
             return
-        seat, handler = self._performer(effect)
+        if effect.is_movable or not effect.performer_id:
+            seat, handler = self._performer(effect)
+        else:
+            seat = self._seats.get(effect.performer_id)
+            handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
         if seat is None or handler is None:
             waiting = self._homeless.setdefault((effect.performer_id, effect.task_type), [])
             waiting.append((stream_id, effect))
@@ -168,10 +175,7 @@ class Dispatcher:
 
     def _performer(self, effect: RunActivity) -> tuple[Seat | None, Handler | None]:
         """Return who performs the effect here, with the handler; ``None`` when nobody can."""
-        if effect.performer_id and not effect.is_movable:
-            seat = self._seats.get(effect.performer_id)
-            return seat, seat.performer.handler_for(effect.task_type) if seat is not None else None
-        chosen = self._choose(effect)
+        chosen = self._choose(effect) if effect.is_movable or not effect.performer_id else effect.performer_id
         seat = self._seats.get(chosen) if chosen is not None else None
         return seat, seat.performer.handler_for(effect.task_type) if seat is not None else None
 
