@@ -33,6 +33,7 @@ from agenticflow import (
 from agenticflow.app.catalogue import event_catalogue
 from agenticflow.app.execution import TaskView
 from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
+from agenticflow.config import Settings
 from agenticflow.core.catalogue import EventKind
 from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
@@ -40,6 +41,7 @@ from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
 from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
+from agenticflow.observability import Metrics, increment_counter, measure_latency
 from agenticflow.storage import Store
 from agenticflow.testing.virtual_time import run_virtual
 
@@ -248,6 +250,24 @@ def schemas_are_classes_or_names_and_types() -> None:
     schemas.register("order_placed", 1, Placed)
     schemas.register("order_lost", 1, {"order_id": int, "by": str | None})
     assert_type(schemas.validate_and_migrate({"order_id": 7}, "1.0"), dict[str, object])
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------------
+
+
+async def measured_functions_keep_their_types() -> None:
+    @measure_latency
+    def price(order: int, *, rate: float = 0.2) -> float:
+        return order * rate
+
+    @measure_latency("checkout_duration")
+    async def checkout(order: int) -> str:
+        return str(order)
+
+    assert_type(price(7, rate=0.1), float)
+    assert_type(await checkout(7), str)
+    increment_counter("orders_placed", 1, {"kind": "new", "express": True})
+    Orchestrator(telemetry=Metrics(), settings=Settings(store="memory:"))
 
 
 def virtual_time_keeps_the_type_of_what_it_runs() -> None:

@@ -132,6 +132,10 @@ class SQLiteStore(Store):
             undo.pop_all()
         return store
 
+    @property
+    def transactions(self) -> int:
+        return self._writer.transactions if self._writer is not None else 0
+
     async def commit(self, commit: Commit) -> Committed:
         if self._writer is None or self._is_closed:
             raise self._unavailable()
