@@ -1,7 +1,33 @@
-"""What an agent is: identity, capabilities, handlers, state."""
+"""What an agent is: identity, capabilities, handlers, state; and what many of them are together: a registry with health."""
 
 from agenticflow.agents.agent import Agent
+from agenticflow.agents.capabilities import (
+    Candidate,
+    CapabilityMatch,
+    CapabilityMatcher,
+    CapabilityRegistry,
+    MatchWeights,
+)
+from agenticflow.agents.health import AgentHealth, HealthPolicy
+from agenticflow.agents.registry import AgentLife, AgentRegistry, AgentStatus
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
 
-__all__ = ["Agent", "AgentState", "StateMachine", "StateTransition", "Worker", "worker"]
+__all__ = [
+    "Agent",
+    "AgentHealth",
+    "AgentLife",
+    "AgentRegistry",
+    "AgentState",
+    "AgentStatus",
+    "Candidate",
+    "CapabilityMatch",
+    "CapabilityMatcher",
+    "CapabilityRegistry",
+    "HealthPolicy",
+    "MatchWeights",
+    "StateMachine",
+    "StateTransition",
+    "Worker",
+    "worker",
+]

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from agenticflow.agents.events import AgentStateChanged, stream_of_agent
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.core.binding import Handler, HandlerFunction
 from agenticflow.core.clocks import ambient
@@ -18,21 +19,11 @@ from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import DefinitionError
 
-__all__ = ["Agent", "AgentStateChanged", "Recorder"]
+__all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 
 F = TypeVar("F", bound=HandlerFunction)
 _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _NO_HANDLERS: Mapping[str, Handler] = {}
-
-
-class AgentStateChanged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Recorded on the agent's stream ``agent-<id>`` as ``agent_state_changed``."""
-
-    from_state: str
-    to_state: str
-    cause: str
-    """The event that moved it."""
-    in_flight: int = 0
 
 
 class Recorder(Protocol):
@@ -43,6 +34,13 @@ class Recorder(Protocol):
 
     def look_again(self, performer_id: str) -> None:
         """The performer can take more, or other, work than before."""
+
+
+class Watcher(Protocol):
+    """Who looks after an agent's health: the registry it is in."""
+
+    def work_ended(self, agent: Agent, in_flight: int, now: int, outcome: Outcome | None) -> None:
+        """An attempt has ended, ``in_flight`` still run."""
 
 
 class Agent:
@@ -57,9 +55,11 @@ class Agent:
         "__weakref__",
         "_handlers",
         "_in_work",
+        "_is_taking_work",
         "_machine",
         "_recorder",
         "_seats",
+        "_watcher",
         "agent_id",
         "capabilities",
         "role",
@@ -95,9 +95,11 @@ class Agent:
         self.role = role
         self._seats = concurrency
         self._in_work = 0
+        self._is_taking_work = True
         self._handlers: dict[str, Handler] | None = None
         self._machine = state_machine
         self._recorder: Recorder | None = None
+        self._watcher: Watcher | None = None
 
     # --- what authors use -------------------------------------------------------------------------------------------
 
@@ -161,7 +163,13 @@ class Agent:
     @property
     def concurrency(self) -> int:
         machine = self._machine
-        return 0 if machine is not None and machine.state is AgentState.SUSPENDED else self._seats
+        is_open = self._is_taking_work and (machine is None or machine.state is not AgentState.SUSPENDED)
+        return self._seats if is_open else 0
+
+    @property
+    def in_work(self) -> int:
+        """Attempts whose handlers run now."""
+        return self._in_work
 
     def handler_for(self, task_type: str) -> Handler | None:
         handlers = self._handlers
@@ -170,6 +178,16 @@ class Agent:
     def record_with(self, recorder: Recorder | None) -> None:
         """Send changes of state to ``recorder`` from now on."""
         self._recorder = recorder
+
+    def watch_with(self, watcher: Watcher | None) -> None:
+        """Tell ``watcher`` of every end of an attempt from now on."""
+        self._watcher = watcher
+
+    def take_work(self, is_taking_work: bool) -> None:
+        """Begin or cease to take new work, whatever the state: the registry's way to take an agent out of service."""
+        self._is_taking_work = is_taking_work
+        if is_taking_work and self._recorder is not None:
+            self._recorder.look_again(self.agent_id)
 
     def work_began(self, in_flight: int, now: int) -> None:
         self._in_work = in_flight
@@ -181,6 +199,8 @@ class Agent:
         if in_flight == 0:
             is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
             self._take("task_completed" if is_done else "attempt_ended", now, in_flight)
+        if self._watcher is not None:
+            self._watcher.work_ended(self, in_flight, now, outcome)
 
     def told(self, event_type: str, now: int) -> None:
         self._take(event_type, now, 0)
@@ -208,8 +228,8 @@ class Agent:
         if recorder is not None:
             before, after = moved
             recorder.record(
-                f"agent-{self.agent_id}",
-                "agent_state_changed",
+                stream_of_agent(self.agent_id),
+                AgentStateChanged.event_type,
                 AgentStateChanged(before.value, after.value, cause, in_flight),
                 now,
             )

@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from agenticflow.agents.agent import Agent
+from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.event_bus import EventBus
@@ -26,7 +27,6 @@ from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import (
-    AgentNotFoundError,
     CommandRefused,
     DefinitionError,
     InvalidInput,
@@ -97,6 +97,8 @@ class Orchestrator:
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
     ``.agenticflow/state.db`` under the working directory, or what ``AGENTICFLOW_STORE`` says.
 
+    ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
+
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
     """
 
@@ -110,6 +112,7 @@ class Orchestrator:
         max_concurrency: int = 1_000,
         max_threads: int = 32,
         clock: Clock | None = None,
+        agents: AgentRegistry | None = None,
         performs: bool = True,
     ) -> None:
         if event_bus is not None and not isinstance(event_bus, EventBus):
@@ -125,7 +128,8 @@ class Orchestrator:
         self._max_threads = max_threads
         self._performs = performs
         self._performers: dict[str, Performer] = {}
-        self._agents: dict[str, Agent] = {}
+        self.agents = agents if agents is not None else AgentRegistry(clock=self._clock)
+        """Who there is, who is in service and who is well."""
         self._workflows: dict[str, WorkflowDefinition] = {}
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
         self._engine: _Engine | None = None
@@ -143,8 +147,7 @@ class Orchestrator:
                 hint='give it an Agent("id", {"capability"}); functions go to register_worker',
             )
         self._register(agent)
-        self._agents[agent.agent_id] = agent
-        return agent
+        return self.agents.register(agent)
 
     def register_worker(self, worker: Worker[..., Any]) -> None:
         """Let a ``@worker`` function perform tasks here. Raises ``DefinitionError`` for a taken name."""
@@ -168,12 +171,7 @@ class Orchestrator:
 
     def get_agent(self, agent_id: str) -> Agent:
         """Return the registered agent. Raises ``AgentNotFoundError``."""
-        agent = self._agents.get(agent_id)
-        if agent is None:
-            raise AgentNotFoundError(
-                f"no agent {agent_id!r} is registered", hint=f"there are {', '.join(sorted(self._agents)) or 'none'}"
-            )
-        return agent
+        return self.agents.get(agent_id)
 
     def _register(self, performer: Performer) -> None:
         known = self._performers.get(performer.performer_id)
@@ -186,8 +184,6 @@ class Orchestrator:
             self._seat(self._engine, performer)
 
     def _seat(self, engine: _Engine, performer: Performer) -> None:
-        if isinstance(performer, Agent):
-            performer.record_with(engine.recorder)
         engine.dispatcher.seat(performer)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -206,6 +202,7 @@ class Orchestrator:
             host.add_guest(WorkflowGuest())
             dispatcher = Dispatcher(host, self._clock, max_workers=self._max_concurrency, max_threads=self._max_threads)
             engine = _Engine(store, host, dispatcher, Journal(store))
+            self.agents.record_with(engine.recorder)
             for performer in self._performers.values():
                 self._seat(engine, performer)
             try:
@@ -247,8 +244,7 @@ class Orchestrator:
             await engine.door.stop()
         await engine.host.stop()
         await engine.journal.close()
-        for agent in self._agents.values():
-            agent.record_with(None)
+        self.agents.record_with(None)
         if self.event_bus is not None:
             await self.event_bus.stop()
         if not isinstance(self._store, Store):
