@@ -2,6 +2,7 @@
 
 from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
 from agenticflow.storage.event_store import EventStore
+from agenticflow.storage.key_values import KeyValue, KeyValues
 from agenticflow.storage.rows import Blob, Blobs, Row, RunIndex, RunRow, Snapshot, Snapshots
 from agenticflow.storage.store import Store
 
@@ -11,6 +12,8 @@ __all__ = [
     "Commit",
     "Committed",
     "EventStore",
+    "KeyValue",
+    "KeyValues",
     "NewEvent",
     "Row",
     "RunIndex",

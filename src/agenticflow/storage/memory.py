@@ -14,6 +14,8 @@ from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import ConcurrencyConflict, CorruptStore, StoreUnavailable
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
+from agenticflow.storage.key_values import KeyValue
+from agenticflow.storage.memory_values import MemoryValues
 from agenticflow.storage.rows import Blob, RunRow, Snapshot
 from agenticflow.storage.store import Store
 
@@ -33,6 +35,7 @@ class MemoryStore(Store):
         self._latest: dict[tuple[str, str], RunRow] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._blobs: dict[str, bytes] = {}
+        self._values = MemoryValues()
         self._position = 0
         self._is_closed = False
 
@@ -151,6 +154,33 @@ class MemoryStore(Store):
         if data is not None and content_hash(data) != name:
             raise CorruptStore(f"blob {name} does not hash to its name")
         return data
+
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        self._check_open()
+        return self._values.get(namespace, key, now)
+
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        self._check_open()
+        return self._values.put(namespace, key, value, now, expires_at, expected_version)
+
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        self._check_open()
+        return self._values.delete(namespace, key, expected_version)
+
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        self._check_open()
+        return self._values.page(namespace, now, prefix, after, limit)
 
     async def close(self) -> None:
         self._is_closed = True

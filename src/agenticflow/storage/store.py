@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
+from agenticflow.core.types import ANY_VERSION
 from agenticflow.storage.event_store import EventStore
+from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.rows import RunRow, Snapshot
 
 __all__ = ["Store"]
 
 
 class Store(EventStore):
-    """An ``EventStore`` that is also ``RunIndex``, ``Snapshots`` and ``Blobs``: what adapters subclass.
+    """An ``EventStore`` that is also ``RunIndex``, ``Snapshots``, ``Blobs`` and ``KeyValues``: what adapters subclass.
 
-    The promises of the four reading methods stand in ``storage.rows``.
+    The promises of the methods stand with those ports, in ``storage.rows`` and ``storage.key_values``.
     """
 
     @abstractmethod
@@ -40,3 +42,30 @@ class Store(EventStore):
     @abstractmethod
     async def get_blob(self, name: str) -> bytes | None:
         """See ``Blobs.get_blob``."""
+
+    @abstractmethod
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        """See ``KeyValues.get_value``."""
+
+    @abstractmethod
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        """See ``KeyValues.put_value``."""
+
+    @abstractmethod
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        """See ``KeyValues.delete_value``."""
+
+    @abstractmethod
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        """See ``KeyValues.list_values``."""

@@ -23,14 +23,17 @@ import msgspec
 from agenticflow.core.codec import content_hash
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite.check import problems_in
-from agenticflow.integrations.stores.sqlite.file import connect, is_there, make, mapped
+from agenticflow.integrations.stores.sqlite.file import connect, is_there, make, mapped, migrate
 from agenticflow.integrations.stores.sqlite.pages import event_page, run_page
-from agenticflow.integrations.stores.sqlite.writer import Writer
+from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue, value_of, value_page
+from agenticflow.integrations.stores.sqlite.writer import LAST_POSITION, Writer
 from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
 from agenticflow.storage.followers import Followers
+from agenticflow.storage.key_values import KeyValue, check_name, check_page, check_value
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 
@@ -122,6 +125,7 @@ class SQLiteStore(Store):
             undo.callback(ownership.release)
             if not is_there(file):
                 make(file, vfs)
+            migrate(file, vfs)
             # The writer first: what a killed owner left in the log is brought in order by a connection that may write.
             followers = Followers()
             writer = Writer(file, loop, followers, durability=durability, vfs=vfs)
@@ -133,9 +137,7 @@ class SQLiteStore(Store):
         return store
 
     async def commit(self, commit: Commit) -> Committed:
-        if self._writer is None or self._is_closed:
-            raise self._unavailable()
-        return await self._writer.commit(commit, check_bounds(commit))
+        return await self._open_writer().commit(commit, check_bounds(commit))
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         bound = (stream_id, _sql_int(after_version), limit)
@@ -168,7 +170,7 @@ class SQLiteStore(Store):
         return await self._read(lambda db: event_page(db, " AND ".join(where), order, bound))
 
     async def last_position(self) -> int:
-        return await self._read(lambda db: int(db.execute("SELECT coalesce(max(position), 0) FROM events").get))
+        return await self._read(lambda db: int(db.execute(LAST_POSITION).get))
 
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
         where = "execution_id = ? AND kind = ?"
@@ -221,6 +223,35 @@ class SQLiteStore(Store):
             raise CorruptStore(f"blob {name} does not hash to its name", hint="restore the file from a backup")
         return data
 
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        check_name(namespace, key)
+        found = await self._read(lambda db: value_of(db, namespace, key))
+        return None if found is None or (found.expires_at is not None and found.expires_at <= now) else found
+
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        check_value(namespace, key, value, now, expires_at)
+        write = PutValue(namespace, key, value, now, expires_at, expected_version)
+        return await self._open_writer().write_value(write, len(value))
+
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        check_name(namespace, key)
+        return bool(await self._open_writer().write_value(DeleteValue(namespace, key, expected_version), 0))
+
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        check_page(namespace, prefix, limit)
+        return await self._read(lambda db: value_page(db, namespace, _sql_int(now), prefix, after, limit))
+
     async def verify(self) -> list[str]:
         """Return, in words, everything that is wrong with the file; empty when it is sound. Reads all of it."""
         return await self._read(problems_in)
@@ -267,6 +298,11 @@ class SQLiteStore(Store):
             raise CorruptStore(
                 f"the store {str(self.path)!r} holds what was never written: {error!r}", hint="restore it from a backup"
             ) from error
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None or self._is_closed:
+            raise self._unavailable()
+        return self._writer
 
     def _unavailable(self) -> AgenticFlowError:
         if self._is_closed:

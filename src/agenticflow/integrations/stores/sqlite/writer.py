@@ -16,7 +16,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -33,12 +33,13 @@ from agenticflow.errors import (
 from agenticflow.integrations.stores.sqlite.batch import Batch
 from agenticflow.integrations.stores.sqlite.file import BUSY_MILLISECONDS, connect, mapped
 from agenticflow.integrations.stores.sqlite.log import CHECKPOINT_PAGES, reserve_log
+from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.followers import Followers
 from agenticflow.storage.rows import Blob, RunRow, Snapshot
 
-__all__ = ["Writer"]
+__all__ = ["LAST_POSITION", "Writer"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -54,7 +55,16 @@ MAX_LOG_BYTES: Final = 128 * 1024 * 1024
 LOG_LOOK_EVERY: Final = 64
 LOG_WAIT_MILLISECONDS: Final = 250
 
-_Waiting = tuple[Commit, "asyncio.Future[Committed]", int]
+LAST_POSITION: Final = (
+    "SELECT max((SELECT coalesce(max(position), 0) FROM events), (SELECT value FROM marks WHERE name = 'position'))"
+)
+_HEAD: Final = (
+    "SELECT s.sid, max(s.trimmed, coalesce((SELECT max(e.version) FROM events e WHERE e.sid = s.sid), 0))"
+    " FROM streams s WHERE s.name = ?"
+)
+
+_Request = Commit | PutValue | DeleteValue
+_Waiting = tuple[_Request, "asyncio.Future[Any]", int]
 """What to write, whom to tell, and its size in bytes."""
 
 
@@ -98,11 +108,20 @@ class Writer:
         return db
 
     def _look_up_ends(self) -> None:
-        self._position = int(self._connection.execute("SELECT coalesce(max(position), 0) FROM events").get)
+        self._position = int(self._connection.execute(LAST_POSITION).get)
         self._last_sid = int(self._connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
 
     async def commit(self, commit: Commit, size: int) -> Committed:
         """Queue ``commit`` of ``size`` bytes and wait for its answer. Waits for room first when very much is queued."""
+        committed: Committed = await self._ask(commit, size, commit.can_wait)
+        return committed
+
+    async def write_value(self, write: PutValue | DeleteValue, size: int) -> int:
+        """Queue ``write`` of ``size`` bytes like a commit and wait for its answer."""
+        answer: int = await self._ask(write, size)
+        return answer
+
+    async def _ask(self, request: _Request, size: int, can_wait: bool = False) -> Any:
         if asyncio.get_running_loop() is not self._loop:
             raise StoreUnavailable(
                 f"the store {str(self._file)!r} belongs to another event loop", hint="open it in this one"
@@ -114,17 +133,17 @@ class Writer:
             await self._room.wait()
         if self._is_sealed:
             raise StoreUnavailable(f"the store {str(self._file)!r} is closed", hint="open it again")
-        answer: asyncio.Future[Committed] = self._loop.create_future()
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self._queued += 1
         self._queued_bytes += size
-        if commit.can_wait:
-            self._patient.append((commit, answer, size))
+        if can_wait:
+            self._patient.append((request, answer, size))
             if self._patience is None:
                 self._patience = self._loop.call_later(PATIENCE_SECONDS, self.put_patient)
         else:
             if self._patient:
                 self.put_patient()
-            self._queue.put((commit, answer, size))
+            self._queue.put((request, answer, size))
         return await answer
 
     def put_patient(self) -> None:
@@ -178,14 +197,14 @@ class Writer:
         if first is None:
             return [], True
         waiting = [first]
-        events, size = len(first[0].events), first[2]
+        events, size = _events_in(first[0]), first[2]
         try:
             while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
                 following = self._queue.get_nowait()
                 if following is None:
                     return waiting, True
                 waiting.append(following)
-                events += len(following[0].events)
+                events += _events_in(following[0])
                 size += following[2]
         except Empty:
             pass
@@ -199,8 +218,8 @@ class Writer:
         position, last_sid = self._position, self._last_sid
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for commit, answer, _ in waiting:
-                batch.answers.append((answer, self._take(commit, batch)))
+            for request, answer, _ in waiting:
+                batch.answers.append((answer, self._take(request, batch)))
             batch.insert(self._connection)
             reach("store.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is undone and everybody told
@@ -245,8 +264,14 @@ class Writer:
         self._broken = failure
         return _refused(waiting, failure)
 
-    def _take(self, commit: Commit, batch: Batch) -> Committed | AgenticFlowError:
-        """Check one commit against the heads and add what it writes to the batch; a refused one adds nothing."""
+    def _take(self, request: _Request, batch: Batch) -> Committed | int | AgenticFlowError:
+        """Check one request and add what it writes to the batch; a refused one adds nothing."""
+        if isinstance(request, Commit):
+            return self._take_commit(request, batch)
+        return batch.values.take(self._connection, request)
+
+    def _take_commit(self, commit: Commit, batch: Batch) -> Committed | AgenticFlowError:
+        """Check one commit against the heads."""
         command_id, stream_id = commit.command_id, commit.stream_id
         if command_id is not None:
             known = batch.commands[command_id][2:] if command_id in batch.commands else self._recorded(command_id)
@@ -315,10 +340,9 @@ class Writer:
         """Return the stream's number and version, ``(0, 0)`` when it has no event."""
         head = self._heads.get(stream_id)
         if head is None:
-            sql = "SELECT s.sid, (SELECT max(e.version) FROM events e WHERE e.sid = s.sid) FROM streams s WHERE s.name = ?"
             head = (0, 0)
-            for sid, version in self._connection.execute(sql, (stream_id,)):
-                head = (int(sid), int(version or 0))
+            for sid, version in self._connection.execute(_HEAD, (stream_id,)):
+                head = (int(sid), int(version))
             if head[0]:
                 self._heads[stream_id] = head
             if len(self._heads) > CACHED_HEADS:
@@ -427,15 +451,19 @@ class Writer:
         for answer, result in batch.answers:
             if answer.done():
                 continue
-            if isinstance(result, Committed):
-                answer.set_result(result)
-            else:
+            if isinstance(result, AgenticFlowError):
                 answer.set_exception(result)
+            else:
+                answer.set_result(result)
         if batch.events and self._followers:
             if batch.is_followed:
                 self._followers.tell(batch.follow)
             else:
                 self._followers.fall_behind()
+
+
+def _events_in(request: _Request) -> int:
+    return len(request.events) if isinstance(request, Commit) else 1
 
 
 def _refused(waiting: list[_Waiting], error: AgenticFlowError) -> Batch:
