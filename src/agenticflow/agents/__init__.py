@@ -9,6 +9,7 @@ from agenticflow.agents.capabilities import (
     MatchWeights,
 )
 from agenticflow.agents.health import AgentHealth, HealthPolicy
+from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
 from agenticflow.agents.registry import AgentLife, AgentRegistry, AgentStatus
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
@@ -26,8 +27,12 @@ __all__ = [
     "CapabilityRegistry",
     "HealthPolicy",
     "MatchWeights",
+    "MemoryBounds",
+    "MemoryEntry",
+    "MemoryStore",
     "StateMachine",
     "StateTransition",
     "Worker",
+    "WorkingMemory",
     "worker",
 ]

@@ -12,12 +12,14 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from agenticflow.agents.events import AgentStateChanged, stream_of_agent
+from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.core.binding import Handler, HandlerFunction
-from agenticflow.core.clocks import ambient
+from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import DefinitionError
+from agenticflow.storage.key_values import KeyValues
 
 __all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 
@@ -57,6 +59,7 @@ class Agent:
         "_in_work",
         "_is_taking_work",
         "_machine",
+        "_memory",
         "_recorder",
         "_seats",
         "_watcher",
@@ -71,10 +74,14 @@ class Agent:
         capabilities: Collection[str] = (),
         *,
         role: str = "",
+        memory: MemoryStore | None = None,
         concurrency: int = 1,
         state_machine: StateMachine | None = None,
     ) -> None:
-        """Raises ``DefinitionError`` with the right call when the arguments are mixed up."""
+        """``memory`` is what the agent remembers; one that belongs to nobody yet is shared out, each agent gets its own part.
+
+        Raises ``DefinitionError`` with the right call when the arguments are mixed up.
+        """
         if not isinstance(agent_id, str) or not agent_id or len(agent_id) > 200 or "/" in agent_id:
             raise DefinitionError(f"{agent_id!r:.60} is no agent id", hint=_RIGHT_CALL)
         if isinstance(capabilities, str):
@@ -91,7 +98,12 @@ class Agent:
             raise DefinitionError(
                 f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
             )
+        if memory is not None and not isinstance(memory, MemoryStore):
+            raise DefinitionError(
+                f"the memory of agent {agent_id!r} is a {type(memory).__name__}", hint="give memory=MemoryStore()"
+            )
         self.agent_id = agent_id
+        self._memory = memory.for_agent(agent_id) if memory is not None else None
         self.role = role
         self._seats = concurrency
         self._in_work = 0
@@ -130,6 +142,16 @@ class Agent:
     def get_capabilities(self) -> frozenset[str]:
         """Return what the agent can do."""
         return self.capabilities
+
+    @property
+    def memory(self) -> MemoryStore:
+        """What the agent remembers. Raises ``DefinitionError`` when it was made without a memory."""
+        if self._memory is None:
+            raise DefinitionError(
+                f"agent {self.agent_id!r} has no memory",
+                hint=f"make it with Agent({self.agent_id!r}, memory=MemoryStore())",
+            )
+        return self._memory
 
     def get_state(self) -> AgentState:
         """Return where the agent stands now."""
@@ -178,6 +200,11 @@ class Agent:
     def record_with(self, recorder: Recorder | None) -> None:
         """Send changes of state to ``recorder`` from now on."""
         self._recorder = recorder
+
+    def remember_in(self, values: KeyValues | None, clock: Clock | None = None) -> None:
+        """Keep the long-term memory there from now on, if the agent has one without a place of its own."""
+        if self._memory is not None:
+            self._memory.lend(values, clock)
 
     def watch_with(self, watcher: Watcher | None) -> None:
         """Tell ``watcher`` of every end of an attempt from now on."""

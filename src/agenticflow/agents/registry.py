@@ -24,6 +24,7 @@ from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Fact
 from agenticflow.core.results import Outcome
 from agenticflow.errors import AgentNotFoundError, DefinitionError, NoHealthyAgentError
+from agenticflow.storage.key_values import KeyValues
 
 __all__ = ["AgentLife", "AgentRegistry", "AgentStatus"]
 
@@ -88,6 +89,7 @@ class AgentRegistry:
         self._last_beat_at = 0
         self._listeners: list[Callable[[str], None]] = []
         self._recorder: Recorder | None = None
+        self._values: KeyValues | None = None
 
     # --- who there is -----------------------------------------------------------------------------------------------
 
@@ -115,6 +117,7 @@ class AgentRegistry:
             agent.watch_with(self)
             if self._recorder is not None:
                 agent.record_with(self._recorder)
+                agent.remember_in(self._values, self._clock)
             if self.policy.heartbeat_seconds is not None:
                 self._record(agent_id).vitals.beat_at = self._now(None)
         return agent
@@ -337,11 +340,19 @@ class AgentRegistry:
 
     # --- what the engine and the agents use -------------------------------------------------------------------------
 
-    def record_with(self, recorder: Recorder | None) -> None:
-        """Send what happens to all agents, also of later ones, to ``recorder`` from now on; ``None``: to nobody."""
-        self._recorder = recorder
+    def attach(self, recorder: Recorder, values: KeyValues | None = None) -> None:
+        """Send what happens to all agents, also of later ones, to ``recorder`` from now on, and lend their memories ``values``."""
+        self._recorder, self._values = recorder, values
         for agent in self._agents.values():
             agent.record_with(recorder)
+            agent.remember_in(values, self._clock)
+
+    def detach(self) -> None:
+        """Nobody records any more, and what was lent is taken back."""
+        self._recorder = self._values = None
+        for agent in self._agents.values():
+            agent.record_with(None)
+            agent.remember_in(None)
 
     def work_ended(self, agent: Agent, in_flight: int, now: int, outcome: Outcome | None) -> None:
         """An attempt of ``agent`` has ended; called by the agent itself."""

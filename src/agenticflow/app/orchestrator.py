@@ -202,7 +202,7 @@ class Orchestrator:
             host.add_guest(WorkflowGuest())
             dispatcher = Dispatcher(host, self._clock, max_workers=self._max_concurrency, max_threads=self._max_threads)
             engine = _Engine(store, host, dispatcher, Journal(store))
-            self.agents.record_with(engine.recorder)
+            self.agents.attach(engine.recorder, store)
             for performer in self._performers.values():
                 self._seat(engine, performer)
             try:
@@ -244,7 +244,7 @@ class Orchestrator:
             await engine.door.stop()
         await engine.host.stop()
         await engine.journal.close()
-        self.agents.record_with(None)
+        self.agents.detach()
         if self.event_bus is not None:
             await self.event_bus.stop()
         if not isinstance(self._store, Store):

@@ -47,7 +47,7 @@ class Town:
         self.registry.when_changed(self.told.append)
         for made in agents:
             self.registry.register(made)
-        self.registry.record_with(self.diary)
+        self.registry.attach(self.diary)
 
     def choose(self, performer_id: str, *capabilities: str, task_type: str = "query", **load: tuple[int, int]) -> str:
         return self.registry.choose(performer_id, task_type, frozenset(capabilities), load)
@@ -451,7 +451,7 @@ def test_agents_of_later_are_recorded_too_until_nobody_records() -> None:
     ada = town.registry.register(agent("ada"))
     work(ada, DONE)
     assert len(town.diary.entries) == 2
-    town.registry.record_with(None)
+    town.registry.detach()
     town.registry.stop("ada")
     work(ada, DONE)
     assert len(town.diary.entries) == 2
