@@ -22,7 +22,7 @@ from agenticflow.agents.states import AgentState
 from agenticflow.core.assignment import Load
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Fact
-from agenticflow.core.results import Outcome
+from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import AgentNotFoundError, DefinitionError, NoHealthyAgentError
 from agenticflow.storage.key_values import KeyValues
 
@@ -357,8 +357,10 @@ class AgentRegistry:
     def work_ended(self, agent: Agent, in_flight: int, now: int, outcome: Outcome | None) -> None:
         """An attempt of ``agent`` has ended; called by the agent itself."""
         agent_id = agent.agent_id
-        against = None if outcome is None else counts_against(outcome)
         record = self._records.get(agent_id)
+        if record is None and (outcome is None or outcome.kind is OutcomeKind.SUCCEEDED):
+            return  # nearly always
+        against = None if outcome is None else counts_against(outcome)
         if against:
             self.report_failure(agent_id, now)
         elif record is not None:
