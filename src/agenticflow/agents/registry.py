@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain, islice
+from typing import Final
 
 import msgspec
 
@@ -27,6 +29,9 @@ from agenticflow.errors import AgentNotFoundError, DefinitionError, NoHealthyAge
 from agenticflow.storage.key_values import KeyValues
 
 __all__ = ["AgentLife", "AgentRegistry", "AgentStatus"]
+
+MAX_CONSIDERED: Final = 128
+"""Agents compared for one choice."""
 
 
 class AgentLife(enum.StrEnum):
@@ -87,6 +92,9 @@ class AgentRegistry:
         self._records: dict[str, _Record] = {}
         self._costs: dict[str, float] = {}
         self._last_beat_at = 0
+        self._by_capability: dict[str, list[Agent]] | None = None
+        """Made when somebody has to stand in for the first time."""
+        self._considered = 0
         self._listeners: list[Callable[[str], None]] = []
         self._recorder: Recorder | None = None
         self._values: KeyValues | None = None
@@ -114,6 +122,7 @@ class AgentRegistry:
             self._costs.pop(agent_id, None)
         if agent_id not in self._agents:
             self._agents[agent_id] = agent
+            self._by_capability = None
             agent.watch_with(self)
             if self._recorder is not None:
                 agent.record_with(self._recorder)
@@ -321,7 +330,7 @@ class AgentRegistry:
                     hint="restart it, or give the agents that can stand in for each other the same capabilities",
                     agent_ids=[performer_id],
                 )
-        able = [agent for agent in self._agents.values() if agent.handler_for(task_type) is not None]
+        able = self._able(capabilities, task_type)
         matcher = CapabilityMatcher(self._candidates(able, load, self._now(None)), capabilities=self.capabilities)
         try:
             return matcher.find_best_agent(capabilities).agent_id
@@ -390,6 +399,36 @@ class AgentRegistry:
         return agent.get_state() is not AgentState.SUSPENDED and (
             record is None or self._is_well(agent.agent_id, record, now)
         )
+
+    def _able(self, wanted: frozenset[str], task_type: str) -> list[Agent]:
+        """Return who could do it: up to ``MAX_CONSIDERED`` that take work; when there are none, those that do not.
+
+        Where more are able, each choice looks at the next ones: it costs the same whether there are a hundred agents or ten thousand.
+        """
+        holders = min((self._holders(capability) for capability in wanted), key=len)
+        start = self._considered % len(holders) if len(holders) > MAX_CONSIDERED else 0
+        now = self._now(None)
+        well: list[Agent] = []
+        others: list[Agent] = []
+        for agent in chain(islice(holders, start, None), islice(holders, start)):
+            if wanted <= self._expanded(agent) and agent.handler_for(task_type) is not None:
+                if not self._is_available(agent, now):
+                    others.append(agent)
+                else:
+                    well.append(agent)
+                    if len(well) == MAX_CONSIDERED:
+                        self._considered += MAX_CONSIDERED
+                        break
+        return well or others
+
+    def _holders(self, capability: str) -> list[Agent]:
+        """Return who has the capability, by id."""
+        if self._by_capability is None:
+            self._by_capability = {}
+            for _, agent in sorted(self._agents.items()):
+                for held in self._expanded(agent):
+                    self._by_capability.setdefault(held, []).append(agent)
+        return self._by_capability.get(capability, [])
 
     def _candidates(self, agents: Iterable[Agent], load: Load, now: int) -> Iterator[Candidate]:
         for agent in agents:

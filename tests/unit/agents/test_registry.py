@@ -455,3 +455,23 @@ def test_agents_of_later_are_recorded_too_until_nobody_records() -> None:
     town.registry.stop("ada")
     work(ada, DONE)
     assert len(town.diary.entries) == 2
+
+
+def test_a_choice_among_very_many_looks_at_some_and_at_others_the_next_time() -> None:
+    town = Town(agent("away", "sql"), *(agent(f"a{number:03}", "sql") for number in range(300)))
+    town.registry.stop("away")
+    assert (town.choose("away"), town.choose("away")) == ("a000", "a128")
+    assert town.choose("a007") == "a007"
+    for number in range(300):
+        if number != 299:
+            town.registry.stop(f"a{number:03}")
+    assert {town.choose("away") for _ in range(5)} == {"a299"}, "whoever is left is found"
+
+
+def test_who_comes_later_may_stand_in_too() -> None:
+    town = Town(agent("ada", "sql"))
+    town.registry.stop("ada")
+    with pytest.raises(NoHealthyAgentError):
+        town.choose("ada")
+    town.registry.register(agent("bob", "sql"))
+    assert town.choose("ada") == "bob"

@@ -79,3 +79,10 @@ def test_shared_state_belongs_to_an_agent(agent_id: Any) -> None:
 
 def test_its_stream_is_named_after_the_agent() -> None:
     assert stream_of_state("analyst") == STREAM
+
+
+def test_the_form_in_the_store_is_frozen() -> None:
+    stored = DECIDER.codec.encode(modified("plan", 3, ["load"]))
+    assert stored == b"\x83\xa3key\xa4plan\xa7version\x03\xa5value\x91\xa4load"
+    assert DECIDER.codec.decode("state_modified", stored) == modified("plan", 3, ["load"])
+    assert DECIDER.snapshot(given(DECIDER, modified("plan", 3, 7)).state) == b"\x81\xa4plan\x92\x03\xc4\x01\x07"
