@@ -179,6 +179,9 @@ class CapabilityMatcher:
     ) -> CapabilityMatch:
         """Return the best agent that takes work and has the required capabilities (at least ``minimum_coverage`` of them).
 
+        ``load`` is what a roster's agents have in hand, by id; left out, it knows only what they have in work. Candidates that were
+        given as such carry their own. ``exclude`` names agents that are not to be chosen.
+
         Raises:
             AgentNotFoundError: nobody has them; the hint names who comes closest.
             NoHealthyAgentError: somebody has them, but is unhealthy, stopped or suspended.

@@ -22,6 +22,7 @@ from agenticflow.errors import DefinitionError
 __all__ = ["AgentHealth", "Finding", "HealthPolicy", "Vitals", "assess", "counts_against"]
 
 NS: Final = 1_000_000_000
+FOREVER_SECONDS: Final = 1e9
 
 
 class AgentHealth(enum.StrEnum):
@@ -56,8 +57,14 @@ class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True):
         )
         if any(number is not None and number < 1 for number in numbers):
             raise DefinitionError("a health policy counts from 1", hint="leave unhealthy_after_failures out for never")
-        if self.recovers_after_seconds < 0 or (self.heartbeat_seconds is not None and self.heartbeat_seconds <= 0):
-            raise DefinitionError("a health policy has positive times", hint="leave heartbeat_seconds out for none")
+        beat = self.heartbeat_seconds
+        if not 0 <= self.recovers_after_seconds < FOREVER_SECONDS or not (
+            beat is None or 0.001 <= beat < FOREVER_SECONDS
+        ):
+            raise DefinitionError(
+                "a health policy has positive times, and heartbeats at most every millisecond",
+                hint="leave heartbeat_seconds out for none",
+            )
 
 
 class Vitals:

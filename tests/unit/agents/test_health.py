@@ -99,7 +99,11 @@ def test_only_what_may_be_the_agents_fault_counts_against_it(outcome: Outcome, a
         {"unhealthy_after_missed": -1},
         {"degraded_after_missed": 0},
         {"recovers_after_seconds": -1},
+        {"recovers_after_seconds": float("nan")},
+        {"recovers_after_seconds": float("inf")},
         {"heartbeat_seconds": 0},
+        {"heartbeat_seconds": 1e-10},
+        {"heartbeat_seconds": float("nan")},
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
