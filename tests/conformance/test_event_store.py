@@ -13,16 +13,17 @@ from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.event_store_kit import EventStoreKit
 from agenticflow.testing.key_values_kit import KeyValuesKit
+from agenticflow.testing.retention_kit import RetentionKit
 
 
-class TestMemoryStore(EventStoreKit, KeyValuesKit):
+class TestMemoryStore(EventStoreKit, KeyValuesKit, RetentionKit):
     survives_reopen = False
 
     async def open_store(self, schemas: SchemaRegistry | None = None) -> Store:
         return MemoryStore(schemas)
 
 
-class TestSQLiteStore(EventStoreKit, KeyValuesKit):
+class TestSQLiteStore(EventStoreKit, KeyValuesKit, RetentionKit):
     durability: ClassVar[Literal["full", "normal"]] = "full"
     can_be_damaged = True
 

@@ -78,6 +78,8 @@ class EventStore(ABC):
     ) -> Sequence[StoredEvent]:
         """Return up to ``limit`` events with positions above ``after_position``, in order; empty only at the end.
 
+        Archived events (``Store.compact``) are among them only when the ``predicate`` names their stream.
+
         With a ``predicate`` the store may leave out events that cannot match (it looks at stream, type and time at
         most); the caller still checks each.
         """

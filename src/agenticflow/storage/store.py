@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.storage.event_store import EventStore
 from agenticflow.storage.key_values import KeyValue
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 
 __all__ = ["Store"]
@@ -69,3 +70,20 @@ class Store(EventStore):
         self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
     ) -> Sequence[KeyValue]:
         """See ``KeyValues.list_values``."""
+
+    @abstractmethod
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        """Apply ``policy`` as of ``now``, and give back what nobody needs: snapshots of ended runs, blobs that nothing refers to, values
+        that have expired, room in the file. Return what was done.
+
+        * The one way in which events leave the log. Works in steps beside everything else; a crash between two of them leaves a sound
+          store, and the next call goes on.
+        * Archived events leave ``read_all``, ``query_events`` and ``stream_events``, unless these ask for one stream by name; the stream
+          itself reads as before, byte for byte, and goes on at its version. A follower that lies further behind than the policy
+          keeps does not see them any more.
+        * A deleted run is gone, with its index row and its command ids: its workflow id may be used again. Trimmed topics begin at a
+          higher version. Positions are never used again.
+        * A blob that anything refers to stays: an event of whatever stream, an archive, a snapshot, a value by key, another blob.
+
+        Raises ``StoreUnavailable`` when closed, opened for reading only, or compacted by somebody else at the moment.
+        """

@@ -16,6 +16,7 @@ from agenticflow.errors import AgenticFlowError, OutcomeUnknown, StoreUnavailabl
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 
 __all__ = ["FlakyStore", "StoreMethod"]
@@ -32,6 +33,7 @@ StoreMethod = Literal[
     "put_value",
     "delete_value",
     "list_values",
+    "compact",
 ]
 
 
@@ -190,3 +192,7 @@ class FlakyStore(MemoryStore):
     ) -> Sequence[KeyValue]:
         await self._pass_or_raise("list_values", namespace)
         return await super().list_values(namespace, now=now, prefix=prefix, after=after, limit=limit)
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        await self._pass_or_raise("compact", policy)
+        return await super().compact(policy, now=now)

@@ -21,6 +21,7 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.key_values import KeyValue
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 from agenticflow.testing.crashes.record import decode, read_whole
@@ -195,6 +196,10 @@ class FencedStore(Store):
         await asyncio.sleep(self._latency())
         self._demand_life()
         return answer
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        self._demand_life()
+        return await self._inner.compact(policy, now=now)
 
     async def close(self) -> None:
         """Leave the inner store open: whoever opened it closes it."""

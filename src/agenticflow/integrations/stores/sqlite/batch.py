@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import apsw
 
-from agenticflow.errors import AgenticFlowError
 from agenticflow.integrations.stores.sqlite.values import ValueWrites
-from agenticflow.storage.commits import Committed, StoredEvent
+from agenticflow.storage.commits import StoredEvent
 
 __all__ = ["Answer", "Batch"]
 
@@ -36,7 +35,8 @@ _ROWS_AT_ONCE: Final = (128, 16, 1)
 
 SQLiteValue = int | float | str | bytes | None
 
-Answer = tuple["asyncio.Future[Any]", Committed | int | AgenticFlowError]
+Answer = tuple["asyncio.Future[Any]", object]
+"""Who waits, and what for: an answer, or an ``AgenticFlowError`` to be raised."""
 
 
 class Batch:

@@ -14,11 +14,13 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
+import msgspec
 
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import (
@@ -37,6 +39,7 @@ from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.followers import Followers
+from agenticflow.storage.retention import references_within
 from agenticflow.storage.rows import Blob, RunRow, Snapshot
 
 __all__ = ["LAST_POSITION", "Writer"]
@@ -56,14 +59,26 @@ LOG_LOOK_EVERY: Final = 64
 LOG_WAIT_MILLISECONDS: Final = 250
 
 LAST_POSITION: Final = (
-    "SELECT max((SELECT coalesce(max(position), 0) FROM events), (SELECT value FROM marks WHERE name = 'position'))"
+    "SELECT max((SELECT coalesce(max(position), 0) FROM events),"
+    " coalesce((SELECT value FROM marks WHERE name = 'position'), 0))"
 )
 _HEAD: Final = (
     "SELECT s.sid, max(s.trimmed, coalesce((SELECT max(e.version) FROM events e WHERE e.sid = s.sid), 0))"
     " FROM streams s WHERE s.name = ?"
 )
 
-_Request = Commit | PutValue | DeleteValue
+T = TypeVar("T")
+
+
+class _Job(msgspec.Struct, frozen=True):
+    """Work on the file between two transactions of commits."""
+
+    work: Callable[[apsw.Connection], object]
+    is_transaction: bool
+    forgets_heads: bool
+
+
+_Request = Commit | PutValue | DeleteValue | _Job
 _Waiting = tuple[_Request, "asyncio.Future[Any]", int]
 """What to write, whom to tell, and its size in bytes."""
 
@@ -96,6 +111,10 @@ class Writer:
             self._connection.close()
             raise mapped(error, file) from error
         self._broken: AgenticFlowError | None = None
+        self._following: _Waiting | None = None
+        """A job that was met behind commits: it comes next."""
+        self.referred: set[str] | None = None
+        """While somebody collects blobs: the names of all that anything written since then refers to."""
         self._is_sealed = False
         self._batches = 0
         self._log_limit = MAX_LOG_BYTES
@@ -119,6 +138,16 @@ class Writer:
     async def write_value(self, write: PutValue | DeleteValue, size: int) -> int:
         """Queue ``write`` of ``size`` bytes like a commit and wait for its answer."""
         answer: int = await self._ask(write, size)
+        return answer
+
+    async def run(
+        self, work: Callable[[apsw.Connection], T], *, is_transaction: bool = True, forgets_heads: bool = False
+    ) -> tuple[T, float]:
+        """Have ``work`` done on the writer's thread, alone, between two transactions; commits wait meanwhile, so it must be short.
+
+        Return its answer and the seconds it took. ``forgets_heads`` when streams may be gone afterwards.
+        """
+        answer: tuple[T, float] = await self._ask(_Job(work, is_transaction, forgets_heads), 0)
         return answer
 
     async def _ask(self, request: _Request, size: int, can_wait: bool = False) -> Any:
@@ -182,7 +211,7 @@ class Writer:
             if not waiting:
                 continue
             try:
-                batch = self._write(waiting)
+                batch = self._work(waiting) if isinstance(waiting[0][0], _Job) else self._write(waiting)
                 reach("store.before_ack")
             except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
                 batch = self._lost(waiting, error)
@@ -193,16 +222,22 @@ class Writer:
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Wait for a commit, and take along what queued behind it; whether the end was met."""
-        first = self._queue.get()
+        first = self._following or self._queue.get()
+        self._following = None
         if first is None:
             return [], True
         waiting = [first]
+        if isinstance(first[0], _Job):
+            return waiting, False
         events, size = _events_in(first[0]), first[2]
         try:
             while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
                 following = self._queue.get_nowait()
                 if following is None:
                     return waiting, True
+                if isinstance(following[0], _Job):
+                    self._following = following
+                    break
                 waiting.append(following)
                 events += _events_in(following[0])
                 size += following[2]
@@ -233,6 +268,32 @@ class Writer:
         except apsw.Error as error:
             return self._after_failed_commit(waiting, batch, position, last_sid, error)
         reach("store.after_commit")
+        return batch
+
+    def _work(self, waiting: list[_Waiting]) -> Batch:
+        """Do one job; return its answer. When it fails nothing of it is written, or, after an I/O error, whole steps of it."""
+        if self._broken is not None and not self._mend():
+            return _refused(waiting, self._broken)
+        ((job, answer, _),) = waiting
+        assert isinstance(job, _Job)
+        batch = Batch()
+        began = self._loop.time()
+        try:
+            if job.is_transaction:
+                self._connection.execute("BEGIN IMMEDIATE")
+            result = job.work(self._connection)
+            reach("store.before_commit")
+            if job.is_transaction:
+                self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked is told
+            self._undo(self._position, self._last_sid)
+            refusal = self._ours(error)
+            if isinstance(error, apsw.IOError):
+                self._broken = refusal
+            return _refused(waiting, refusal)
+        if job.forgets_heads:
+            self._heads.clear()
+        batch.answers.append((answer, (result, self._loop.time() - began)))
         return batch
 
     def _write_apart(self, waiting: list[_Waiting]) -> Batch:
@@ -268,6 +329,10 @@ class Writer:
         """Check one request and add what it writes to the batch; a refused one adds nothing."""
         if isinstance(request, Commit):
             return self._take_commit(request, batch)
+        if isinstance(request, _Job):
+            raise InvariantError("a job does not share a transaction with commits", hint="please report this")
+        if self.referred is not None and isinstance(request, PutValue):
+            self.referred |= references_within(request.value)
         return batch.values.take(self._connection, request)
 
     def _take_commit(self, commit: Commit, batch: Batch) -> Committed | AgenticFlowError:
@@ -317,6 +382,8 @@ class Writer:
             self._position = position
             self._heads[stream_id] = (sid, version)
             self._heads.move_to_end(stream_id)
+        if self.referred is not None:
+            self.referred |= _references_of(commit)
         for row in commit.rows:
             if type(row) is RunRow:
                 batch.runs.pop(row.stream_id, None)
@@ -418,16 +485,24 @@ class Writer:
             self._broken = None
         return is_empty
 
+    def settle_log(self, db: apsw.Connection) -> None:
+        """Bring the log into the file, as far as readers let; a job. The log keeps its size: room written ahead is faster."""
+        self._wait_briefly(lambda: list(db.execute("PRAGMA wal_checkpoint(FULL)")))
+
+    def _wait_briefly(self, work: Callable[[], T]) -> T:
+        """Do ``work``, which waits for readers, without waiting long for them."""
+        self._connection.set_busy_timeout(LOG_WAIT_MILLISECONDS)
+        try:
+            return work()
+        finally:
+            self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+
     def _bound_log(self) -> None:
         with contextlib.suppress(OSError, apsw.Error):  # the next look is not far
             size = os.stat(f"{self._file}-wal").st_size
             if size < self._log_limit:
                 return
-            self._connection.set_busy_timeout(LOG_WAIT_MILLISECONDS)
-            try:
-                is_empty = self._empty_log()
-            finally:
-                self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+            is_empty = self._wait_briefly(self._empty_log)
             # A long reader keeps the log: waiting for it again and again would slow everybody down.
             self._log_limit = MAX_LOG_BYTES if is_empty else 2 * size
 
@@ -464,6 +539,19 @@ class Writer:
 
 def _events_in(request: _Request) -> int:
     return len(request.events) if isinstance(request, Commit) else 1
+
+
+def _references_of(commit: Commit) -> set[str]:
+    """Return the names of all blobs that the commit brings or refers to."""
+    found: set[str] = set()
+    for event in commit.events:
+        found |= references_within(event.data) | references_within(event.metadata)
+    for row in commit.rows:
+        if isinstance(row, Blob):
+            found.add(row.hash)
+        if isinstance(row, Blob | Snapshot):
+            found |= references_within(row.data)
+    return found
 
 
 def _refused(waiting: list[_Waiting], error: AgenticFlowError) -> Batch:

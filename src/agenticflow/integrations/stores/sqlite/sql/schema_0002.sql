@@ -17,6 +17,7 @@ CREATE TABLE archives (
     sid           INTEGER NOT NULL REFERENCES streams (sid),
     first_version INTEGER NOT NULL,
     last_version  INTEGER NOT NULL,
+    last_position INTEGER NOT NULL,
     raw_bytes     INTEGER NOT NULL,
     data          BLOB    NOT NULL
 );

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 from typing import Final
@@ -87,6 +87,12 @@ class MemoryValues:
                 self._remove(namespace, key)
                 removed += 1
         return removed
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield the bytes of every value, expired or not."""
+        for values in self._values.values():
+            for found in values.values():
+                yield found.value
 
     def _remove(self, namespace: str, key: str) -> None:
         values, keys = self._values[namespace], self._keys[namespace]
