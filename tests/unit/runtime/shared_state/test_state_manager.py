@@ -26,6 +26,7 @@ from agenticflow.runtime.shared_state import folds as folds_module
 from agenticflow.runtime.shared_state import state_manager as manager_module
 from agenticflow.storage import Commit, Snapshot, Store
 from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.retention import RetentionPolicy
 from agenticflow.testing.fakes import FlakyStore
 
 MANY = 200
@@ -190,6 +191,16 @@ async def test_a_large_state_lies_apart_and_comes_back_whole(store: Store) -> No
     assert [len(change.state) async for change in fresh.history("analyst", "report")] == [100_000, 100_001]
     page = await store.read_page("state-analyst", 0, 10)
     assert all(len(stored.data) < 200 for stored in page)
+
+
+async def test_compacting_the_store_keeps_every_state_and_its_history(store: Store) -> None:
+    manager = StateManager(store)
+    await manager.modify_state("analyst", "report", lambda _: "a" * 100_000)
+    await manager.modify_state("analyst", "report", lambda _: "b" * 100_000)
+    everything = RetentionPolicy(archive_after_days=0, delete_after_days=0, topic_events=0)
+    await store.compact(everything, now=2**62)
+    assert [change.state[0] async for change in StateManager(store).history("analyst", "report")] == ["a", "b"]
+    assert (await manager.get_state("analyst", "report")).state == "b" * 100_000
 
 
 async def test_a_large_state_that_is_gone_is_a_corrupt_store() -> None:
