@@ -8,9 +8,9 @@ from agenticflow.agents.capabilities import (
     CapabilityRegistry,
     MatchWeights,
 )
-from agenticflow.agents.health import AgentHealth, HealthPolicy
+from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
 from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
-from agenticflow.agents.registry import AgentLife, AgentRegistry, AgentStatus
+from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
 

@@ -1,4 +1,4 @@
-"""How well an agent is: a small pure state machine over reports, heartbeats and what people say.
+"""How an agent stands: in service or not, and how well: a small pure state machine over reports, heartbeats and what people say.
 
 ``Vitals`` holds what was observed, ``assess`` says what it means at a moment. Nothing here reads a clock; moments are nanoseconds since the
 epoch and come in as arguments.
@@ -16,10 +16,21 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.agents.states import AgentState
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import DefinitionError
 
-__all__ = ["AgentHealth", "Finding", "HealthPolicy", "Vitals", "assess", "counts_against"]
+__all__ = [
+    "HEALTHY",
+    "AgentHealth",
+    "AgentLife",
+    "AgentStatus",
+    "Finding",
+    "HealthPolicy",
+    "Vitals",
+    "assess",
+    "counts_against",
+]
 
 NS: Final = 1_000_000_000
 FOREVER_SECONDS: Final = 1e9
@@ -33,6 +44,32 @@ class AgentHealth(enum.StrEnum):
     """Takes work, but others are preferred."""
     UNHEALTHY = "UNHEALTHY"
     """Gets no new work."""
+
+
+class AgentLife(enum.StrEnum):
+    """Whether an agent is in service."""
+
+    RUNNING = "RUNNING"
+    DRAINING = "DRAINING"
+    """Takes no new work; stops when what it has in work has ended."""
+    STOPPED = "STOPPED"
+
+
+class AgentStatus(msgspec.Struct, frozen=True):
+    """How an agent stands, as data."""
+
+    agent_id: str
+    role: str
+    capabilities: frozenset[str]
+    life: AgentLife
+    health: AgentHealth
+    state: AgentState
+    in_work: int
+    failures: int
+    """In a row."""
+    reason: str
+    """Why it is not healthy, in words."""
+    last_heartbeat_at: int | None
 
 
 class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True):

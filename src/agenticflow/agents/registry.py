@@ -9,17 +9,24 @@ What happens is recorded on the agent's stream as an observation. None of it dec
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
-import msgspec
-
 from agenticflow.agents.agent import Agent, Recorder
 from agenticflow.agents.capabilities import Candidate, CapabilityMatcher, CapabilityRegistry
 from agenticflow.agents.events import AgentDraining, AgentHealthChanged, AgentStarted, AgentStopped, stream_of_agent
-from agenticflow.agents.health import HEALTHY, AgentHealth, Finding, HealthPolicy, Vitals, assess, counts_against
+from agenticflow.agents.health import (
+    HEALTHY,
+    AgentHealth,
+    AgentLife,
+    AgentStatus,
+    Finding,
+    HealthPolicy,
+    Vitals,
+    assess,
+    counts_against,
+)
 from agenticflow.agents.states import AgentState
 from agenticflow.core.assignment import Load
 from agenticflow.core.clocks import Clock, ambient
@@ -28,36 +35,10 @@ from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import AgentNotFoundError, DefinitionError, NoHealthyAgentError
 from agenticflow.storage.key_values import KeyValues
 
-__all__ = ["AgentLife", "AgentRegistry", "AgentStatus"]
+__all__ = ["AgentRegistry"]
 
 MAX_CONSIDERED: Final = 128
 """Agents compared for one choice."""
-
-
-class AgentLife(enum.StrEnum):
-    """Whether an agent is in service."""
-
-    RUNNING = "RUNNING"
-    DRAINING = "DRAINING"
-    """Takes no new work; stops when what it has in work has ended."""
-    STOPPED = "STOPPED"
-
-
-class AgentStatus(msgspec.Struct, frozen=True):
-    """How an agent stands, as data."""
-
-    agent_id: str
-    role: str
-    capabilities: frozenset[str]
-    life: AgentLife
-    health: AgentHealth
-    state: AgentState
-    in_work: int
-    failures: int
-    """In a row."""
-    reason: str
-    """Why it is not healthy, in words."""
-    last_heartbeat_at: int | None
 
 
 class _Record:
@@ -372,11 +353,10 @@ class AgentRegistry:
         against = None if outcome is None else counts_against(outcome)
         if against:
             self.report_failure(agent_id, now)
-        elif record is not None:
-            if against is False and record.vitals.failures:
-                self.report_success(agent_id, now)
-            if record.life is AgentLife.DRAINING and not in_flight:
-                self._stopped(agent, record, "", now)
+        elif against is False and record is not None and record.vitals.failures:
+            self.report_success(agent_id, now)
+        if record is not None and record.life is AgentLife.DRAINING and not in_flight:
+            self._stopped(agent, record, "", now)
 
     def _now(self, now: int | None) -> int:
         return now if now is not None else (self._clock or ambient.clock).now_ns()

@@ -161,6 +161,16 @@ def test_a_drained_agent_ends_its_work_and_stops() -> None:
     assert town.told == ["ada"]
 
 
+@pytest.mark.parametrize("outcome", [FAILED, Outcome(OutcomeKind.CANCELLED), None])
+def test_however_its_last_work_ends_a_drained_agent_stops(outcome: Outcome | None) -> None:
+    ada = agent("ada")
+    town = Town(ada)
+    ada.work_began(1, 0)
+    town.registry.drain("ada")
+    ada.work_ended(0, 1, outcome)
+    assert town.registry.status("ada").life is AgentLife.STOPPED
+
+
 def test_an_idle_agent_is_drained_at_once() -> None:
     town = Town(agent("ada"))
     town.registry.drain("ada")
