@@ -19,7 +19,7 @@ HAPPENINGS = (
     *("start", "drain", "stop", "restart", "report_failure", "report_success", "heartbeat", "mark_healthy"),
     *("mark_unhealthy", "suspend", "resume", "begin", "succeed", "fail", "check", "wait"),
 )
-happenings = st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.sampled_from(NAMES)), max_size=60)
+happenings = st.lists(st.tuples(st.sampled_from(HAPPENINGS), st.sampled_from(NAMES)), min_size=20, max_size=60)
 policies = st.sampled_from(
     [
         HealthPolicy(),
