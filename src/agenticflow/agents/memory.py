@@ -245,14 +245,21 @@ class MemoryStore:
     async def _check_room(self, place: str, namespace: str, key: str, now: int) -> None:
         """Refuse a new key in a full namespace. Entries are counted once, when first needed, and again before anything is refused: others
         write too, and time makes room."""
-        limit = self._place.bounds.max_entries
-        for is_fresh in (False, True):
-            if place not in self._place.counts or is_fresh:
-                self._place.count(place, await self._counted(place, now, limit))
-            if self._place.counts[place] < limit:
-                return
-            if not is_fresh and await self._values().get_value(place, key, now=now) is not None:
-                return
+        limit, counts = self._place.bounds.max_entries, self._place.counts
+        if place not in counts:
+            # Known as empty while it is counted, so that many who come at once do not all count.
+            self._place.count(place, 0)
+            try:
+                counted = await self._counted(place, now, limit)
+            except BaseException:
+                counts.pop(place, None)
+                raise
+            self._place.count(place, counts.get(place, 0) + counted)
+        if counts[place] < limit or await self._values().get_value(place, key, now=now) is not None:
+            return
+        self._place.count(place, await self._counted(place, now, limit))
+        if counts[place] < limit:
+            return
         raise BoundExceeded(
             f"namespace {namespace!r} of {self._owner()} has {limit:,} entries, and no more",
             hint="delete some, let them expire with ttl_seconds=, or use another namespace",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -186,9 +187,22 @@ async def test_a_full_namespace_is_full_for_everybody_who_looks() -> None:
 async def test_entries_are_counted_once_not_with_every_store() -> None:
     store = FlakyStore()
     memory = MemoryStore(store)
+    await asyncio.gather(*(memory.store(f"key-{number}", number) for number in range(50)))
     for number in range(50):
-        await memory.store(f"key-{number}", number)
+        await memory.store(f"other-{number}", number)
     assert store.calls["list_values"] == 1
+
+
+async def test_a_count_that_failed_is_made_again() -> None:
+    store = FlakyStore()
+    memory = MemoryStore(store, bounds=MemoryBounds(max_entries=2))
+    for key in ("a", "b"):
+        await MemoryStore(store).store(key, 1)
+    store.fail("list_values")
+    with pytest.raises(StoreUnavailable):
+        await memory.store("c", 1)
+    with pytest.raises(BoundExceeded):
+        await memory.store("c", 1)
 
 
 async def test_counts_are_bounded_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
