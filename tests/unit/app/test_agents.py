@@ -16,7 +16,9 @@ from agenticflow import (
     MemoryStore,
     Orchestrator,
     RetryPolicy,
+    StateManager,
     StoreUnavailable,
+    TaskContext,
     TaskDefinition,
     TemporaryError,
     WorkflowDefinition,
@@ -150,3 +152,25 @@ async def test_an_agent_that_comes_late_is_lent_a_place_too() -> None:
     async with Orchestrator(store="memory:") as orchestrator:
         ada = orchestrator.register_agent(Agent("ada", memory=MemoryStore()))
         assert await ada.memory.store("key", 1) == 1
+
+
+async def test_a_handler_that_runs_again_modifies_shared_state_once() -> None:
+    store = EventMemory()
+    states = StateManager(store)
+    ada = Agent("ada", {"work"}, concurrency=5)
+
+    @ada.task("count")
+    async def count(context: TaskContext) -> int:
+        _, version = await states.modify_state("ada", "count", lambda n: (n or 0) + 1, command_id=context.effect_key)
+        if context.attempt == 1:
+            raise TemporaryError("the answer got lost")
+        return version
+
+    quick = RetryPolicy(max_attempts=3, initial_delay_seconds=0.001)
+    tasks = [TaskDefinition(f"t{number}", "ada", "count", retry_policy=quick) for number in range(5)]
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(ada)
+        answers = await (await orchestrator.start_workflow(WorkflowDefinition(tasks))).result()
+    assert isinstance(answers, dict)
+    assert sorted(answers.values()) == [1, 2, 3, 4, 5]
+    assert await states.get_state("ada", "count") == (5, 5)
