@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from agenticflow.agents.events import AgentStateChanged, stream_of_agent
+from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
 from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.core.binding import Handler, HandlerFunction
@@ -254,12 +254,8 @@ class Agent:
         recorder = self._recorder
         if recorder is not None:
             before, after = moved
-            recorder.record(
-                stream_of_agent(self.agent_id),
-                AgentStateChanged.event_type,
-                AgentStateChanged(before.value, after.value, cause, in_flight),
-                now,
-            )
+            change = NAMED_CHANGES.get(cause, AgentStateChanged)(before.value, after.value, cause, in_flight)
+            recorder.record(stream_of_agent(self.agent_id), change.event_type, change, now)
             if before is AgentState.SUSPENDED:
                 recorder.look_again(self.agent_id)
 

@@ -12,11 +12,16 @@ from agenticflow.core.decider import Fact
 
 __all__ = [
     "AGENT_EVENTS",
+    "NAMED_CHANGES",
     "AgentDraining",
     "AgentHealthChanged",
     "AgentStarted",
     "AgentStateChanged",
     "AgentStopped",
+    "ErrorResolved",
+    "ResumeAgent",
+    "SuspendAgent",
+    "TaskAssigned",
     "stream_of_agent",
 ]
 
@@ -31,6 +36,36 @@ class AgentStateChanged(Fact, frozen=True, omit_defaults=True):
     cause: str
     """The event that moved it."""
     in_flight: int = 0
+
+
+class TaskAssigned(AgentStateChanged, frozen=True, omit_defaults=True):
+    """An agent that had no work, or another state than PROCESSING, begins to work."""
+
+    event_type: ClassVar[str] = "task_assigned"
+
+
+class ErrorResolved(AgentStateChanged, frozen=True, omit_defaults=True):
+    """Whatever had brought an agent into ERROR is mended."""
+
+    event_type: ClassVar[str] = "error_resolved"
+
+
+class SuspendAgent(AgentStateChanged, frozen=True, omit_defaults=True):
+    """An agent was suspended: it takes no further work."""
+
+    event_type: ClassVar[str] = "suspend_agent"
+
+
+class ResumeAgent(AgentStateChanged, frozen=True, omit_defaults=True):
+    """A suspended agent takes work again."""
+
+    event_type: ClassVar[str] = "resume_agent"
+
+
+NAMED_CHANGES: Final[dict[str, type[AgentStateChanged]]] = {
+    change.event_type: change for change in (TaskAssigned, ErrorResolved, SuspendAgent, ResumeAgent)
+}
+"""Changes of state that are recorded under the name of what caused them, so that one can subscribe to them by it."""
 
 
 class AgentHealthChanged(Fact, frozen=True, omit_defaults=True):
@@ -77,6 +112,10 @@ class AgentStopped(Fact, frozen=True, omit_defaults=True):
 
 AGENT_EVENTS: Final[tuple[type[Fact], ...]] = (
     AgentStateChanged,
+    TaskAssigned,
+    ErrorResolved,
+    SuspendAgent,
+    ResumeAgent,
     AgentHealthChanged,
     AgentStarted,
     AgentDraining,

@@ -113,7 +113,7 @@ def test_work_moves_the_state_at_its_first_beginning_and_its_last_end() -> None:
     assert diary.entries == [
         (
             "agent-analyst",
-            "agent_state_changed",
+            "task_assigned",
             {"from_state": "IDLE", "to_state": "PROCESSING", "cause": "task_assigned", "in_flight": 1},
             10,
         ),

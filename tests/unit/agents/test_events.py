@@ -7,6 +7,7 @@ import pytest
 
 from agenticflow.agents.events import (
     AGENT_EVENTS,
+    NAMED_CHANGES,
     AgentDraining,
     AgentHealthChanged,
     AgentStarted,
@@ -26,6 +27,11 @@ CODEC = FactCodec(AGENT_EVENTS)
             AgentStateChanged("IDLE", "PROCESSING", "task_assigned", 1),
             "agent_state_changed",
             {"from_state": "IDLE", "to_state": "PROCESSING", "cause": "task_assigned", "in_flight": 1},
+        ),
+        (
+            NAMED_CHANGES["suspend_agent"]("IDLE", "SUSPENDED", "suspend_agent"),
+            "suspend_agent",
+            {"from_state": "IDLE", "to_state": "SUSPENDED", "cause": "suspend_agent"},
         ),
         (
             AgentHealthChanged("HEALTHY", "DEGRADED", "failures", "3 failures in a row", 3),
@@ -51,8 +57,9 @@ def test_events_have_their_form(fact: Fact, event_type: str, payload: dict[str, 
 
 
 def test_the_list_is_complete() -> None:
+    kinds = [*Fact.__subclasses__(), *AgentStateChanged.__subclasses__()]
     assert {kind.event_type for kind in AGENT_EVENTS} == {
-        kind.event_type for kind in Fact.__subclasses__() if "agents" in kind.__module__
+        kind.event_type for kind in kinds if "agents" in kind.__module__
     }
 
 

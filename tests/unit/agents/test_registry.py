@@ -153,7 +153,7 @@ def test_a_drained_agent_ends_its_work_and_stops() -> None:
     assert town.registry.status("ada").life is AgentLife.DRAINING
     ada.work_ended(0, 6, DONE)
     assert town.registry.status("ada").life is AgentLife.STOPPED
-    lifecycle = [event for event in town.events() if event[1] != "agent_state_changed"]
+    lifecycle = [event for event in town.events() if event[1] not in ("agent_state_changed", "task_assigned")]
     assert lifecycle == [
         ("agent-ada", "agent_draining", {"in_flight": 2, "reason": "upgrade"}),
         ("agent-ada", "agent_stopped", {}),
@@ -274,7 +274,7 @@ def test_nothing_is_kept_of_agents_that_are_well() -> None:
     assert town.registry.report_success("ada") is AgentHealth.HEALTHY
     town.registry.mark_healthy("ada")
     assert town.registry.check() == []
-    assert [kind for _, kind, _ in town.events()] == ["agent_state_changed", "agent_state_changed"]
+    assert [kind for _, kind, _ in town.events()] == ["task_assigned", "agent_state_changed"]
 
 
 def test_a_mark_stays_until_it_is_taken_back() -> None:
