@@ -14,15 +14,19 @@ from typing import ClassVar, Final, Protocol
 
 import msgspec
 
+from agenticflow.app.engine.explaining import Explained
+from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
 from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
 from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.waiting import sentence, unblocked_by
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
 from agenticflow.storage.store import Store
 
 __all__ = [
     "Cancel",
+    "Liveness",
     "Metrics",
     "Operation",
     "Pause",
@@ -34,12 +38,18 @@ __all__ = [
     "Steered",
     "Unpause",
     "Waits",
+    "Why",
     "carry_out",
+    "liveness_answer",
     "open_door",
+    "why_answer",
 ]
 
 log = logging.getLogger("agenticflow.engine")
 
+MAX_WAITS: Final = 200
+"""Of branches, and of breaches, in one answer."""
+MAX_SENTENCE_CHARS: Final = 2_000
 PAGE_BYTES: Final = MAX_FRAME_BYTES - 10_000
 """Of metrics in one answer."""
 A_MEASURE: Final = "task_execution_duration"
@@ -56,6 +66,8 @@ class Steered(Controls, Protocol):
     async def resolve(
         self, workflow_id: str, task_key: str, decision: str, *, value: object = None, reason: str = ""
     ) -> None: ...
+    async def why(self, workflow_id: str, task_key: str | None = None, run_no: int | None = None) -> Explained: ...
+    async def check_liveness(self) -> LivenessReport: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +183,27 @@ class Waits(Operation, frozen=True, kw_only=True):
         return {"pid": os.getpid(), "waits_for": execution.waits_for}
 
 
+class Why(Operation, frozen=True, kw_only=True):
+    """Tell what each branch of a run waits for; only its owner knows what is in hand."""
+
+    name: ClassVar[str] = "why"
+    workflow_id: str
+    task_key: str | None = None
+    run_no: int | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return why_answer(await orchestrator.why(self.workflow_id, self.task_key, self.run_no))
+
+
+class Liveness(Operation, frozen=True, kw_only=True):
+    """Tell which open runs wait for nothing that will come."""
+
+    name: ClassVar[str] = "liveness"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return liveness_answer(await orchestrator.check_liveness())
+
+
 class Ping(Operation, frozen=True, kw_only=True):
     """Tell who is there."""
 
@@ -197,7 +230,7 @@ class Metrics(Operation, frozen=True, kw_only=True):
 
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
-    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Ping, Metrics)
+    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Why, Liveness, Ping, Metrics)
 }
 
 
@@ -231,6 +264,39 @@ async def open_door(store: Store, orchestrator: Steered) -> CommandServer | None
     door = CommandServer(ownership, answer)
     await door.start()
     return door
+
+
+def why_answer(found: Explained) -> dict[str, object]:
+    """Return what a run waits for as plain data, at most ``MAX_WAITS`` branches of it, each with its sentence."""
+    waits = [
+        {
+            "task": wait.task_key,
+            "reason": msgspec.to_builtins(wait.reason),
+            "since": wait.since,
+            "until": wait.until,
+            "unblocked_by": unblocked_by(wait, found.workflow_id),
+            "sentence": sentence(wait, found.workflow_id)[:MAX_SENTENCE_CHARS],
+        }
+        for wait in found.waits[:MAX_WAITS]
+    ]
+    return {
+        "workflow_id": found.workflow_id,
+        "run_no": found.run_no,
+        "status": found.status,
+        "is_performed": found.is_performed,
+        "waits": waits,
+        "more": max(len(found.waits) - MAX_WAITS, 0),
+    }
+
+
+def liveness_answer(report: LivenessReport) -> dict[str, object]:
+    """Return the report as plain data, at most ``MAX_WAITS`` breaches of it."""
+    return {
+        "open_runs": report.open_runs,
+        "is_performed": report.is_performed,
+        "breaches": [{**msgspec.to_builtins(breach), "words": breach.words} for breach in report.breaches[:MAX_WAITS]],
+        "more": max(len(report.breaches) - MAX_WAITS, 0),
+    }
 
 
 async def _run(orchestrator: Steered, workflow_id: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from agenticflow.errors import WorkflowExecutionError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph
 from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.waiting import waits_of, words_of
 
 __all__ = ["Controls", "TaskView", "WorkflowExecution", "WorkflowHandle", "WorkflowState", "failure_of", "view_of"]
 
@@ -203,7 +204,8 @@ def view_of(
             results[task_id] = TaskResult.success(codec.decode(state.result_of(task_id) or codec.NULL))
         elif record.status is TaskStatus.FAILED:
             results[task_id] = TaskResult.failure(_last_error(state, record))
-    return WorkflowExecution(controls, state, results, [*missing_handlers, *_waits(state)], progress)
+    waits = [words_of(wait) for wait in waits_of(state) if wait.is_for_others]
+    return WorkflowExecution(controls, state, results, [*missing_handlers, *waits], progress)
 
 
 def _last_error(state: RunState, record: TaskRecord) -> ErrorInfo:
@@ -214,26 +216,6 @@ def _last_error(state: RunState, record: TaskRecord) -> ErrorInfo:
         if item is not None and item.status is TaskStatus.FAILED and item.errors:
             return item.errors[-1]
     return ErrorInfo("Failure", f"task {record.key!r} failed")
-
-
-def _waits(state: RunState) -> list[str]:
-    waits: list[str] = []
-    if not state.is_open:
-        return waits
-    if state.is_paused:
-        waits.append("the run is paused")
-    for record in state.tasks.values():
-        if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
-            waits.append(f"task {record.key!r} waits for the signal {record.node.task.signal!r}")
-        elif record.status is TaskStatus.WAITING and record.node.approval is not None:
-            waits.append(f"task {record.key!r} waits for somebody to answer: {record.question}")
-        elif record.status is TaskStatus.WAITING:
-            waits.append(f"task {record.key!r} waits until {_moment(record.due)}")
-        elif record.status is TaskStatus.RETRYING:
-            waits.append(f"task {record.key!r} is tried again at {_moment(record.due)}")
-        elif record.status is TaskStatus.UNKNOWN:
-            waits.append(f"somebody has to say what became of task {record.key!r}")
-    return waits
 
 
 def _graph(state: RunState) -> TaskGraph:

@@ -21,6 +21,8 @@ from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
+from agenticflow.app.engine.explaining import Explained, explain
+from agenticflow.app.engine.liveness import LivenessReport, Watch
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.starting import check_workflow_id, first_run, next_run
 from agenticflow.app.event_bus import EventBus
@@ -203,6 +205,8 @@ class Orchestrator:
                     engine.door = await open_door(store, self)
                     resumed = await engine.host.recover()
                     await engine.gates.clear()
+                    engine.watch = Watch(engine, self._clock)
+                    engine.watch.start()
                 else:
                     engine.host.perform_with(_leave_to_the_next_owner)
                     resumed = 0
@@ -230,6 +234,8 @@ class Orchestrator:
         if self._engine is not engine:
             return
         self._engine = None
+        if engine.watch is not None:
+            await engine.watch.stop()
         await engine.dispatcher.stop(
             drain_seconds=engine.settings.engine.drain_seconds if drain_seconds is None else drain_seconds
         )
@@ -238,6 +244,8 @@ class Orchestrator:
     async def _shut(self, engine: Engine) -> None:
         if engine.door is not None:
             await engine.door.stop()
+        if engine.watch is not None:
+            await engine.watch.stop()
         await engine.children.close()
         await engine.host.stop()
         await engine.journal.close()
@@ -440,6 +448,21 @@ class Orchestrator:
         engine = await self._running()
         wanted = None if status is None else WorkflowStatus(status).value
         return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
+
+    async def why(self, workflow_id: str, task_key: str | None = None, run_no: int | None = None) -> Explained:
+        """Return what each open branch of a run waits for, or one task of it: since when, until when, what would unblock it.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a task the workflow has not.
+        """
+        engine = await self._running()
+        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        return await explain(engine, stream_id, task_key, performs=self._performs)
+
+    async def check_liveness(self) -> LivenessReport:
+        """Look at every open run of the store; return those that wait for nothing that will come. There should be none."""
+        engine = await self._running()
+        watch = engine.watch or Watch(engine, self._clock, performs=self._performs)
+        return await watch.check()
 
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)

@@ -86,6 +86,8 @@ class Children:
         self._clock = clock
         self._launcher = launcher
         self._children: dict[tuple[str, int], _Child] = {}
+        self._continuing: set[str] = set()
+        """Whose next run somebody is about starting."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
@@ -99,7 +101,8 @@ class Children:
 
     def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         """Take a committed request for the next run."""
-        if not self._is_stopping:
+        if not self._is_stopping and stream_id not in self._continuing:
+            self._continuing.add(stream_id)
             self._spawn(self._carry_on(stream_id, effect))
 
     def stop(self, parent: str, token: int, reason: str) -> bool:
@@ -125,6 +128,18 @@ class Children:
             for child in self._children.values()
             if child.waits_for is not None and parent in (None, child.parent)
         ]
+
+    def watched(self) -> list[tuple[str, RunChild, str | None]]:
+        """Return what somebody is about here: the parent, its request, and the child's stream once it has started."""
+        return [
+            (child.parent, child.effect, child.stream_id)
+            for child in self._children.values()
+            if child.task is not None and not child.task.done()
+        ]
+
+    def is_continuing(self, stream_id: str) -> bool:
+        """Whether somebody is about starting the run after this one."""
+        return stream_id in self._continuing
 
     def look_again(self) -> None:
         """Another workflow was registered."""
@@ -193,6 +208,12 @@ class Children:
         return outcome, blobs
 
     async def _carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
+        try:
+            await self._start_next(stream_id, effect)
+        finally:
+            self._continuing.discard(stream_id)
+
+    async def _start_next(self, stream_id: str, effect: ContinueExecution) -> None:
         reach("children.before_launch")
         while True:
             try:

@@ -55,6 +55,15 @@ class Gatekeeper:
         holder = _holder(stream_id, token)
         return any(holder == waiting for _, waiting in self._waiting)
 
+    def waiting(self) -> list[tuple[str, str, int]]:
+        """Return who waits here to be let in: the stream of the gate, the stream of the attempt, its token."""
+        found: list[tuple[str, str, int]] = []
+        for (gate, holder), granted in self._waiting.items():
+            if not granted.done():
+                stream_id, _, token = holder.rpartition("@")
+                found.append((gate, stream_id, int(token)))
+        return found
+
     async def acquire(self, stream_id: str, token: int, permits: tuple[Permit, ...], priority: int) -> None:
         """Return when the attempt has all its ``permits``. Cancelled, it may have some: ``release`` gives them back.
 

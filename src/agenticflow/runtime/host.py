@@ -193,6 +193,24 @@ class Host:
             if future in actor.ended:
                 actor.ended.remove(future)
 
+    def peek(self, stream_id: str) -> Any:
+        """Return the committed state if it is in memory, else ``None``. Look, do not touch, do not keep it across an await."""
+        actor = self._actors.get(stream_id)
+        return None if actor is None or actor.is_deciding or actor.version == 0 else actor.state
+
+    def is_busy(self, stream_id: str) -> bool:
+        """Whether a command of the execution waits here, or is being decided or committed."""
+        actor = self._actors.get(stream_id)
+        return actor is not None and bool(actor.is_busy or actor.inbox or actor.loading)
+
+    def timer_of(self, stream_id: str) -> int | None:
+        """Return the moment at which the execution will be told the time, ``None`` when it will not."""
+        return self._timers.moment_of(stream_id)
+
+    def set_timer(self, stream_id: str, moment: int | None) -> None:
+        """Have the execution told the time at ``moment``, which is the earliest its committed state wants."""
+        self._timers.set(stream_id, moment)
+
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def recover(self, *, batch: int = 100) -> int:

@@ -44,6 +44,10 @@ class Timers:
         if self._handle is None or moment < self._handle_at:
             self._arm()
 
+    def moment_of(self, stream_id: str) -> int | None:
+        """Return what is set for the stream; ``None`` when nothing is."""
+        return self._moments.get(stream_id)
+
     def stop(self) -> None:
         """Forget everything."""
         if self._handle is not None:

@@ -12,10 +12,14 @@ waits for it; other threads, processes and sockets have no place here.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import selectors
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
+from heapq import heappop, heappush
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
+
+from agenticflow.app.engine.liveness import Tick
 
 __all__ = ["EPOCH_NS", "VirtualClock", "VirtualDeadlock", "VirtualLoop", "run_virtual"]
 
@@ -29,6 +33,9 @@ _MAX_STANDSTILL: Final = 200
 A float cannot tell two moments of a late hour a nanosecond apart, so a timer set for "one nanosecond from now" would ring at
 the same moment for ever."""
 _LOOK_AGAIN_SECONDS: Final = 0.05
+_MAX_BACKGROUND_TURNS: Final = 10
+"""So often in a row time jumps to background work, the engine's own watch; then to the next thing somebody waits for, over days if need
+be. When there is none, nothing can ever happen again."""
 
 
 class VirtualDeadlock(RuntimeError):
@@ -60,11 +67,41 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self.elapsed_ns = 0
         """How far time has moved, in nanoseconds."""
         self._jobs = 0
+        self._background: list[tuple[float, int, Tick, asyncio.TimerHandle]] = []
+        self._ticks = 0
         super().__init__(_JumpingSelector(self))
         self.clock = VirtualClock(self, start_ns)
 
     def time(self) -> float:
         return self.elapsed_ns / 1_000_000_000
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Arguments]], object],
+        *args: *Arguments,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Set a timer as every loop does. Background work has a place of its own, so that it changes nobody's order."""
+        if not isinstance(callback, Tick):
+            return super().call_at(when, callback, *args, context=context)
+        handle = asyncio.TimerHandle(when, callback, args, self, context)
+        self._ticks += 1
+        heappush(self._background, (when, self._ticks, callback, handle))
+        return handle
+
+    def ring_background(self, before: float | None) -> bool:
+        """Move time to the earliest background work before the moment ``before``, and have it done; ``False`` when there is none."""
+        while self._background:
+            when, _, tick, handle = self._background[0]
+            if before is not None and when > before and not handle.cancelled():
+                return False
+            heappop(self._background)
+            if not handle.cancelled():
+                self.elapsed_ns = max(self.elapsed_ns, round(when * 1_000_000_000))
+                self.call_soon(tick)
+                return True
+        return False
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Arguments]], T], *args: *Arguments
@@ -108,6 +145,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         super().__init__()
         self._loop = loop
         self._standstill = 0
+        self._background_turns = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         loop = self._loop
@@ -121,6 +159,11 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         if loop.has_jobs:
             return super().select(_LOOK_AGAIN_SECONDS)
+        before = None if timeout is None else loop.time() + timeout
+        if self._background_turns < _MAX_BACKGROUND_TURNS and loop.ring_background(before):
+            self._background_turns += 1
+            return []
+        self._background_turns = 0
         if timeout is None:
             tasks = "; ".join(loop.waiting()) or "no task"
             raise VirtualDeadlock(f"nothing is ready and no timer is set after {loop.time():g} s; waiting: {tasks}")

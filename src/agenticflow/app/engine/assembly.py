@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.engine.sub_workflows import SubWorkflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
@@ -53,6 +54,7 @@ class Engine:
         "recorder",
         "settings",
         "store",
+        "watch",
     )
 
     def __init__(
@@ -76,6 +78,8 @@ class Engine:
         self.end_measuring: Callable[[], None] = lambda: None
         self.door: CommandServer | None = None
         """Where other processes' commands come in, when the store has one owner."""
+        self.watch: Watch | None = None
+        """Looks whether every open run is alive, where runs are performed."""
 
 
 def assemble(

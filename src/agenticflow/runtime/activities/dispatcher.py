@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from agenticflow.core.assignment import Assigner
@@ -30,7 +30,7 @@ from agenticflow.core.engine import (
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
-from agenticflow.runtime.activities.placement import Placement
+from agenticflow.runtime.activities.placement import Homeless, Placement
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.children import Children
 from agenticflow.runtime.gates import Gatekeeper
@@ -391,6 +391,23 @@ class Dispatcher:
             for (stream, _), attempt in self._attempts.items()
             if stream == stream_id and attempt.context is not None and attempt.context.progress is not None
         }
+
+    def attempts(self, stream_id: str | None = None) -> Iterator[Attempt]:
+        """Yield every attempt (of one execution) somebody is about: it is in work, queues, is held back by a pause, or asks gates.
+
+        Not those that nobody can perform now: they are ``kept``.
+        """
+        places = [self._ready, *(seat.queue for seat in self._seats.values()), *self._worker.paused.values()]
+        placed = {id(attempt) for place in places for attempt in place}
+        asking = {(stream, token) for _, stream, token in self._gates.waiting()}
+        for key, attempt in self._attempts.items():
+            is_in_work = attempt.worker is not None and not attempt.worker.done()
+            if stream_id in (None, key[0]) and (is_in_work or id(attempt) in placed or key in asking):
+                yield attempt
+
+    def kept(self) -> Iterator[tuple[Homeless, str]]:
+        """Yield what is kept until somebody can perform it, each with what is missing in words."""
+        return self._placement.kept()
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Return, by performer id, how many attempts are in work and how many queue."""

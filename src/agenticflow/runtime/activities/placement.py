@@ -108,6 +108,12 @@ class Placement:
                     return item[1]
         return None
 
+    def kept(self) -> Iterator[tuple[Homeless, str]]:
+        """Yield what is kept until somebody can perform it, each with what is missing in words."""
+        for (performer_id, task_type), waiting in self._homeless.items():
+            for item in waiting:
+                yield item, self._what_is_missing(performer_id, task_type, [item[1]])
+
     def missing(self, stream_id: str | None = None) -> list[str]:
         """Return, in words, which performers and handlers work (of one execution) waits for."""
         found: list[str] = []

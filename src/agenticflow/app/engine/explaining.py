@@ -1,0 +1,136 @@
+"""What the engine does with each attempt of a run, as reasons why it waits: the part of the answer that is in no store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from agenticflow.core.engine import RunChild
+from agenticflow.errors import WorkflowNotFoundError
+from agenticflow.orchestration.guest import stream_of
+from agenticflow.orchestration.state import RunState
+from agenticflow.orchestration.waiting import (
+    HandedOut,
+    InQueue,
+    InWork,
+    NeedsPermit,
+    NotRegistered,
+    Reason,
+    SubWorkflow,
+    Wait,
+    branch_waits,
+    waits_of,
+)
+from agenticflow.resilience.gate import GateState
+from agenticflow.runtime.activities.attempts import Attempt
+from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.children import Children
+from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.host import Host
+from agenticflow.storage.store import Store
+
+__all__ = ["Explained", "Held", "explain", "held_reasons"]
+
+MAX_DEPTH: Final = 5
+"""Sub-workflows of sub-workflows that are followed."""
+MAX_FOLLOWED: Final = 100
+"""Sub-workflows of one run that are followed."""
+
+
+class Held(Protocol):
+    """The parts of an engine that are asked."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def host(self) -> Host: ...
+    @property
+    def dispatcher(self) -> Dispatcher: ...
+    @property
+    def gates(self) -> Gatekeeper: ...
+    @property
+    def children(self) -> Children: ...
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """What a run waits for, branch by branch."""
+
+    workflow_id: str
+    run_no: int
+    status: str
+    is_performed: bool
+    """Whether the process that answers runs the store; else only the history is known."""
+    waits: tuple[Wait, ...]
+
+
+async def explain(
+    engine: Held, stream_id: str, task_key: str | None, *, performs: bool, depth: int = MAX_DEPTH
+) -> Explained:
+    """Return what the run waits for, or one task of it. Raises ``WorkflowNotFoundError``, ``InvalidInput`` for an unknown task."""
+    await engine.host.read(stream_id)  # what a gate or child says is asked while the run is in memory
+    held = await held_reasons(engine, stream_id) if performs else None
+    state: RunState = await engine.host.read(stream_id)
+    waits = waits_of(state, held) if task_key is None else branch_waits(state, task_key, held)
+    workflow_id, run_no, status = state.workflow_id, state.run_no, state.status.value
+    followed: list[Wait] = []
+    for number, wait in enumerate(waits):
+        if isinstance(wait.reason, SubWorkflow) and depth and number < MAX_FOLLOWED:
+            inner = await _inside(engine, wait.reason, performs=performs, depth=depth - 1)
+            followed.append(msgspec.structs.replace(wait, reason=inner))
+        else:
+            followed.append(wait)
+    return Explained(workflow_id, run_no, status, performs, tuple(followed))
+
+
+async def _inside(engine: Held, reason: SubWorkflow, *, performs: bool, depth: int) -> SubWorkflow:
+    """Return the reason with what the child waits for."""
+    row = await engine.store.get_run(reason.workflow_id)
+    if row is None:
+        return reason
+    try:
+        child = await explain(engine, stream_of(row.execution_id, row.run_no), None, performs=performs, depth=depth)
+    except WorkflowNotFoundError:  # its row is there and its events are archived
+        return reason
+    return SubWorkflow(reason.workflow_id, child.waits)
+
+
+async def held_reasons(engine: Held, stream_id: str) -> Mapping[int, Reason]:
+    """Return what this process does with each attempt of the run, by token."""
+    gates = {token: gate for gate, stream, token in engine.gates.waiting() if stream == stream_id}
+    permits: dict[int, Reason] = {
+        token: _permit(await engine.host.read(gate), gate, f"{stream_id}@{token}") for token, gate in gates.items()
+    }
+    found: dict[int, Reason] = {}
+    for attempt in engine.dispatcher.attempts(stream_id):
+        found[attempt.effect.token] = _reason(attempt)
+    for (stream, effect), words in engine.dispatcher.kept():
+        if stream == stream_id:
+            found[effect.token] = NotRegistered(words)
+    missing = set(engine.children.missing(stream_id))
+    for parent, request, _ in engine.children.watched():
+        if parent == stream_id:
+            found[request.token] = _child(request, missing)
+    return {**found, **{token: reason for token, reason in permits.items() if token in found}}
+
+
+def _reason(attempt: Attempt) -> Reason:
+    performer, effect = attempt.seat.performer, attempt.effect
+    if attempt in attempt.seat.queue:
+        ahead = attempt.seat.queue.index(attempt)
+        return InQueue(performer.performer_id, ahead, performer.concurrency)
+    kind = InWork if attempt.started_at else HandedOut
+    return kind(performer.performer_id, effect.attempt)
+
+
+def _permit(gate: GateState, stream_id: str, holder: str) -> Reason:
+    key = stream_id.partition("-")[2].rpartition("/")[0]
+    queue = [waiting.holder for waiting in gate.queue]
+    ahead = queue.index(holder) if holder in queue else 0
+    return NeedsPermit(key, tuple(name.rpartition("@")[0] for name in gate.holders if name != holder), ahead)
+
+
+def _child(request: RunChild, missing: set[str]) -> Reason:
+    words = f"task {request.task_key!r} waits for a workflow {request.name!r}, which is not registered here"
+    return NotRegistered(words) if words in missing else SubWorkflow(request.execution_id)

@@ -1,0 +1,424 @@
+"""What each open branch of a run waits for: as data, and in one sentence.
+
+Pure. A ``Wait`` comes out of the run's state, closer where the process that runs it says what it does with an attempt (in work, in a
+queue, before a lock). Whoever shows why a run does not move, shows this: there is no second truth beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from agenticflow.core.results import ErrorInfo
+from agenticflow.errors import InvalidInput
+from agenticflow.orchestration.advance import MAX_IN_FLIGHT
+from agenticflow.orchestration.guest import child_id
+from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus
+
+__all__ = [
+    "AwaitsAnswer",
+    "AwaitsSignal",
+    "BeingCancelled",
+    "DependenciesOpen",
+    "HandedOut",
+    "InQueue",
+    "InWork",
+    "Lost",
+    "NeedsPermit",
+    "NextRun",
+    "NoRoom",
+    "NotRegistered",
+    "OutcomeInQuestion",
+    "Paused",
+    "Ready",
+    "Reason",
+    "Retrying",
+    "SubWorkflow",
+    "TimerRuns",
+    "Wait",
+    "branch_waits",
+    "moment_of",
+    "sentence",
+    "unblocked_by",
+    "waits_of",
+    "words_of",
+]
+
+
+class InWork(msgspec.Struct, frozen=True, tag="in_work"):
+    """Its handler runs."""
+
+    performer_id: str
+    attempt: int
+
+
+class HandedOut(msgspec.Struct, frozen=True, tag="handed_out"):
+    """It is scheduled; only the process that owns the store knows whether it queues or runs."""
+
+    performer_id: str
+    attempt: int
+
+
+class InQueue(msgspec.Struct, frozen=True, tag="in_queue"):
+    """Its agent has as much in work as it takes."""
+
+    performer_id: str
+    ahead: int
+    """Attempts that go first."""
+    concurrency: int
+
+
+class NeedsPermit(msgspec.Struct, frozen=True, tag="permit"):
+    """Somebody else holds the lock, or the limit is reached."""
+
+    key: str
+    held_by: tuple[str, ...]
+    """Streams of the runs that hold it."""
+    ahead: int
+
+
+class TimerRuns(msgspec.Struct, frozen=True, tag="timer"):
+    """A moment has to come."""
+
+
+class Retrying(msgspec.Struct, frozen=True, tag="retry"):
+    """The last attempt failed, the next has its moment."""
+
+    attempt: int
+    """Number of the next one."""
+    error: ErrorInfo | None
+
+
+class AwaitsSignal(msgspec.Struct, frozen=True, tag="signal"):
+    """Somebody has to send a signal."""
+
+    signal: str
+
+
+class AwaitsAnswer(msgspec.Struct, frozen=True, tag="approval"):
+    """A person has to answer."""
+
+    question: str
+
+
+class SubWorkflow(msgspec.Struct, frozen=True, tag="sub_workflow"):
+    """Another run has to end; ``waits`` is what that one waits for, as far as it was asked."""
+
+    workflow_id: str
+    waits: tuple[Wait, ...] = ()
+
+
+class Paused(msgspec.Struct, frozen=True, tag="paused"):
+    """Nothing new is scheduled."""
+
+
+class OutcomeInQuestion(msgspec.Struct, frozen=True, tag="unknown_outcome"):
+    """Nobody knows whether at-most-once work happened: a person has to say."""
+
+
+class NotRegistered(msgspec.Struct, frozen=True, tag="not_registered"):
+    """No agent, handler or workflow here can do it. ``words`` say which."""
+
+    words: str
+
+
+class BeingCancelled(msgspec.Struct, frozen=True, tag="being_cancelled"):
+    """It was told to stop and has a grace to do so."""
+
+
+class NoRoom(msgspec.Struct, frozen=True, tag="no_room"):
+    """As much is in work as the run, or the map, allows."""
+
+    limit: int
+
+
+class NextRun(msgspec.Struct, frozen=True, tag="next_run"):
+    """This run is over but for the start of the one that goes on in its place."""
+
+    run_no: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """It starts at the next decision."""
+
+
+class DependenciesOpen(msgspec.Struct, frozen=True, tag="dependencies"):
+    """What it depends on has not ended."""
+
+    task_ids: tuple[str, ...]
+
+
+class Lost(msgspec.Struct, frozen=True, tag="lost"):
+    """It is in work by the history, and nobody in the process that runs it knows of it: a breach of liveness."""
+
+
+Reason = (
+    InWork
+    | HandedOut
+    | InQueue
+    | NeedsPermit
+    | TimerRuns
+    | Retrying
+    | AwaitsSignal
+    | AwaitsAnswer
+    | SubWorkflow
+    | Paused
+    | OutcomeInQuestion
+    | NotRegistered
+    | BeingCancelled
+    | NoRoom
+    | NextRun
+    | Ready
+    | DependenciesOpen
+    | Lost
+)
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """What one branch waits for. Moments in nanoseconds since the epoch."""
+
+    task_key: str
+    """Empty for the run as a whole."""
+    reason: Reason
+    since: int | None = None
+    until: int | None = None
+    """When it ends by itself at the latest: the moment of a timer, a time limit, the end of a grace."""
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether somebody or something from outside the engine has to give it, or a moment has to come."""
+        return isinstance(
+            self.reason, (Paused, AwaitsSignal, AwaitsAnswer, TimerRuns, Retrying, OutcomeInQuestion, NotRegistered)
+        )
+
+
+def moment_of(nanoseconds: int) -> datetime:
+    """Return a moment as people read it."""
+    return datetime.fromtimestamp(nanoseconds / 1_000_000_000, UTC)
+
+
+# --- what a run waits for -----------------------------------------------------------------------------------------------
+
+
+def waits_of(state: RunState, held: Mapping[int, Reason] | None = None) -> list[Wait]:
+    """Return what every open branch waits for, the run as a whole first.
+
+    ``held`` is what this process does with each attempt, by token. Without it nobody is asked, and an attempt is where the history has
+    it; with it, an attempt that is not there is ``Lost``.
+    """
+    if state.phase in (Phase.NEW, Phase.ENDED):
+        return []
+    if state.phase is Phase.CONTINUING:
+        return [Wait("", NextRun(state.run_no + 1))]
+    found: list[Wait] = []
+    if state.cancel is not None:
+        found.append(Wait("", BeingCancelled(), until=state.cancel.grace_until))
+    elif state.is_paused:
+        found.append(Wait("", Paused()))
+    limits = {key: due for due, _, kind, key in state.timers if kind == TOTAL}
+    for record in state.tasks.values():
+        if (reason := _reason(state, record, held)) is not None:
+            found.append(Wait(record.key, reason, _since(state, record), _until(state, record, limits)))
+    for token, (key, until) in state.lingering.items():
+        if state.tasks[key].token == token:
+            found.append(Wait(key, BeingCancelled(), state.tasks[key].scheduled_at, until))
+    return found
+
+
+def branch_waits(state: RunState, task_key: str, held: Mapping[int, Reason] | None = None) -> list[Wait]:
+    """Return what one task waits for: itself, its items, or else what it depends on, followed to where something can be done.
+
+    Empty when it has ended. Raises ``InvalidInput`` for a task that is not there.
+    """
+    by_id = state.laid_out.by_id
+    task_id = task_key.partition("[")[0]
+    if task_key not in state.tasks and task_key not in by_id:
+        raise InvalidInput(
+            f"workflow {state.workflow_id!r} has no task {task_key!r}", hint=f"there are {', '.join(by_id)}"
+        )
+    waits = waits_of(state, held)
+    if not waits or (task_key in state.tasks and state.tasks[task_key].status in _ENDED):
+        return []
+    wanted, asked = {task_id}, [task_id]
+    found: list[Wait] = [wait for wait in waits if not wait.task_key]
+    while asked:
+        name = asked.pop(0)
+        if name in state.tasks:
+            continue
+        before = tuple(
+            other
+            for index in state.laid_out.nodes[by_id[name]].depends_on
+            if (other := state.laid_out.nodes[index].task.task_id) not in state.tasks
+            or state.tasks[other].status not in _ENDED
+        )
+        found.append(Wait(name, DependenciesOpen(before)))
+        asked += [other for other in before if other not in wanted]
+        wanted.update(before)
+    for wait in waits:
+        name, bracket, _ = wait.task_key.partition("[")
+        if name in wanted and (not bracket or name != task_id or task_key in (name, wait.task_key)):
+            found.append(wait)
+    return found
+
+
+_ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED})
+
+
+def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | None) -> Reason | None:
+    status, task = record.status, record.node.task
+    if status in IN_FLIGHT:
+        return BeingCancelled() if state.cancel is not None else _reason_in_flight(state, record, held)
+    if status is TaskStatus.WAITING:
+        if task.signal is not None:
+            return AwaitsSignal(task.signal)
+        return AwaitsAnswer(record.question) if record.node.approval is not None else TimerRuns()
+    if status is TaskStatus.RETRYING:
+        return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
+    if status is TaskStatus.UNKNOWN:
+        return OutcomeInQuestion()
+    if status is TaskStatus.READY:
+        limit = state.laid_out.definition.max_parallel or MAX_IN_FLIGHT
+        return NoRoom(limit) if state.in_flight >= limit and not state.is_paused else Ready()
+    if status is TaskStatus.EXPANDED and state.next_item.get(record.key, 0) < len(record.items or ()):
+        return NoRoom(task.max_parallel or 1)
+    return None
+
+
+def _reason_in_flight(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | None) -> Reason:
+    if held is not None:
+        return held.get(record.token, Lost())
+    if record.node.task.workflow is not None:
+        return SubWorkflow(child_id(state.workflow_id, record.key, state.generation_of(record.key)))
+    kind = InWork if record.status is TaskStatus.RUNNING else HandedOut
+    return kind(record.performer_id, record.attempt)
+
+
+def _since(state: RunState, record: TaskRecord) -> int:
+    if record.status in IN_FLIGHT or record.status is TaskStatus.UNKNOWN:
+        return record.scheduled_at
+    if record.errors and record.errors[-1].at:
+        return record.errors[-1].at
+    if record.index:
+        before = state.tasks.get(f"{record.node.task.task_id}[{record.index - 1}]")
+        if before is not None and record.node.until is not None:
+            return before.ended_at
+    nodes = state.laid_out.nodes
+    ends = (state.tasks.get(nodes[index].task.task_id) for index in record.node.depends_on)
+    # A branch begins to wait in the commit in which the last thing it depended on ended.
+    return max((end.ended_at for end in ends if end is not None), default=state.started_at) or state.started_at
+
+
+def _until(state: RunState, record: TaskRecord, limits: Mapping[str, int]) -> int | None:
+    if record.status in IN_FLIGHT:
+        moments = [record.deadline, limits.get(record.key), state.cancel.grace_until if state.cancel else None]
+    elif record.status is TaskStatus.RETRYING or (record.status is TaskStatus.WAITING and record.due):
+        moments = [record.due]
+    else:
+        moments = [limits.get(record.key)]
+    return min((moment for moment in moments if moment is not None), default=state.deadline)
+
+
+# --- in words -----------------------------------------------------------------------------------------------------------
+
+
+def words_of(wait: Wait) -> str:
+    """Return what the branch waits for, without since when."""
+    key, reason = wait.task_key, wait.reason
+    task = f"task {key!r}"
+    match reason:
+        case Paused():
+            return "the run is paused"
+        case AwaitsSignal(signal):
+            return f"{task} waits for the signal {signal!r}"
+        case AwaitsAnswer(question):
+            return f"{task} waits for somebody to answer: {question}"
+        case TimerRuns():
+            return f"{task} waits until {moment_of(wait.until or 0)}"
+        case Retrying():
+            return f"{task} is tried again at {moment_of(wait.until or 0)}"
+        case OutcomeInQuestion():
+            return f"somebody has to say what became of {task}"
+        case NotRegistered(words):
+            return words
+        case InWork(performer_id, attempt):
+            return f"{task} is in work at {performer_id!r}, attempt {attempt}"
+        case HandedOut(performer_id, attempt):
+            return f"{task} is scheduled for {performer_id!r}, attempt {attempt}"
+        case InQueue(performer_id, ahead, concurrency):
+            return f"{task} waits for one of the {concurrency} places at {performer_id!r}, {ahead} go first"
+        case NeedsPermit(permit, held_by, ahead):
+            who = ", ".join(map(repr, held_by)) or "nobody at the moment"
+            return f"{task} waits for {permit!r}, which is held by {who}, {ahead} go first"
+        case SubWorkflow(workflow_id, waits):
+            inner = f", where {'; '.join(words_of(one) for one in waits)}" if waits else ""
+            return f"{task} waits for the end of workflow {workflow_id!r}{inner}"
+        case _:
+            return _words_of_the_engine(wait, task)
+
+
+def _words_of_the_engine(wait: Wait, task: str) -> str:
+    """What is the engine's own business."""
+    what = task if wait.task_key else "the run"
+    match wait.reason:
+        case BeingCancelled():
+            return f"{what} was told to stop"
+        case NoRoom(limit):
+            return f"{what} waits until less than {limit} are in work"
+        case NextRun(run_no):
+            return f"{what} waits for run {run_no}, which goes on in its place, to be started"
+        case DependenciesOpen(task_ids):
+            return f"{what} waits for {', '.join(map(repr, task_ids)) or 'its turn'}"
+        case Ready():
+            return f"{what} is ready"
+        case _:
+            return f"{what} is in work by the history, and nobody here knows of it"
+
+
+def unblocked_by(wait: Wait, workflow_id: str) -> str:
+    """Return what would let the branch go on."""
+    key = wait.task_key
+    match wait.reason:
+        case Paused():
+            return f"`agenticflow runs unpause {workflow_id}` lets it go on"
+        case AwaitsSignal(signal):
+            return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
+        case AwaitsAnswer():
+            return f"`approve({workflow_id!r}, {key!r})` or `reject` answers"
+        case TimerRuns() | Retrying():
+            return "it comes by itself"
+        case OutcomeInQuestion():
+            return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"
+        case NotRegistered():
+            return "registering it, or its recovery, starts the task"
+        case InWork() | HandedOut():
+            return "its handler has to end" + (", or its limit to pass" if wait.until else "")
+        case InQueue(performer_id):
+            return f"{performer_id!r} has to end something, or needs a higher concurrency"
+        case NeedsPermit():
+            return "whoever holds it has to end"
+        case SubWorkflow(child):
+            return f"`agenticflow debug why {child}` says what that one needs"
+        case BeingCancelled():
+            return "it ends with its handlers, or with its grace"
+        case NoRoom():
+            return "something in work has to end"
+        case Ready() | NextRun():
+            return "the process that runs the store does it"
+        case DependenciesOpen():
+            return "they have to end"
+        case _:
+            return "the engine hands it out again by itself, or a restart of its process does"
+
+
+def sentence(wait: Wait, workflow_id: str) -> str:
+    """Return one sentence: what the branch waits for, since when, until when, and what would unblock it."""
+    parts = [words_of(wait)]
+    if wait.since:
+        parts.append(f"since {moment_of(wait.since):%Y-%m-%d %H:%M:%S}Z")
+    if wait.until and not isinstance(wait.reason, (TimerRuns, Retrying)):
+        parts.append(f"until {moment_of(wait.until):%Y-%m-%d %H:%M:%S}Z at the latest")
+    if isinstance(wait.reason, Retrying) and wait.reason.error is not None:
+        parts.append(f"after {wait.reason.error}")
+    return f"{', '.join(parts)}; {unblocked_by(wait, workflow_id)}"
