@@ -18,7 +18,9 @@ from agenticflow.core.engine import ActivityStarted, PauseActivities, RunActivit
 from agenticflow.errors import CommandRefused
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried, carry_over
+from agenticflow.orchestration.liveness import Holding, breaches_of
 from agenticflow.orchestration.state import Phase, TaskStatus
+from agenticflow.orchestration.waiting import sentence, waits_of
 from tests.scenarios.runs import GUEST, Run
 from tests.simulation.random_graphs import DONE, FAILED, INPUT, NEVER, SKIPPED, Spec, graphs, predict, result_of
 
@@ -192,6 +194,11 @@ class World:
             self.step(is_calm=True)
         pytest.fail(f"the run does not end: {self.run.status} {self.run.statuses}")
 
+    @property
+    def moment(self) -> int:
+        """Now, for a look at what is stuck: in a healthy engine no timer is late."""
+        return min(self.run.now, self.run.state.next_due or self.run.now)
+
     # --- what always holds --------------------------------------------------------------------------------------------
 
     def check(self) -> None:
@@ -213,11 +220,16 @@ class World:
         assert {record.status for record in state.ready} <= {TaskStatus.READY}
         waiting = [key for keys in state.waiting.values() for key in keys]
         assert {self.run.statuses[key] for key in waiting} <= {"WAITING"}
+        holding = Holding(self.attempts, state.next_due)
+        assert breaches_of(state, holding, self.moment) == [], "a healthy run is never said to be stuck"
+        waits = waits_of(state)
+        assert all(sentence(wait, "w") for wait in waits)
+        assert bool(waits) == state.is_open, "an open run waits for something, and can say for what"
         if state.is_open:
             ready = bool(state.ready)
             assert not ready or state.is_paused or state.phase is Phase.CANCELLING, "ready, and not started"
-            waits = count[TaskStatus.WAITING] > 0
-            assert in_flight or state.next_due is not None or waits or state.unknown or state.is_paused, "stuck"
+            has_waiting = count[TaskStatus.WAITING] > 0
+            assert in_flight or state.next_due is not None or has_waiting or state.unknown or state.is_paused, "stuck"
         else:
             assert state.next_due is None
             assert set(count) <= ENDS
@@ -298,6 +310,25 @@ def test_every_run_ends_as_the_rules_say(specs: list[Spec], seed: int) -> None:
     world.finish()
     check_end(specs, world.run)
     check_order(specs, world.run.scenario.history)
+
+
+@for_all(specs=graphs(), seed=st.integers(0, 2**32 - 1))
+@FEW
+def test_whatever_is_lost_of_a_run_is_found(specs: list[Spec], seed: int) -> None:
+    """Take an attempt, or the timer, of a healthy run away at a random moment: the rule names exactly what is missing."""
+    random = Random(seed)
+    world = World(specs, random)
+    for _ in range(random.randrange(RANDOM_STEPS)):
+        if world.run.state.is_open:
+            world.step()
+    state, now = world.run.state, world.moment
+    if state.next_due is not None:
+        [breach] = breaches_of(state, Holding(world.attempts), now)
+        assert breach.missing == "timer"
+    for key in world.run.in_work if state.phase is Phase.RUNNING else ():
+        left = set(world.attempts) - {world.run.token(key)}
+        [breach] = breaches_of(state, Holding(left, state.next_due), now)
+        assert (breach.missing, breach.task_key, breach.token) == ("attempt", key, world.run.token(key))
 
 
 @for_all(specs=graphs(), seed=st.integers(0, 2**32 - 1), grace=st.sampled_from((0.0, 1.0, 30.0)))

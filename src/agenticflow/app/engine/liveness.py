@@ -147,7 +147,8 @@ class Watch:
     async def _look_into(self, streams: Collection[str]) -> dict[BreachKey, Breach]:
         """Fold these runs, as far as they are not in memory, and ask whether somebody is about each of their branches."""
         host, now = self._engine.host, self._clock.now_ns()
-        tokens = await self._tokens(streams) if self._performs and streams else {}
+        tokens: dict[str, set[int]] = {}
+        untold = await self._take_stock(streams, tokens) if self._performs and streams else set()
         found: dict[BreachKey, Breach] = {}
         for number, stream_id in enumerate(streams, 1):
             if number % TURN_ROWS == 0:
@@ -158,7 +159,11 @@ class Watch:
                     state = await host.read(stream_id)
                 except WorkflowNotFoundError:
                     continue
-            for breach in breaches_of(state, self._holding(stream_id, state, tokens), now):
+            # Where nobody performs, nobody is late.
+            moment = now if self._performs else min(now, state.next_due or now)
+            for breach in breaches_of(state, self._holding(stream_id, state, tokens), moment):
+                if (stream_id, breach.token) in untold:
+                    breach = msgspec.structs.replace(breach, missing="sub_workflow")
                 found[breach.key] = breach
         if self._performs and streams:
             for breach in await self._at_gates(set(streams)):
@@ -176,18 +181,20 @@ class Watch:
             self._engine.children.is_continuing(stream_id),
         )
 
-    async def _tokens(self, streams: Collection[str]) -> dict[str, set[int]]:
-        """Return, by stream, the tokens of the attempts that somebody here is about."""
-        found: dict[str, set[int]] = {}
+    async def _take_stock(self, streams: Collection[str], tokens: dict[str, set[int]]) -> set[tuple[str, int]]:
+        """Add, by stream, the tokens of the attempts that somebody here is about; return those of sub-workflows that have ended."""
+        untold: set[tuple[str, int]] = set()
         streams = set(streams)
         for (stream_id, effect), _ in self._engine.dispatcher.kept():
-            found.setdefault(stream_id, set()).add(effect.token)
+            tokens.setdefault(stream_id, set()).add(effect.token)
         for attempt in self._engine.dispatcher.attempts():
-            found.setdefault(attempt.stream_id, set()).add(attempt.effect.token)
+            tokens.setdefault(attempt.stream_id, set()).add(attempt.effect.token)
         for parent, request, child in self._engine.children.watched():
-            if child is None or parent not in streams or await self._is_open(child):
-                found.setdefault(parent, set()).add(request.token)
-        return found
+            if child is not None and parent in streams and not await self._is_open(child):
+                untold.add((parent, request.token))
+            else:
+                tokens.setdefault(parent, set()).add(request.token)
+        return untold
 
     async def _is_open(self, child: str) -> bool:
         """Whether the sub-workflow has not ended, or its end is only now being told."""
