@@ -221,8 +221,10 @@ def waits_of(state: RunState, held: Mapping[int, Reason] | None = None) -> list[
     for record in state.tasks.values():
         if (reason := _reason(state, record, held)) is not None:
             found.append(Wait(record.key, reason, _since(state, record), _until(state, record, limits)))
-    for token, (key, until) in state.lingering.items():
-        if state.tasks[key].token == token:
+    told = {wait.task_key for wait in found}
+    for key, until in state.lingering.values():
+        # An attempt that was given up, of a task with nothing else to wait for: the end of the run waits for it.
+        if key not in told:
             found.append(Wait(key, BeingCancelled(), state.tasks[key].scheduled_at, until))
     return found
 
