@@ -43,6 +43,24 @@ def test_reading_beside_a_running_owner(cli: CommandLine) -> None:
     assert cli.json("doctor")["store owner"]["value"] == f"pid {owner.pid}"
 
 
+def test_why_a_run_does_not_move_is_asked_of_its_owner(cli: CommandLine) -> None:
+    owner = cli.start("run", "flow.py:gated", "--workflow-id", "g1")
+    until(lambda: "second" in cli.ran())
+    told = cli.json("debug", "why", "g1", "third")
+    assert told["is_performed"] is True
+    assert [(wait["task"], wait["reason"]["type"]) for wait in told["waits"]] == [
+        ("third", "dependencies"),
+        ("second", "in_work"),
+    ]
+    assert told["waits"][1]["sentence"].startswith("task 'second' is in work at 'hand', attempt 1, since 20")
+    assert cli.run("doctor", "--liveness")[0] == "1 open runs, every one is alive\n"
+    assert cli.json("doctor", "--liveness")["is_performed"] is True
+    _, errors = cli.run("debug", "why", "g1", "fourth", code=2)
+    assert "there are first, second, third" in errors
+    cli.let_go()
+    cli.end(owner, 0)
+
+
 def test_cancelling_ends_the_owners_run(cli: CommandLine) -> None:
     owner = approving(cli)
     cli.run("runs", "cancel", "a1", "--reason", "changed our minds")

@@ -38,7 +38,7 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=_ORDER.index)
 
 
-_ORDER: Final = ["demo", "run", "runs", "store", "config", "metrics", "doctor", "version"]
+_ORDER: Final = ["demo", "run", "runs", "debug", "store", "config", "metrics", "doctor", "version"]
 
 app = typer.Typer(
     name="agenticflow",
@@ -53,11 +53,13 @@ app = typer.Typer(
 runs_app = typer.Typer(
     help="Look at runs and steer them, also beside a running owner of the store.", invoke_without_command=True
 )
+debug_app = typer.Typer(help="Why a run does not move.", invoke_without_command=True)
 store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
 config_app = typer.Typer(help="The settings: what they are, and where they come from.", invoke_without_command=True)
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
+app.add_typer(debug_app, name="debug", rich_help_panel="Runs", context_settings=_SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 
@@ -132,6 +134,7 @@ def _root(
 
 
 @runs_app.callback()
+@debug_app.callback()
 @store_app.callback()
 @config_app.callback()
 def _group(context: typer.Context) -> int:
@@ -381,6 +384,22 @@ def _resolve(
     return runs.resolve(workflow_id, task, decision, value=value, reason=reason, store=store, form=form)
 
 
+@debug_app.command("why")
+def _why(
+    workflow_id: WorkflowId,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Only this task, followed to what it hangs on.")
+    ] = None,
+    run: RunNo = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Say in one sentence per branch what a run waits for: since when, until when, and what would unblock it."""
+    from agenticflow.cli.commands import debugging  # late: only when run
+
+    return debugging.why(workflow_id, task, run_no=run, store=store, form=form)
+
+
 # --- health -------------------------------------------------------------------------------------------------------------
 
 
@@ -437,11 +456,17 @@ def _metrics(store: StoreOption = None, form: FormatOption = Format.TABLE) -> in
 
 
 @app.command("doctor", rich_help_panel="Health")
-def _doctor(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
-    """Show what is installed, and whether the store can be used."""
-    from agenticflow.cli.commands import health  # late: only when run
+def _doctor(
+    liveness: Annotated[
+        bool, typer.Option("--liveness", help="Whether any open run is stuck; ends with 3 when one is.")
+    ] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Show what is installed, and whether the store can be used; with --liveness whether every open run is alive."""
+    from agenticflow.cli.commands import debugging, health  # late: only when run
 
-    return health.doctor(store=store, form=form)
+    return debugging.liveness(store=store, form=form) if liveness else health.doctor(store=store, form=form)
 
 
 @app.command("version", rich_help_panel="Health")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agenticflow.app.engine.liveness import LivenessReport
+from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli import main
 from agenticflow.cli.commands.demos import _print_story
 from agenticflow.cli.terminal import duration
 from agenticflow.demos.crash import CrashStory
+from agenticflow.orchestration.liveness import Breach
 
 FLOW = """
 from agenticflow import Agent, RetryPolicy, TaskDefinition, WorkflowDefinition
@@ -82,6 +86,54 @@ def test_a_run_is_shown_with_its_tasks_and_what_it_waits_for(shown: Shown) -> No
     assert ["more", "PENDING"] in words(lines)
     assert "waiting: task 'answer' waits for the signal 'decision'" in lines
     assert any("nobody runs this store now" in line for line in lines)
+
+
+def test_why_a_run_does_not_move_is_one_sentence_per_branch(shown: Shown, capsys: pytest.CaptureFixture[str]) -> None:
+    head, sentence = shown("debug", "why", "even")
+    assert head == "even run 1: WAITING"
+    assert sentence.startswith("task 'answer' waits for the signal 'decision', since 20")
+    assert sentence.endswith("Z; `agenticflow runs signal even decision` sends it")
+    assert shown("debug", "why", "even", "more")[1] == "task 'more' waits for 'answer'; they have to end"
+    assert shown("debug", "why", "even", "halves")[1:] == ["task 'halves' has ended"]
+    assert shown("debug", "why", "odd") == ["odd run 1: FAILED", "it waits for nothing"]
+    capsys.readouterr()
+    assert main(["debug", "why", "even", "nothing"]) == 2
+    assert "there are halves, answer, more" in capsys.readouterr().err
+    assert main(["debug", "why", "nobody"]) == 7
+    assert main(["debug", "why", "even"]) == 0
+    assert "nobody runs this store now" in capsys.readouterr().err
+
+
+def test_why_is_data_as_well(shown: Shown) -> None:
+    told = json.loads("\n".join(shown("debug", "why", "even", "-o", "json")))
+    [wait] = told["waits"]
+    assert (told["is_performed"], told["more"], wait["task"]) == (False, 0, "answer")
+    assert wait["reason"] == {"type": "signal", "signal": "decision"}
+    assert (wait["since"][:2], wait["until"]) == ("20", None)
+
+
+def test_the_doctor_says_that_every_run_is_alive(shown: Shown) -> None:
+    assert shown("doctor", "--liveness") == ["1 open runs, every one is alive"]
+    told = json.loads("\n".join(shown("doctor", "--liveness", "-o", "json")))
+    assert told == {"open_runs": 1, "is_performed": False, "breaches": [], "more": 0}
+
+
+def test_the_doctor_ends_with_3_when_a_run_is_stuck(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck = tuple(Breach("even", 1, "attempt", 1_700_000_000_000_000_000, f"t{number}", 5) for number in range(201))
+
+    async def told(_: Orchestrator) -> LivenessReport:
+        return LivenessReport(7, 1, True, stuck)
+
+    monkeypatch.setattr(Orchestrator, "check_liveness", told)
+    assert main(["doctor", "--liveness"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("task 't0' of run 1 of workflow 'even' is stuck: it is in work by the history")
+    assert lines[0].endswith(", since 2023-11-14 22:13:20Z")
+    assert lines[-2:] == ["… and 1 more", "7 open runs, 201 branches stuck"]
+    assert main(["doctor", "--liveness", "-o", "json"]) == 3
+    assert json.loads(capsys.readouterr().out)["breaches"][0]["missing"] == "attempt"
 
 
 def test_what_failed_in_a_map_is_shown_item_by_item_up_to_a_bound(shown: Shown) -> None:
