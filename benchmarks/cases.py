@@ -196,6 +196,17 @@ CASES = (
         ),
         ours_alone=True,
     ),
+    Case(
+        "liveness",
+        "the look whether any of 10,000 open runs is stuck, their states in memory; median of 7",
+        10_000,
+        1_000,
+        (
+            Metric("memory_ms", "ms, memory", Bar(100), Bar(50), higher_is_better=False),
+            Metric("durable_ms", "ms, disk", Bar(100), Bar(50), higher_is_better=False),
+        ),
+        ours_alone=True,
+    ),
 )
 
 _OWN_MEASURE = "it compares ours with itself"

@@ -1,4 +1,5 @@
-"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow and a lock, and a real graph near its lower bound.
+"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow and a lock, a real graph near its lower bound, and
+the look at every open run.
 
 Part of ``ours.py``, and run by it. The first four give how much one of them costs beyond the step that is in it, in plain steps of
 the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration.
@@ -22,6 +23,7 @@ from benchmarks.protocol import Figures, database, expect, skipped
 __all__ = ["CASES_ALONE"]
 
 TURNS = 3
+LOOKS = 7
 SEATS = 64
 """Enough that the longest chain is the lower bound."""
 
@@ -162,7 +164,44 @@ async def performed(definition: WorkflowDefinition, durable: bool) -> float:
     return seconds
 
 
+def liveness(size: int) -> Figures:
+    """Return what the query takes over ``size`` open runs: a third in work, a third before a timer, a third before a signal."""
+    figures: Figures = {"seconds": 0.0}
+    for where, durable in (("memory", False), ("durable", True)):
+        milliseconds = asyncio.run(looked_at(size, durable))
+        figures[f"{where}_ms"] = statistics.median(milliseconds)
+        figures["seconds"] += statistics.median(milliseconds) / 1_000
+    figures["per_second"] = 2 * size / figures["seconds"]
+    return figures
+
+
+async def looked_at(size: int, durable: bool) -> list[float]:
+    """Return the milliseconds of each look at ``size`` open runs whose states are in memory."""
+    bench = Ticking(concurrency=SEATS)
+    kinds = [
+        WorkflowDefinition([TaskDefinition("only", "bench", "sleep", {"milliseconds": 3_600_000})], name="works"),
+        WorkflowDefinition([TaskDefinition.timer("nap", 3_600)], name="naps"),
+        WorkflowDefinition([TaskDefinition.wait_for("gate", "open")], name="waits"),
+    ]
+    with database("agenticflow.db") if durable else nullcontext(Path()) as path:
+        orchestrator = Orchestrator(store=f"sqlite:///{path}" if durable else "memory:")
+        orchestrator.register_agent(bench.agent)
+        await orchestrator.start()
+        for first in range(0, size, 500):
+            numbers = range(first, min(first + 500, size))
+            await asyncio.gather(*(orchestrator.start_workflow(kinds[number % 3]) for number in numbers))
+        milliseconds = []
+        for _ in range(LOOKS):
+            started = time.perf_counter()
+            report = await orchestrator.check_liveness()
+            milliseconds.append((time.perf_counter() - started) * 1_000)
+            expect((report.open_runs, report.breaches), (size, ()))
+        await orchestrator.stop(drain_seconds=0)
+    return milliseconds
+
+
 CASES_ALONE: Mapping[str, Callable[[int], Figures]] = {
     **{name: partial(extra_cost, name) for name in KINDS},
     "critical_path": critical_path,
+    "liveness": liveness,
 }

@@ -15,7 +15,7 @@ from agenticflow.app.engine.assembly import Engine
 from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core.engine import ContinueExecution, Effect, GrantPermit, RunActivity, RunChild
-from agenticflow.core.events import RecordedEvent
+from agenticflow.core.events import AgenticEvent, RecordedEvent
 from agenticflow.errors import StoreUnavailable
 from agenticflow.orchestration.liveness import ALARM_STREAM
 from agenticflow.orchestration.state import WorkflowStatus
@@ -271,7 +271,7 @@ async def test_an_alarm_reaches_who_subscribed_to_it_on_the_bus() -> None:
     store, heard = MemoryStore(), list[str]()
     bus = EventBus(store=store)
 
-    async def hear(event: RecordedEvent) -> None:
+    async def hear(event: AgenticEvent) -> None:
         heard.append(event.event_type)
 
     await bus.subscribe("liveness_*", hear)
