@@ -263,6 +263,22 @@ async def test_a_next_run_that_nobody_starts_is_found_and_started() -> None:
         assert calls == ["step", "step"]
 
 
+@in_virtual_time
+async def test_an_attempt_whose_way_through_the_gates_broke_off_is_found() -> None:
+    store = MemoryStore()
+    async with running(counting([]), store=store) as orchestrator:
+        gates = engine_of(orchestrator).gates
+
+        async def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug at the gates")
+
+        gates.acquire = broken  # type: ignore[method-assign]  # what breaks is the test's
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        await orchestrator.start_workflow(WorkflowDefinition([work(locks=("press",))]))
+        await passes(ALARM_SECONDS)
+        assert await told(store) == [("liveness_breached", "attempt", "work")]
+
+
 # --- the alarm ----------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +342,18 @@ async def test_many_breaches_are_told_in_few_lines(caplog: pytest.LogCaptureFixt
     assert "… and 30 more branches of runs are stuck" in caplog.text
 
 
+@in_virtual_time
+async def test_what_is_lost_of_a_run_that_is_not_in_memory_is_found_too() -> None:
+    store, calls = MemoryStore(), list[str]()
+    async with running(counting(calls), store=store) as orchestrator:
+        losing(orchestrator, lambda effect: isinstance(effect, RunActivity))
+        await orchestrator.start_workflow(WorkflowDefinition([work()]), workflow_id="w")
+        engine_of(orchestrator).host._actors.clear()  # as if others had needed the room
+        assert [breach.task_key for breach in (await orchestrator.check_liveness()).breaches] == ["work"]
+        await passes(ALARM_SECONDS)
+    assert calls == ["work"]
+
+
 # --- what is no breach --------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +403,18 @@ async def test_an_outcome_that_the_store_does_not_take_for_minutes_is_in_hand() 
         assert await handle.result() == {"work": "work"}
         store_alarms = await alarms(store)
     assert store_alarms == []
+
+
+@in_virtual_time
+async def test_a_permit_that_the_store_does_not_take_the_request_for_is_being_asked_for() -> None:
+    store = FlakyStore()
+    async with running(counting([], seconds=1), store=store) as orchestrator:
+        await orchestrator.start_workflow(WorkflowDefinition([work(locks=("press",))]), workflow_id="w")
+        store.fail("commit", times=50, error=StoreUnavailable("no space"))
+        assert (await orchestrator.check_liveness()).breaches == ()
+        await passes(3)
+        assert (await orchestrator.check_liveness()).breaches == ()
+        assert await orchestrator.wait("w") == {"work": "work"}
 
 
 @in_virtual_time

@@ -3,7 +3,8 @@
 Whenever nothing is ready the loop's time moves to the next timer at once, so retries, time limits, grace and timers of days are tested
 in milliseconds, in the order in which they would happen. ``VirtualClock`` tells the same time as nanoseconds since the epoch; give it
 to whatever takes a ``Clock``. When nothing is ready and no timer is set, nothing can ever happen again: that is a
-``VirtualDeadlock``, which names what every task waits for.
+``VirtualDeadlock``, which names what every task waits for. The engine's watch over open runs is nothing anybody waits for: it looks now
+and then, and neither keeps time going nor hides a deadlock.
 
 Only the loop's own time is virtual. While a thread started through ``run_in_executor`` works, time stands still and the loop really
 waits for it; other threads, processes and sockets have no place here.

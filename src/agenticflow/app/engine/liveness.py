@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -21,7 +21,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ContinueExecution, RunActivity, RunChild
 from agenticflow.errors import AgenticFlowError, WorkflowNotFoundError
-from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.guest import WorkflowGuest, stream_of
 from agenticflow.orchestration.liveness import (
     ALARM_FACTS,
     ALARM_STREAM,
@@ -44,9 +44,8 @@ log = logging.getLogger("agenticflow.engine")
 
 LOOK_SECONDS: Final = 20.0
 """How often the watch looks; a breach is told at the look after it, well within a minute."""
-CONFIRM_SECONDS: Final = 0.1
-"""How long what looks broken has to stay so. Asked twice, because a commit may take as long."""
-CONFIRMATIONS: Final = 2
+CONFIRM_SECONDS: Final = (0.1, 0.4, 1.5)
+"""When what looks broken is looked at again, each after the one before: a slow disk may take a second to answer who has it in hand."""
 PAGE: Final = 1_000
 TURN_ROWS: Final = 1_000
 """Runs looked at before the event loop has its turn."""
@@ -112,11 +111,11 @@ class Watch:
     async def check(self) -> LivenessReport:
         """Return what is stuck now. Changes nothing. Takes a moment only when something looks broken."""
         report, suspects = await self._look_at_all()
-        for _ in range(CONFIRMATIONS):
+        for seconds in CONFIRM_SECONDS:
             if not suspects:
                 break
-            await self._pause(CONFIRM_SECONDS)
-            streams = {f"workflow-{breach.workflow_id}/{breach.run_no}" for breach in suspects.values()}
+            await self._pause(seconds)
+            streams = {stream_of(breach.workflow_id, breach.run_no) for breach in suspects.values()}
             again = await self._look_into(streams)
             suspects = {key: breach for key, breach in suspects.items() if key in again}
         return msgspec.structs.replace(report, breaches=tuple(suspects.values()))
@@ -210,16 +209,16 @@ class Watch:
         """Return who has a permit and was not told, and which gate has lost its timer."""
         host = self._engine.host
         found: list[Breach] = []
-        queues: dict[str, tuple[set[str], bool]] = {}
+        gates: dict[str, tuple[Collection[str], bool]] = {}
         for gate, stream_id, token in self._engine.gates.waiting():
             if stream_id not in streams or host.is_busy(gate):
                 continue
-            if gate not in queues:
+            if gate not in gates:
                 state: GateState = await host.read(gate)
                 due = state.next_due
-                queues[gate] = {one.holder for one in state.queue}, due is None or host.timer_of(gate) == due
-            waiting, has_timer = queues[gate]
-            if not has_timer or f"{stream_id}@{token}" not in waiting:
+                gates[gate] = state.holders.keys(), due is None or host.timer_of(gate) == due
+            holders, has_timer = gates[gate]
+            if not has_timer or f"{stream_id}@{token}" in holders:
                 found += self._not_let_in(stream_id, token)
         return found
 
@@ -264,8 +263,11 @@ class Watch:
         over = [breach for key, breach in told.items() if key not in found]
         if new or over:
             await self._tell(new, over)
+        by_run: dict[str, list[Breach]] = {}
         for breach in breaches:
-            await self._mend(breach)
+            by_run.setdefault(stream_of(breach.workflow_id, breach.run_no), []).append(breach)
+        for stream_id, broken in by_run.items():
+            await self._mend(stream_id, broken)
 
     async def _told(self) -> dict[BreachKey, LivenessBreached]:
         """Return what was told and not taken back, also by an earlier life of the process."""
@@ -309,23 +311,24 @@ class Watch:
         for restored in facts[len(new) :][:MAX_TOLD]:
             log.warning("%s goes on, or has ended: it is stuck no more", restored)
 
-    async def _mend(self, breach: Breach) -> None:
+    async def _mend(self, stream_id: str, breaches: Sequence[Breach]) -> None:
         """Hand on again what was lost on its way: whoever has it already takes it once, by its token."""
-        engine, stream_id = self._engine, f"workflow-{breach.workflow_id}/{breach.run_no}"
+        engine = self._engine
         state: RunState = await engine.host.read(stream_id)
         if engine.host.is_busy(stream_id):
             return  # somebody is at it after all
-        if breach.missing == "timer":
+        missing = {breach.missing for breach in breaches}
+        tokens = {breach.token for breach in breaches if breach.missing == "attempt"}
+        if "timer" in missing:
             engine.host.set_timer(stream_id, state.next_due)
-        elif breach.missing == "permit":
-            for gate, waiting, token in engine.gates.waiting():
-                if (waiting, token) == (stream_id, breach.token):
-                    await self._grant(gate, f"{stream_id}@{token}")
-        else:
-            for effect in self._guest.recover(state, self._clock.now_ns()).effects:
-                is_lost = isinstance(effect, (RunActivity, RunChild)) and effect.token == breach.token
-                if is_lost or (isinstance(effect, ContinueExecution) and breach.missing == "next_run"):
-                    engine.dispatcher.perform(stream_id, effect)
+        for effect in self._guest.recover(state, self._clock.now_ns()).effects:
+            is_lost = isinstance(effect, (RunActivity, RunChild)) and effect.token in tokens
+            if is_lost or (isinstance(effect, ContinueExecution) and "next_run" in missing):
+                engine.dispatcher.perform(stream_id, effect)
+        waiting = {breach.token for breach in breaches if breach.missing == "permit"}
+        for gate, stream, token in engine.gates.waiting() if waiting else ():
+            if stream == stream_id and token in waiting:
+                await self._grant(gate, f"{stream_id}@{token}")
 
     async def _grant(self, gate: str, holder: str) -> None:
         state: GateState = await self._engine.host.read(gate)

@@ -88,7 +88,7 @@ class Attempt:
         self.task: asyncio.Task[None] | None = None
         """The worker task, while an async handler runs in it and may be interrupted."""
         self.worker: asyncio.Task[None] | None = None
-        """Whoever performs it, from the moment it does."""
+        """Whoever asks gates for it, and then whoever performs it, from the moment it does."""
         self.process: asyncio.Future[None] | None = None
         """Done as soon as the process that runs the handler shall be killed."""
 

@@ -179,6 +179,7 @@ class Dispatcher:
         self._attempts[stream_id, effect.token] = attempt
         if effect.permits:
             asking = self._loop.create_task(self._ask_for_permits(attempt), context=self._context.copy())
+            attempt.worker = asking
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
         else:
@@ -399,10 +400,9 @@ class Dispatcher:
         """
         places = [self._ready, *(seat.queue for seat in self._seats.values()), *self._worker.paused.values()]
         placed = {id(attempt) for place in places for attempt in place}
-        asking = {(stream, token) for _, stream, token in self._gates.waiting()}
-        for key, attempt in self._attempts.items():
+        for attempt in self._attempts.values():
             is_in_work = attempt.worker is not None and not attempt.worker.done()
-            if stream_id in (None, key[0]) and (is_in_work or id(attempt) in placed or key in asking):
+            if stream_id in (None, attempt.stream_id) and (is_in_work or id(attempt) in placed):
                 yield attempt
 
     def kept(self) -> Iterator[tuple[Homeless, str]]:
