@@ -19,6 +19,7 @@ from agenticflow.core.events import AgenticEvent, RecordedEvent
 from agenticflow.errors import StoreUnavailable
 from agenticflow.orchestration.liveness import ALARM_STREAM
 from agenticflow.orchestration.state import WorkflowStatus
+from agenticflow.orchestration.waiting import NeedsPermit
 from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
@@ -272,7 +273,7 @@ async def test_an_attempt_whose_way_through_the_gates_broke_off_is_found() -> No
         async def broken(*_: object) -> None:
             raise ZeroDivisionError("a bug at the gates")
 
-        gates.acquire = broken  # type: ignore[method-assign]  # what breaks is the test's
+        gates.acquire = broken  # type: ignore[assignment,method-assign]  # what breaks is the test's
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)
         await orchestrator.start_workflow(WorkflowDefinition([work(locks=("press",))]))
         await passes(ALARM_SECONDS)
@@ -412,6 +413,7 @@ async def test_a_permit_that_the_store_does_not_take_the_request_for_is_being_as
         await orchestrator.start_workflow(WorkflowDefinition([work(locks=("press",))]), workflow_id="w")
         store.fail("commit", times=50, error=StoreUnavailable("no space"))
         assert (await orchestrator.check_liveness()).breaches == ()
+        assert (await orchestrator.why("w")).waits[0].reason == NeedsPermit("press", (), 0)
         await passes(3)
         assert (await orchestrator.check_liveness()).breaches == ()
         assert await orchestrator.wait("w") == {"work": "work"}

@@ -22,10 +22,11 @@ from agenticflow.orchestration.waiting import (
     Paused,
     Reason,
     SubWorkflow,
+    Wait,
     words_of,
 )
 from agenticflow.storage.memory import MemoryStore
-from tests.unit.runtime.engine import in_virtual_time, passes, running
+from tests.unit.runtime.engine import in_virtual_time, passes, running, virtual_clock
 
 
 def sleeper(concurrency: int = 8) -> Agent:
@@ -158,3 +159,20 @@ async def test_another_process_gets_a_bounded_answer() -> None:
         assert waits[7]["reason"] == {"type": "in_work", "performer_id": "agent", "attempt": 1}
         alive = await carry_out(orchestrator, "liveness", {})
         assert alive == {"open_runs": 1, "is_performed": True, "breaches": [], "more": 0}
+
+
+@in_virtual_time
+async def test_a_pause_and_a_cancellation_say_since_when() -> None:
+    async with running(sleeper()) as orchestrator:
+        await orchestrator.start_workflow(WorkflowDefinition([work("a")]), workflow_id="w")
+        began = virtual_clock().now_ns()
+        await passes(5)
+        await orchestrator.pause("w")
+        await passes(5)
+        assert (await orchestrator.why("w")).waits[0] == Wait("", Paused(), began + 5_000_000_000)
+        await orchestrator.abort("w", grace_seconds=60)
+        wait = (await orchestrator.why("w")).waits[0]
+        assert wait.since is not None
+        assert abs(wait.since - began - 10_000_000_000) < 1_000_000
+        assert words_of(wait) == "the run was told to stop"
+        assert (await orchestrator.why("w", "a")).waits[0].since == wait.since

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from agenticflow.app.engine.liveness import Tick
 from agenticflow.runtime.activities.limits import Limits
 from agenticflow.runtime.timers import Timers
 from agenticflow.testing.virtual_time import EPOCH_NS, VirtualClock, VirtualDeadlock, VirtualLoop, run_virtual
@@ -121,6 +122,57 @@ def test_what_can_never_end_is_a_deadlock_that_names_who_waits() -> None:
         VirtualDeadlock, match=r"no timer is set after 60 s; waiting: .*the hopeless one at .*hopeless, line \d+"
     ):
         run_virtual(main())
+
+
+def ticking(rung: list[float], seconds: float) -> None:
+    """Ring again and again in the background."""
+    future: asyncio.Future[None] = loop().create_future()
+
+    def ring(_: object) -> None:
+        rung.append(loop().time())
+        ticking(rung, seconds)
+
+    future.add_done_callback(ring)
+    loop().call_later(seconds, Tick(future))
+
+
+def test_background_work_is_done_on_the_way_and_no_more_often_than_is_of_use() -> None:
+    rung: list[float] = []
+
+    async def main() -> None:
+        ticking(rung, 20)
+        await asyncio.sleep(50)
+        assert rung == [20, 40]
+        await asyncio.sleep(YEAR)
+
+    run_virtual(main())
+    assert len(rung) < 10_000, "a year is not looked at every 20 seconds"
+
+
+def test_background_work_hides_no_deadlock() -> None:
+    rung: list[float] = []
+
+    async def main() -> None:
+        ticking(rung, 20)
+        await asyncio.Event().wait()
+
+    with pytest.raises(VirtualDeadlock, match="nothing is ready"):
+        run_virtual(main())
+    assert rung, "it is done a few times before: it may be what somebody waits for"
+
+
+def test_background_work_that_was_called_off_is_not_done() -> None:
+    async def main() -> None:
+        future: asyncio.Future[None] = loop().create_future()
+        loop().call_later(5, Tick(future)).cancel()
+        await asyncio.sleep(10)
+        assert not future.done()
+        done: asyncio.Future[None] = loop().create_future()
+        done.set_result(None)
+        loop().call_later(5, Tick(done))
+        await asyncio.sleep(10)
+
+    run_virtual(main())
 
 
 def test_an_error_comes_out() -> None:

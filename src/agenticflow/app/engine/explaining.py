@@ -9,14 +9,18 @@ import msgspec
 
 from agenticflow.core.engine import RunChild
 from agenticflow.errors import WorkflowNotFoundError
+from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.state import RunState
 from agenticflow.orchestration.waiting import (
+    BeingCancelled,
     HandedOut,
     InQueue,
     InWork,
     NeedsPermit,
+    NextRun,
     NotRegistered,
+    Paused,
     Reason,
     SubWorkflow,
     Wait,
@@ -31,12 +35,21 @@ from agenticflow.runtime.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
-__all__ = ["Explained", "Held", "explain", "held_reasons"]
+__all__ = ["Explained", "Held", "explain", "gate_state", "held_reasons"]
 
 MAX_DEPTH: Final = 5
 """Sub-workflows of sub-workflows that are followed."""
 MAX_FOLLOWED: Final = 100
 """Sub-workflows of one run that are followed."""
+
+
+PAGE: Final = 1_000
+_BEGINNINGS: Final[Mapping[type, str]] = {
+    Paused: f.WorkflowPaused.event_type,
+    BeingCancelled: f.WorkflowCancelRequested.event_type,
+    NextRun: f.WorkflowContinuing.event_type,
+}
+"""What a run as a whole waits for, and the event it began with: its state does not keep the moment."""
 
 
 class Held(Protocol):
@@ -74,14 +87,28 @@ async def explain(
     state: RunState = await engine.host.read(stream_id)
     waits = waits_of(state, held) if task_key is None else branch_waits(state, task_key, held)
     workflow_id, run_no, status = state.workflow_id, state.run_no, state.status.value
+    version = state.version
     followed: list[Wait] = []
     for number, wait in enumerate(waits):
+        if not wait.task_key and (event_type := _BEGINNINGS.get(type(wait.reason))) is not None:
+            wait = msgspec.structs.replace(wait, since=await _last(engine.store, stream_id, version, event_type))
         if isinstance(wait.reason, SubWorkflow) and depth and number < MAX_FOLLOWED:
             inner = await _inside(engine, wait.reason, performs=performs, depth=depth - 1)
             followed.append(msgspec.structs.replace(wait, reason=inner))
         else:
             followed.append(wait)
     return Explained(workflow_id, run_no, status, performs, tuple(followed))
+
+
+async def _last(store: Store, stream_id: str, version: int, event_type: str) -> int | None:
+    """Return when the last event of this type was recorded, looking back from ``version``."""
+    while version > 0:
+        before = max(version - PAGE, 0)
+        for stored in reversed(await store.read_page(stream_id, before, PAGE)):
+            if stored.event_type == event_type:
+                return stored.timestamp
+        version = before
+    return None
 
 
 async def _inside(engine: Held, reason: SubWorkflow, *, performs: bool, depth: int) -> SubWorkflow:
@@ -100,7 +127,8 @@ async def held_reasons(engine: Held, stream_id: str) -> Mapping[int, Reason]:
     """Return what this process does with each attempt of the run, by token."""
     gates = {token: gate for gate, stream, token in engine.gates.waiting() if stream == stream_id}
     permits: dict[int, Reason] = {
-        token: _permit(await engine.host.read(gate), gate, f"{stream_id}@{token}") for token, gate in gates.items()
+        token: _permit(await gate_state(engine.host, gate), gate, f"{stream_id}@{token}")
+        for token, gate in gates.items()
     }
     found: dict[int, Reason] = {}
     for attempt in engine.dispatcher.attempts(stream_id):
@@ -113,6 +141,15 @@ async def held_reasons(engine: Held, stream_id: str) -> Mapping[int, Reason]:
         if parent == stream_id:
             found[request.token] = _child(request, missing)
     return {**found, **{token: reason for token, reason in permits.items() if token in found}}
+
+
+async def gate_state(host: Host, gate: str) -> GateState:
+    """Return who holds the key of a gate and who waits for it."""
+    try:
+        state: GateState = await host.read(gate)
+    except WorkflowNotFoundError:  # the store has not taken the first request yet
+        return GateState(gate)
+    return state
 
 
 def _reason(attempt: Attempt) -> Reason:

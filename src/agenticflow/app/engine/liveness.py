@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from agenticflow.app.engine.explaining import Held
+from agenticflow.app.engine.explaining import Held, gate_state
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ContinueExecution, RunActivity, RunChild
@@ -34,7 +34,6 @@ from agenticflow.orchestration.liveness import (
     breaches_of,
 )
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.resilience.gate import GateState
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.rows import RunRow
 
@@ -214,7 +213,7 @@ class Watch:
             if stream_id not in streams or host.is_busy(gate):
                 continue
             if gate not in gates:
-                state: GateState = await host.read(gate)
+                state = await gate_state(host, gate)
                 due = state.next_due
                 gates[gate] = state.holders.keys(), due is None or host.timer_of(gate) == due
             holders, has_timer = gates[gate]
@@ -331,7 +330,7 @@ class Watch:
                 await self._grant(gate, f"{stream_id}@{token}")
 
     async def _grant(self, gate: str, holder: str) -> None:
-        state: GateState = await self._engine.host.read(gate)
+        state = await gate_state(self._engine.host, gate)
         if holder in state.holders:
             self._engine.gates.granted(gate, holder)
         else:
