@@ -130,6 +130,7 @@ def test_a_paused_run_says_so_first_and_what_is_ready_waits() -> None:
     run.pause()
     run.succeed("a")
     assert waits_of(run.state) == [Wait("", Paused()), Wait("b", Ready(), START)]
+    assert [wait.is_for_others for wait in waits_of(run.state)] == [True, False]
     assert [sentence(wait, "w") for wait in waits_of(run.state)] == [
         "the run is paused; `agenticflow runs unpause w` lets it go on",
         "task 'b' is ready, since 2023-11-14 22:13:20Z; the process that runs the store does it",

@@ -302,10 +302,8 @@ def _since(state: RunState, record: TaskRecord) -> int:
         return record.scheduled_at
     if record.errors and record.errors[-1].at:
         return record.errors[-1].at
-    if record.index:
-        before = state.tasks.get(f"{record.node.task.task_id}[{record.index - 1}]")
-        if before is not None and record.node.until is not None:
-            return before.ended_at
+    if record.index and record.node.until is not None:
+        return state.tasks[f"{record.node.task.task_id}[{record.index - 1}]"].ended_at
     nodes = state.laid_out.nodes
     ends = (state.tasks.get(nodes[index].task.task_id) for index in record.node.depends_on)
     # A branch begins to wait in the commit in which the last thing it depended on ended.
