@@ -21,6 +21,7 @@ from agenticflow.orchestration.liveness import ALARM_STREAM
 from agenticflow.orchestration.state import WorkflowStatus
 from agenticflow.orchestration.waiting import NeedsPermit
 from agenticflow.resilience.limits import Limit
+from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
 from agenticflow.testing.virtual_time import VirtualDeadlock, run_virtual
@@ -391,6 +392,56 @@ async def test_healthy_runs_of_every_kind_raise_no_alarm() -> None:
             assert report.open_runs >= 2
             await passes(20)
         assert await alarms(store) == []
+
+
+@pytest.mark.parametrize("delay_seconds", [0.001, 0.05, 0.3, 1.0])
+def test_a_busy_engine_over_a_slow_store_raises_no_alarm(delay_seconds: float) -> None:
+    """Work is on its way from hand to hand all the time, and the watch looks in the middle of it."""
+
+    async def main() -> None:
+        store = FlakyStore(delay_seconds=delay_seconds)
+        agent, calls = Agent("agent", {"work"}, concurrency=3), list[str]()
+
+        @agent.task("do")
+        async def do(name: str) -> str:
+            calls.append(name)
+            await asyncio.sleep(0.4)
+            if len(calls) % 3 == 0:
+                raise OSError("try again")
+            return name
+
+        patience = RetryPolicy(max_attempts=50, initial_delay_seconds=0.2, max_delay_seconds=1, jitter=False)
+
+        def patient(name: str, *after: str, **options: Any) -> TaskDefinition:
+            return work(name, *after, retry_policy=patience, **options)
+
+        child = WorkflowDefinition([patient("inner")], name="child")
+        tasks = [
+            patient("first", locks=("press", "van")),
+            patient("second", locks=("van",)),
+            TaskDefinition("sub", workflow=child, dependencies={"first"}),
+            patient("m", for_each=[1, 2, 3], max_parallel=2, locks=("press",)),
+            TaskDefinition.timer("nap", 1, {"second"}),
+            patient("last", "sub", "m", "nap", limits=(Limit("mails", rate=2, per_seconds=3),)),
+            TaskDefinition("again", continue_with={"n": 1}, dependencies={"last"}, when="${n} == 0"),
+        ]
+        definition = WorkflowDefinition(tasks, context={"n": 0})
+        async with running(agent, store=store) as orchestrator:
+            watch = engine_of(orchestrator).watch
+            assert watch is not None
+            handles = [await orchestrator.start_workflow(definition) for _ in range(6)]
+            waiting = asyncio.gather(*(handle.result() for handle in handles))
+            looks = 0
+            while not waiting.done():
+                await watch.look()
+                looks += 1
+                await asyncio.sleep(0.17)
+            assert looks > 20
+            await waiting
+            store.delay_seconds = None
+            assert await alarms(store) == []
+
+    run_virtual(main())
 
 
 @in_virtual_time
