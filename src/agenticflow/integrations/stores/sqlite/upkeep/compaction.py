@@ -73,7 +73,6 @@ class Compaction:
 
     async def run(self) -> Compacted:
         """Do everything; return what was done."""
-        size = self._file.stat().st_size
         try:
             await self._retain()
             while await self._write(_removed, _SNAPSHOTS, STEP_SNAPSHOTS, counts="snapshots"):
@@ -86,7 +85,6 @@ class Compaction:
             self._writer.referred = None
             self._thread.submit(self._close)
             self._thread.shutdown(wait=False)
-        self._done.freed_bytes = max(0, size - self._file.stat().st_size)
         return self._done
 
     async def _retain(self) -> None:
@@ -150,6 +148,7 @@ class Compaction:
         return int(db.execute(LAST_POSITION).get)
 
     async def _give_back(self) -> None:
+        page_bytes = await self._look(_pragma, "page_size")
         left = await self._write(_pragma, "freelist_count")
         while left:
             before = left
@@ -157,7 +156,8 @@ class Compaction:
             left = await self._write(_pragma, "freelist_count")
             if left >= before:
                 break  # a file of the first release keeps its pages, and fills them again
-        self._done.free_bytes = left * await self._look(_pragma, "page_size")
+            self._done.freed_bytes += (before - left) * page_bytes
+        self._done.free_bytes = left * page_bytes
         await self._write(self._writer.settle_log, is_transaction=False)
 
     async def _look(self, read: Callable[..., T], *args: object) -> T:
