@@ -26,10 +26,11 @@ from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
 from agenticflow.storage.store import Store
 from agenticflow.testing.event_store_kit.place import Place, commit, everything, fact, refused, run_row, versions
 
-__all__ = ["RetentionKit", "large_value", "run"]
+__all__ = ["NOW", "OLD", "RetentionKit", "large_value", "run"]
 
 DAY: Final = 86_400_000_000_000
 NOW: Final = 1_000 * DAY
+"""When the cases compact."""
 ARCHIVE: Final = RetentionPolicy(archive_after_days=30)
 DELETE: Final = RetentionPolicy(delete_after_days=30)
 OLD: Final = NOW - 30 * DAY
