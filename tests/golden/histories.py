@@ -138,11 +138,27 @@ def describe(state: RunState) -> dict[str, object]:
         "problem": None if state.problem is None else state.problem.error.message,
         "tasks": tasks,
         "signals": {name: [plain(value) for value in values] for name, values in state.signals.items() if values},
-        "open_work": [msgspec.to_builtins(effect) for effect in recovery.effects],
+        "open_work": [_described(effect) for effect in recovery.effects],
     }
     if state.outcome is WorkflowStatus.COMPLETED:
         final["output"] = _plain(codec.decode(codec.encode(run_output(state))))
     return final
+
+
+FIRST_FIELDS: Final = frozenset(
+    {"task_key", "token", "attempt", "performer_id", "task_type", "effect", "timeout_seconds", "deadline", "generation"}
+)
+"""What an order of work said in the first release; what came later is told only where it says something."""
+
+
+def _described(effect: msgspec.Struct) -> dict[str, object]:
+    said = msgspec.to_builtins(effect)
+    unsaid = {
+        field.name
+        for field in msgspec.structs.fields(effect)
+        if field.name not in FIRST_FIELDS and getattr(effect, field.name) == field.default
+    }
+    return {name: value for name, value in said.items() if name not in unsaid}
 
 
 def initial(history: History) -> RunState:

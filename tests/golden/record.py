@@ -29,7 +29,7 @@ from agenticflow import (
     WorkflowExecutionError,
     worker,
 )
-from agenticflow.app import orchestrator as orchestrator_module
+from agenticflow.app.runs import starting as starting_module
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.crashes.record import read_whole
@@ -356,7 +356,7 @@ def main(root: Path = ROOT) -> int:
         print(f"{directory} is there: the histories of a release do not change (before it is out: --again)")
         return 1
     directory.mkdir(exist_ok=True)
-    setattr(orchestrator_module, "new_seed", lambda: SEED)  # noqa: B010 - not one of its names
+    setattr(starting_module, "new_seed", lambda: SEED)  # noqa: B010 - not one of its names
     traceback.format_exc = lambda *_, **__: "Traceback (most recent call last): …"  # without the paths of this machine
     for name, (what, play) in SCENARIOS.items():
         history = run_virtual(record(what, play))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from agenticflow.core.decider import Fact
+from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried, carry_over
-from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import FACTS
+from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 from tests.scenarios.runs import Run, once, task
 
@@ -25,6 +27,52 @@ TASKS = (
     task("broken", "each"),
     task("unreached", "broken"),
 )
+
+
+STEERED = (
+    task("score", locks=["desk ${user}"], limits=[Limit("api", rate=5)]),
+    TaskDefinition.choice("route", {"high": "${score} > 10", "low": None}, {"score"}),
+    task("high", "route"),
+    task("low", "route"),
+    task("loop", "low", repeat_until="${loop} > 1", repeat_delay_seconds=5, params={"before": "${previous}"}),
+    task("move", on_failure="reassign", reassign_to=["second"]),
+    task("extra", fallback="instead"),
+    task("instead"),
+    TaskDefinition.ask("yes", "Go, ${user}?"),
+    TaskDefinition.ask("no", "Stop?", on_failure="skip"),
+    task("slow"),
+    task("two", "yes", "extra", "slow", join=2, cancel_rest=True),
+    task("ask", for_each=[1, 2, 3], enough=1, priority=3),
+    TaskDefinition("child", workflow=WorkflowDefinition([task("inner")]), params={"x": 1}),
+    task("end", "two", "loop", join="settled", ends_run=True),
+)
+
+
+def steered_run() -> Run:
+    """Choices, loops, another agent, a fallback, questions, joins of some, enough of a map, and one task that ends all."""
+    run = Run(*STEERED, input={"user": "ada"}, max_parallel=6)
+    run.succeed("ask[1]", value="first")
+    run.succeed("score", value=7)
+    run.fail_for_good("move")
+    run.fail_for_good("extra")
+    run.approve("yes", {"approved": True}, comment="why not")
+    run.reject("no", comment="not yet")
+    for _ in range(30):
+        for key in list(run.in_work):
+            if key not in ("slow", "child", "end"):
+                run.succeed(key, value=1 if key == "loop[0]" else 2)
+        run.wait(6)
+    run.succeed("end", value="over")
+    run.wait(11)
+    return run
+
+
+def continued_run() -> Run:
+    """Ends with the beginning of the next."""
+    run = Run(task("page"), TaskDefinition("again", continue_with={"cursor": "${page}"}, dependencies={"page"}))
+    run.succeed("page", value=7)
+    run.ask(f.NextRunStarted(now=run.now))
+    return run
 
 
 def first_run() -> Run:
@@ -73,7 +121,7 @@ def second_run(first: Run) -> Run:
 
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first)]
+    return [first, second_run(first), steered_run(), continued_run()]
 
 
 def encoded(facts: list[Fact]) -> bytes:

@@ -8,7 +8,15 @@ from typing import Any, Literal, TypeVar
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import ActivityFinished, ActivityStarted, Effect, RunActivity, StopActivity, TimersDue
+from agenticflow.core.engine import (
+    ActivityFinished,
+    ActivityStarted,
+    Effect,
+    RunActivity,
+    RunChild,
+    StopActivity,
+    TimersDue,
+)
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import Values
 from agenticflow.errors import CommandRefused
@@ -56,6 +64,7 @@ class Run:
         seed: str = "seed",
         run_no: int = 1,
         carried: Carried | None = None,
+        first_generation: int = 0,
         now: int = START,
         scenario: Scenario[RunState] | None = None,
         **options: Any,
@@ -80,6 +89,7 @@ class Run:
                     kept=None if carried is None else codec.encode(carried.kept),
                     generations={} if carried is None else carried.generations,
                     signals=None if carried is None else codec.encode(carried.signals),
+                    first_generation=first_generation,
                 )
             )
 
@@ -154,6 +164,13 @@ class Run:
 
     def signal(self, name: str, value: object = None) -> list[Fact]:
         return self.ask(f.Signal(now=self.now, signal=name, value=codec.encode(value), requested_by="somebody"))
+
+    def approve(self, key: str, result: object = None, *, by: str = "ada", comment: str = "") -> list[Fact]:
+        encoded = codec.encode({"approved": True} if result is None else result)
+        return self.ask(f.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=encoded))
+
+    def reject(self, key: str, *, by: str = "ada", comment: str = "") -> list[Fact]:
+        return self.ask(f.Reject(now=self.now, task_key=key, requested_by=by, comment=comment))
 
     def resolve(
         self, key: str, decision: Literal["completed", "failed", "run_again"], value: object = None, reason: str = ""
@@ -232,6 +249,11 @@ class Run:
     def dispatched(self) -> dict[str, RunActivity]:
         """Attempts that the last command asked for, by key."""
         return {effect.task_key: effect for effect in self.effects if isinstance(effect, RunActivity)}
+
+    @property
+    def children(self) -> dict[str, RunChild]:
+        """Sub-workflows that the last command asked for, by key."""
+        return {effect.task_key: effect for effect in self.effects if isinstance(effect, RunChild)}
 
     @property
     def stopped(self) -> list[int]:

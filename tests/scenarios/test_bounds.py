@@ -7,8 +7,9 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.advance import HISTORY_RESERVE
 from agenticflow.orchestration.definition import TaskDefinition
-from agenticflow.orchestration.run import HISTORY_RESERVE, RunDecider
+from agenticflow.orchestration.run import RunDecider
 from tests.scenarios.runs import Run, task
 
 LIMIT = MAX_RUN_EVENTS - HISTORY_RESERVE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agenticflow import Orchestrator
-from agenticflow.app import orchestrator as orchestrator_module
+from agenticflow.app.runs import starting as starting_module
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.virtual_time import VirtualLoop, run_virtual
 from tests.simulation.fifty_tasks import definition, performers
@@ -34,5 +34,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    setattr(orchestrator_module, "new_seed", lambda: "0123456789abcdef")  # noqa: B010 - not one of its names
+    setattr(starting_module, "new_seed", lambda: "0123456789abcdef")  # noqa: B010 - not one of its names
     run_virtual(main())

@@ -47,7 +47,8 @@ def test_every_point_that_has_a_name_is_reached(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("agenticflow.runtime.host.SNAPSHOT_EVERY", 25)
     report = crash_search(fifty_tasks, directory=tmp_path, every=40)
     assert not report.violations, report
-    assert set(POINTS) <= set(report.arrivals) | set(report.recovery_arrivals)
+    theirs = {point for point in POINTS if point.startswith(("children.", "gates."))}  # see test_crash_patterns.py
+    assert set(POINTS) - theirs <= set(report.arrivals) | set(report.recovery_arrivals)
 
 
 def test_killed_with_snapshots_taken_all_the_time(monkeypatch: pytest.MonkeyPatch, record_property: Record) -> None:

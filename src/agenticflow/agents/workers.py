@@ -34,6 +34,10 @@ class Worker(Generic[P, R]):
     def performer_id(self) -> str:
         return self.name
 
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return frozenset()  # it has one job, and is named for it
+
     def handler_for(self, task_type: str) -> Handler | None:
         return self._handler if task_type in ("", self.name) else None
 

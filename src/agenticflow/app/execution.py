@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from agenticflow.core import codec
+from agenticflow.core.context import Progress
 from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.errors import WorkflowExecutionError
 from agenticflow.orchestration.definition import WorkflowDefinition
@@ -83,6 +84,8 @@ class TaskView:
         "items_done",
         "items_failed",
         "key",
+        "progress",
+        "question",
         "scheduled_at",
         "status",
         "task_id",
@@ -103,6 +106,10 @@ class TaskView:
         self.items_done = record.done
         self.items_failed = record.failed
         self.waits_until = _moment(record.due) if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
+        self.question = record.question
+        """What an approval asks."""
+        self.progress: Progress | None = None
+        """What its handler reported last, while it runs in this process."""
 
 
 class WorkflowState:
@@ -139,7 +146,12 @@ class WorkflowExecution:
     )
 
     def __init__(
-        self, controls: Controls, state: RunState, results: Mapping[str, TaskResult[object]], waits_for: list[str]
+        self,
+        controls: Controls,
+        state: RunState,
+        results: Mapping[str, TaskResult[object]],
+        waits_for: list[str],
+        progress: Mapping[str, Progress],
     ) -> None:
         self._controls = controls
         self.workflow_id = state.workflow_id
@@ -151,6 +163,9 @@ class WorkflowExecution:
         self.completed_at = _moment(state.ended_at)
         self.status = state.status
         self.tasks = {key: TaskView(record) for key, record in state.tasks.items()}
+        for key, reported in progress.items():
+            if key in self.tasks:
+                self.tasks[key].progress = reported
         self.task_results = dict(results)
         """Results by task id, of tasks that have one; a failed one holds its error."""
         self.task_graph = _graph(state)
@@ -174,7 +189,9 @@ class WorkflowExecution:
         return f"WorkflowExecution({self.workflow_id!r}, run_no={self.run_no}, {self.status})"
 
 
-def view_of(controls: Controls, state: RunState, missing_handlers: list[str]) -> WorkflowExecution:
+def view_of(
+    controls: Controls, state: RunState, missing_handlers: list[str], progress: Mapping[str, Progress]
+) -> WorkflowExecution:
     """Return the run as users see it. Raises ``BlobMissing``."""
     results: dict[str, TaskResult[object]] = {}
     for node in state.laid_out.nodes:
@@ -186,7 +203,7 @@ def view_of(controls: Controls, state: RunState, missing_handlers: list[str]) ->
             results[task_id] = TaskResult.success(codec.decode(state.result_of(task_id) or codec.NULL))
         elif record.status is TaskStatus.FAILED:
             results[task_id] = TaskResult.failure(_last_error(state, record))
-    return WorkflowExecution(controls, state, results, [*missing_handlers, *_waits(state)])
+    return WorkflowExecution(controls, state, results, [*missing_handlers, *_waits(state)], progress)
 
 
 def _last_error(state: RunState, record: TaskRecord) -> ErrorInfo:
@@ -208,6 +225,8 @@ def _waits(state: RunState) -> list[str]:
     for record in state.tasks.values():
         if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
             waits.append(f"task {record.key!r} waits for the signal {record.node.task.signal!r}")
+        elif record.status is TaskStatus.WAITING and record.node.approval is not None:
+            waits.append(f"task {record.key!r} waits for somebody to answer: {record.question}")
         elif record.status is TaskStatus.WAITING:
             waits.append(f"task {record.key!r} waits until {_moment(record.due)}")
         elif record.status is TaskStatus.RETRYING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -19,6 +19,8 @@ from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
+from agenticflow.app.runs.starting import check_workflow_id, first_run, next_run
+from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.app.wiring import open_store
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -38,11 +40,14 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
-from agenticflow.orchestration.plan import Plan, compile_plan, unknown_roots
+from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.state import RunState, WorkflowStatus
+from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.actors import Answer
-from agenticflow.runtime.clock import SystemClock, new_seed
+from agenticflow.runtime.children import Children
+from agenticflow.runtime.clock import SystemClock
+from agenticflow.runtime.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
 from agenticflow.runtime.ownership import CommandServer
@@ -80,12 +85,22 @@ class _Recorder:
 class _Engine:
     """What exists only while the orchestrator runs."""
 
-    __slots__ = ("dispatcher", "door", "host", "journal", "recorder", "store")
+    __slots__ = ("children", "dispatcher", "door", "gates", "host", "journal", "recorder", "store")
 
-    def __init__(self, store: Store, host: Host, dispatcher: Dispatcher, journal: Journal) -> None:
+    def __init__(
+        self,
+        store: Store,
+        host: Host,
+        dispatcher: Dispatcher,
+        gates: Gatekeeper,
+        children: Children,
+        journal: Journal,
+    ) -> None:
         self.store = store
         self.host = host
         self.dispatcher = dispatcher
+        self.gates = gates
+        self.children = children
         self.journal = journal
         self.recorder = _Recorder(journal, dispatcher)
         self.door: CommandServer | None = None
@@ -166,6 +181,8 @@ class Orchestrator:
         if known is not None and known != definition:
             raise DefinitionError(f"there is another workflow {definition.name!r} already", hint="give it another name")
         self._workflows[definition.name] = definition
+        if self._engine is not None:
+            self._engine.children.look_again()
 
     def get_agent(self, agent_id: str) -> Agent:
         """Return the registered agent. Raises ``AgentNotFoundError``."""
@@ -203,10 +220,7 @@ class Orchestrator:
             if self._engine is not None:
                 return
             store = self._store if isinstance(self._store, Store) else await open_store(self._store)
-            host = Host(store, self._clock)
-            host.add_guest(WorkflowGuest())
-            dispatcher = Dispatcher(host, self._clock, max_workers=self._max_concurrency, max_threads=self._max_threads)
-            engine = _Engine(store, host, dispatcher, Journal(store))
+            engine = self._engine_over(store)
             for performer in self._performers.values():
                 self._seat(engine, performer)
             try:
@@ -214,9 +228,10 @@ class Orchestrator:
                     await self.event_bus.attach(store)
                 if self._performs:
                     engine.door = await open_door(store, self)
-                    resumed = await host.recover()
+                    resumed = await engine.host.recover()
+                    await engine.gates.clear()
                 else:
-                    host.perform_with(_leave_to_the_next_owner)
+                    engine.host.perform_with(_leave_to_the_next_owner)
                     resumed = 0
             except BaseException:
                 await self._shut(engine)
@@ -224,6 +239,23 @@ class Orchestrator:
             self._engine = engine
             if resumed:
                 log.info("%s took up %d unfinished runs", self.orchestrator_id, resumed)
+
+    def _engine_over(self, store: Store) -> _Engine:
+        host = Host(store, self._clock)
+        host.add_guest(WorkflowGuest())
+        host.add_guest(GateGuest())
+        gates = Gatekeeper(host, store, self._clock)
+        launcher = SubWorkflows(host, store, self._clock, lambda name: self._plan(self._named(name)))
+        children = Children(host, gates, self._clock, launcher)
+        dispatcher = Dispatcher(
+            host,
+            self._clock,
+            gates,
+            children,
+            max_workers=self._max_concurrency,
+            max_threads=self._max_threads,
+        )
+        return _Engine(store, host, dispatcher, gates, children, Journal(store))
 
     async def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Start nothing new, give running handlers ``drain_seconds`` to end, record what ended, close. A second call does nothing.
@@ -246,6 +278,7 @@ class Orchestrator:
     async def _shut(self, engine: _Engine) -> None:
         if engine.door is not None:
             await engine.door.stop()
+        await engine.children.close()
         await engine.host.stop()
         await engine.journal.close()
         for agent in self._agents.values():
@@ -301,31 +334,11 @@ class Orchestrator:
         """
         plan = self._plan(self._named(definition))
         engine = await self._running()
-        given = self._merged_input(plan, context)
-        if problems := unknown_roots(plan, given):
-            raise DefinitionError(
-                f"workflow {plan.definition.name!r} cannot start with this input: {'; '.join(problems)}",
-                problems=problems,
-            )
-        encoded_input = codec.encode(given)
-        fingerprint = codec.content_hash(plan.content_hash.encode() + codec.encode(given, is_canonical=True))
         if workflow_id is None:
             workflow_id = _id_after(plan.definition.name)
         else:
-            _check_workflow_id(workflow_id)
-        stored_input, input_blob = store_form(encoded_input)
-        stored_definition, definition_blob = store_form(plan.encoded)
-        command = f.StartRun(
-            now=self._clock.now_ns(),
-            workflow_id=workflow_id,
-            run_no=1,
-            definition=stored_definition,
-            input=stored_input,
-            seed=new_seed(),
-            fingerprint=fingerprint,
-            requested_by=LOCAL_OWNER,
-            blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
-        )
+            check_workflow_id(workflow_id)
+        command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
         try:
             await engine.host.submit(stream_of(workflow_id, 1), command)
         except CommandRefused:
@@ -333,7 +346,7 @@ class Orchestrator:
             row = await engine.store.get_run(workflow_id)
             if row is None:
                 raise
-            return self._take_up(row, fingerprint)
+            return self._take_up(row, command.fingerprint)
         return WorkflowHandle(self, workflow_id, 1)
 
     def _take_up(self, row: RunRow, fingerprint: str) -> WorkflowHandle:
@@ -358,23 +371,7 @@ class Orchestrator:
             return WorkflowHandle(self, workflow_id, row.run_no)
         state: RunState = await engine.host.read(row.stream_id)
         carried = carry_over(state, from_task)
-        stored_kept, kept_blob = store_form(codec.encode(carried.kept))
-        stored_signals, signals_blob = store_form(codec.encode(carried.signals))
-        stored_definition, definition_blob = store_form(state.laid_out.encoded)
-        command = f.StartRun(
-            now=self._clock.now_ns(),
-            workflow_id=workflow_id,
-            run_no=row.run_no + 1,
-            definition=stored_definition,
-            input=state.input,
-            seed=new_seed(),
-            fingerprint=row.fingerprint,
-            requested_by=LOCAL_OWNER,
-            kept=stored_kept,
-            generations=carried.generations,
-            signals=stored_signals,
-            blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
-        )
+        command = next_run(state, carried, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
         try:
             await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
         except CommandRefused:
@@ -409,16 +406,6 @@ class Orchestrator:
         self._plans[id(definition)] = (definition, plan)
         return plan
 
-    def _merged_input(self, plan: Plan, given: object) -> object:
-        defaults = plan.definition.context
-        if defaults is None:
-            return {} if given is None else given
-        if given is not None and not isinstance(given, Mapping):
-            raise InvalidInput(
-                f"workflow {plan.definition.name!r} has a context of defaults and takes a dict, not a {type(given).__name__}"
-            )
-        return {**defaults, **(given or {})}
-
     # --- looking ----------------------------------------------------------------------------------------------------
 
     async def wait(self, workflow_id: str, run_no: int | None = None) -> object:
@@ -428,6 +415,9 @@ class Orchestrator:
             run_no = (await self._row(engine, workflow_id)).run_no
         stream_id = stream_of(workflow_id, run_no)
         state: RunState = await engine.host.ended(stream_id)
+        while state.outcome is WorkflowStatus.CONTINUED:
+            stream_id = stream_of(workflow_id, state.run_no + 1)
+            state = await engine.host.ended(stream_id)
         if state.outcome is not WorkflowStatus.COMPLETED:
             raise failure_of(state)
         return await self._pure(engine, stream_id, run_output, state)
@@ -437,8 +427,9 @@ class Orchestrator:
         engine = await self._running()
         await asyncio.sleep(0)  # who asks in a loop must not keep the engine from going on, whatever the store
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
-        missing = engine.dispatcher.missing(stream_id)
-        return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing))
+        missing = [*engine.dispatcher.missing(stream_id), *engine.children.missing(stream_id)]
+        progress = engine.dispatcher.progress(stream_id)
+        return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing, progress))
 
     async def get_workflow_state(self, workflow_id: str, run_no: int | None = None) -> WorkflowState:
         """Return where a run and its tasks stand, with ``last_success``. Raises ``WorkflowNotFoundError``."""
@@ -535,6 +526,38 @@ class Orchestrator:
         )
         await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
 
+    async def approve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        *,
+        value: object = None,
+        comment: str = "",
+        approved_by: str = LOCAL_OWNER,
+    ) -> None:
+        """Say yes to what the task asks; its result is ``{"approved": True, "by": …, "comment": …, "value": …}``.
+
+        Raises ``CommandRefused`` when it does not wait for an answer.
+        """
+        answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
+        stored, blob = store_form(codec.encode(answer))
+        command = f.Approve(
+            now=self._clock.now_ns(),
+            task_key=task_key,
+            requested_by=approved_by,
+            comment=comment,
+            result=stored,
+            blobs=() if blob is None else (blob,),
+        )
+        await self._command(workflow_id, command)
+
+    async def reject(
+        self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = LOCAL_OWNER
+    ) -> None:
+        """Say no to what the task asks: it has failed. Raises ``CommandRefused`` when it does not wait for an answer."""
+        command = f.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
+        await self._command(workflow_id, command)
+
     async def resolve(
         self,
         workflow_id: str,
@@ -578,16 +601,3 @@ def _id_after(name: str) -> str:
     readable = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
     unique = ambient.ids.next_id()
     return f"{readable[: MAX_ID_CHARS - len(unique) - 1]}-{unique}"
-
-
-def _check_workflow_id(workflow_id: str) -> None:
-    if (
-        not isinstance(workflow_id, str)
-        or not workflow_id
-        or len(workflow_id) > MAX_ID_CHARS
-        or "/" in workflow_id
-        or not workflow_id.isprintable()
-    ):
-        raise InvalidInput(
-            f"{workflow_id!r:.80} is no workflow id", hint=f"use 1 to {MAX_ID_CHARS} printable characters without '/'"
-        )

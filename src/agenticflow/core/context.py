@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Final
 
-from agenticflow.core.codec import decode
-from agenticflow.errors import TaskCancelled
+import msgspec
 
-__all__ = ["TaskContext", "effect_key"]
+from agenticflow.core.codec import decode
+from agenticflow.errors import InvalidInput, TaskCancelled
+
+__all__ = ["Progress", "TaskContext", "effect_key"]
 
 _UNREAD: Final = object()
+MAX_MESSAGE_CHARS: Final = 500
 
 
 def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
@@ -25,6 +28,16 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
     It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
     """
     return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far an attempt says it is. Seen while it runs, never recorded."""
+
+    fraction: float | None = None
+    """From 0 to 1, ``None`` when it cannot say."""
+    message: str = ""
+    number: int = 0
+    """How many reports there were before this one."""
 
 
 class TaskContext(Mapping[str, object]):
@@ -40,6 +53,7 @@ class TaskContext(Mapping[str, object]):
         "generation",
         "is_cancelled",
         "params",
+        "progress",
         "results",
         "run_no",
         "task_id",
@@ -80,6 +94,8 @@ class TaskContext(Mapping[str, object]):
         self._input: object = _UNREAD
         self.is_cancelled = False
         """Whether the attempt was told to stop. Handlers in threads look at it now and then; async ones are interrupted."""
+        self.progress: Progress | None = None
+        """What was reported last."""
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
 
     @property
@@ -108,6 +124,16 @@ class TaskContext(Mapping[str, object]):
                 },
             )
         return self._logger
+
+    def report_progress(self, fraction: float | None = None, message: str = "") -> None:
+        """Say how far the work is, from 0 to 1, and that it goes on: a ``stall_seconds`` limit begins anew. From any thread.
+
+        Raises ``InvalidInput`` for a fraction outside 0 to 1.
+        """
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise InvalidInput(f"the progress of {self.task_key!r} is {fraction!r}", hint="report a part from 0 to 1")
+        before = self.progress
+        self.progress = Progress(fraction, str(message)[:MAX_MESSAGE_CHARS], 0 if before is None else before.number + 1)
 
     def raise_if_cancelled(self) -> None:
         """Raise ``TaskCancelled`` when the attempt was told to stop; for loops in threads."""

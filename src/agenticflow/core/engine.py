@@ -22,15 +22,19 @@ __all__ = [
     "ActivityFinished",
     "ActivityInput",
     "ActivityStarted",
+    "ContinueExecution",
     "Effect",
     "EffectClass",
     "Execution",
+    "GrantPermit",
     "Guest",
     "GuestState",
     "PauseActivities",
     "Performer",
+    "Permit",
     "Recovery",
     "RunActivity",
+    "RunChild",
     "StopActivity",
     "Summary",
     "TellPerformer",
@@ -71,6 +75,17 @@ class TimersDue(Command, frozen=True, kw_only=True):
     """The moment ``now`` has come; everything due at or before it is due."""
 
 
+class Permit(msgspec.Struct, frozen=True, array_like=True):
+    """A key an attempt has to hold before it starts, and what the key allows over the whole store."""
+
+    key: str
+    max_concurrent: int | None = None
+    """How many may hold it at once."""
+    rate: int | None = None
+    """How many may get it within ``per_seconds``."""
+    per_seconds: float = 1.0
+
+
 class RunActivity(msgspec.Struct, frozen=True, gc=False):
     """Perform one attempt of a task."""
 
@@ -84,6 +99,33 @@ class RunActivity(msgspec.Struct, frozen=True, gc=False):
     deadline: int | None = None
     """Moment recorded by an earlier life of the process, in nanoseconds; a restart does not restart a time limit."""
     generation: int = 0
+    permits: tuple[Permit, ...] = ()
+    """What it has to hold before it starts."""
+    priority: int = 0
+    """The higher goes first where several wait."""
+    stall_seconds: float | None = None
+    """Limit of the silence between two reports of progress."""
+    capabilities: tuple[str, ...] = ()
+    """What the performer has to be able to do; without a ``performer_id`` the best that can is taken."""
+    is_movable: bool = False
+    """Whether another performer with the same capabilities may take the place of one that is not healthy, or has failed."""
+
+
+class RunChild(msgspec.Struct, frozen=True, gc=False):
+    """Run another execution as one attempt of a task; its end is the attempt's outcome."""
+
+    task_key: str
+    token: int
+    attempt: int
+    execution_id: str
+    """Equal for all attempts: another attempt is the next run of the chain."""
+    definition: bytes | None
+    """Encoded, or ``None`` when it is looked up by ``name``."""
+    name: str
+    is_detached: bool = False
+    """Whether it goes on by itself when the task is told to stop."""
+    permits: tuple[Permit, ...] = ()
+    priority: int = 0
 
 
 class StopActivity(msgspec.Struct, frozen=True, gc=False):
@@ -106,7 +148,21 @@ class PauseActivities(msgspec.Struct, frozen=True, gc=False):
     is_paused: bool
 
 
-Effect = RunActivity | StopActivity | PauseActivities | TellPerformer
+class ContinueExecution(msgspec.Struct, frozen=True, gc=False):
+    """Start the run after ``run_no``, with the encoded ``input``; then tell this one that it is there."""
+
+    execution_id: str
+    run_no: int
+    input: bytes
+
+
+class GrantPermit(msgspec.Struct, frozen=True, gc=False):
+    """Whoever asked for the permit of this gate as ``holder`` has it."""
+
+    holder: str
+
+
+Effect = ContinueExecution | GrantPermit | RunActivity | RunChild | StopActivity | PauseActivities | TellPerformer
 
 
 class ActivityInput(msgspec.Struct, frozen=True):
@@ -192,6 +248,9 @@ class Guest(Decider[S], Protocol[S]):
     def recover(self, state: S, now: int) -> Recovery:
         """Return how to go on after the process that ran this has died."""
 
+    def is_in_work(self, state: S, token: int) -> bool:
+        """Whether the attempt with this token has not ended."""
+
     def inputs(self, state: S, task_key: str) -> ActivityInput:
         """Return what the handler of this task is given. Raises ``InvalidInput`` for a reference that leads nowhere."""
 
@@ -208,6 +267,10 @@ class Performer(Protocol):
     @property
     def performer_id(self) -> str:
         """Unique among performers."""
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do."""
 
     @property
     def concurrency(self) -> int:

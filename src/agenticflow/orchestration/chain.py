@@ -79,15 +79,28 @@ def _run_again(state: RunState, from_task: str) -> set[str]:
             hint=f"it has {', '.join(list(plan.by_id)[:20])}",
         )
     record = state.tasks.get(from_task)
-    is_completed = record is not None and record.status is TaskStatus.COMPLETED
+    stays: set[str] = set()
+    if record is not None and record.status is TaskStatus.COMPLETED:
+        node = record.node
+        stays.add(from_task)
+        while node.is_alternative:  # what it stood in for has its result
+            node = plan.nodes[plan.alternatives[node.index]]
+            stays.add(node.task.task_id)
     again: set[str] = set()
+    seen: set[str] = set()
     queue = deque([plan.nodes[plan.by_id[from_task]]])
     while queue:
         node = queue.popleft()
         task_id = node.task.task_id
-        if task_id in again:
+        if task_id in seen:
             continue
-        if not (is_completed and task_id == from_task):
+        seen.add(task_id)
+        if task_id not in stays:
             again.add(task_id)
-        queue.extend(plan.nodes[index] for index in node.dependents if plan.nodes[index].task.task_id not in again)
+        following = list(node.dependents)
+        if node.fallback is not None:
+            following.append(node.fallback)
+        if node.is_alternative:
+            following.append(plan.alternatives[node.index])
+        queue.extend(plan.nodes[index] for index in following)
     return again

@@ -147,6 +147,7 @@ def parse_condition(text: str) -> Condition:
     try:
         parsed = ast.parse(source, mode="eval")
         tree = _convert(parsed.body, {f"{_RESERVED}{i}": reference for i, reference in enumerate(references)}, text)
+        _check_kinds(tree)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise DefinitionError(
             f"the condition {text!r} is not understood: {error.args[0] if error.args else error}", hint=_HINT
@@ -201,3 +202,55 @@ def _comparison(
         parts.append(_Compare(first, symbol, second))
         first = second
     return parts[0] if len(parts) == 1 else _Every(True, tuple(parts))
+
+
+# --- kinds --------------------------------------------------------------------------------------------------------------
+
+_ORDERED: Final = ("text", "number", "list")
+
+
+def _check_kinds(node: _Node) -> str:
+    """Return the kind of value ``node`` gives, empty when only the run knows. Raises ``ValueError`` for what can never make sense."""
+    match node:
+        case Reference():
+            return ""
+        case _Constant(value):
+            return _kind_of(value)
+        case _Items(parts) | _Every(parts=parts):
+            kinds = {_check_kinds(part) for part in parts}
+            return "list" if isinstance(node, _Items) else ("yes or no" if kinds == {"yes or no"} else "")
+        case _Not(part):
+            _check_kinds(part)
+            return "yes or no"
+        case _Length(part):
+            if (kind := _check_kinds(part)) not in ("", "text", "list"):
+                raise ValueError(f"len() asks for the length of a {kind}")
+            return "number"
+        case _Compare(left, symbol, right):
+            _check_comparison(_check_kinds(left), symbol, _check_kinds(right))
+            return "yes or no"
+        case _:
+            assert_never(node)
+
+
+def _kind_of(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "yes or no"
+    return "text" if isinstance(value, str) else "number"
+
+
+def _check_comparison(left: str, symbol: str, right: str) -> None:
+    if symbol in ("in", "not in"):
+        if right not in ("", "text", "list"):
+            raise ValueError(f"nothing is `in` a {right}")
+        if right == "text" and left not in ("", "text"):
+            raise ValueError(f"a {left} is never `in` a text")
+    elif symbol in ("==", "!="):
+        if left and right and left != right and "null" not in (left, right):
+            raise ValueError(f"a {left} never equals a {right}")
+    elif (left and left not in _ORDERED) or (right and right not in _ORDERED):
+        raise ValueError(f"{symbol} does not compare a {left or 'value'} with a {right or 'value'}")
+    elif left and right and left != right:
+        raise ValueError(f"{symbol} does not compare a {left} with a {right}")

@@ -7,7 +7,7 @@ fetched first (``BlobMissing``), which is raised before anything has changed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from agenticflow.core import codec
@@ -15,10 +15,11 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.state import (
     DEADLINE,
     GRACE,
+    IN_FLIGHT,
     LINGER,
     RETRY,
     TIMER,
@@ -55,6 +56,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
     state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
     state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
+    state.parent, state.first_generation = fact.parent, fact.first_generation
     state.generations = dict(fact.generations)
     state.kept = kept
     state.unmet = plan.unmet.copy()
@@ -63,10 +65,13 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.version = version
     if fact.deadline is not None:
         state.add_timer(fact.deadline, DEADLINE, "")
-    kept_nodes = [node for node in plan.nodes if node.task.task_id in kept and node.for_each is None] if kept else []
+    kept_nodes = [node for node in plan.nodes if node.task.task_id in kept] if kept else []
     for node in kept_nodes:
         record = state.tasks[node.task.task_id] = TaskRecord(node.task.task_id, node)
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, kept[record.key], at
+        if node.choices:
+            chosen = codec.decode(kept[record.key])
+            _bar_others(state, node, chosen if isinstance(chosen, list) else [chosen])
     for index in plan.roots:
         if plan.nodes[index].task.task_id not in state.tasks:
             state.make_ready(plan.nodes[index])
@@ -75,10 +80,15 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
 
 
 def _take_ready(state: RunState, key: str) -> TaskRecord:
-    record = state.ready.popleft()
-    if record.key != key:
-        raise InvariantError(f"task {key!r} of run {state.stream_id!r} was started before its turn")
-    return record
+    ready = state.ready
+    if ready and ready[0].key == key:
+        return ready.popleft()
+    # With priorities what this very decision made ready may have gone before the rest of it.
+    for record in ready if state.laid_out.has_priorities else ():
+        if record.key == key:
+            ready.remove(record)
+            return record
+    raise InvariantError(f"task {key!r} of run {state.stream_id!r} was started before its turn")
 
 
 def _scheduled(state: RunState, fact: f.TaskScheduled, version: int, at: int) -> None:
@@ -90,6 +100,8 @@ def _scheduled(state: RunState, fact: f.TaskScheduled, version: int, at: int) ->
     record.token = version
     record.scheduled_at = at
     record.deadline = None
+    if fact.permits:
+        record.permits = fact.permits
     if fact.total_deadline is not None:
         state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
 
@@ -107,42 +119,114 @@ def _completed(state: RunState, fact: f.TaskCompleted, version: int, at: int) ->
 def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None:
     if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
         _deliver(state, record.node.task.signal, record.key)
+    elif record.status is TaskStatus.READY and record.node.continue_with is not None:
+        _take_ready(state, record.key)
     state.set_status(record, TaskStatus.COMPLETED)
     record.value = value
     record.ended_at = at
     state.last_success = record.key
-    if record.index is None:
-        state.settle(record.node, TaskStatus.COMPLETED)
-    else:
+    if record.index is not None:
         _item_ended(state, record, at)
+        return
+    state.settle(record.node, TaskStatus.COMPLETED)
+    if record.node.is_alternative:
+        _stand_in(state, record, at)
+
+
+def _primary_of(state: RunState, alternative: Node) -> TaskRecord:
+    """Return the task that the fallback ``alternative`` stands in for."""
+    plan = state.laid_out
+    return state.tasks[plan.nodes[plan.alternatives[alternative.index]].task.task_id]
+
+
+def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
+    """A fallback is completed: its result is that of the task it stands in for."""
+    primary = _primary_of(state, record.node)
+    state.set_status(primary, TaskStatus.COMPLETED)
+    primary.value = record.value
+    primary.ended_at = at
+    state.settle(primary.node, TaskStatus.COMPLETED)
+    if primary.node.is_alternative:
+        _stand_in(state, primary, at)
+
+
+def _did_not_stand_in(state: RunState, alternative: Node) -> None:
+    """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
+    primary = _primary_of(state, alternative)
+    if primary.status is TaskStatus.FAILED:
+        _tell_failure(state, primary.node)
 
 
 def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
-    """An item of a map has its end: the next may start, and after the last one the map has its own."""
+    """An item of a map or an iteration of a loop has its end: the next may start, and after the last one the whole has its own."""
     container = state.tasks[record.node.task.task_id]
-    items = container.items or []
-    if record.status is TaskStatus.COMPLETED:
+    is_completed = record.status is TaskStatus.COMPLETED
+    if is_completed:
         container.done += 1
     else:
         container.failed += 1
-    _next_items(state, container)
-    if container.done + container.failed == len(items):
-        _end_map(state, container, at)
+    if state.phase is Phase.CANCELLING:
+        # Too late to advance anything, but what is complete has its result.
+        if record.node.until is None and container.done + container.failed == len(container.items or ()):
+            state.set_status(container, TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED)
+        return
+    if container.status is not TaskStatus.EXPANDED:
+        return
+    if record.node.until is not None:
+        if is_completed:
+            state.undecided[container.key] = None
+        else:
+            _end_container(state, container, TaskStatus.FAILED, at)
+        return
+    _end_map_if_over(state, container, at)
+    if container.status is TaskStatus.EXPANDED:
+        _next_items(state, container)
 
 
-def _end_map(state: RunState, container: TaskRecord, at: int) -> None:
-    status = TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED
+def _end_map_if_over(state: RunState, container: TaskRecord, at: int) -> None:
+    count = len(container.items or ())
+    enough = container.node.task.enough
+    if enough is None:
+        if container.done + container.failed == count:
+            _end_container(state, container, TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED, at)
+    elif container.done >= enough or count - container.failed < enough:
+        is_enough = container.done >= enough
+        _end_container(state, container, TaskStatus.COMPLETED if is_enough else TaskStatus.FAILED, at)
+        if state.open_items(container):
+            state.surplus[container.key] = None
+
+
+def _end_container(state: RunState, container: TaskRecord, status: TaskStatus, at: int) -> None:
     state.set_status(container, status)
     container.ended_at = at
     if status is TaskStatus.COMPLETED:
         state.last_success = container.key
-    state.settle(container.node, status)
+        state.settle(container.node, status)
+    else:
+        _failed_for_good(state, container)
+
+
+def _failed_for_good(state: RunState, record: TaskRecord) -> None:
+    """A task has failed: its fallback takes its place, or its dependents are told."""
+    node = record.node
+    if state.phase is Phase.CANCELLING:
+        return
+    if node.fallback is not None:
+        alternative = state.laid_out.nodes[node.fallback]
+        if alternative.task.task_id not in state.tasks:
+            state.make_ready(alternative)
+            return
+    _tell_failure(state, node)
+
+
+def _tell_failure(state: RunState, node: Node) -> None:
+    state.settle(node, TaskStatus.SKIPPED if node.task.on_failure == "skip" else TaskStatus.FAILED)
+    if node.is_alternative:
+        _did_not_stand_in(state, node)
 
 
 def _next_items(state: RunState, container: TaskRecord) -> None:
     """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
-    if state.phase is Phase.CANCELLING:
-        return
     items = container.items or []
     limit = container.node.task.max_parallel or len(items)
     index = state.next_item[container.key]
@@ -154,7 +238,7 @@ def _next_items(state: RunState, container: TaskRecord) -> None:
             record.status, record.value = TaskStatus.COMPLETED, value
             container.done += 1
         else:
-            state.ready.append(record)
+            state.queue(record)
     state.next_item[container.key] = index
 
 
@@ -169,8 +253,34 @@ def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> No
     state.set_status(record, TaskStatus.EXPANDED)
     state.next_item[record.key] = 0
     _next_items(state, record)
-    if record.done == len(record.items):
-        _end_map(state, record, at)
+    _end_map_if_over(state, record, at)
+
+
+def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: int) -> None:
+    container = state.tasks[fact.task_key]
+    if container.status is TaskStatus.READY:
+        _take_ready(state, fact.task_key)
+        state.set_status(container, TaskStatus.EXPANDED)
+    state.undecided.pop(fact.task_key, None)
+    key = f"{fact.task_key}[{fact.iteration}]"
+    record = state.tasks[key] = TaskRecord(key, container.node, fact.iteration)
+    if (value := state.kept.get(key)) is not None:
+        record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at
+        container.done += 1
+        state.undecided[container.key] = None
+    elif fact.due is not None:
+        state.set_status(record, TaskStatus.WAITING)
+        record.due = fact.due
+        state.add_timer(fact.due, TIMER, key)
+    else:
+        state.queue(record)
+
+
+def _loop_ended(state: RunState, fact: f.LoopEnded, version: int, at: int) -> None:
+    container = state.tasks[fact.task_key]
+    del state.undecided[fact.task_key]
+    container.value = state.tasks[f"{fact.task_key}[{container.done - 1}]"].value
+    _end_container(state, container, TaskStatus.COMPLETED, at)
 
 
 def _retry(state: RunState, fact: f.TaskRetryScheduled, version: int, at: int) -> None:
@@ -188,14 +298,29 @@ def _failed(state: RunState, fact: f.TaskFailed, version: int, at: int) -> None:
         _take_ready(state, fact.task_key)
     elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
         _stop_waiting(state, record)
-    state.set_status(record, TaskStatus.FAILED)
-    _keep_error(record, fact.error)
-    record.ended_at = at
+    state.undecided.pop(fact.task_key, None)
+    _fail(state, record, fact.error, at)
     _linger(state, record, fact.grace_until)
+
+
+def _fail(state: RunState, record: TaskRecord, error: ErrorInfo, at: int) -> None:
+    state.set_status(record, TaskStatus.FAILED)
+    _keep_error(record, error)
+    record.ended_at = at
     if record.index is None:
-        state.settle(record.node, TaskStatus.FAILED)
+        _failed_for_good(state, record)
     else:
         _item_ended(state, record, at)
+
+
+def _reassigned(state: RunState, fact: f.TaskReassigned, version: int, at: int) -> None:
+    record = state.tasks[fact.task_key]
+    _keep_error(record, fact.error)
+    _linger(state, record, fact.grace_until)
+    state.set_status(record, TaskStatus.READY)
+    record.performer_id = fact.performer_id
+    record.attempts_before = record.attempt
+    state.queue(record)
 
 
 def _keep_error(record: TaskRecord, error: ErrorInfo) -> None:
@@ -215,12 +340,44 @@ def _skipped(state: RunState, fact: f.TaskSkipped, version: int, at: int) -> Non
     state.set_status(record, TaskStatus.SKIPPED)
     record.ended_at = at
     state.settle(record.node, TaskStatus.SKIPPED)
+    if record.node.is_alternative:
+        _did_not_stand_in(state, record.node)
 
 
 def _task_cancelled(state: RunState, fact: f.TaskCancelled, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
     state.set_status(record, TaskStatus.CANCELLED)
     record.ended_at = at
+
+
+def _tasks_cancelled(state: RunState, fact: f.TasksCancelled, version: int, at: int) -> None:
+    by_id, nodes = state.laid_out.by_id, state.laid_out.nodes
+    state.version = version
+    closed: list[Node] = []
+    unqueued: set[str] = set()
+    for key in fact.task_keys:
+        record = state.tasks.get(key)
+        if record is None:
+            record = state.tasks[key] = TaskRecord(key, nodes[by_id[key]])
+        elif record.status is TaskStatus.READY:
+            unqueued.add(key)
+        elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
+            _stop_waiting(state, record)
+        elif record.status in IN_FLIGHT:
+            _linger(state, record, fact.grace_until)
+        state.set_status(record, TaskStatus.CANCELLED)
+        record.ended_at = at
+        state.undecided.pop(key, None)
+        state.surplus.pop(key.partition("[")[0], None)
+        if record.index is None:
+            closed.append(record.node)
+    if unqueued:
+        state.ready = deque(record for record in state.ready if record.key not in unqueued)
+    state.to_cancel.clear()
+    for node in closed:
+        state.settle(node, TaskStatus.SKIPPED)
+        if node.is_alternative:
+            _did_not_stand_in(state, node)
 
 
 def _unknown(state: RunState, fact: f.TaskOutcomeUnknown, version: int, at: int) -> None:
@@ -235,9 +392,9 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     record = state.tasks[fact.task_key]
     state.set_status(record, TaskStatus.READY)
     state.generations[fact.task_key] = fact.generation
-    record.attempt = 0
+    record.attempt = record.attempts_before = 0
     state.forget_total_limit(fact.task_key)
-    state.ready.append(record)
+    state.queue(record)
 
 
 def _timer_set(state: RunState, fact: f.TimerSet, version: int, at: int) -> None:
@@ -259,6 +416,37 @@ def _signal_awaited(state: RunState, fact: f.SignalAwaited, version: int, at: in
     if fact.total_deadline is not None:
         state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
     _match_signals(state, fact.signal)
+
+
+def _choice_made(state: RunState, fact: f.ChoiceMade, version: int, at: int) -> None:
+    record = _take_ready(state, fact.task_key)
+    _bar_others(state, record.node, fact.chosen)
+    given = list(fact.chosen) if record.node.task.choose_many else fact.chosen[0]
+    _complete(state, record, codec.encode(given), at)
+
+
+def _bar_others(state: RunState, node: Node, chosen: Collection[object]) -> None:
+    nodes = state.laid_out.nodes
+    state.barred.update(index for index, _ in node.choices if nodes[index].task.task_id not in chosen)
+
+
+def _approval_required(state: RunState, fact: f.ApprovalRequired, version: int, at: int) -> None:
+    record = _take_ready(state, fact.task_key)
+    state.set_status(record, TaskStatus.WAITING)
+    record.token = version
+    record.scheduled_at = at
+    record.question = fact.question
+    state.version = version
+    if fact.total_deadline is not None:
+        state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
+
+
+def _approval_granted(state: RunState, fact: f.ApprovalGranted, version: int, at: int) -> None:
+    _complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
+
+
+def _approval_rejected(state: RunState, fact: f.ApprovalRejected, version: int, at: int) -> None:
+    _fail(state, state.tasks[fact.task_key], fact.error, at)
 
 
 def _signal_received(state: RunState, fact: f.SignalReceived, version: int, at: int) -> None:
@@ -296,6 +484,8 @@ def _resumed(state: RunState, fact: f.WorkflowResumed, version: int, at: int) ->
     for record in state.tasks.values():
         if record.status is TaskStatus.RETRYING:
             state.add_timer(record.due, RETRY, record.key)
+        elif record.status is TaskStatus.WAITING and record.index is not None:
+            state.add_timer(record.due, TIMER, record.key)
 
 
 def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version: int, at: int) -> None:
@@ -308,7 +498,14 @@ def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version:
     state.ready.clear()
     state.waiting.clear()
     state.deliverable.clear()
+    state.undecided.clear()
+    state.to_cancel.clear()
+    state.surplus.clear()
     state.add_timer(fact.grace_until, GRACE, "")
+
+
+def _continuing(state: RunState, fact: f.WorkflowContinuing, version: int, at: int) -> None:
+    state.phase = Phase.CONTINUING
 
 
 def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
@@ -329,8 +526,13 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.TaskCompleted: _completed,
     f.TaskRetryScheduled: _retry,
     f.TaskFailed: _failed,
+    f.TaskReassigned: _reassigned,
     f.TaskSkipped: _skipped,
     f.TaskCancelled: _task_cancelled,
+    f.TasksCancelled: _tasks_cancelled,
+    f.ChoiceMade: _choice_made,
+    f.LoopContinued: _loop_continued,
+    f.LoopEnded: _loop_ended,
     f.TaskOutcomeUnknown: _unknown,
     f.TaskLateOutcome: _late,
     f.TaskRerunRequested: _rerun,
@@ -339,9 +541,14 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.TimerFired: _timer_fired,
     f.SignalAwaited: _signal_awaited,
     f.SignalReceived: _signal_received,
+    f.ApprovalRequired: _approval_required,
+    f.ApprovalGranted: _approval_granted,
+    f.ApprovalRejected: _approval_rejected,
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,
+    f.WorkflowContinuing: _continuing,
+    f.WorkflowContinued: _ended(WorkflowStatus.CONTINUED),
     f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
     f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
     f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),

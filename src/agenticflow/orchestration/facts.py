@@ -12,13 +12,23 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo, OutcomeKind
 
 __all__ = [
     "FACTS",
     "Abort",
+    "ApprovalGranted",
+    "ApprovalRejected",
+    "ApprovalRequired",
+    "Approve",
+    "ChoiceMade",
+    "LoopContinued",
+    "LoopEnded",
     "MapExpanded",
+    "NextRunStarted",
     "Pause",
+    "Reject",
     "Resolve",
     "Resume",
     "Signal",
@@ -30,23 +40,27 @@ __all__ = [
     "TaskFailed",
     "TaskLateOutcome",
     "TaskOutcomeUnknown",
+    "TaskReassigned",
     "TaskRerunRequested",
     "TaskRetryScheduled",
     "TaskScheduled",
     "TaskSkipped",
     "TaskStarted",
+    "TasksCancelled",
     "TimerFired",
     "TimerSet",
     "WorkflowCancelRequested",
     "WorkflowCancelled",
     "WorkflowCompleted",
+    "WorkflowContinued",
+    "WorkflowContinuing",
     "WorkflowFailed",
     "WorkflowPaused",
     "WorkflowResumed",
     "WorkflowStarted",
 ]
 
-CancelCause = Literal["abort", "timeout", "history_limit"]
+CancelCause = Literal["abort", "timeout", "history_limit", "completed", "continued"]
 _NOTHING: Final = msgspec.Raw(codec.NULL)
 """Encoded null. (msgspec cannot read ``Raw | None`` back: it takes only null.)"""
 
@@ -72,6 +86,10 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Generations above 0, by task key."""
     signals: msgspec.Raw = _NOTHING
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
+    parent: tuple[str, str, int] | None = None
+    """Stream, task key and token of the attempt that this run is a sub-workflow of."""
+    first_generation: int = 0
+    """Generation of every task that was not run again within this run: higher in each run that continues another as new."""
 
 
 class TaskScheduled(Fact, frozen=True, gc=False):
@@ -82,6 +100,8 @@ class TaskScheduled(Fact, frozen=True, gc=False):
     attempt: int = 1
     total_deadline: int | None = None
     """On the first attempt of a task with a total limit."""
+    permits: tuple[Permit, ...] = ()
+    """On the first attempt of a task with locks or limits: their keys, resolved."""
 
 
 class TaskStarted(Fact, frozen=True, gc=False):
@@ -128,6 +148,18 @@ class TaskFailed(Fact, frozen=True):
     decided_by: str = ""
 
 
+class TaskReassigned(Fact, frozen=True):
+    """A task has failed for good with one agent and is given to the next."""
+
+    event_type: ClassVar[str] = "task_reassigned"
+    task_key: str
+    token: int
+    error: ErrorInfo
+    performer_id: str
+    """Who gets it."""
+    grace_until: int | None = None
+
+
 class TaskSkipped(Fact, frozen=True, gc=False):
     """A task will not run: its condition does not hold, or everything it hangs on was skipped."""
 
@@ -142,6 +174,41 @@ class TaskCancelled(Fact, frozen=True, gc=False):
     event_type: ClassVar[str] = "task_cancelled"
     task_key: str
     token: int
+
+
+class TasksCancelled(Fact, frozen=True):
+    """Tasks are not wanted any more. What is in work is told to stop and may end until ``grace_until``; it advances nothing."""
+
+    event_type: ClassVar[str] = "tasks_cancelled"
+    task_keys: tuple[str, ...]
+    cancelled_by: str
+    """Key of the task whose end cancelled them."""
+    grace_until: int
+
+
+class ChoiceMade(Fact, frozen=True, gc=False):
+    """A choice has chosen: the other tasks it could have chosen will not run."""
+
+    event_type: ClassVar[str] = "choice_made"
+    task_key: str
+    chosen: tuple[str, ...]
+
+
+class LoopContinued(Fact, frozen=True, gc=False):
+    """A loop has its next iteration, from 0; it starts at ``due`` when there is a delay."""
+
+    event_type: ClassVar[str] = "loop_continued"
+    task_key: str
+    iteration: int
+    due: int | None = None
+
+
+class LoopEnded(Fact, frozen=True, gc=False):
+    """A loop is completed with the result of its last iteration."""
+
+    event_type: ClassVar[str] = "loop_ended"
+    task_key: str
+    iterations: int
 
 
 class TaskOutcomeUnknown(Fact, frozen=True, gc=False):
@@ -205,6 +272,36 @@ class SignalAwaited(Fact, frozen=True, gc=False):
     total_deadline: int | None = None
 
 
+class ApprovalRequired(Fact, frozen=True, gc=False):
+    """A task waits for a person's answer."""
+
+    event_type: ClassVar[str] = "approval_required"
+    task_key: str
+    question: str
+    total_deadline: int | None = None
+
+
+class ApprovalGranted(Fact, frozen=True, gc=False):
+    """A person said yes."""
+
+    event_type: ClassVar[str] = "approval_granted"
+    task_key: str
+    token: int
+    decided_by: str
+    comment: str = ""
+    result: msgspec.Raw = _NOTHING
+
+
+class ApprovalRejected(Fact, frozen=True):
+    """A person said no: the task has failed."""
+
+    event_type: ClassVar[str] = "approval_rejected"
+    task_key: str
+    token: int
+    decided_by: str
+    error: ErrorInfo
+
+
 class SignalReceived(Fact, frozen=True, gc=False):
     """A signal has arrived; it is kept until a task takes it."""
 
@@ -240,6 +337,19 @@ class WorkflowCancelRequested(Fact, frozen=True, gc=False):
     grace_until: int
 
 
+class WorkflowContinuing(Fact, frozen=True, gc=False):
+    """Nothing of this run is in work any more; the next, with this ``input``, has to be started."""
+
+    event_type: ClassVar[str] = "workflow_continuing"
+    input: msgspec.Raw
+
+
+class WorkflowContinued(Fact, frozen=True, gc=False):
+    """Terminal: the next run has been started and goes on in the place of this one."""
+
+    event_type: ClassVar[str] = "workflow_continued"
+
+
 class WorkflowCompleted(Fact, frozen=True, gc=False):
     """Terminal: every task is completed or skipped."""
 
@@ -273,8 +383,13 @@ FACTS: Final = FactCodec(
         TaskCompleted,
         TaskRetryScheduled,
         TaskFailed,
+        TaskReassigned,
         TaskSkipped,
         TaskCancelled,
+        TasksCancelled,
+        ChoiceMade,
+        LoopContinued,
+        LoopEnded,
         TaskOutcomeUnknown,
         TaskLateOutcome,
         TaskRerunRequested,
@@ -283,9 +398,14 @@ FACTS: Final = FactCodec(
         TimerFired,
         SignalAwaited,
         SignalReceived,
+        ApprovalRequired,
+        ApprovalGranted,
+        ApprovalRejected,
         WorkflowPaused,
         WorkflowResumed,
         WorkflowCancelRequested,
+        WorkflowContinuing,
+        WorkflowContinued,
         WorkflowCompleted,
         WorkflowFailed,
         WorkflowCancelled,
@@ -308,6 +428,12 @@ class StartRun(Command, frozen=True, kw_only=True):
     kept: bytes | None = None
     generations: dict[str, int] = {}
     signals: bytes | None = None
+    parent: tuple[str, str, int] | None = None
+    first_generation: int = 0
+
+
+class NextRunStarted(Command, frozen=True, kw_only=True):
+    """The run that continues this one is there."""
 
 
 class Signal(Command, frozen=True, kw_only=True):
@@ -348,3 +474,20 @@ class Resolve(Command, frozen=True, kw_only=True):
     requested_by: str
     value: bytes = b"\xc0"
     reason: str = ""
+
+
+class Approve(Command, frozen=True, kw_only=True):
+    """A person says yes; ``result`` (encoded) is what the task is completed with."""
+
+    task_key: str
+    requested_by: str
+    comment: str = ""
+    result: bytes = b"\xc0"
+
+
+class Reject(Command, frozen=True, kw_only=True):
+    """A person says no."""
+
+    task_key: str
+    requested_by: str
+    comment: str = ""

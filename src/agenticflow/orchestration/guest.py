@@ -13,11 +13,13 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import (
     ActivityFinished,
     ActivityInput,
+    ContinueExecution,
     Effect,
     EffectClass,
     PauseActivities,
     Recovery,
     RunActivity,
+    RunChild,
     StopActivity,
     Summary,
     TellPerformer,
@@ -29,14 +31,22 @@ from agenticflow.orchestration.run import RunDecider
 from agenticflow.orchestration.snapshots import take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
 
-__all__ = ["Results", "WorkflowGuest", "run_output", "stream_of"]
+__all__ = ["Results", "WorkflowGuest", "child_id", "run_output", "stream_of"]
 
 KIND: Final = "workflow"
+MAX_ID_CHARS: Final = 200
 
 
 def stream_of(workflow_id: str, run_no: int) -> str:
     """Return the stream of one run."""
     return f"{KIND}-{workflow_id}/{run_no}"
+
+
+def child_id(workflow_id: str, task_key: str, generation: int) -> str:
+    """Return the workflow id of a sub-workflow: equal for all attempts of its task, another when it is explicitly run again."""
+    name = f"{workflow_id}~{task_key}" + (f"~{generation}" if generation else "")
+    # Deeply nested ones would outgrow what an id may be.
+    return name if len(name) <= MAX_ID_CHARS else f"{name[:100]}~{codec.content_hash(name.encode())}"
 
 
 class Results(Mapping[str, object]):
@@ -71,10 +81,20 @@ class WorkflowGuest(RunDecider):
         kind = type(fact)
         if kind is f.TaskScheduled:
             record = state.tasks[fact.task_key]  # type: ignore[attr-defined]  # the line above has the type
-            return (self._run(state, record),) if record.token == version else ()
+            if record.token != version:
+                return ()
+            return (self._run(state, record) if record.node.task.workflow is None else self._child(state, record),)
+        if kind is f.TaskCompleted:
+            return ()
         if isinstance(fact, f.TaskFailed) and fact.token:
-            told = TellPerformer(state.tasks[fact.task_key].node.performer_id, "task_failed")
+            told = TellPerformer(state.tasks[fact.task_key].performer_id, "task_failed")
             return (told,) if fact.grace_until is None else (StopActivity(fact.token, "its time limit passed"), told)
+        if isinstance(fact, f.TasksCancelled):
+            reason = f"workflow {state.workflow_id!r}: task {fact.cancelled_by!r} made it unnecessary"
+            tokens = (state.tasks[key].token for key in fact.task_keys)
+            return [StopActivity(token, reason) for token in tokens if token in state.lingering]
+        if isinstance(fact, f.TaskReassigned) and fact.grace_until is not None:
+            return (StopActivity(fact.token, "another agent does it"),)
         if isinstance(fact, f.TaskOutcomeUnknown):
             return (StopActivity(fact.token, fact.reason),)
         if isinstance(fact, f.WorkflowCancelRequested):
@@ -83,6 +103,8 @@ class WorkflowGuest(RunDecider):
                 StopActivity(record.token, reason) for record in state.tasks.values() if record.status in IN_FLIGHT
             ]
             return [*stops, PauseActivities(False)] if state.is_paused else stops
+        if isinstance(fact, f.WorkflowContinuing):
+            return (ContinueExecution(state.workflow_id, state.run_no, bytes(fact.input)),)
         if isinstance(fact, f.WorkflowPaused):
             return (PauseActivities(True),)
         if isinstance(fact, f.WorkflowResumed) or (
@@ -93,41 +115,95 @@ class WorkflowGuest(RunDecider):
 
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
+        task = node.task
+        if node.is_plain:
+            return RunActivity(
+                record.key,
+                record.token,
+                record.attempt,
+                node.performer_id,
+                node.task_type,
+                task.effect,
+                task.timeout_seconds,
+                record.deadline,
+                state.generation_of(record.key),
+            )
         return RunActivity(
             record.key,
             record.token,
             record.attempt,
-            node.performer_id,
+            record.performer_id,
             node.task_type,
-            node.task.effect,
-            node.task.timeout_seconds,
+            task.effect,
+            task.timeout_seconds,
             record.deadline,
-            state.generations.get(record.key, 0) if state.generations else 0,
+            state.generation_of(record.key),
+            record.permits,
+            node.priority,
+            task.stall_seconds,
+            task.capabilities,  # type: ignore[arg-type]  # a definition makes it a tuple
+            task.on_failure == "reassign",
+        )
+
+    def _child(self, state: RunState, record: TaskRecord) -> RunChild:
+        node = record.node
+        task = node.task
+        return RunChild(
+            record.key,
+            record.token,
+            record.attempt,
+            child_id(state.workflow_id, record.key, state.generation_of(record.key)),
+            node.workflow,
+            task.workflow if isinstance(task.workflow, str) else record.key,
+            task.on_cancel == "detach",
+            record.permits,
+            node.priority,
         )
 
     def recover(self, state: RunState, now: int) -> Recovery:
+        if state.phase is Phase.CONTINUING:
+            return Recovery((), (ContinueExecution(state.workflow_id, state.run_no, state.continuation or codec.NULL),))
         commands: list[Command] = []
         effects: list[Effect] = [PauseActivities(True)] if state.is_paused and state.phase is Phase.RUNNING else []
         for token, (key, _) in state.lingering.items():
+            record = state.tasks[key]
+            if record.node.task.workflow is not None and record.token == token:
+                # A sub-workflow does not die with the process: it has to be told to stop again, and says when it has.
+                effects += (self._child(state, record), StopActivity(token, "it is not wanted any more"))
+                continue
             commands.append(ActivityFinished(now=now, task_key=key, token=token, outcome=Outcome(OutcomeKind.UNKNOWN)))
         for record in state.tasks.values():
-            if record.status not in IN_FLIGHT:
-                continue
-            is_once = record.node.task.effect is EffectClass.AT_MOST_ONCE
-            if is_once and record.status is TaskStatus.RUNNING:
-                outcome = Outcome(OutcomeKind.UNKNOWN)
-            elif state.phase is Phase.CANCELLING:
-                outcome = Outcome(OutcomeKind.CANCELLED)
-            elif record.deadline is not None and record.deadline <= now:
-                limit = record.node.task.timeout_seconds or 0
-                message = f"task {record.key!r} passed its limit of {limit:g} s while its process was down"
-                error = ErrorInfo("TaskTimeout", message, "timeout", kinds=("TaskTimeout", "TemporaryError"))
-                outcome = Outcome(OutcomeKind.TIMED_OUT, error=error)
-            else:
-                effects.append(self._run(state, record))
-                continue
-            commands.append(ActivityFinished(now=now, task_key=record.key, token=record.token, outcome=outcome))
+            if record.status in IN_FLIGHT:
+                found = self._recover(state, record, now)
+                if isinstance(found, Outcome):
+                    finished = ActivityFinished(now=now, task_key=record.key, token=record.token, outcome=found)
+                    commands.append(finished)
+                else:
+                    effects.extend(found)
         return Recovery(commands, effects)
+
+    def _recover(self, state: RunState, record: TaskRecord, now: int) -> Outcome | Sequence[Effect]:
+        """Return what became of an attempt whose process died, or what has to be done to go on with it."""
+        task = record.node.task
+        is_cancelling = state.phase is Phase.CANCELLING
+        if task.workflow is not None:
+            again = self._child(state, record)
+            return (again, StopActivity(record.token, "its workflow ends")) if is_cancelling else (again,)
+        if task.effect is EffectClass.AT_MOST_ONCE and record.status is TaskStatus.RUNNING:
+            return Outcome(OutcomeKind.UNKNOWN)
+        if is_cancelling:
+            return Outcome(OutcomeKind.CANCELLED)
+        if record.deadline is not None and record.deadline <= now:
+            limit = task.timeout_seconds or 0
+            message = f"task {record.key!r} passed its limit of {limit:g} s while its process was down"
+            error = ErrorInfo("TaskTimeout", message, "timeout", kinds=("TaskTimeout", "TemporaryError"))
+            return Outcome(OutcomeKind.TIMED_OUT, error=error)
+        return (self._run(state, record),)
+
+    def is_in_work(self, state: RunState, token: int) -> bool:
+        if token in state.lingering:
+            return True
+        return any(record.token == token and record.status in IN_FLIGHT for record in state.tasks.values())
 
     def inputs(self, state: RunState, task_key: str) -> ActivityInput:
         record = state.tasks[task_key]
@@ -141,7 +217,9 @@ class WorkflowGuest(RunDecider):
             raise InvariantError(f"params of task {task_key!r} are no mapping")
         encoded: dict[str, bytes] = {}
         nodes = state.laid_out.nodes
-        for index in node.depends_on:
+        # A fallback is given what the task it stands in for was given.
+        waited_for = nodes[state.laid_out.alternatives[node.index]] if node.is_alternative else node
+        for index in waited_for.depends_on:
             task_id = nodes[index].task.task_id
             data = state.result_of(task_id)
             if data is not None:

@@ -1,30 +1,26 @@
-"""The plan: a definition checked as a whole and laid out for the run decider.
+"""The plan: a valid definition laid out for the run decider.
 
-``validate`` finds every mistake at once; ``compile_plan`` turns a valid definition into integer-indexed nodes with counts, parsed
-references and conditions. A plan is immutable and shared by all runs of the same definition.
+``compile_plan`` turns a definition into integer-indexed nodes with counts, parsed references and conditions. A plan is immutable and shared
+by all runs of the same definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import msgspec
 
 from agenticflow.core import codec
-from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration.conditions import Condition, parse_condition
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
-from agenticflow.orchestration.graph import find_cycle
 from agenticflow.orchestration.references import Reference, Template, compile_template
+from agenticflow.orchestration.validation import INPUT_ROOTS, item_roots, meant, validate
+from agenticflow.resilience.limits import Limit
 
-__all__ = ["Node", "Plan", "compile_plan", "decode_plan", "unknown_roots", "validate"]
+__all__ = ["Node", "Plan", "compile_plan", "decode_plan", "unknown_roots"]
 
-ITEM_ROOTS: Final = frozenset({"item", "index"})
-INPUT_ROOTS: Final = frozenset({"input", "context"})
-MAX_TASKS: Final = MAX_RUN_EVENTS // 3
 CACHED_PLANS: Final = 256
 
 
@@ -32,17 +28,33 @@ class Node:
     """One task, laid out: indexes instead of ids, parsed templates instead of text."""
 
     __slots__ = (
+        "approval",
+        "cancels",
+        "choices",
         "condition",
+        "continue_with",
         "dependents",
         "depends_on",
         "encoded_params",
+        "fallback",
         "for_each",
+        "has_consequences",
         "index",
-        "is_any",
+        "is_alternative",
+        "is_ordered",
+        "is_plain",
+        "is_settled",
+        "needs",
         "params",
         "performer_id",
+        "permits",
+        "priority",
+        "repeat_from",
+        "rest",
         "task",
         "task_type",
+        "until",
+        "workflow",
     )
 
     def __init__(self, index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> None:
@@ -50,11 +62,42 @@ class Node:
         self.task = task
         self.depends_on = depends_on
         self.dependents: list[int] = []
-        self.is_any = task.join == "any" and len(depends_on) > 1
+        self.is_settled = task.join == "settled"
+        """Whether it starts also after failures."""
+        self.needs = _needs(task, len(depends_on))
+        """How many dependencies have to be completed; 0 when all have to be met."""
         self.performer_id = task.agent_id
         self.task_type = task.task_type or ""
+        self.priority = 0
+        self.is_ordered = False
+        """Whether others of its run have another priority."""
         self.condition: Condition | None = parse_condition(task.when) if task.when is not None else None
+        self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
         self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
+        self.repeat_from: Template | None = compile_template(task.repeat_from) if task.repeat_from is not None else None
+        self.continue_with: Template | None = (
+            compile_template(task.continue_with) if task.continue_with is not None else None
+        )
+        self.approval: Template | None = compile_template(task.approval) if task.approval is not None else None
+        self.permits = [
+            *((compile_template(name), Limit(name, max_concurrent=1)) for name in task.locks),
+            *((compile_template(limit.key), limit) for limit in task.limits),
+        ]
+        """Keys to hold before an attempt may start."""
+        self.choices: list[tuple[int, Condition | None]] = []
+        self.cancels: tuple[int, ...] = ()
+        self.rest: tuple[int, ...] = ()
+        """With ``cancel_rest``: what leads only here."""
+        self.fallback: int | None = None
+        self.is_alternative = False
+        """Whether it is another task's fallback."""
+        self.workflow: bytes | None = task.workflow.encoded() if isinstance(task.workflow, WorkflowDefinition) else None
+        self.has_consequences = bool(
+            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
+        )
+        """Whether its end means more than that its dependents may start."""
+        self.is_plain = not self.permits and all(getattr(task, name) == usual for name, usual in _USUAL)
+        """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
@@ -62,16 +105,54 @@ class Node:
             params.resolve(dict[str, object]().__getitem__) if not params.references else {}
         )
 
+    def references(self) -> Iterator[Reference]:
+        """Yield what its params, conditions and keys refer to."""
+        templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
+        for template in (
+            *templates,
+            self.continue_with,
+            *(key for key, _ in self.permits),
+            *(way for _, way in self.choices),
+        ):
+            if template is not None:
+                yield from template.references
+
+
+_USUAL: Final = (
+    ("when", None),
+    ("for_each", None),
+    ("repeat_until", None),
+    ("choices", ()),
+    ("continue_with", None),
+    ("approval", None),
+    ("delay_seconds", None),
+    ("signal", None),
+    ("workflow", None),
+    ("total_timeout_seconds", None),
+    ("priority", 0),
+    ("stall_seconds", None),
+    ("capabilities", ()),
+    ("on_failure", "fail"),
+)
+
+
+def _needs(task: TaskDefinition, count: int) -> int:
+    if isinstance(task.join, int):
+        return task.join
+    return 1 if task.join == "any" and count > 1 else 0
+
 
 class Plan:
     """A valid definition, laid out."""
 
     __slots__ = (
+        "alternatives",
         "by_id",
         "content_hash",
         "definition",
         "encoded",
         "free_roots",
+        "has_priorities",
         "nodes",
         "output",
         "roots",
@@ -91,20 +172,51 @@ class Plan:
         for node in self.nodes:
             for dependency in node.depends_on:
                 self.nodes[dependency].dependents.append(node.index)
+        self.alternatives: dict[int, int] = {}
+        """Of each fallback: the node it stands in for."""
+        for node in self.nodes:
+            self._lay_out(node)
+        self.has_priorities = len({node.priority for node in self.nodes}) > 1
+        for node in self.nodes:
+            node.is_ordered = self.has_priorities
         self.unmet = [len(node.depends_on) for node in self.nodes]
-        self.roots = [node.index for node in self.nodes if not node.depends_on]
-        self.sinks = [node.index for node in self.nodes if not node.dependents]
+        self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
+        self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]
         self.output: Template | None = None if definition.output is None else compile_template(definition.output)
         self.free_roots = self._free_roots()
         """What references name that is no task: it has to be in the input."""
 
+    def _lay_out(self, node: Node) -> None:
+        task = node.task
+        node.priority = task.priority + self.definition.priority
+        node.is_plain = node.is_plain and not node.priority
+        node.cancels = tuple(self.by_id[task_id] for task_id in task.cancels)
+        node.choices = [
+            (self.by_id[choice.then], parse_condition(choice.when) if choice.when is not None else None)
+            for choice in task.choices
+        ]
+        if task.fallback is not None:
+            node.fallback = self.by_id[task.fallback]
+            self.nodes[node.fallback].is_alternative = True
+            self.alternatives[node.fallback] = node.index
+        if task.cancel_rest:
+            node.rest = self._leading_only_to(node)
+
+    def _leading_only_to(self, join: Node) -> tuple[int, ...]:
+        """Return what has no way on but to ``join``: nobody needs it once the join is met."""
+        found: set[int] = set()
+        stack = list(join.depends_on)
+        while stack:
+            node = self.nodes[stack.pop()]
+            if node.index not in found and all(index == join.index or index in found for index in node.dependents):
+                found.add(node.index)
+                stack.extend(node.depends_on)
+        return tuple(sorted(found))
+
     def _free_roots(self) -> frozenset[str]:
         found = {reference.root for reference in self.output.references} if self.output is not None else set()
         for node in self.nodes:
-            known = ITEM_ROOTS if node.for_each is not None else frozenset()
-            for template in (node.params, node.for_each, node.condition):
-                if template is not None:
-                    found |= {reference.root for reference in template.references} - known
+            found |= {reference.root for reference in node.references()} - item_roots(node.task)
         return frozenset(found - INPUT_ROOTS - set(self.by_id))
 
 
@@ -159,94 +271,6 @@ def _remember(name: str, plan: Plan) -> Plan:
     return plan
 
 
-def validate(definition: WorkflowDefinition) -> list[str]:
-    """Return every mistake of ``definition`` in words; empty when it can run."""
-    tasks = definition.tasks
-    if not tasks:
-        return ["there are no tasks"]
-    if len(tasks) > MAX_TASKS:
-        return [f"{len(tasks):,} tasks pass the limit of {MAX_TASKS:,}; use for_each or start several workflows"]
-    problems: list[str] = []
-    by_id: dict[str, TaskDefinition] = {}
-    for task in tasks:
-        if task.task_id in by_id:
-            problems.append(f"two tasks are called {task.task_id!r}")
-        by_id[task.task_id] = task
-    for task in tasks:
-        for dependency in task.dependencies:
-            if dependency not in by_id:
-                problems.append(
-                    f"task {task.task_id!r} depends on {dependency!r}, which does not exist{_meant(dependency, by_id)}"
-                )
-    for reserved in sorted((ITEM_ROOTS | INPUT_ROOTS | {"input_data"}) & set(by_id)):
-        problems.append(f"{reserved!r} cannot be a task id: references use it")
-    for key in sorted(set(definition.context or ()) & set(by_id)):
-        problems.append(f"{key!r} is a task id and a key of the context: references could mean either")
-    if cycle := find_cycle({task.task_id: [d for d in task.dependencies if d in by_id] for task in tasks}):
-        return [*problems, f"tasks wait for each other: {' -> '.join(cycle)}"]
-    ancestors = _Ancestors(by_id)
-    for task in tasks:
-        problems.extend(_reference_problems(task, by_id, ancestors))
-    if definition.output is not None:
-        try:
-            compile_template(definition.output)
-        except DefinitionError as error:
-            problems.append(f"the output: {error}")
-    return problems
-
-
-class _Ancestors:
-    """Who a task depends on, directly or not; worked out only when a reference is not to a direct dependency."""
-
-    def __init__(self, by_id: Mapping[str, TaskDefinition]) -> None:
-        self._by_id = by_id
-
-    def has(self, task: TaskDefinition, root: str) -> bool:
-        if root in task.dependencies:
-            return True
-        seen: set[str] = set()
-        stack = [d for d in task.dependencies if d in self._by_id]
-        while stack:
-            task_id = stack.pop()
-            if task_id == root:
-                return True
-            if task_id not in seen:
-                seen.add(task_id)
-                stack.extend(d for d in self._by_id[task_id].dependencies if d in self._by_id)
-        return False
-
-
-def _reference_problems(
-    task: TaskDefinition, by_id: Mapping[str, TaskDefinition], ancestors: _Ancestors
-) -> Iterable[str]:
-    for part, references in _references_of(task):
-        if isinstance(references, str):
-            yield f"{part} of task {task.task_id!r}: {references}"
-            continue
-        for reference in references:
-            root = reference.root
-            if root in ITEM_ROOTS and part != "params":
-                yield f"{part} of task {task.task_id!r} uses {reference}, which exists only inside params of a map"
-            elif root in ITEM_ROOTS and task.for_each is None:
-                yield f"task {task.task_id!r} uses {reference} but has no for_each"
-            elif root in by_id and not ancestors.has(task, root):
-                yield f"task {task.task_id!r} uses {reference} but does not depend on {root!r}; add it to dependencies"
-
-
-def _references_of(task: TaskDefinition) -> Iterable[tuple[str, tuple[Reference, ...] | str]]:
-    for part, template in (("params", task.params), ("for_each", task.for_each)):
-        if template is not None:
-            try:
-                yield part, compile_template(template).references
-            except DefinitionError as error:
-                yield part, str(error)
-    if task.when is not None:
-        try:
-            yield "when", parse_condition(task.when).references
-        except DefinitionError as error:
-            yield "when", str(error)
-
-
 def unknown_roots(plan: Plan, workflow_input: object) -> list[str]:
     """Return, in words, every reference that is neither to a task nor to a key of ``workflow_input``, and every collision."""
     keys = set(workflow_input) if isinstance(workflow_input, Mapping) else set()
@@ -258,15 +282,11 @@ def unknown_roots(plan: Plan, workflow_input: object) -> list[str]:
     ]
     known = keys | set(plan.by_id) | INPUT_ROOTS
     for node in plan.nodes:
-        references: list[Reference] = []
-        for template in (node.params, node.for_each, node.condition):
-            if template is not None:
-                references.extend(template.references)
-        allowed = known | ITEM_ROOTS if node.for_each is not None else known
+        allowed = known | item_roots(node.task)
         problems.extend(
             f"task {node.task.task_id!r} uses {reference}, but {reference.root!r} is neither a task nor a key of the input"
-            f"{_meant(reference.root, known)}"
-            for reference in references
+            f"{meant(reference.root, known)}"
+            for reference in node.references()
             if reference.root not in allowed
         )
     if plan.output is not None:
@@ -276,8 +296,3 @@ def unknown_roots(plan: Plan, workflow_input: object) -> list[str]:
             if reference.root not in known
         )
     return problems
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

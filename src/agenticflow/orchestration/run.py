@@ -1,15 +1,14 @@
 """The run decider: what happens next in a workflow. The heart of the engine, and pure.
 
-``decide`` answers a command with facts or a refusal, ``advance`` says what follows from the state alone (what is ready is
-scheduled, a finished run ends), ``evolve`` folds. Time, ids and seeds come in with the command; nothing here waits, looks at a
-clock or talks to anybody. Data passes in as commands (``facts.py``, ``core.engine``) and out as facts, which the host
+``decide`` answers a command with facts or a refusal, ``orchestration.advance`` says what follows from the state alone (what is ready
+is scheduled, a finished run ends), ``orchestration.evolve`` folds. Time, ids and seeds come in with the command; nothing here waits,
+looks at a clock or talks to anybody. Data passes in as commands (``facts.py``, ``core.engine``) and out as facts, which the host
 commits before any of them takes effect.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final, assert_never
 
 import msgspec
@@ -18,9 +17,16 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, TimersDue
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
-from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.errors import CommandRefused, InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.advance import (
+    GRACE_SECONDS,
+    MAX_LISTED,
+    NANOSECONDS,
+    advance,
+    first_attempt,
+    never_started,
+)
 from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.snapshots import restore
@@ -41,15 +47,8 @@ from agenticflow.orchestration.state import (
 
 __all__ = ["RunDecider"]
 
-NANOSECONDS: Final = 1_000_000_000
-GRACE_SECONDS: Final = 10.0
 MAX_GRACE_SECONDS: Final = 86_400
-MAX_IN_FLIGHT: Final = 8_192
-"""Attempts of one run scheduled and not ended; bounds one decision to well under the largest commit."""
-MAX_LISTED: Final = 100
-MAX_MAP_ITEMS: Final = MAX_RUN_EVENTS // 3
-HISTORY_RESERVE: Final = 2 * MAX_IN_FLIGHT + 100
-"""Events kept free so that a run at its limit can still record the end of everything in flight."""
+MAX_COMMENT_CHARS: Final = 2_000
 
 Facts = Sequence[Fact]
 
@@ -79,6 +78,8 @@ class RunDecider:
                 return self._timers_due(state, now)
             case f.StartRun():
                 return self._start_run(state, command)
+            case f.NextRunStarted():
+                return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
             case _:
                 self._demand_open(state, command)
                 return self._intervene(state, command)
@@ -100,14 +101,38 @@ class RunDecider:
                 return [f.WorkflowCancelRequested("abort", command.requested_by, command.reason, grace)]
             case f.Resolve():
                 return self._resolve(state, command)
+            case f.Approve():
+                record = self._asked(state, command.task_key)
+                result = msgspec.Raw(command.result)
+                return [
+                    f.ApprovalGranted(record.key, record.token, command.requested_by, _cut(command.comment), result)
+                ]
+            case f.Reject():
+                record = self._asked(state, command.task_key)
+                message = f"{command.requested_by} rejected it" + (f": {command.comment}" if command.comment else "")
+                error = ErrorInfo("ApprovalRejected", _cut(message), "rejected", is_permanent=True, at=command.now)
+                return [f.ApprovalRejected(record.key, record.token, command.requested_by, error)]
             case _:
                 raise InvariantError(f"a run does not know the command {type(command).__name__}")
 
+    def _asked(self, state: RunState, task_key: str) -> TaskRecord:
+        record = state.tasks.get(task_key)
+        if record is None or record.status is not TaskStatus.WAITING or record.node.approval is None:
+            waiting = [key for key, task in state.tasks.items() if task.status is TaskStatus.WAITING and task.question]
+            raise CommandRefused(
+                f"task {task_key!r} of workflow {state.workflow_id!r} does not wait for an answer",
+                hint=f"waiting for one: {', '.join(waiting[:MAX_LISTED]) or 'none'}",
+            )
+        return record
+
     def _demand_open(self, state: RunState, command: Command) -> None:
         if state.phase is not Phase.RUNNING:
-            what = {Phase.NEW: "has not started", Phase.CANCELLING: "is being cancelled"}.get(
-                state.phase, f"is {state.status}"
-            )
+            words = {
+                Phase.NEW: "has not started",
+                Phase.CANCELLING: "is being cancelled",
+                Phase.CONTINUING: "is being continued in the next",
+            }
+            what = words.get(state.phase, f"is {state.status}")
             can_go_on = state.phase is Phase.ENDED and state.outcome is not WorkflowStatus.COMPLETED
             raise CommandRefused(
                 f"run {state.run_no} of workflow {state.workflow_id!r} {what} and takes no {type(command).__name__}",
@@ -133,6 +158,8 @@ class RunDecider:
                 kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
                 generations=command.generations,
                 signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
+                parent=command.parent,
+                first_generation=command.first_generation,
             )
         ]
 
@@ -150,7 +177,7 @@ class RunDecider:
     def _finished(self, state: RunState, command: ActivityFinished) -> Facts:
         key, token, outcome = command.task_key, command.token, command.outcome
         record = state.tasks.get(key)
-        if record is None or state.phase is Phase.ENDED:
+        if record is None or state.phase in (Phase.ENDED, Phase.CONTINUING):
             return ()
         if record.token != token or record.status not in IN_FLIGHT:
             if record.token == token and record.status is TaskStatus.UNKNOWN:
@@ -188,9 +215,12 @@ class RunDecider:
         error = msgspec.structs.replace(error, attempt=record.attempt, at=now)
         grace = now + int(GRACE_SECONDS * NANOSECONDS) if outcome.is_abandoned else None
         if state.phase is Phase.RUNNING:
-            delay = task.policy.delay_after(record.attempt, error, seed=state.seed, task_key=key)
+            attempts = record.attempt - record.attempts_before
+            delay = task.policy.delay_after(attempts, error, seed=state.seed, task_key=key)
             if delay is not None:
                 return f.TaskRetryScheduled(key, token, error, now + int(delay * NANOSECONDS), grace)
+            if (next_agent := _next_agent(record)) is not None:
+                return f.TaskReassigned(key, token, error, next_agent, grace)
         return f.TaskFailed(key, token, error, grace)
 
     def _resolve(self, state: RunState, command: f.Resolve) -> Facts:
@@ -234,7 +264,7 @@ class RunDecider:
             if kind == GRACE:
                 facts.extend(
                     f.TaskCancelled(record.key, record.token)
-                    if _never_started(record)
+                    if never_started(record)
                     else f.TaskOutcomeUnknown(record.key, record.token, "it did not stop in time")
                     for record in state.tasks.values()
                     if record.status in IN_FLIGHT
@@ -244,22 +274,33 @@ class RunDecider:
                 facts.append(f.TaskLateOutcome(lingering, int(key), OutcomeKind.UNKNOWN))
             else:
                 closed[key] = None
+                node = state.tasks[key].node
                 facts.append(self._task_due(state, state.tasks[key], kind, now))
+                # Of two timers that end each other only the first has ended, also when nobody looked in between.
+                closed.update(dict.fromkeys(node.task.cancels if kind == TIMER else ()))
         return facts
 
     def _task_due(self, state: RunState, record: TaskRecord, kind: int, now: int) -> Fact:
         key = record.key
         if kind == TIMER:
-            return f.TimerFired(key)
+            if record.node.until is None:
+                return f.TimerFired(key)
+            try:
+                return first_attempt(state, record, now)
+            except InvalidInput as problem:
+                error = ErrorInfo("InvalidInput", str(problem), problem.code, is_permanent=True, at=now)
+                return f.TaskFailed(key, 0, error)
         if kind == RETRY:
             return f.TaskScheduled(key, record.attempt + 1)
         task = record.node.task
         is_running = record.status in IN_FLIGHT
-        if is_running and task.effect is EffectClass.AT_MOST_ONCE and not _never_started(record):
+        if is_running and task.effect is EffectClass.AT_MOST_ONCE and not never_started(record):
             return f.TaskOutcomeUnknown(
                 key, record.token, f"its total limit of {task.total_timeout_seconds:g} s passed"
             )
         what = f"signal {task.signal!r} did not come" if task.signal is not None else "it was not done"
+        if record.node.approval is not None:
+            what = "nobody answered"
         error = ErrorInfo(
             "TaskTimeout",
             f"task {key!r}: {what} within its total limit of {task.total_timeout_seconds:g} s",
@@ -271,134 +312,17 @@ class RunDecider:
 
     # --- advance ----------------------------------------------------------------------------------------------------
 
-    def advance(self, state: RunState, now: int) -> Facts:
-        if state.phase is Phase.CANCELLING:
-            return self._end_cancelled(state, now) if not state.in_flight and not state.lingering else ()
-        if state.phase is not Phase.RUNNING:
-            return ()
-        if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE and (state.ready or state.active or state.unknown):
-            reason = f"the history reached {state.version:,} events, close to the limit of {MAX_RUN_EVENTS:,}"
-            return [
-                f.WorkflowCancelRequested("history_limit", "engine", reason, now + int(GRACE_SECONDS * NANOSECONDS))
-            ]
-        if state.deliverable:
-            name = next(iter(state.deliverable))
-            record = state.tasks[state.waiting[name][0]]
-            return (f.TaskCompleted(record.key, record.token, msgspec.Raw(state.signals[name][0])),)
-        if state.ready:
-            return () if state.is_paused else self._start_ready(state, now)
-        if not state.active and not state.unknown and not state.lingering:
-            return (self._end(state, now),)
-        return ()
-
-    def _start_ready(self, state: RunState, now: int) -> Facts:
-        facts: list[Fact] = []
-        room = MAX_IN_FLIGHT - state.in_flight
-        for record in islice(state.ready, MAX_IN_FLIGHT):
-            if room <= 0:
-                break
-            fact = self._start(state, record, now)
-            facts.append(fact)
-            if type(fact) is f.TaskScheduled:
-                room -= 1
-        return facts
-
-    def _start(self, state: RunState, record: TaskRecord, now: int) -> Fact:
-        key, node = record.key, record.node
-        task = node.task
-        if record.is_blocked:
-            return f.TaskSkipped(key, "everything it depends on was skipped")
-        if record.index is None and record.attempt == 0 and (node.condition is not None or node.for_each is not None):
-            try:
-                if node.condition is not None and not node.condition.holds(state.lookup()):
-                    return f.TaskSkipped(key, f"its condition does not hold: {node.condition.text}"[:500])
-                if node.for_each is not None:
-                    return self._expand(state, record, now)
-            except InvalidInput as error:
-                return f.TaskFailed(
-                    key, 0, ErrorInfo("InvalidInput", str(error), error.code, is_permanent=True, at=now)
-                )
-        limit = task.total_timeout_seconds
-        deadline = None if limit is None else now + int(limit * NANOSECONDS)
-        if task.delay_seconds is not None:
-            return f.TimerSet(key, now + int(task.delay_seconds * NANOSECONDS))
-        if task.signal is not None:
-            return f.SignalAwaited(key, task.signal, deadline)
-        return f.TaskScheduled(key, record.attempt + 1, deadline)
-
-    def _expand(self, state: RunState, record: TaskRecord, now: int) -> Fact:
-        template = record.node.for_each
-        elements = template.resolve(state.lookup()) if template is not None else None
-        if not isinstance(elements, list):
-            raise InvalidInput(
-                f"for_each of task {record.key!r} gives a {type(elements).__name__}, not a list",
-                hint="point it at a list: ${task.key}",
-            )
-        if len(elements) > MAX_MAP_ITEMS:
-            raise InvalidInput(
-                f"for_each of task {record.key!r} gives {len(elements):,} items, above the limit of {MAX_MAP_ITEMS:,}",
-                hint="group the items, or start a workflow per group",
-            )
-        return f.MapExpanded(record.key, len(elements))
-
-    # --- the end ----------------------------------------------------------------------------------------------------
-
-    def _end(self, state: RunState, now: int) -> Fact:
-        failed = [record for record in state.tasks.values() if record.status is TaskStatus.FAILED]
-        if not failed:
-            return self._completed(state, now)
-        keys = [record.key for record in failed]
-        first = next((record.errors[-1] for record in failed if record.errors), None)
-        message = f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed, the first: {keys[0]!r} with {first}"
-        return f.WorkflowFailed(
-            error=ErrorInfo("WorkflowExecutionError", message[:1_000], "workflow_failed", at=now),
-            failed=keys[:MAX_LISTED],
-            remaining=self._remaining(state),
-        )
-
-    def _completed(self, state: RunState, now: int) -> Fact:
-        """Every task is done; a result that cannot be made of theirs is a failure of the run, not of whoever asks for it."""
-        output = state.laid_out.output
-        try:
-            if output is not None:
-                output.resolve(state.lookup())
-        except InvalidInput as error:
-            problem = ErrorInfo("InvalidInput", f"the output: {error}"[:1_000], error.code, is_permanent=True, at=now)
-            return f.WorkflowFailed(error=problem, failed=[], remaining=[])
-        return f.WorkflowCompleted()
-
-    def _end_cancelled(self, state: RunState, now: int) -> Facts:
-        cancel = state.cancel
-        if cancel is None:
-            raise InvariantError(f"run {state.stream_id!r} is being cancelled for no reason")
-        if cancel.cause == "abort":
-            return (f.WorkflowCancelled(cancel.requested_by, cancel.reason),)
-        kind = "TaskTimeout" if cancel.cause == "timeout" else "BoundExceeded"
-        failed = [record.key for record in state.tasks.values() if record.status is TaskStatus.FAILED]
-        return (
-            f.WorkflowFailed(
-                error=ErrorInfo(kind, cancel.reason, cancel.cause, is_permanent=True, at=now),
-                failed=failed[:MAX_LISTED],
-                remaining=self._remaining(state),
-            ),
-        )
-
-    def _remaining(self, state: RunState) -> list[str]:
-        never_ran = (TaskStatus.READY, TaskStatus.PENDING)
-        remaining: list[str] = []
-        for node in state.laid_out.nodes:
-            record = state.tasks.get(node.task.task_id)
-            if (
-                record is None
-                or record.status in never_ran
-                or (record.status is TaskStatus.CANCELLED and record.attempt == 0)
-            ):
-                remaining.append(node.task.task_id)
-                if len(remaining) == MAX_LISTED:
-                    break
-        return remaining
+    advance = staticmethod(advance)
 
 
-def _never_started(record: TaskRecord) -> bool:
-    """Whether the intent to start was never recorded, though it would have been: then the work has certainly not happened."""
-    return record.status is TaskStatus.SCHEDULED and record.node.task.effect is EffectClass.AT_MOST_ONCE
+def _next_agent(record: TaskRecord) -> str | None:
+    """Return who gets a task that failed with the agent it was given to; ``None`` when there is nobody left."""
+    agents = record.node.task.reassign_to
+    if record.performer_id not in agents:
+        return agents[0] if agents else None
+    following = agents[agents.index(record.performer_id) + 1 :]
+    return following[0] if following else None
+
+
+def _cut(text: str) -> str:
+    return text[:MAX_COMMENT_CHARS]

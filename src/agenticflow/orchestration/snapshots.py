@@ -11,6 +11,7 @@ from operator import attrgetter
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
 from agenticflow.orchestration.facts import WorkflowCancelRequested, WorkflowFailed
@@ -19,7 +20,7 @@ from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskSta
 
 __all__ = ["restore", "take"]
 
-FORM = 1
+FORM = 2
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -29,6 +30,10 @@ class _Task(msgspec.Struct, array_like=True):
     status: TaskStatus
     is_blocked: bool
     attempt: int
+    attempts_before: int
+    performer_id: str
+    permits: tuple[Permit, ...]
+    question: str
     token: int
     scheduled_at: int
     ended_at: int
@@ -57,6 +62,12 @@ class _Run(msgspec.Struct):
     next_item: dict[str, int]
     kept: dict[str, bytes]
     generations: dict[str, int]
+    completed: dict[int, int]
+    barred: list[int]
+    to_cancel: dict[int, str]
+    surplus: list[str]
+    undecided: list[str]
+    parent: tuple[str, str, int] | None
     phase: int
     outcome: WorkflowStatus | None
     cancel: WorkflowCancelRequested | None
@@ -74,6 +85,8 @@ _PLAIN = (
     "started_at",
     "ended_at",
     "deadline",
+    "final",
+    "first_generation",
     "is_paused",
     "active",
     "in_flight",
@@ -102,6 +115,12 @@ def take(state: RunState) -> bytes:
         next_item=state.next_item,
         kept=state.kept,
         generations=state.generations,
+        completed=state.completed,
+        barred=sorted(state.barred),
+        to_cancel=state.to_cancel,
+        surplus=list(state.surplus),
+        undecided=list(state.undecided),
+        parent=state.parent,
         phase=state.phase.value,
         outcome=state.outcome,
         cancel=state.cancel,
@@ -145,6 +164,12 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.next_item = run.next_item
     state.kept = run.kept
     state.generations = run.generations
+    state.completed = run.completed
+    state.barred = set(run.barred)
+    state.to_cancel = run.to_cancel
+    state.surplus = dict.fromkeys(run.surplus)
+    state.undecided = dict.fromkeys(run.undecided)
+    state.parent = run.parent
     state.phase = Phase(run.phase)
     state.outcome = run.outcome
     state.cancel = run.cancel

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
 from agenticflow.core import codec
+from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
@@ -38,6 +39,8 @@ class WorkflowStatus(enum.StrEnum):
     NEEDS_ATTENTION = "NEEDS_ATTENTION"
     """A person has to say what became of a task."""
     CANCELLED = "CANCELLED"
+    CONTINUED = "CONTINUED"
+    """The next run of the workflow goes on in its place, with another input."""
 
 
 class TaskStatus(enum.StrEnum):
@@ -48,10 +51,10 @@ class TaskStatus(enum.StrEnum):
     SCHEDULED = "SCHEDULED"
     RUNNING = "RUNNING"
     EXPANDED = "EXPANDED"
-    """A map whose items are in work."""
+    """A map or a loop whose items or iterations are in work."""
     RETRYING = "RETRYING"
     WAITING = "WAITING"
-    """For a timer or a signal."""
+    """For a timer, a signal or a person."""
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     SKIPPED = "SKIPPED"
@@ -60,15 +63,18 @@ class TaskStatus(enum.StrEnum):
 
 
 class Phase(enum.Enum):
-    """The three stretches of a run."""
+    """The stretches of a run."""
 
     NEW = 0
     RUNNING = 1
     CANCELLING = 2
     ENDED = 3
+    CONTINUING = 4
+    """Over, but for the start of the next run."""
 
 
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
+CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
 
 TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
@@ -76,10 +82,11 @@ TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
 
 
 class TaskRecord:
-    """What is known of one task, or of one item of a map. Made when it becomes ready, so untouched tasks cost nothing."""
+    """What is known of a task, an item of a map or an iteration of a loop. Made when it becomes ready: untouched tasks cost nothing."""
 
     __slots__ = (
         "attempt",
+        "attempts_before",
         "deadline",
         "done",
         "due",
@@ -91,6 +98,9 @@ class TaskRecord:
         "items",
         "key",
         "node",
+        "performer_id",
+        "permits",
+        "question",
         "scheduled_at",
         "status",
         "token",
@@ -101,11 +111,17 @@ class TaskRecord:
         self.key = key
         self.node = node
         self.index = index
-        """Of an item in its map."""
+        """Of an item in its map, of an iteration in its loop."""
         self.status = TaskStatus.READY
         self.is_blocked = False
         """Whether it is only ready to be skipped."""
         self.attempt = 0
+        self.attempts_before = 0
+        """Attempts of the agents that had it before."""
+        self.performer_id = node.performer_id
+        self.permits: tuple[Permit, ...] = ()
+        self.question = ""
+        """Of an approval."""
         self.token = 0
         self.scheduled_at = 0
         self.ended_at = 0
@@ -117,9 +133,9 @@ class TaskRecord:
         self.items: list[bytes] | None = None
         """Of a map: its encoded elements."""
         self.done = 0
-        """Of a map: items completed."""
+        """Of a map or a loop: items completed."""
         self.failed = 0
-        """Of a map: items failed."""
+        """Of a map or a loop: items failed."""
 
 
 class RunState:
@@ -127,11 +143,15 @@ class RunState:
 
     __slots__ = (
         "active",
+        "barred",
         "cancel",
+        "completed",
         "deadline",
         "deliverable",
         "ended_at",
+        "final",
         "fingerprint",
+        "first_generation",
         "generations",
         "has_failed_dependency",
         "has_live_dependency",
@@ -143,6 +163,7 @@ class RunState:
         "lingering",
         "next_item",
         "outcome",
+        "parent",
         "phase",
         "plan",
         "problem",
@@ -153,8 +174,11 @@ class RunState:
         "started_at",
         "started_by",
         "stream_id",
+        "surplus",
         "tasks",
         "timers",
+        "to_cancel",
+        "undecided",
         "unknown",
         "unmet",
         "values",
@@ -186,6 +210,20 @@ class RunState:
         self.unmet: list[int] = []
         self.has_live_dependency = bytearray()
         self.has_failed_dependency = bytearray()
+        self.completed: dict[int, int] = {}
+        """Of nodes that start when some of their dependencies are completed: how many are."""
+        self.barred: set[int] = set()
+        """Nodes that a choice did not choose."""
+        self.to_cancel: dict[int, str] = {}
+        """Nodes that are not wanted any more, each with the key of the task whose end said so."""
+        self.surplus: dict[str, None] = {}
+        """Maps that have enough: their open items are not wanted any more."""
+        self.undecided: dict[str, None] = {}
+        """Loops whose last iteration has ended: somebody has to say whether there is another."""
+        self.final: str | None = None
+        """Key of the task whose end ends the run."""
+        self.first_generation = 0
+        self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
         self.active = 0
@@ -209,7 +247,7 @@ class RunState:
             return self.outcome
         if self.phase is Phase.NEW:
             return WorkflowStatus.PENDING
-        if self.phase is Phase.CANCELLING or self.in_flight:
+        if self.phase in (Phase.CANCELLING, Phase.CONTINUING) or self.in_flight:
             return WorkflowStatus.PAUSED if self.is_paused and self.phase is Phase.RUNNING else WorkflowStatus.RUNNING
         if self.is_paused:
             return WorkflowStatus.PAUSED
@@ -240,8 +278,39 @@ class RunState:
         """The dependencies of ``node`` are settled: it may be scheduled, or skipped when ``is_blocked``."""
         key = node.task.task_id
         record = self.tasks[key] = TaskRecord(key, node)
-        record.is_blocked = is_blocked
-        self.ready.append(record)
+        if is_blocked or (self.barred and node.index in self.barred):
+            record.is_blocked = True
+        elif node.rest:
+            self.cancel_soon(node.rest, key)
+        if node.is_ordered:
+            self.queue(record)
+        else:
+            self.ready.append(record)
+
+    def queue(self, record: TaskRecord) -> None:
+        """Add ``record`` to what is ready: behind everything of its own priority or a higher one."""
+        ready = self.ready
+        if not record.node.is_ordered or not ready or ready[-1].node.priority >= record.node.priority:
+            ready.append(record)
+            return
+        priority = record.node.priority
+        ready.insert(next(i for i, other in enumerate(ready) if other.node.priority < priority), record)
+
+    def cancel_soon(self, indexes: Iterable[int], by: str) -> None:
+        """The nodes are not wanted any more: the next decision cancels those of them that are still open."""
+        nodes = self.laid_out.nodes
+        for index in indexes:
+            self.to_cancel.setdefault(index, by)
+            if (fallback := nodes[index].fallback) is not None:
+                self.cancel_soon((fallback,), by)
+
+    def open_items(self, container: TaskRecord) -> list[str]:
+        """Return the keys of the items or iterations of ``container`` that can still be told to stop."""
+        return [
+            record.key
+            for index in range(max(len(container.items or ()), container.done + 1))
+            if (record := self.tasks.get(f"{container.key}[{index}]")) is not None and record.status in CANCELLABLE
+        ]
 
     def set_status(self, record: TaskRecord, status: TaskStatus) -> None:
         """Move a task, keeping the counts."""
@@ -261,29 +330,63 @@ class RunState:
             self.unknown += 1
 
     def settle(self, node: Node, how: TaskStatus) -> None:
-        """``node`` is completed, skipped or failed: count it at each dependent, and make ready what this unblocks."""
+        """``node`` is completed, skipped (or cancelled) or failed: count it at each dependent, make ready what this unblocks."""
         if self.phase is Phase.CANCELLING:
             return  # late outcomes are recorded and advance nothing
+        if node.has_consequences:
+            self._take_effect(node, how)
         nodes = self.laid_out.nodes
-        unmet = self.unmet
+        tasks, unmet = self.tasks, self.unmet
         for index in node.dependents:
             dependent = nodes[index]
-            if dependent.task.task_id in self.tasks:
+            if dependent.task.task_id in tasks:
                 continue
-            if dependent.is_any:
-                if how is TaskStatus.COMPLETED:
-                    self.make_ready(dependent)
-                    continue
-                self.has_failed_dependency[index] |= how is TaskStatus.FAILED
-                unmet[index] -= 1
-                if unmet[index] == 0 and not self.has_failed_dependency[index]:
-                    self.make_ready(dependent, is_blocked=True)
-            elif how is not TaskStatus.FAILED:
+            if dependent.needs:
+                self._count(dependent, how)
+            elif how is not TaskStatus.FAILED or dependent.is_settled:
                 if how is TaskStatus.COMPLETED:
                     self.has_live_dependency[index] = 1
                 unmet[index] -= 1
                 if unmet[index] == 0:
-                    self.make_ready(dependent, is_blocked=not self.has_live_dependency[index])
+                    is_live = dependent.is_settled or self.has_live_dependency[index]
+                    self.make_ready(dependent, is_blocked=not is_live)
+
+    def _count(self, dependent: Node, how: TaskStatus) -> None:
+        """One more dependency of a node that needs some of them completed is settled."""
+        index = dependent.index
+        self.unmet[index] -= 1
+        if how is TaskStatus.COMPLETED:
+            done = self.completed[index] = self.completed.get(index, 0) + 1
+            if done >= dependent.needs:
+                self.make_ready(dependent)
+            return
+        self.has_failed_dependency[index] |= how is TaskStatus.FAILED
+        within_reach = self.unmet[index] + self.completed.get(index, 0)
+        if within_reach < dependent.needs and not self.has_failed_dependency[index]:
+            self.make_ready(dependent, is_blocked=True)
+
+    def _take_effect(self, node: Node, how: TaskStatus) -> None:
+        """The end of ``node`` may end others, or the run; without a failure nobody needs its fallback."""
+        task = node.task
+        if how is TaskStatus.COMPLETED:
+            if node.cancels:
+                self.cancel_soon(node.cancels, task.task_id)
+            if (task.ends_run or task.continue_with is not None) and self.final is None:
+                self.final = task.task_id
+        if node.fallback is not None and how is not TaskStatus.FAILED:
+            fallback = self.laid_out.nodes[node.fallback]
+            if fallback.task.task_id not in self.tasks:
+                self.make_ready(fallback, is_blocked=True)
+
+    @property
+    def continuation(self) -> bytes | None:
+        """The encoded input of the next run, when a task has said that this one is to be continued."""
+        record = self.tasks.get(self.final) if self.final is not None else None
+        return record.value if record is not None and record.node.continue_with is not None else None
+
+    def generation_of(self, key: str) -> int:
+        """Return how often the task was explicitly run again, over all runs of the chain."""
+        return self.first_generation + (self.generations.get(key, 0) if self.generations else 0)
 
     def add_timer(self, due: int, kind: int, key: str) -> None:
         """Ask to be told at ``due``. ``key`` is a task key, a token for ``LINGER``, or empty."""
@@ -302,7 +405,7 @@ class RunState:
     def is_timer_live(self, timer: tuple[int, int, int, str]) -> bool:
         """Whether somebody still waits for this entry."""
         due, _, kind, key = timer
-        if self.phase is Phase.ENDED:
+        if self.phase in (Phase.ENDED, Phase.CONTINUING):
             return False
         if kind == GRACE:
             return self.phase is Phase.CANCELLING and self.in_flight > 0
@@ -314,7 +417,8 @@ class RunState:
             return True
         record = self.tasks[key]
         if kind == TIMER:
-            return record.status is TaskStatus.WAITING and record.due == due
+            is_waiting = record.status is TaskStatus.WAITING and record.due == due
+            return is_waiting and not (self.is_paused and record.node.until is not None)
         if kind == RETRY:
             # While paused nothing new is scheduled: the entry is dropped, and made anew when the run is resumed.
             return record.status is TaskStatus.RETRYING and record.due == due and not self.is_paused
@@ -335,29 +439,48 @@ class RunState:
     # --- what is known of values ------------------------------------------------------------------------------------
 
     def result_of(self, task_id: str) -> bytes | None:
-        """Return the encoded result of a task (for a map, the list of its items' results), ``None`` when it has none.
+        """Return the encoded result of a task (for a map, the list of its completed items' results), ``None`` when it has none.
 
         Raises ``BlobMissing``.
         """
         record = self.tasks.get(task_id)
         if record is None or record.status is not TaskStatus.COMPLETED:
             return None
-        if record.items is None:
+        if record.items is None or record.value is not None:
             return self.values.resolve(record.value) if record.value is not None else codec.NULL
+        items = (self.tasks.get(f"{task_id}[{i}]") for i in range(len(record.items)))
         return codec.encode_array(
-            [self.values.resolve(self.tasks[f"{task_id}[{i}]"].value or codec.NULL) for i in range(len(record.items))]
+            [
+                self.values.resolve(item.value or codec.NULL)
+                for item in items
+                if item is not None and item.status is TaskStatus.COMPLETED
+            ]
         )
 
+    def result_before(self, record: TaskRecord) -> object:
+        """Return what ``${previous}`` is in an iteration of a loop: the result of the one before, at first what the loop starts from."""
+        if record.index:
+            before = self.tasks[f"{record.node.task.task_id}[{record.index - 1}]"].value
+            return codec.decode(self.values.resolve(before or codec.NULL))
+        start = record.node.repeat_from
+        return None if start is None else start.resolve(self.lookup())
+
     def lookup(self, record: TaskRecord | None = None) -> Callable[[str], object]:
-        """Return how references of a task are looked up: items of its map, results by task id, the input, its keys."""
+        """Return how references of a task are looked up: items of its map, iterations of its loop, results by task id, the input, its
+        keys."""
         by_id = self.laid_out.by_id
 
         def find(root: str) -> object:
             if record is not None and record.index is not None:
-                if root == "item":
+                if record.node.until is not None:
+                    if root == "previous":
+                        return self.result_before(record)
+                    if root == "iteration":
+                        return record.index
+                elif root == "item":
                     items = self.tasks[record.node.task.task_id].items or []
                     return codec.decode(items[record.index])
-                if root == "index":
+                elif root == "index":
                     return record.index
             if root in by_id:
                 data = self.result_of(root)
@@ -370,3 +493,16 @@ class RunState:
             raise KeyError(root)
 
         return find
+
+    def lookup_after(self, record: TaskRecord) -> Callable[[str], object]:
+        """Return how the condition of the loop ``record`` is looked up after an iteration: with its own result, and how many there were."""
+        find = self.lookup()
+        own = record.node.task.task_id
+
+        def find_after(root: str) -> object:
+            if root == own:
+                last = self.tasks[f"{own}[{record.done - 1}]"].value
+                return codec.decode(self.values.resolve(last or codec.NULL))
+            return record.done if root == "iteration" else find(root)
+
+        return find_after

@@ -100,6 +100,20 @@ class Host:
         if not actor.is_busy:
             await self._pump(actor)
 
+    def tell(self, stream_id: str, command: Command) -> None:
+        """Have ``command`` decided soon; nobody waits for its answer. What the store fails at is tried again."""
+        if self.is_closing:
+            return
+        actor = self._actor(stream_id)
+        actor.inbox.append(Request(command, None, None))
+        if not actor.is_busy:
+            self._spawn(self._pump(actor))
+
+    async def is_in_work(self, stream_id: str, token: int) -> bool:
+        """Whether the attempt with this token has not ended. Raises ``WorkflowNotFoundError``."""
+        state = await self.read(stream_id)
+        return self._actor(stream_id).guest.is_in_work(state, token)
+
     async def inputs(self, stream_id: str, task_key: str) -> ActivityInput:
         """Return what the handler of ``task_key`` is given. Raises ``InvalidInput``."""
         actor = self._actor(stream_id)

@@ -237,6 +237,9 @@ class CountdownGuest:
             return Recovery([ActivityFinished(now=now, task_key=key, token=state.token, outcome=lost)], [])
         return Recovery([], [self._run(state)])
 
+    def is_in_work(self, state: CountdownState, token: int) -> bool:
+        return token == state.token
+
     def inputs(self, state: CountdownState, task_key: str) -> ActivityInput:
         note = codec.decode(state.values.resolve(state.note))
         params: dict[str, object] = {"number": state.left, "note": note}

@@ -10,10 +10,16 @@ from typing import Any, ParamSpec
 
 from agenticflow.agents import Agent
 from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import Performer
+from agenticflow.errors import WorkflowNotFoundError
+from agenticflow.orchestration.plan import Plan
+from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.children import Children
 from agenticflow.runtime.clock import SystemClock
+from agenticflow.runtime.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
@@ -85,6 +91,10 @@ async def running(
         await orchestrator.stop(drain_seconds=0.05)
 
 
+def _unnamed(name: str) -> Plan:
+    raise WorkflowNotFoundError(f"no workflow {name!r} is registered")
+
+
 class Engine:
     """Host and dispatcher over a store, running countdowns."""
 
@@ -93,10 +103,16 @@ class Engine:
         self.clock = clock or SystemClock()
         self.host = Host(store, self.clock, **options)
         self.host.add_guest(CountdownGuest())
-        self.dispatcher = Dispatcher(self.host, self.clock)
+        self.host.add_guest(GateGuest())
+        self.gates = Gatekeeper(self.host, store, self.clock)
+        self.children = Children(
+            self.host, self.gates, self.clock, SubWorkflows(self.host, store, self.clock, _unnamed)
+        )
+        self.dispatcher = Dispatcher(self.host, self.clock, self.gates, self.children)
 
     async def stop(self, *, drain_seconds: float = 0.05) -> None:
         await self.dispatcher.stop(drain_seconds=drain_seconds)
+        await self.children.close()
         await self.host.stop()
 
     async def crash(self) -> None:

@@ -17,6 +17,7 @@ class StopCause(enum.Enum):
     """Why a handler was told to stop."""
 
     TIME = "its time limit passed"
+    SILENCE = "it reported no progress for too long"
     TOLD = "the execution asked for it"
 
 
@@ -33,6 +34,20 @@ class Seat:
         """Of these, whose handlers have begun."""
         self.queue: deque[Attempt] = deque()
 
+    @property
+    def busyness(self) -> float:
+        """How much there is to do for each place."""
+        waiting = self.in_flight + len(self.queue)
+        return waiting / self.performer.concurrency if self.performer.concurrency else float("inf")
+
+    def add(self, attempt: Attempt) -> None:
+        """Let the attempt queue: behind everybody of its own priority or a higher one."""
+        queue, priority = self.queue, attempt.effect.priority
+        if not queue or queue[-1].effect.priority >= priority:
+            queue.append(attempt)
+        else:
+            queue.insert(next(i for i, other in enumerate(queue) if other.effect.priority < priority), attempt)
+
 
 class Attempt:
     """An attempt that was handed to this process."""
@@ -42,12 +57,15 @@ class Attempt:
         "context",
         "effect",
         "handler",
+        "heard",
         "is_abandoned",
         "is_over",
         "limit_seconds",
+        "listen_seconds",
         "notice_seconds",
         "process",
         "seat",
+        "silence",
         "started_at",
         "stream_id",
         "task",
@@ -64,6 +82,12 @@ class Attempt:
         self.started_at = 0
         self.limit_seconds: float | None = None
         self.notice_seconds: float | None = None
+        self.heard = -1
+        """Number of the last report of progress that was looked at."""
+        self.silence = 0
+        """How often there was no news since."""
+        self.listen_seconds: float | None = None
+        """How often one looks, when it has to report progress."""
         self.is_abandoned = False
         self.is_over = False
         """Whether it is superseded, or its handler has begun: it must not begin again."""

@@ -10,15 +10,29 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from agenticflow.core.binding import Handler
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import ActivityFinished, Effect, PauseActivities, Performer, RunActivity, StopActivity
-from agenticflow.core.results import Outcome, OutcomeKind
+from agenticflow.core.context import Progress
+from agenticflow.core.engine import (
+    ActivityFinished,
+    ContinueExecution,
+    Effect,
+    GrantPermit,
+    PauseActivities,
+    Performer,
+    RunActivity,
+    RunChild,
+    StopActivity,
+)
+from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.errors import AgenticFlowError, DefinitionError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.worker import LocalWorker
+from agenticflow.runtime.children import Children
+from agenticflow.runtime.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 
 __all__ = ["Dispatcher"]
@@ -39,10 +53,19 @@ class Dispatcher:
     """Runs activities in this process."""
 
     def __init__(
-        self, host: Host, clock: Clock, *, max_workers: int = MAX_WORKERS, max_threads: int = MAX_THREADS
+        self,
+        host: Host,
+        clock: Clock,
+        gates: Gatekeeper,
+        children: Children,
+        *,
+        max_workers: int = MAX_WORKERS,
+        max_threads: int = MAX_THREADS,
     ) -> None:
         self._host = host
         self._clock = clock
+        self._gates = gates
+        self._children = children
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._worker = LocalWorker(host, clock, max_threads=max_threads)
@@ -53,6 +76,8 @@ class Dispatcher:
         self._is_waking = False
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._homeless: dict[tuple[str, str], list[tuple[str, RunActivity]]] = {}
+        self._asking: set[asyncio.Task[None]] = set()
+        """Attempts on their way through gates."""
         self._reports: set[asyncio.Task[None]] = set()
         self._is_draining = False
         self._complaint: asyncio.TimerHandle | None = None
@@ -73,7 +98,7 @@ class Dispatcher:
     def find_homes(self) -> None:
         """Try again to dispatch what no handler was found for."""
         for key, waiting in list(self._homeless.items()):
-            if self._handler(*key) is not None:
+            if self._performer(waiting[0][1])[1] is not None:
                 del self._homeless[key]
                 for stream_id, effect in waiting:
                     self.perform(stream_id, effect)
@@ -89,6 +114,11 @@ class Dispatcher:
 
     def _what_is_missing(self, performer_id: str, task_type: str, keys: list[str]) -> str:
         tasks = ", ".join(repr(key) for key in keys[:3]) + (" …" if len(keys) > 3 else "")
+        if not performer_id:
+            wanted = sorted(
+                {name for effects in self._homeless.values() for _, e in effects for name in e.capabilities}
+            )
+            return f"task {tasks} waits for an agent that can {', '.join(wanted)} and has a handler for {task_type!r}"
         if performer_id not in self._seats:
             return f"task {tasks} waits for an agent or worker {performer_id!r}, which is not registered here"
         return f"task {tasks} waits for {performer_id!r} to get a handler for {task_type!r}"
@@ -98,26 +128,35 @@ class Dispatcher:
         for what in self.missing():
             log.warning("%s", what)
 
-    def _handler(self, performer_id: str, task_type: str) -> Handler | None:
-        seat = self._seats.get(performer_id)
-        return seat.performer.handler_for(task_type) if seat is not None else None
-
     # --- effects ----------------------------------------------------------------------------------------------------
 
     def perform(self, stream_id: str, effect: Effect) -> None:
         """Take a committed effect."""
         if isinstance(effect, RunActivity):
             self._run(stream_id, effect)
+        elif isinstance(effect, GrantPermit):
+            self._gates.granted(stream_id, effect.holder)
+        elif isinstance(effect, ContinueExecution):
+            self._children.carry_on(stream_id, effect)
+        elif isinstance(effect, RunChild):
+            self._children.run(stream_id, effect)
         elif isinstance(effect, StopActivity):
-            self._stop(stream_id, effect.token)
+            if not self._children.stop(stream_id, effect.token, effect.reason):
+                self._stop(stream_id, effect.token)
         elif isinstance(effect, PauseActivities):
             self._pause(stream_id, is_paused=effect.is_paused)
+            self._children.pause(stream_id, is_paused=effect.is_paused)
         elif (seat := self._seats.get(effect.performer_id)) is not None:
             seat.performer.told(effect.event_type, self._clock.now_ns())
 
     def _run(self, stream_id: str, effect: RunActivity) -> None:
-        seat = self._seats.get(effect.performer_id)
-        handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
+        if (stream_id, effect.token) in self._attempts:
+            return
+        if effect.is_movable or not effect.performer_id:
+            seat, handler = self._performer(effect)
+        else:
+            seat = self._seats.get(effect.performer_id)
+            handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
         if seat is None or handler is None:
             waiting = self._homeless.setdefault((effect.performer_id, effect.task_type), [])
             waiting.append((stream_id, effect))
@@ -125,11 +164,45 @@ class Dispatcher:
                 # Not at once: a program that starts its orchestrator first and registers its agents next is fine.
                 self._complaint = self._loop.call_later(COMPLAIN_SECONDS, self._complain)
             return
-        if (stream_id, effect.token) in self._attempts:
-            return
         attempt = Attempt(stream_id, effect, handler, seat)
         self._attempts[stream_id, effect.token] = attempt
-        self._queue(attempt)
+        if effect.permits:
+            asking = self._loop.create_task(self._ask_for_permits(attempt), context=self._context.copy())
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+        else:
+            self._queue(attempt)
+
+    def _performer(self, effect: RunActivity) -> tuple[Seat | None, Handler | None]:
+        """Return who performs the effect here, with the handler; ``None`` when nobody can."""
+        chosen = self._choose(effect) if effect.is_movable or not effect.performer_id else effect.performer_id
+        seat = self._seats.get(chosen) if chosen is not None else None
+        return seat, seat.performer.handler_for(effect.task_type) if seat is not None else None
+
+    async def _ask_for_permits(self, attempt: Attempt) -> None:
+        """Get what the attempt has to hold; only then does it queue for its performer, so that nobody's time is held meanwhile."""
+        effect, stream_id = attempt.effect, attempt.stream_id
+        try:
+            await self._gates.acquire(stream_id, effect.token, effect.permits, effect.priority)
+        except AgenticFlowError as error:
+            if attempt.cause is not None or self._is_draining:
+                return
+            self._done_with(attempt)
+            if not self._host.is_closing:
+                outcome = Outcome(OutcomeKind.FAILED, error=describe_error(error))
+                await self._report(stream_id, effect, outcome)
+            return
+        if attempt.cause is None and not self._is_draining:
+            self._queue(attempt)
+        else:
+            self._done_with(attempt)
+
+    def _done_with(self, attempt: Attempt) -> None:
+        """Nothing more is done for the attempt here."""
+        effect = attempt.effect
+        self._attempts.pop((attempt.stream_id, effect.token), None)
+        if effect.permits and not self._is_draining:
+            self._gates.release(attempt.stream_id, effect.token)
 
     def _queue(self, attempt: Attempt) -> None:
         """Let the attempt in, or have it wait for a seat, or for the end of the pause."""
@@ -139,7 +212,7 @@ class Dispatcher:
         elif seat.in_flight < seat.performer.concurrency:
             self._admit(attempt)
         else:
-            seat.queue.append(attempt)
+            seat.add(attempt)
 
     def _pause(self, stream_id: str, *, is_paused: bool) -> None:
         if is_paused:
@@ -149,7 +222,7 @@ class Dispatcher:
             if attempt.cause is None:
                 self._queue(attempt)
             else:
-                self._attempts.pop((stream_id, attempt.effect.token), None)
+                self._done_with(attempt)
 
     def _admit(self, attempt: Attempt) -> None:
         attempt.seat.in_flight += 1
@@ -187,7 +260,9 @@ class Dispatcher:
         elif attempt.cause is None:
             # It still queues: whoever meets it there passes it over.
             attempt.cause = StopCause.TOLD
-            self._report_soon(stream_id, attempt.effect)
+            if attempt.effect.permits and self._gates.waits(stream_id, token):
+                self._done_with(attempt)
+            self._spawn(self._report(stream_id, attempt.effect, Outcome(OutcomeKind.CANCELLED)))
 
     def _take_back_homeless(self, stream_id: str, token: int) -> None:
         for key, waiting in list(self._homeless.items()):
@@ -196,16 +271,15 @@ class Dispatcher:
                     waiting.remove(item)
                     if not waiting:
                         del self._homeless[key]
-                    self._report_soon(stream_id, item[1])
+                    self._spawn(self._report(stream_id, item[1], Outcome(OutcomeKind.CANCELLED)))
                     return
 
-    def _report_soon(self, stream_id: str, effect: RunActivity) -> None:
-        task = self._loop.create_task(self._report_cancelled(stream_id, effect))
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work, context=self._context.copy())
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
-    async def _report_cancelled(self, stream_id: str, effect: RunActivity) -> None:
-        outcome = Outcome(OutcomeKind.CANCELLED)
+    async def _report(self, stream_id: str, effect: RunActivity, outcome: Outcome) -> None:
         finished = ActivityFinished(
             now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome
         )
@@ -235,7 +309,7 @@ class Dispatcher:
         attempt.worker = task
         outcome: Outcome | None = None
         blobs: tuple[tuple[str, bytes], ...] = ()
-        is_working = False
+        is_working = is_over = False
         try:
             if attempt.cause is None and attempt.stream_id not in worker.paused:
                 is_working = True
@@ -249,6 +323,7 @@ class Dispatcher:
                 worker.paused[attempt.stream_id].append(attempt)
             else:
                 self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
+                is_over = True
             if is_working:
                 seat.working -= 1
                 if outcome is None or outcome.kind is OutcomeKind.SUCCEEDED:
@@ -264,6 +339,9 @@ class Dispatcher:
             if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
+        if is_over and attempt.effect.permits and not self._worker.is_stopping:
+            # After the report: whoever comes next finds what this one did.
+            self._gates.release(attempt.stream_id, attempt.effect.token)
 
     def refill(self, seat: Seat) -> None:
         """Let the seat's queue move up as far as its concurrency allows."""
@@ -272,7 +350,7 @@ class Dispatcher:
             if attempt.cause is None:
                 self._queue(attempt)
             else:
-                self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
+                self._done_with(attempt)
 
     def look_again(self, performer_id: str) -> None:
         """The performer can take more, or other, work than before."""
@@ -288,6 +366,8 @@ class Dispatcher:
         self._is_draining = True
         if self._complaint is not None:
             self._complaint.cancel()
+        for asking in self._asking:
+            asking.cancel()  # who waits asks again after the next start, and keeps its place
         if self._workers:
             await asyncio.wait(set(self._workers), timeout=drain_seconds)
         self._worker.is_stopping = True
@@ -305,6 +385,33 @@ class Dispatcher:
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=drain_seconds + 1)
         await self._worker.close()
+
+    def progress(self, stream_id: str) -> dict[str, Progress]:
+        """Return, by task key, how far attempts of an execution that are in work here say they are."""
+        return {
+            attempt.effect.task_key: attempt.context.progress
+            for (stream, _), attempt in self._attempts.items()
+            if stream == stream_id and attempt.context is not None and attempt.context.progress is not None
+        }
+
+    def _choose(self, effect: RunActivity) -> str | None:
+        """Return the id of who should perform an effect that several may: its own performer, or one with the same capabilities."""
+        own = self._seats.get(effect.performer_id)
+        wanted = frozenset(effect.capabilities)
+        if not wanted and own is not None:
+            wanted = own.performer.capabilities
+        able = [
+            seat
+            for seat in self._seats.values()
+            if seat.performer.capabilities >= wanted and seat.performer.handler_for(effect.task_type) is not None
+        ]
+        if not wanted or not able:
+            return effect.performer_id or None
+        if own is not None and own in able:
+            # The first attempt goes to its own; each further one to the next that can, when there is one.
+            able.sort(key=lambda seat: (seat is not own, seat.performer.performer_id))
+            return able[(effect.attempt - 1) % len(able)].performer.performer_id
+        return min(able, key=lambda seat: (seat.busyness, seat.performer.performer_id)).performer.performer_id
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Return, by performer id, how many attempts are in work and how many queue."""

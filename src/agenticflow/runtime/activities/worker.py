@@ -46,6 +46,8 @@ NOTICE_SECONDS: Final = 1.0
 """A handler that runs longer is recorded as started, with the moment of its time limit, so that a restart does not restart it."""
 GRACE_SECONDS: Final = 10.0
 INTENT_RETRY_SECONDS: Final = 0.2
+LOOKS_PER_SILENCE: Final = 4
+"""How often one looks for a report of progress within its limit: the end of a silence is noticed a quarter late at most."""
 
 
 class LocalWorker:
@@ -66,6 +68,7 @@ class LocalWorker:
         self._time_limits: Limits[Attempt] = Limits(loop, self._time_is_up)
         self._notices: Limits[Attempt] = Limits(loop, self._notice)
         self._graces: Limits[Attempt] = Limits(loop, self._abandon)
+        self._silences: Limits[Attempt] = Limits(loop, self._listen)
         self._reports: set[asyncio.Task[None]] = set()
         self.paused: dict[str, list[Attempt]] = {}
         """Executions of which no handler may start, and the attempts that wait for the end of that."""
@@ -152,7 +155,9 @@ class LocalWorker:
                 run_no=given.run_no,
                 task_id=given.task_id,
                 task_key=effect.task_key,
-                agent_id=effect.performer_id,
+                agent_id=attempt.seat.performer.performer_id
+                if effect.is_movable or not effect.performer_id
+                else effect.performer_id,
                 attempt=effect.attempt,
                 generation=effect.generation,
                 deadline=self._deadline(attempt, now),
@@ -225,12 +230,12 @@ class LocalWorker:
             attempt.task.cancel()
         if attempt.process is not None and not attempt.process.done():
             attempt.process.set_result(None)
-        if cause is StopCause.TIME:
+        if cause is not StopCause.TOLD:
             self._graces.add(attempt, GRACE_SECONDS)
 
     async def close(self) -> None:
         """End limits, reports, threads and processes. Threads still running are left to end by themselves."""
-        for limits in (self._time_limits, self._notices, self._graces):
+        for limits in (self._time_limits, self._notices, self._graces, self._silences):
             limits.stop()
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=GRACE_SECONDS)
@@ -258,7 +263,7 @@ class LocalWorker:
         return outcome, ()
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
-        if attempt.cause is StopCause.TIME:
+        if attempt.cause in (StopCause.TIME, StopCause.SILENCE):
             return Outcome(OutcomeKind.TIMED_OUT, error=self._timeout_error(attempt))
         if attempt.cause is StopCause.TOLD:
             return Outcome(OutcomeKind.CANCELLED)
@@ -266,6 +271,10 @@ class LocalWorker:
         return Outcome(OutcomeKind.FAILED, error=error)
 
     def _timeout_error(self, attempt: Attempt) -> ErrorInfo:
+        if attempt.cause is StopCause.SILENCE:
+            silence = attempt.effect.stall_seconds or 0.0
+            message = f"task {attempt.effect.task_key!r} reported no progress for {silence:g} s"
+            return ErrorInfo("TaskStalled", message, "stalled", kinds=("TaskStalled", "TaskTimeout", "TemporaryError"))
         limit = attempt.effect.timeout_seconds or 0.0
         message = f"task {attempt.effect.task_key!r} was not done within its limit of {limit:g} s per attempt"
         return ErrorInfo("TaskTimeout", message, "timeout", kinds=("TaskTimeout", "TemporaryError"))
@@ -280,6 +289,9 @@ class LocalWorker:
 
     def _start_limits(self, attempt: Attempt, now: int) -> None:
         effect = attempt.effect
+        if effect.stall_seconds is not None:
+            attempt.listen_seconds = effect.stall_seconds / LOOKS_PER_SILENCE
+            self._silences.add(attempt, attempt.listen_seconds)
         limit = effect.timeout_seconds
         if effect.deadline is not None:
             limit = max(0.0, (effect.deadline - now) / NANOSECONDS)
@@ -300,8 +312,21 @@ class LocalWorker:
             self._time_limits.remove(attempt, attempt.limit_seconds)
         if attempt.notice_seconds is not None:
             self._notices.remove(attempt, attempt.notice_seconds)
+        if attempt.listen_seconds is not None:
+            self._silences.remove(attempt, attempt.listen_seconds)
         if attempt.cause is not None:
             self._graces.remove(attempt, GRACE_SECONDS)
+
+    def _listen(self, attempt: Attempt) -> None:
+        """Look for news several times within the limit: reports come from threads, which nobody wakes the loop for."""
+        progress = attempt.context.progress if attempt.context is not None else None
+        number = -1 if progress is None else progress.number
+        attempt.silence = 0 if number != attempt.heard else attempt.silence + 1
+        attempt.heard = number
+        if attempt.silence >= LOOKS_PER_SILENCE:
+            self.stop(attempt, StopCause.SILENCE)
+        elif attempt.listen_seconds is not None:
+            self._silences.add(attempt, attempt.listen_seconds)
 
     def _time_is_up(self, attempt: Attempt) -> None:
         self.stop(attempt, StopCause.TIME)

@@ -42,6 +42,7 @@ __all__ = ["FileMedium", "Medium", "MemoryMedium", "Play"]
 
 WORKFLOW_ID: Final = "crash"
 POLL_SECONDS: Final = 0.02
+MAX_RUNS: Final = 1_000
 MAX_BURIAL_ROUNDS: Final = 1_000
 
 
@@ -258,13 +259,16 @@ class Play:
 
     async def _open(self) -> Store:
         store = await self._medium.open()
-        await self._recorded.reload(store, [row.stream_id for row in await store.list_runs()])
+        await self._recorded.reload(store, [row.stream_id for row in await store.list_runs(kind="workflow")])
         return store
 
     async def _close(self, store: Store, *, is_last: bool) -> None:
         if is_last:
-            for run_no in range(1, 1 + max(1, len(await store.list_runs()))):
-                self.violations += await problems_of_run(store, WORKFLOW_ID, run_no)
+            runs = {(row.execution_id, row.run_no) for row in await store.list_runs(kind="workflow", limit=MAX_RUNS)}
+            for workflow_id, run_no in sorted({(WORKFLOW_ID, 1), *runs}):
+                self.violations += await problems_of_run(store, workflow_id, run_no)
+            for row in await store.list_runs(kind="gate", is_open=True):
+                self.violations.append(f"the permit of {row.execution_id!r} was never given back")
             verify = getattr(store, "verify", None)
             if verify is not None:
                 self.violations += [f"verify: {problem}" for problem in await verify()]

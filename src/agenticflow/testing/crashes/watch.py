@@ -42,12 +42,14 @@ class Recorded:
         """``(stream, task key, generation)`` with a recorded intent."""
         self.completed: set[tuple[str, str]] = set()
         self.ended: set[str] = set()
+        self._first: dict[str, int] = {}
         self._generations: dict[tuple[str, str], int] = {}
 
     def take(self, stream_id: str, fact: Fact) -> None:
         """Note one fact that became true."""
         match fact:
             case f.WorkflowStarted():
+                self._first[stream_id] = fact.first_generation
                 for key, generation in fact.generations.items():
                     self._generations[stream_id, key] = generation
             case f.TaskScheduled():
@@ -58,13 +60,13 @@ class Recorded:
                 self._generations[stream_id, fact.task_key] = fact.generation
             case f.TaskCompleted():
                 self.completed.add((stream_id, fact.task_key))
-            case f.WorkflowCompleted() | f.WorkflowFailed() | f.WorkflowCancelled():
+            case f.WorkflowCompleted() | f.WorkflowFailed() | f.WorkflowCancelled() | f.WorkflowContinued():
                 self.ended.add(stream_id)
             case _:
                 pass
 
     def _generation(self, stream_id: str, task_key: str) -> int:
-        return self._generations.get((stream_id, task_key), 0)
+        return self._first.get(stream_id, 0) + self._generations.get((stream_id, task_key), 0)
 
     async def reload(self, store: Store, stream_ids: Collection[str]) -> None:
         """Read again what a new life finds: commits may have become true after the moment of death."""

@@ -1,0 +1,1 @@
+"""How runs begin: those users start, and those that are a task of another."""

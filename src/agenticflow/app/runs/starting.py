@@ -1,0 +1,127 @@
+"""Starting runs: the command that opens the first run of a workflow, and the one that opens the next of its chain.
+
+Nothing is decided and nothing is sent here: what callers give is checked, merged and encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from agenticflow.core import codec
+from agenticflow.core.values import store_form
+from agenticflow.errors import DefinitionError, InvalidInput
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.chain import Carried
+from agenticflow.orchestration.plan import Plan, unknown_roots
+from agenticflow.orchestration.state import RunState
+from agenticflow.runtime.clock import new_seed
+
+__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "next_run"]
+
+MAX_ID_CHARS: Final = 200
+Parent = tuple[str, str, int]
+"""Stream, task key and token of the attempt whose sub-workflow a run is."""
+
+
+def first_run(
+    plan: Plan, given: object, workflow_id: str, *, requested_by: str, now: int, parent: Parent | None = None
+) -> f.StartRun:
+    """Return the command that starts ``workflow_id`` with the input ``given`` over the definition's defaults.
+
+    Raises ``DefinitionError`` when references lead nowhere with this input, ``InvalidInput`` and ``NotSerializable`` for the input itself.
+    """
+    merged = _merged(plan, given)
+    if problems := unknown_roots(plan, merged):
+        raise DefinitionError(
+            f"workflow {plan.definition.name!r} cannot start with this input: {'; '.join(problems)}",
+            problems=problems,
+        )
+    stored_input, input_blob = store_form(codec.encode(merged))
+    stored_definition, definition_blob = store_form(plan.encoded)
+    return f.StartRun(
+        now=now,
+        workflow_id=workflow_id,
+        run_no=1,
+        definition=stored_definition,
+        input=stored_input,
+        seed=new_seed(),
+        fingerprint=codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True)),
+        requested_by=requested_by,
+        parent=parent,
+        blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
+    )
+
+
+def next_run(
+    state: RunState, carried: Carried, *, requested_by: str, now: int, parent: Parent | None = None
+) -> f.StartRun:
+    """Return the command that starts the run after ``state``, with what it keeps."""
+    stored_kept, kept_blob = store_form(codec.encode(carried.kept))
+    stored_signals, signals_blob = store_form(codec.encode(carried.signals))
+    stored_definition, definition_blob = store_form(state.laid_out.encoded)
+    return f.StartRun(
+        now=now,
+        workflow_id=state.workflow_id,
+        run_no=state.run_no + 1,
+        definition=stored_definition,
+        input=state.input,
+        seed=new_seed(),
+        fingerprint=state.fingerprint,
+        requested_by=requested_by,
+        kept=stored_kept,
+        generations=carried.generations,
+        signals=stored_signals,
+        parent=parent,
+        first_generation=state.first_generation,
+        blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
+    )
+
+
+def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
+    """Return the command that starts the run which goes on, with the encoded input ``given``, in the place of ``state``.
+
+    It keeps no results; signals nobody took are kept. Everything in it is new work, so its effect keys are others.
+    """
+    signals = {name: list(values) for name, values in state.signals.items() if values}
+    stored_signals, signals_blob = store_form(codec.encode(signals))
+    stored_definition, definition_blob = store_form(state.laid_out.encoded)
+    return f.StartRun(
+        now=now,
+        workflow_id=state.workflow_id,
+        run_no=state.run_no + 1,
+        definition=stored_definition,
+        input=codec.encode(_merged(state.laid_out, codec.decode(given))),
+        seed=new_seed(),
+        fingerprint=state.fingerprint,
+        requested_by=state.started_by,
+        signals=stored_signals,
+        parent=state.parent,
+        first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
+        blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
+    )
+
+
+def _merged(plan: Plan, given: object) -> object:
+    defaults = plan.definition.context
+    if defaults is None:
+        return {} if given is None else given
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidInput(
+            f"workflow {plan.definition.name!r} has a context of defaults and takes a dict, not a {type(given).__name__}"
+        )
+    return {**defaults, **(given or {})}
+
+
+def check_workflow_id(workflow_id: str) -> None:
+    """Raise ``InvalidInput`` for what no workflow can be called."""
+    if (
+        not isinstance(workflow_id, str)
+        or not workflow_id
+        or len(workflow_id) > MAX_ID_CHARS
+        or "/" in workflow_id
+        or not workflow_id.isprintable()
+    ):
+        raise InvalidInput(
+            f"{workflow_id!r:.80} is no workflow id", hint=f"use 1 to {MAX_ID_CHARS} printable characters without '/'"
+        )

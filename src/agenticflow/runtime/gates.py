@@ -1,0 +1,167 @@
+"""Gates from the side of those who ask: an attempt gets its permits, one after the other in an order common to all, and gives them back.
+
+The gates themselves are executions of the engine (``resilience.gate``): who holds what is in the store. After a crash attempts ask again
+and have what they had; what belongs to nobody any more is released by ``clear``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from typing import Any, Final
+
+from agenticflow.core.clocks import Clock
+from agenticflow.core.decider import Command
+from agenticflow.core.engine import Permit
+from agenticflow.errors import (
+    AgenticFlowError,
+    CommandRefused,
+    ConcurrencyConflict,
+    OutcomeUnknown,
+    TemporaryError,
+    WorkflowNotFoundError,
+)
+from agenticflow.resilience.gate import Acquire, GateState, Release
+from agenticflow.runtime.actors import Answer
+from agenticflow.runtime.failpoints import reach
+from agenticflow.runtime.host import Host
+from agenticflow.storage.store import Store
+
+__all__ = ["Gatekeeper"]
+
+log = logging.getLogger("agenticflow.engine")
+
+KIND: Final = "gate"
+CACHED_GATES: Final = 10_000
+RETRY_SECONDS: Final = 0.2
+PAGE: Final = 1_000
+
+
+class Gatekeeper:
+    """Asks gates in the name of attempts."""
+
+    def __init__(self, host: Host, store: Store, clock: Clock) -> None:
+        self._host = host
+        self._store = store
+        self._clock = clock
+        self._run_nos: OrderedDict[str, int] = OrderedDict()
+        self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self._held: dict[str, list[str]] = {}
+        """Of each holder: the streams of the gates it asked."""
+
+    def waits(self, stream_id: str, token: int) -> bool:
+        """Whether the attempt waits for a permit."""
+        holder = _holder(stream_id, token)
+        return any(holder == waiting for _, waiting in self._waiting)
+
+    async def acquire(self, stream_id: str, token: int, permits: tuple[Permit, ...], priority: int) -> None:
+        """Return when the attempt has all its ``permits``. Cancelled, it may have some: ``release`` gives them back.
+
+        Raises ``CommandRefused`` when too many wait already.
+        """
+        holder = _holder(stream_id, token)
+        asked = self._held.setdefault(holder, [])
+        for permit in permits:
+            await self._acquire(holder, asked, permit, priority)
+
+    async def _acquire(self, holder: str, asked: list[str], permit: Permit, priority: int) -> None:
+        command = Acquire(now=self._clock.now_ns(), holder=holder, permit=permit, priority=priority)
+        while True:
+            gate = await self._gate(permit.key)
+            granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting[gate, holder] = granted
+            asked.append(gate)
+            try:
+                answer = await self._ask(gate, command)
+                if answer is not None:
+                    if not granted.done() and not answer.facts and await self._has(gate, holder):
+                        return
+                    await granted
+                    return
+            finally:
+                del self._waiting[gate, holder]
+            asked.remove(gate)
+            self._run_nos[permit.key] = self._run_nos.get(permit.key, 1) + 1
+
+    async def _ask(self, gate: str, command: Acquire) -> Answer | None:
+        """Have the request recorded, however long the store takes to come back; ``None`` when this stream of the gate is closed."""
+        while True:
+            try:
+                return await self._host.submit(gate, command)
+            except CommandRefused:
+                if await self._is_closed(gate):
+                    return None
+                raise
+            except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
+                if self._host.is_closing:
+                    raise
+                log.warning("cannot ask %s for a permit, trying again: %s", gate, error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def granted(self, gate: str, holder: str) -> None:
+        """The gate has let ``holder`` in."""
+        future = self._waiting.get((gate, holder))
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def release(self, stream_id: str, token: int) -> None:
+        """Give back what the attempt holds, and wait for nothing more in its name."""
+        holder = _holder(stream_id, token)
+        for gate in self._held.pop(holder, ()):
+            waiting = self._waiting.get((gate, holder))
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(CommandRefused(f"{holder!r} does not want the permit of {gate!r} any more"))
+            self._tell(gate, Release(now=self._clock.now_ns(), holder=holder))
+
+    def _tell(self, gate: str, command: Command) -> None:
+        reach("gates.before_release")
+        self._host.tell(gate, command)
+
+    async def clear(self) -> int:
+        """After a start: release what belongs to attempts that are over; return how many."""
+        cleared = 0
+        after: str | None = None
+        while rows := await self._store.list_runs(kind=KIND, is_open=True, after=after, limit=PAGE):
+            for row in rows:
+                state: GateState = await self._host.read(row.stream_id)
+                holders = [*state.holders, *(waiting.holder for waiting in state.queue)]
+                for holder in holders:
+                    if not await self._is_in_work(holder):
+                        self._tell(row.stream_id, Release(now=self._clock.now_ns(), holder=holder))
+                        cleared += 1
+            after = rows[-1].stream_id
+        return cleared
+
+    async def _is_in_work(self, holder: str) -> bool:
+        stream_id, _, token = holder.rpartition("@")
+        try:
+            return await self._host.is_in_work(stream_id, int(token))
+        except (WorkflowNotFoundError, ValueError):
+            return False
+        except AgenticFlowError as error:
+            log.warning("cannot tell whether %s is still in work, it keeps its permits: %s", holder, error)
+            return True
+
+    async def _has(self, gate: str, holder: str) -> bool:
+        state: Any = await self._host.read(gate)
+        return holder in state.holders
+
+    async def _is_closed(self, gate: str) -> bool:
+        state: Any = await self._host.read(gate)
+        return not state.is_open
+
+    async def _gate(self, key: str) -> str:
+        """Return the stream in which the gate of ``key`` goes on."""
+        run_no = self._run_nos.get(key)
+        if run_no is None:
+            row = await self._store.get_run(key, kind=KIND)
+            run_no = 1 if row is None else row.run_no
+            self._run_nos[key] = run_no
+            if len(self._run_nos) > CACHED_GATES:
+                self._run_nos.popitem(last=False)
+        return f"{KIND}-{key}/{run_no}"
+
+
+def _holder(stream_id: str, token: int) -> str:
+    return f"{stream_id}@{token}"

@@ -1,0 +1,263 @@
+"""Killed at every point: choices, loops, regions, fallbacks, sub-workflows, locks, approvals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from agenticflow import (
+    CommandRefused,
+    Orchestrator,
+    RetryPolicy,
+    TaskContext,
+    TaskDefinition,
+    TaskStatus,
+    WorkflowDefinition,
+    WorkflowStatus,
+    worker,
+)
+from agenticflow.resilience.limits import Limit
+from agenticflow.runtime.failpoints import POINTS
+from agenticflow.testing.crashes import CrashCase, CrashSignal, crash_search
+
+pytestmark = pytest.mark.proof
+
+ONCE = RetryPolicy(max_attempts=1)
+QUICKLY = RetryPolicy(max_attempts=2, initial_delay_seconds=0.01, jitter=False)
+
+
+@worker("count")
+async def count(value: int | None = None) -> int:
+    await asyncio.sleep(0.001)
+    return (value or 0) + 1
+
+
+@worker("fail")
+async def fail() -> None:
+    await asyncio.sleep(0.001)
+    raise ValueError("never")
+
+
+@worker("sleep")
+async def sleep(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return "awake"
+
+
+WORKERS = (count, fail, sleep)
+
+
+def C(task_id: str, *after: str, value: object = None, **options: Any) -> TaskDefinition:  # noqa: N802
+    return TaskDefinition(task_id, "count", params={"value": value}, dependencies=after, **options)
+
+
+def case(*tasks: TaskDefinition, **options: Any) -> CrashCase:
+    return CrashCase(WorkflowDefinition(list(tasks), **options), workers=WORKERS)
+
+
+def choices() -> CrashCase:
+    """One of three ways, then every way that holds."""
+    return case(
+        C("score", value=6),
+        TaskDefinition.choice("route", {"high": "${score} > 10", "middle": "${score} > 5", "low": None}, {"score"}),
+        C("high", "route"),
+        C("middle", "route"),
+        C("low", "route"),
+        TaskDefinition.choice(
+            "all", {"a": "${score} > 1", "b": "${score} > 2", "c": "${score} > 99"}, {"score"}, choose_many=True
+        ),
+        C("a", "all"),
+        C("b", "all"),
+        C("c", "all"),
+        C("end", "high", "middle", "low", "a", "b", "c", value="${middle}"),
+    )
+
+
+def loops() -> CrashCase:
+    """Until it is good, with pauses; and one that takes what it has at its limit."""
+    return case(
+        C("refine", value="${previous}", repeat_until="${refine} >= 4", repeat_delay_seconds=0.01),
+        C("short", value="${previous}", repeat_from=10, repeat_until="false", max_iterations=3, on_limit="complete"),
+        C("end", "refine", "short", value="${short}"),
+    )
+
+
+def joins_of_some() -> CrashCase:
+    """The first two of three are enough, what else led there is cancelled; a map that needs three of five."""
+    return case(
+        C("a"),
+        C("b"),
+        TaskDefinition("slow", "sleep", params={"seconds": 5}),
+        C("two", "a", "b", "slow", join=2, cancel_rest=True, value=1),
+        TaskDefinition("ask", "sleep", params={"seconds": "${item}"}, for_each=[0.01, 5, 0.02, 5, 0.03], enough=3),
+        C("end", "two", "ask", join="settled"),
+        output="${end}",
+    )
+
+
+def fallbacks() -> CrashCase:
+    """What fails for good is stood in for, skipped, or given to another."""
+    return case(
+        TaskDefinition("fast", "fail", retry_policy=QUICKLY, fallback="safe"),
+        C("safe", value=41),
+        TaskDefinition("extra", "fail", retry_policy=ONCE, on_failure="skip"),
+        TaskDefinition("moved", "fail", retry_policy=ONCE, on_failure="reassign", reassign_to=["count"]),
+        C("end", "fast", "extra", "moved", value="${fast}"),
+    )
+
+
+def the_end_of_one_ends_all() -> CrashCase:
+    """A race between a signal and a timer, and a task whose end is that of the run."""
+    tasks = (
+        TaskDefinition.wait_for("paid", "payment", cancels={"expired"}),
+        TaskDefinition.timer("expired", 3_600, cancels={"paid"}),
+        C("ship", "paid", ends_run=True, value="${paid}"),
+        TaskDefinition("search", "sleep", params={"seconds": 3_600}, timeout_seconds=None),
+    )
+    return CrashCase(
+        WorkflowDefinition(list(tasks), output="${ship}"),
+        workers=WORKERS,
+        signals=[CrashSignal("payment", 7, after_seconds=0.02)],
+    )
+
+
+def sub_workflows() -> CrashCase:
+    """One for each item of a map, one in a loop, one that fails and is gone on with by another attempt, one inside another."""
+    inner = WorkflowDefinition(
+        [C("one", value="${value}"), C("two", "one", value="${one}")], name="inner", output="${two}"
+    )
+    is_mended: list[bool] = []
+
+    @worker("mend")
+    async def mend(context: TaskContext) -> str:
+        await asyncio.sleep(0.001)
+        if context.run_no == 1:
+            raise ValueError("in the first run")
+        is_mended.append(True)
+        return "mended"
+
+    broken = WorkflowDefinition([C("first"), TaskDefinition("mend", "mend", dependencies={"first"}, retry_policy=ONCE)])
+    nested = WorkflowDefinition([TaskDefinition("deep", workflow=inner, params={"value": 5})], output="${deep}")
+    tasks = [
+        TaskDefinition("each", workflow=inner, params={"value": "${item}"}, for_each=[1, 2, 3], max_parallel=2),
+        TaskDefinition(
+            "loop", workflow=inner, params={"value": "${previous}"}, repeat_from=0, repeat_until="${loop} > 3"
+        ),
+        TaskDefinition("again", workflow=broken, retry_policy=QUICKLY),
+        TaskDefinition("nested", workflow=nested),
+        C("end", "each", "loop", "again", "nested", value="${nested}"),
+    ]
+    return CrashCase(WorkflowDefinition(tasks, output=["${each}", "${loop}", "${end}"]), workers=[*WORKERS, mend])
+
+
+def a_sub_workflow_that_is_not_wanted() -> CrashCase:
+    """It is cancelled with its task, and so is what it had in work."""
+    inner = WorkflowDefinition([TaskDefinition("nap", "sleep", params={"seconds": 3_600}, timeout_seconds=None)])
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> object:
+        while (await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
+            await asyncio.sleep(0.05)
+        return (await orchestrator.get_execution(f"{workflow_id}~child")).status.value
+
+    tasks = [
+        TaskDefinition("child", workflow=inner),
+        C("quick", cancels={"child"}),
+    ]
+    tasks[1] = TaskDefinition("quick", "sleep", params={"seconds": 0.05}, cancels={"child"})
+    return CrashCase(WorkflowDefinition(tasks), workers=WORKERS, steer=steer)
+
+
+def locks_and_limits() -> CrashCase:
+    """Six tasks through one door, four through another two at a time, and a sub-workflow that holds a lock."""
+    inside: dict[str, int] = {}
+    most: dict[str, int] = {}
+
+    @worker("enter")
+    async def enter(context: TaskContext, door: str) -> str:
+        inside[door] = inside.get(door, 0) + 1
+        most[door] = max(most.get(door, 0), inside[door])
+        try:
+            await asyncio.sleep(0.005)
+        finally:
+            inside[door] -= 1
+        return context.task_key
+
+    inner = WorkflowDefinition([TaskDefinition("in", "enter", params={"door": "one"})])
+    tasks = [
+        TaskDefinition(f"one{n}", "enter", params={"door": "one"}, locks={"one"}, priority=n % 2) for n in range(3)
+    ]
+    tasks += [
+        TaskDefinition(f"two{n}", "enter", params={"door": "two"}, limits=[Limit("two", max_concurrent=2)])
+        for n in range(4)
+    ]
+    tasks.append(TaskDefinition("child", workflow=inner, locks={"one"}))
+
+    def check() -> list[str]:
+        return [f"{door}: {number} at once" for door, number in most.items() if number > {"one": 1, "two": 2}[door]]
+
+    return CrashCase(WorkflowDefinition(tasks), workers=[enter], check=check)
+
+
+def approvals() -> CrashCase:
+    """One is approved, one rejected with a fallback, in every life again."""
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> None:
+        while (state := await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
+            for key, answer in (("yes", orchestrator.approve), ("no", orchestrator.reject)):
+                if (task := state.tasks.get(key)) is not None and task.status is TaskStatus.WAITING:
+                    with suppress(CommandRefused):
+                        await answer(workflow_id, key, comment="so it is")
+            await asyncio.sleep(0.01)
+
+    tasks = (
+        TaskDefinition.ask("yes", "May I?"),
+        TaskDefinition.ask("no", "And this?", fallback="other"),
+        C("other"),
+        C("end", "yes", "no", value="${no}"),
+    )
+    return CrashCase(WorkflowDefinition(list(tasks)), workers=WORKERS, steer=steer)
+
+
+def continued_as_new() -> CrashCase:
+    """Four runs, each with the input that the one before left for it."""
+    tasks = (
+        C("page", value="${cursor}"),
+        TaskDefinition("again", continue_with={"cursor": "${page}"}, dependencies={"page"}, when="${page} < 4"),
+        TaskDefinition("slow", "sleep", params={"seconds": 0.05}),
+    )
+    return CrashCase(WorkflowDefinition(list(tasks), context={"cursor": 0}, output="${page}"), workers=WORKERS)
+
+
+CASES = [
+    continued_as_new,
+    choices,
+    loops,
+    joins_of_some,
+    fallbacks,
+    the_end_of_one_ends_all,
+    sub_workflows,
+    a_sub_workflow_that_is_not_wanted,
+    locks_and_limits,
+    approvals,
+]
+
+
+@pytest.mark.parametrize("new_case", CASES, ids=lambda new_case: new_case.__name__)
+def test_killed_at_every_point(
+    new_case: Callable[[], CrashCase], record_property: Callable[[str, object], None]
+) -> None:
+    report = crash_search(new_case, double_kills=20, time_limit_seconds=600, seed=4)
+    what = new_case.__name__.replace("_", " ")
+    record_property("crash", f"{what}|{report.points}|{report.kills}|{report.calls}|{len(report.violations)}")
+    assert not report.violations, report
+    assert report.kills >= report.points
+
+
+def test_children_and_gates_are_killed_at_their_own_points() -> None:
+    own = {point for point in POINTS if point.startswith(("children.", "gates."))}
+    assert own
+    assert own <= set(crash_search(locks_and_limits, every=10_000).arrivals)
