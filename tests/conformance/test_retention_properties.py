@@ -40,7 +40,7 @@ class Draft(NamedTuple):
 
 drafts = st.builds(
     Draft,
-    stream=st.sampled_from(["a", "b", "c", "d", "topic-x", "order-7"]),
+    stream=st.sampled_from(["a", "b", "a~c", "a~c~d", "topic-x", "order-7"]),
     run_no=st.integers(1, 3),
     days=st.none() | st.integers(0, 60),
     refers_to=st.lists(st.integers(0, 3), max_size=2),

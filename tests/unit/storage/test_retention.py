@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from agenticflow.core import codec
 from agenticflow.core.values import store_form
 from agenticflow.errors import CorruptStore, InvalidInput
+from agenticflow.orchestration.guest import child_id
 from agenticflow.storage.archives import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_EVENTS, Archive, fitting, pack, unpack
 from agenticflow.storage.commits import StoredEvent
 from agenticflow.storage.key_values import end_of_prefix
-from agenticflow.storage.retention import RetentionPolicy, references_within
+from agenticflow.storage.retention import RetentionPolicy, family_of, references_within
 
 DAY = 86_400_000_000_000
 
@@ -104,6 +105,23 @@ def test_a_reference_is_found_wherever_it_stands(before: bytes, after: bytes, co
     assert blob[0] in references_within(before + form + after)
     assert blob[0] in references_within(codec.encode({"deep": [{"er": msgspec.Raw(form)}], "text": before.hex()}))
     assert blob[0] in references_within(b"\xc7\x1c\x07" + form)
+
+
+@given(ids=st.lists(st.text("xy~", min_size=1, max_size=60), min_size=2, max_size=4), generation=st.integers(0, 2))
+def test_the_id_of_a_sub_workflow_tells_its_parents(ids: list[str], generation: int) -> None:
+    """As the engine builds it, however deep and however long."""
+    chain = [ids[0]]
+    for task_key in ids[1:]:
+        chain.append(child_id(chain[-1], task_key, generation))
+    parent, child = chain[-2:]
+    family = family_of(child)
+    assert parent in family.names or (family.beginning and parent.startswith(family.beginning))
+
+
+def test_what_has_no_mark_has_no_parents() -> None:
+    for name in ("", "a", "x" * 141, "~a"):
+        family = family_of(name)
+        assert (family.names, family.beginning) == ((), "")
 
 
 def test_what_refers_to_nothing_has_no_references() -> None:

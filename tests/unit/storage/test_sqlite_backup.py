@@ -190,8 +190,11 @@ async def test_what_is_no_file_cannot_be_backed_up(tmp_path: Path, what: str) ->
 async def test_a_place_that_cannot_be_written_is_the_users_to_mend(tmp_path: Path) -> None:
     await made(tmp_path / "state.db")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigurationError):
-        await back_up_store(url(tmp_path / "state.db"), tmp_path / "file" / "b.db")
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "file" / "b.db", tmp_path / "folder"):
+        with pytest.raises(ConfigurationError):
+            await back_up_store(url(tmp_path / "state.db"), target, force=True)
+    assert not list(tmp_path.glob("*.part"))
 
 
 async def test_restoring_puts_the_backup_in_place_and_keeps_what_was_there(tmp_path: Path) -> None:
@@ -342,7 +345,7 @@ async def test_whatever_fails_the_name_has_a_whole_store_and_the_next_try_works(
 
     failpoints.watch(fail)
     try:
-        with pytest.raises((AgenticFlowError, OSError)):
+        with pytest.raises((StoreUnavailable, OSError)):
             await work()
     finally:
         failpoints.watch(None)

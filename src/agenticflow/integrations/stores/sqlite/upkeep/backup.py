@@ -51,10 +51,14 @@ def back_up(source: Path, target: Path, *, force: bool = False, progress: Progre
     part = target.with_name(target.name + ".part")
     with _locked(part):
         size = _copy(source, part, progress)
-        reach("backup.copied")
-        part.replace(target)
-        reach("backup.named")
-        sync_folder(target.parent)
+        try:
+            reach("backup.copied")
+            part.replace(target)
+            reach("backup.named")
+            sync_folder(target.parent)
+        except OSError as error:
+            discard(part)
+            raise _failed(error, target) from error
     return size
 
 

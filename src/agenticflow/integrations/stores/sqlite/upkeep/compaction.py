@@ -113,10 +113,11 @@ class Compaction:
                     self._done.archived_runs += chunk.is_last and chunk.run.trimmed > 0
 
     async def _delete(self, before: int, kept: set[tuple[str, str]]) -> None:
-        after = 0
+        after, parents = 0, {execution_id for _, execution_id in kept}
         while page := await self._look(due_chains, before, after, PAGE_CHAINS):
             after = page[-1].id
-            doomed = list({chain.name: chain for chain in page if chain.name not in kept}.values())
+            chains = {chain.name: chain for chain in page if chain.name not in kept and not chain.is_part_of(parents)}
+            doomed = list(chains.values())
             commands = await self._look(command_ids, doomed)
             for start in range(0, len(doomed), STEP_CHAINS):
                 step: list[DueChain] = doomed[start : start + STEP_CHAINS]
