@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
+from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.protocol import (
     STEPS,
     Figures,
@@ -214,5 +215,6 @@ if __name__ == "__main__":
             "idle_agents": lambda size: asyncio.run(_idle_agents(size)),
             "import_cost": lambda size: import_cost("import agenticflow", size, FIRST_PROGRAM),
             "scaling": scaling,
+            **CASES_ALONE,
         }
     )

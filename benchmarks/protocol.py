@@ -35,6 +35,7 @@ __all__ = [
     "latency",
     "main",
     "rate",
+    "skipped",
     "together",
 ]
 
@@ -60,6 +61,11 @@ def rate(count: int, started: float, **extra: object) -> Figures:
     """Return the figures of ``count`` things done since ``started``, a reading of ``time.perf_counter``."""
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "per_second": count / seconds, **extra}
+
+
+def skipped(reason: str) -> Figures:
+    """Return what stands for the figures of a case that cannot be run here, and why; the driver shows the reason and judges nothing."""
+    return {"skipped": reason}
 
 
 def best(variants: Mapping[str, Figures]) -> Figures:

@@ -101,9 +101,13 @@ class DefinitionError(UsageError):
 
 
 class ConfigurationError(UsageError):
-    """A URL, an option or an installed extra is wrong or missing."""
+    """A URL, an option, a setting or an installed extra is wrong or missing. ``problems`` lists every mistake found."""
 
     code = "configuration"
+
+    def __init__(self, message: str, *, hint: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems) or (message,)
 
 
 class InvalidInput(UsageError):

@@ -27,12 +27,14 @@ from agenticflow import (
     worker,
 )
 from agenticflow.app.execution import TaskView
+from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
 from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
+from agenticflow.observability import Metrics, increment_counter, measure_latency
 from agenticflow.storage import Store
 from agenticflow.testing.virtual_time import run_virtual
 
@@ -205,6 +207,24 @@ async def handlers_of_the_bus_may_wait_or_not(bus: EventBus) -> None:
     await bus.subscribe("*", hears_too)
     await bus.subscribe("order_*", Listener().hear)
     await bus.subscribe("order_*", lambda event: None)
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------------
+
+
+async def measured_functions_keep_their_types() -> None:
+    @measure_latency
+    def price(order: int, *, rate: float = 0.2) -> float:
+        return order * rate
+
+    @measure_latency("checkout_duration")
+    async def checkout(order: int) -> str:
+        return str(order)
+
+    assert_type(price(7, rate=0.1), float)
+    assert_type(await checkout(7), str)
+    increment_counter("orders_placed", 1, {"kind": "new", "express": True})
+    Orchestrator(telemetry=Metrics(), settings=Settings(store="memory:"))
 
 
 def virtual_time_keeps_the_type_of_what_it_runs() -> None:

@@ -19,13 +19,16 @@ from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
+from agenticflow.app.measuring import measure
 from agenticflow.app.runs.starting import check_workflow_id, first_run, next_run
 from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.app.wiring import open_store
+from agenticflow.config import Settings, load_settings
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
+from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import (
     AgentNotFoundError,
@@ -36,6 +39,7 @@ from agenticflow.errors import (
     WorkflowIdConflict,
     WorkflowNotFoundError,
 )
+from agenticflow.observability.metrics import get_metrics
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import WorkflowDefinition
@@ -61,7 +65,6 @@ log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
 LOCAL_OWNER: Final = "local-owner"
-DRAIN_SECONDS: Final = 10.0
 MAX_ID_CHARS: Final = 200
 CACHED_DEFINITIONS: Final = 64
 
@@ -85,7 +88,18 @@ class _Recorder:
 class _Engine:
     """What exists only while the orchestrator runs."""
 
-    __slots__ = ("children", "dispatcher", "door", "gates", "host", "journal", "recorder", "store")
+    __slots__ = (
+        "children",
+        "dispatcher",
+        "door",
+        "end_measuring",
+        "gates",
+        "host",
+        "journal",
+        "recorder",
+        "settings",
+        "store",
+    )
 
     def __init__(
         self,
@@ -95,6 +109,7 @@ class _Engine:
         gates: Gatekeeper,
         children: Children,
         journal: Journal,
+        settings: Settings,
     ) -> None:
         self.store = store
         self.host = host
@@ -103,6 +118,8 @@ class _Engine:
         self.children = children
         self.journal = journal
         self.recorder = _Recorder(journal, dispatcher)
+        self.settings = settings
+        self.end_measuring: Callable[[], None] = lambda: None
         self.door: CommandServer | None = None
         """Where other processes' commands come in, when the store has one owner."""
 
@@ -112,6 +129,9 @@ class Orchestrator:
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
     ``.agenticflow/state.db`` under the working directory, or what ``AGENTICFLOW_STORE`` says.
+
+    What is not given is taken from ``settings``; without these, from the settings file and the environment (``agenticflow.config``), when
+    it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
     """
@@ -123,10 +143,12 @@ class Orchestrator:
         store: Store | str | None = None,
         orchestrator_id: str | None = None,
         workflows: Iterable[WorkflowDefinition] = (),
-        max_concurrency: int = 1_000,
-        max_threads: int = 32,
+        max_concurrency: int | None = None,
+        max_threads: int | None = None,
         clock: Clock | None = None,
         performs: bool = True,
+        settings: Settings | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
@@ -140,6 +162,8 @@ class Orchestrator:
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
         self._performs = performs
+        self._settings = settings
+        self._telemetry = telemetry
         self._performers: dict[str, Performer] = {}
         self._agents: dict[str, Agent] = {}
         self._workflows: dict[str, WorkflowDefinition] = {}
@@ -219,8 +243,13 @@ class Orchestrator:
         async with self._starting:
             if self._engine is not None:
                 return
-            store = self._store if isinstance(self._store, Store) else await open_store(self._store)
-            engine = self._engine_over(store)
+            settings = self._settings or load_settings().settings
+            store = self._store
+            if not isinstance(store, Store):
+                store = await open_store(store or settings.store_url)
+            engine = self._engine_over(store, settings)
+            telemetry = self._telemetry or (get_metrics() if settings.metrics.enabled else NO_TELEMETRY)
+            engine.end_measuring = measure(telemetry, engine, self._performers)
             for performer in self._performers.values():
                 self._seat(engine, performer)
             try:
@@ -240,7 +269,7 @@ class Orchestrator:
             if resumed:
                 log.info("%s took up %d unfinished runs", self.orchestrator_id, resumed)
 
-    def _engine_over(self, store: Store) -> _Engine:
+    def _engine_over(self, store: Store, settings: Settings) -> _Engine:
         host = Host(store, self._clock)
         host.add_guest(WorkflowGuest())
         host.add_guest(GateGuest())
@@ -252,13 +281,15 @@ class Orchestrator:
             self._clock,
             gates,
             children,
-            max_workers=self._max_concurrency,
-            max_threads=self._max_threads,
+            max_workers=self._max_concurrency or settings.engine.max_concurrency,
+            max_threads=self._max_threads or settings.engine.max_threads,
         )
-        return _Engine(store, host, dispatcher, gates, children, Journal(store))
+        return _Engine(store, host, dispatcher, gates, children, Journal(store), settings)
 
-    async def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Start nothing new, give running handlers ``drain_seconds`` to end, record what ended, close. A second call does nothing.
+    async def stop(self, *, drain_seconds: float | None = None) -> None:
+        """Start nothing new, give running handlers ``drain_seconds`` (the setting) to end, record what ended, close.
+
+        A second call does nothing.
 
         What did not end runs again after the next start; at-most-once work that was running is then unknown.
         """
@@ -272,7 +303,9 @@ class Orchestrator:
         if self._engine is not engine:
             return
         self._engine = None
-        await engine.dispatcher.stop(drain_seconds=drain_seconds)
+        await engine.dispatcher.stop(
+            drain_seconds=engine.settings.engine.drain_seconds if drain_seconds is None else drain_seconds
+        )
         await self._shut(engine)
 
     async def _shut(self, engine: _Engine) -> None:
@@ -281,6 +314,7 @@ class Orchestrator:
         await engine.children.close()
         await engine.host.stop()
         await engine.journal.close()
+        engine.end_measuring()
         for agent in self._agents.values():
             agent.record_with(None)
         if self.event_bus is not None:

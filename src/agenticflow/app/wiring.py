@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from agenticflow.config import load_settings
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import ConfigurationError
 from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
-__all__ = ["DEFAULT_STORE", "STORE_VARIABLE", "back_up_file", "open_store", "restored_file", "sqlite_path", "store_url"]
+__all__ = ["back_up_file", "open_store", "restored_file", "sqlite_path", "store_url"]
 
-STORE_VARIABLE: Final = "AGENTICFLOW_STORE"
-DEFAULT_STORE: Final = "sqlite:///.agenticflow/state.db"
 _KNOWN: Final = "memory: and sqlite:///path/to/file.db (a fourth slash for an absolute path)"
 
 
 def store_url(url: str | None = None) -> str:
-    """Return the store to use: the one asked for, else ``AGENTICFLOW_STORE``, else a file under the working directory."""
-    return url or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    """Return the store to use: the one asked for, else what the settings say (``AGENTICFLOW_STORE`` among them)."""
+    return url or load_settings().settings.store_url
 
 
 def sqlite_path(url: str) -> tuple[Path, dict[str, str]]:

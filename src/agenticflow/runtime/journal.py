@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -37,9 +38,13 @@ class Journal:
         self._encode = msgspec.msgpack.Encoder().encode
         self.dropped = 0
         """Entries lost because the store could not keep up."""
+        self.listener: Callable[[str, msgspec.Struct], None] | None = None
+        """Told of every entry: ``listener(stream_id, payload)``."""
 
     def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
         """Have the entry committed soon."""
+        if self.listener is not None:
+            self.listener(stream_id, payload)
         if self._buffered >= MAX_BUFFERED:
             self.dropped += 1
             return

@@ -20,6 +20,11 @@ class Store(EventStore):
     The promises of the methods stand with those ports, in ``storage.rows`` and ``storage.key_values``.
     """
 
+    @property
+    def transactions(self) -> int:
+        """How many transactions this object has made; 0 when each commit is one of its own."""
+        return 0
+
     @abstractmethod
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
         """See ``RunIndex.get_run``."""

@@ -97,3 +97,14 @@ class Attempt:
         """Whoever performs it, from the moment it does."""
         self.process: asyncio.Future[None] | None = None
         """Done as soon as the process that runs the handler shall be killed."""
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """Whose log line it is: the fields that the handler's own logger adds."""
+        run, _, run_no = self.stream_id.partition("-")[2].rpartition("/")
+        return {
+            "workflow_id": run,
+            "run_no": int(run_no),
+            "task_key": self.effect.task_key,
+            "attempt": self.effect.attempt,
+        }

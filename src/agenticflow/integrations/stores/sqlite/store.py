@@ -152,6 +152,10 @@ class SQLiteStore(Store):
             undo.pop_all()
         return store
 
+    @property
+    def transactions(self) -> int:
+        return self._writer.transactions if self._writer is not None else 0
+
     async def commit(self, commit: Commit) -> Committed:
         return await self._open_writer().commit(commit, check_bounds(commit))
 

@@ -116,7 +116,7 @@ class Writer:
         self.referred: set[str] | None = None
         """While somebody collects blobs: the names of all that anything written since then refers to."""
         self._is_sealed = False
-        self._batches = 0
+        self.transactions = 0
         self._log_limit = MAX_LOG_BYTES
         self._thread = threading.Thread(target=self._write_all, name="agenticflow-sqlite-write", daemon=True)
         self._thread.start()
@@ -216,8 +216,8 @@ class Writer:
             except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
                 batch = self._lost(waiting, error)
             self._tell_loop(batch, len(waiting), sum(size for _, _, size in waiting))
-            self._batches += 1
-            if self._batches % LOG_LOOK_EVERY == 0:
+            self.transactions += 1
+            if self.transactions % LOG_LOOK_EVERY == 0:
                 self._bound_log()
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
