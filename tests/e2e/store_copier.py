@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from agenticflow.app.backups import back_up_store, restore_store
+from agenticflow.app.upkeep.backups import back_up_store, restore_store
 from agenticflow.runtime import failpoints
 
 LIMIT_SECONDS = 60

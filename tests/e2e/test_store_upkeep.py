@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition, open_store
-from agenticflow.app.verification import verify_store
+from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.runtime.failpoints import UPKEEP_POINTS
 from agenticflow.storage.retention import RetentionPolicy
 from tests.e2e.command_line import CommandLine, until

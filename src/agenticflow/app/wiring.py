@@ -69,7 +69,7 @@ async def open_store(
 
 
 def back_up_file(url: str | None, target: Path, *, force: bool, progress: Callable[[int, int], None]) -> int:
-    """Copy the store's file, beside its owner; see ``agenticflow.app.backups``. Blocks."""
+    """Copy the store's file, beside its owner; see ``agenticflow.app.upkeep.backups``. Blocks."""
     from agenticflow.integrations.stores.sqlite.upkeep import backup  # loads a driver: only when chosen
 
     return backup.back_up(_file_of(url), target, force=force, progress=progress)
@@ -80,7 +80,7 @@ async def restored_file(
     url: str | None, source: Path, *, progress: Callable[[int, int], None], in_thread: Callable[..., Awaitable[Any]]
 ) -> AsyncIterator[tuple[Store, Callable[[], Awaitable[Path | None]]]]:
     """Own the place of the store meanwhile, have a copy of the backup beside it, and yield that copy, open for reading, with a function
-    that puts it in place once it is closed; see ``agenticflow.app.backups``. ``in_thread`` calls what blocks."""
+    that puts it in place once it is closed; see ``agenticflow.app.upkeep.backups``. ``in_thread`` calls what blocks."""
     from agenticflow.integrations.stores.sqlite import SQLiteStore  # loads a driver: only when chosen
     from agenticflow.integrations.stores.sqlite.upkeep import backup
 

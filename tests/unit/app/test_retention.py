@@ -8,7 +8,7 @@ import pytest
 
 from agenticflow.app.commands import Compact, carry_out
 from agenticflow.app.orchestrator import Orchestrator
-from agenticflow.app.verification import verify_store
+from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.errors import InvalidInput, WorkflowExecutionError, WorkflowNotFoundError
 from agenticflow.orchestration import WorkflowStatus
 from agenticflow.storage import RetentionPolicy

@@ -10,8 +10,8 @@ import apsw
 import msgspec
 import pytest
 
-from agenticflow.app.backups import back_up_store, restore_store
-from agenticflow.app.verification import verify_store
+from agenticflow.app.upkeep.backups import back_up_store, restore_store
+from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.core import codec
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreOwned, StoreUnavailable
 from agenticflow.integrations.stores.sqlite import SQLiteStore

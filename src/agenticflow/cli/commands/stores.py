@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 from rich.status import Status
 
-from agenticflow.app.backups import Restored, back_up_store, restore_store
 from agenticflow.app.commands import Compact
+from agenticflow.app.upkeep.backups import Restored, back_up_store, restore_store
 from agenticflow.app.wiring import store_url
 from agenticflow.cli.access import Delivered, deliver, store_file
 from agenticflow.cli.exits import Exit, NotThere

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agenticflow.app.verification import Verification, verify_store
+from agenticflow.app.upkeep.verification import Verification, verify_store
 from agenticflow.app.wiring import back_up_file, restored_file
 from agenticflow.errors import CorruptStore, StoreUnavailable
 
