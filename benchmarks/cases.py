@@ -65,6 +65,8 @@ BARE = "bare"
 _STEPS = "steps/s"
 _TASKS = "tasks/s"
 _WORKFLOWS = "workflows/s"
+_ROUND_TRIPS = "round trips/s"
+_DELIVERIES = "deliveries/s"
 
 CASES = (
     Case(
@@ -122,6 +124,20 @@ CASES = (
         200,
         50,
         (Metric("p50_ms", "ms p50", Bar(0.3), Bar(0.1), higher_is_better=False),),
+    ),
+    Case(
+        "messages_ping_pong",
+        "two agents that answer each other over the bus, 20,000 round trips, nothing recorded",
+        20_000,
+        4_000,
+        (Metric("per_second", _ROUND_TRIPS, Bar(2, ("autogen-core",)), Bar(50_000)),),
+    ),
+    Case(
+        "messages_fan_out",
+        "one publisher to 1,000 subscribers, 100,000 deliveries, nothing recorded",
+        100_000,
+        20_000,
+        (Metric("per_second", _DELIVERIES, Bar(2, ("autogen-core",)), Bar(200_000)),),
     ),
     Case(
         "idle_agents",
@@ -199,6 +215,8 @@ CONTESTANTS = (
         # it slows down with the number of tasks in one superstep
         sizes={"fanout_durable": 1_000, "fanout_memory": 1_000},
         lacks={
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
             "idle_agents": "has no object per idle agent: one compiled graph serves all threads",
             "scaling": _OWN_MEASURE,
         },
@@ -212,6 +230,8 @@ CONTESTANTS = (
             "fanout_memory": _ALWAYS_DATABASE,
             "workflows_memory": _ALWAYS_DATABASE,
             "start_latency_memory": _ALWAYS_DATABASE,
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
             "idle_agents": "has no agents",
             "scaling": _OWN_MEASURE,
         },
@@ -225,6 +245,8 @@ CONTESTANTS = (
             "fanout_durable": _NOTHING_ON_DISK,
             "workflows_durable": _NOTHING_ON_DISK,
             "start_latency_durable": _NOTHING_ON_DISK,
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
             "idle_agents": "has no agents",
             "scaling": _OWN_MEASURE,
         },

@@ -26,6 +26,7 @@ from typing import Any
 
 __all__ = [
     "STEPS",
+    "SUBSCRIBERS",
     "Figures",
     "best",
     "creation",
@@ -44,6 +45,9 @@ Figures = dict[str, Any]
 
 STEPS = 5
 """Steps of each workflow in the two many-workflows cases."""
+
+SUBSCRIBERS = 1_000
+"""Who hears each message of the fan-out of messages."""
 
 
 def main(cases: Mapping[str, Callable[[int], Figures]]) -> None:

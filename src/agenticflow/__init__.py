@@ -52,7 +52,7 @@ if typing.TYPE_CHECKING:
         WorkflowDefinition,
         WorkflowStatus,
     )
-    from agenticflow.resilience import RetryPolicy
+    from agenticflow.resilience import BackPressure, RetryPolicy
 
 __version__ = "0.1.0"
 
@@ -98,7 +98,7 @@ _HOMES = {
         "WorkflowDefinition",
         "WorkflowStatus",
     ),
-    "agenticflow.resilience": ("RetryPolicy",),
+    "agenticflow.resilience": ("BackPressure", "RetryPolicy"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -108,6 +108,7 @@ __all__ = [
     "AgentState",
     "AgenticEvent",
     "AgenticFlowError",
+    "BackPressure",
     "BoundExceeded",
     "CommandRefused",
     "ConcurrencyConflict",

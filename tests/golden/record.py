@@ -29,7 +29,7 @@ from agenticflow import (
     WorkflowExecutionError,
     worker,
 )
-from agenticflow.app.runs import starting as starting_module
+from agenticflow.app.engine import starting as starting_module
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.crashes.record import read_whole

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
 from agenticflow import (
     Agent,
     AgentState,
+    BackPressure,
     EffectClass,
     EventBus,
     Orchestrator,
     RetryPolicy,
+    SchemaRegistry,
     StateMachine,
     StateTransition,
     TaskContext,
@@ -26,8 +30,11 @@ from agenticflow import (
     open_store,
     worker,
 )
+from agenticflow.app.catalogue import event_catalogue
 from agenticflow.app.execution import TaskView
+from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
 from agenticflow.config import Settings
+from agenticflow.core.catalogue import EventKind
 from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
@@ -207,6 +214,42 @@ async def handlers_of_the_bus_may_wait_or_not(bus: EventBus) -> None:
     await bus.subscribe("*", hears_too)
     await bus.subscribe("order_*", Listener().hear)
     await bus.subscribe("order_*", lambda event: None)
+    await bus.subscribe(
+        "order.>",
+        hears,
+        name="billing",
+        replay="all",
+        concurrency=4,
+        key=lambda event: event.payload["order_id"],
+        retry_policy=RetryPolicy(max_attempts=5),
+        back_pressure=BackPressure(starts_at=0.5, when_full="drop_oldest"),
+        queue_size=10,
+    )
+
+
+async def a_bus_tells_how_it_is_doing(monitor: BusMonitor) -> None:
+    bus = EventBus("memory", event_monitor=monitor, logger=logging.getLogger("bus"), schemas=SchemaRegistry())
+    assert_type(bus.statistics(), list[SubscriptionStatistics])
+    letters = await bus.dead_letters("billing", limit=10)
+    assert_type(letters, list[DeadLetter])
+    assert_type(await bus.retry_dead_letter(letters[0].letter_id), bool)
+    await bus.discard_dead_letter(letters[0].letter_id, reason="a test")
+    await bus.publish(letters[0].event, durable=False)
+
+
+def the_catalogue_is_data() -> None:
+    assert_type(event_catalogue(), tuple[EventKind, ...])
+
+
+def schemas_are_classes_or_names_and_types() -> None:
+    @dataclass
+    class Placed:
+        order_id: int
+
+    schemas = SchemaRegistry()
+    schemas.register("order_placed", 1, Placed)
+    schemas.register("order_lost", 1, {"order_id": int, "by": str | None})
+    assert_type(schemas.validate_and_migrate({"order_id": 7}, "1.0"), dict[str, object])
 
 
 # --- measuring ----------------------------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ What an agent *is* lives here; that its handlers are called, timed, retried and 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
 
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.core.binding import Handler, HandlerFunction
 from agenticflow.core.clocks import ambient
+from agenticflow.core.decider import Fact
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import DefinitionError
@@ -25,9 +26,11 @@ _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _NO_HANDLERS: Mapping[str, Handler] = {}
 
 
-class AgentStateChanged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Recorded on the agent's stream ``agent-<id>`` as ``agent_state_changed``."""
+class AgentStateChanged(Fact, frozen=True):
+    """An agent moved from one state to another."""
 
+    event_type: ClassVar[str] = "agent_state_changed"
+    stream: ClassVar[str] = "agent-<agent id>"
     from_state: str
     to_state: str
     cause: str

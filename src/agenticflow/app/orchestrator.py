@@ -17,11 +17,11 @@ import msgspec
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
+from agenticflow.app.engine.assembly import Engine, assemble
+from agenticflow.app.engine.measuring import measure
+from agenticflow.app.engine.starting import check_workflow_id, first_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
-from agenticflow.app.measuring import measure
-from agenticflow.app.runs.starting import check_workflow_id, first_run, next_run
-from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.app.wiring import open_store
 from agenticflow.config import Settings, load_settings
 from agenticflow.core import codec
@@ -46,15 +46,8 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.resilience.gate import GateGuest
-from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.actors import Answer
-from agenticflow.runtime.children import Children
 from agenticflow.runtime.clock import SystemClock
-from agenticflow.runtime.gates import Gatekeeper
-from agenticflow.runtime.host import Host
-from agenticflow.runtime.journal import Journal
-from agenticflow.runtime.ownership import CommandServer
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
@@ -67,61 +60,6 @@ T = TypeVar("T")
 LOCAL_OWNER: Final = "local-owner"
 MAX_ID_CHARS: Final = 200
 CACHED_DEFINITIONS: Final = 64
-
-
-class _Recorder:
-    """What agents are given: the journal, and the dispatcher's ear."""
-
-    __slots__ = ("_dispatcher", "_journal")
-
-    def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
-        self._journal = journal
-        self._dispatcher = dispatcher
-
-    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
-        self._journal.record(stream_id, event_type, payload, now)
-
-    def look_again(self, performer_id: str) -> None:
-        self._dispatcher.look_again(performer_id)
-
-
-class _Engine:
-    """What exists only while the orchestrator runs."""
-
-    __slots__ = (
-        "children",
-        "dispatcher",
-        "door",
-        "end_measuring",
-        "gates",
-        "host",
-        "journal",
-        "recorder",
-        "settings",
-        "store",
-    )
-
-    def __init__(
-        self,
-        store: Store,
-        host: Host,
-        dispatcher: Dispatcher,
-        gates: Gatekeeper,
-        children: Children,
-        journal: Journal,
-        settings: Settings,
-    ) -> None:
-        self.store = store
-        self.host = host
-        self.dispatcher = dispatcher
-        self.gates = gates
-        self.children = children
-        self.journal = journal
-        self.recorder = _Recorder(journal, dispatcher)
-        self.settings = settings
-        self.end_measuring: Callable[[], None] = lambda: None
-        self.door: CommandServer | None = None
-        """Where other processes' commands come in, when the store has one owner."""
 
 
 class Orchestrator:
@@ -168,7 +106,7 @@ class Orchestrator:
         self._agents: dict[str, Agent] = {}
         self._workflows: dict[str, WorkflowDefinition] = {}
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
         for definition in workflows:
             self.register_workflow(definition)
@@ -227,7 +165,7 @@ class Orchestrator:
         if self._engine is not None:
             self._seat(self._engine, performer)
 
-    def _seat(self, engine: _Engine, performer: Performer) -> None:
+    def _seat(self, engine: Engine, performer: Performer) -> None:
         if isinstance(performer, Agent):
             performer.record_with(engine.recorder)
         engine.dispatcher.seat(performer)
@@ -247,7 +185,14 @@ class Orchestrator:
             store = self._store
             if not isinstance(store, Store):
                 store = await open_store(store or settings.store_url)
-            engine = self._engine_over(store, settings)
+            engine = assemble(
+                store,
+                self._clock,
+                settings,
+                named=lambda name: self._plan(self._named(name)),
+                max_concurrency=self._max_concurrency,
+                max_threads=self._max_threads,
+            )
             telemetry = self._telemetry or (get_metrics() if settings.metrics.enabled else NO_TELEMETRY)
             engine.end_measuring = measure(telemetry, engine, self._performers)
             for performer in self._performers.values():
@@ -268,23 +213,6 @@ class Orchestrator:
             self._engine = engine
             if resumed:
                 log.info("%s took up %d unfinished runs", self.orchestrator_id, resumed)
-
-    def _engine_over(self, store: Store, settings: Settings) -> _Engine:
-        host = Host(store, self._clock)
-        host.add_guest(WorkflowGuest())
-        host.add_guest(GateGuest())
-        gates = Gatekeeper(host, store, self._clock)
-        launcher = SubWorkflows(host, store, self._clock, lambda name: self._plan(self._named(name)))
-        children = Children(host, gates, self._clock, launcher)
-        dispatcher = Dispatcher(
-            host,
-            self._clock,
-            gates,
-            children,
-            max_workers=self._max_concurrency or settings.engine.max_concurrency,
-            max_threads=self._max_threads or settings.engine.max_threads,
-        )
-        return _Engine(store, host, dispatcher, gates, children, Journal(store), settings)
 
     async def stop(self, *, drain_seconds: float | None = None) -> None:
         """Start nothing new, give running handlers ``drain_seconds`` (the setting) to end, record what ended, close.
@@ -308,7 +236,7 @@ class Orchestrator:
         )
         await self._shut(engine)
 
-    async def _shut(self, engine: _Engine) -> None:
+    async def _shut(self, engine: Engine) -> None:
         if engine.door is not None:
             await engine.door.stop()
         await engine.children.close()
@@ -331,7 +259,7 @@ class Orchestrator:
     ) -> None:
         await self.stop()
 
-    async def _running(self) -> _Engine:
+    async def _running(self) -> Engine:
         if self._engine is None:
             await self.start()
         if self._engine is None:
@@ -489,7 +417,7 @@ class Orchestrator:
         engine = await self._running()
         return await engine.store.compact(policy, now=self._clock.now_ns())
 
-    async def _row(self, engine: _Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
+    async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)
         if row is None:
             which = f"workflow {workflow_id!r}" if run_no is None else f"run {run_no} of workflow {workflow_id!r}"
@@ -499,7 +427,7 @@ class Orchestrator:
         return row
 
     async def _pure(
-        self, engine: _Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
+        self, engine: Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
     ) -> T:
         """Read from the state; fetch large values as they are asked for."""
         if state is None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from agenticflow.communication.bus import Broker
+from agenticflow.communication.memory import MemoryBroker
 from agenticflow.config import load_settings
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import ConfigurationError
@@ -16,7 +18,7 @@ from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
-__all__ = ["back_up_file", "open_store", "restored_file", "sqlite_path", "store_url"]
+__all__ = ["back_up_file", "open_broker", "open_store", "restored_file", "sqlite_path", "store_url"]
 
 _KNOWN: Final = "memory: and sqlite:///path/to/file.db (a fourth slash for an absolute path)"
 
@@ -112,3 +114,10 @@ def _place_of(url: str | None) -> Path:
     except OSError as error:
         raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
     return file
+
+
+def open_broker(backend: str) -> Broker:
+    """Return what carries ephemeral events: ``memory``. Raises ``ConfigurationError`` for a name or URL that means none."""
+    if backend in ("memory", "memory:", "memory://"):
+        return MemoryBroker()
+    raise ConfigurationError(f"no event bus is known for {backend!r}", hint='this release has EventBus("memory")')

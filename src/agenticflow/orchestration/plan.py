@@ -7,6 +7,7 @@ by all runs of the same definition.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -91,12 +92,14 @@ class Node:
         self.fallback: int | None = None
         self.is_alternative = False
         """Whether it is another task's fallback."""
-        self.workflow: bytes | None = task.workflow.encoded() if isinstance(task.workflow, WorkflowDefinition) else None
+        self.workflow: bytes | None = (
+            codec.encode(task.workflow) if isinstance(task.workflow, WorkflowDefinition) else None
+        )
         self.has_consequences = bool(
             task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
         )
         """Whether its end means more than that its dependents may start."""
-        self.is_plain = not self.permits and all(getattr(task, name) == usual for name, usual in _USUAL)
+        self.is_plain = not self.permits and _options(task) == _USUAL
         """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
@@ -107,6 +110,9 @@ class Node:
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
+        if self.is_plain:
+            yield from self.params.references if self.params is not None else ()
+            return
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
         for template in (
             *templates,
@@ -118,22 +124,23 @@ class Node:
                 yield from template.references
 
 
-_USUAL: Final = (
-    ("when", None),
-    ("for_each", None),
-    ("repeat_until", None),
-    ("choices", ()),
-    ("continue_with", None),
-    ("approval", None),
-    ("delay_seconds", None),
-    ("signal", None),
-    ("workflow", None),
-    ("total_timeout_seconds", None),
-    ("priority", 0),
-    ("stall_seconds", None),
-    ("capabilities", ()),
-    ("on_failure", "fail"),
+_options: Final = attrgetter(
+    "when",
+    "for_each",
+    "repeat_until",
+    "choices",
+    "continue_with",
+    "approval",
+    "delay_seconds",
+    "signal",
+    "workflow",
+    "total_timeout_seconds",
+    "priority",
+    "stall_seconds",
+    "capabilities",
+    "on_failure",
 )
+_USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail")
 
 
 def _needs(task: TaskDefinition, count: int) -> int:
@@ -220,14 +227,13 @@ class Plan:
         return frozenset(found - INPUT_ROOTS - set(self.by_id))
 
 
-_plans: dict[str, Plan] = {}
+_plans: dict[bytes, Plan] = {}
 
 
 def compile_plan(definition: WorkflowDefinition) -> Plan:
     """Return the plan of ``definition``. Raises ``DefinitionError`` with every mistake found."""
     encoded = definition.encoded()
-    name = codec.content_hash(encoded)
-    plan = _plans.get(name)
+    plan = _plans.get(encoded)
     if plan is None:
         definition = _as_recorded(definition, encoded)
         if problems := validate(definition):
@@ -235,7 +241,7 @@ def compile_plan(definition: WorkflowDefinition) -> Plan:
                 f"workflow {definition.name!r} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}: {'; '.join(problems)}",
                 problems=problems,
             )
-        plan = _remember(name, Plan(definition, encoded))
+        plan = _remember(Plan(definition, encoded))
     return plan
 
 
@@ -252,22 +258,21 @@ def _as_recorded(definition: WorkflowDefinition, encoded: bytes) -> WorkflowDefi
 
 def decode_plan(encoded: bytes) -> Plan:
     """Return the plan of the definition recorded as ``encoded``. Raises ``CorruptStore`` when it cannot be read."""
-    name = codec.content_hash(encoded)
-    plan = _plans.get(name)
+    plan = _plans.get(encoded)
     if plan is None:
         try:
             definition = msgspec.msgpack.decode(encoded, type=WorkflowDefinition)
         except (msgspec.DecodeError, msgspec.ValidationError, DefinitionError) as error:
             raise CorruptStore(f"a recorded definition cannot be read: {error}") from error
-        plan = _remember(name, Plan(definition, encoded))
+        plan = _remember(Plan(definition, encoded))
     return plan
 
 
-def _remember(name: str, plan: Plan) -> Plan:
+def _remember(plan: Plan) -> Plan:
     # Content-addressed, so the cache cannot make a decision differ; it only saves parsing.
     while len(_plans) >= CACHED_PLANS:
         del _plans[next(iter(_plans))]
-    _plans[name] = plan
+    _plans[plan.encoded] = plan
     return plan
 
 

@@ -24,6 +24,8 @@ log = logging.getLogger("agenticflow.engine")
 
 MAX_BUFFERED: Final = 10_000
 MAX_PER_COMMIT: Final = 2_000
+COMPANY_SECONDS: Final = 0.002
+"""How long the first entry waits for others."""
 
 
 class Journal:
@@ -35,6 +37,7 @@ class Journal:
         self._buffer: dict[str, list[NewEvent]] = {}
         self._buffered = 0
         self._flush: asyncio.Task[None] | None = None
+        self._soon: asyncio.TimerHandle | None = None
         self._encode = msgspec.msgpack.Encoder().encode
         self.dropped = 0
         """Entries lost because the store could not keep up."""
@@ -50,8 +53,16 @@ class Journal:
             return
         self._buffered += 1
         self._buffer.setdefault(stream_id, []).append(NewEvent(event_type, self._encode(payload), now))
-        if self._flush is None:
-            self._flush = self._loop.create_task(self._write())
+        if self._flush is None and self._soon is None:
+            # Not at once: a moment later there is more, and nobody waits for it.
+            self._soon = self._loop.call_later(COMPANY_SECONDS, self._begin)
+        elif self._buffered == MAX_PER_COMMIT and self._soon is not None:
+            self._soon.cancel()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._soon = None
+        self._flush = self._loop.create_task(self._write())
 
     async def _write(self) -> None:
         try:
@@ -75,5 +86,8 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is buffered."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._begin()
         if self._flush is not None:
             await asyncio.wait([self._flush], timeout=5)

@@ -46,7 +46,8 @@ def first_run(
         definition=stored_definition,
         input=stored_input,
         seed=new_seed(),
-        fingerprint=codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True)),
+        # Nobody but its parent starts a sub-workflow, and that one is told by its parent.
+        fingerprint="" if parent is not None else _fingerprint(plan, merged),
         requested_by=requested_by,
         parent=parent,
         blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
@@ -76,6 +77,10 @@ def next_run(
         first_generation=state.first_generation,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
+
+
+def _fingerprint(plan: Plan, merged: object) -> str:
+    return codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True))
 
 
 def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
