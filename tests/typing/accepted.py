@@ -10,14 +10,18 @@ from typing import assert_type
 
 from agenticflow import (
     Agent,
+    AgentRegistry,
     AgentState,
     BackPressure,
+    CapabilityMatcher,
     EffectClass,
     EventBus,
+    MemoryStore,
     Orchestrator,
     RetryPolicy,
     SchemaRegistry,
     StateMachine,
+    StateManager,
     StateTransition,
     TaskContext,
     TaskDefinition,
@@ -30,10 +34,12 @@ from agenticflow import (
     open_store,
     worker,
 )
+from agenticflow.agents import AgentHealth, AgentStatus, Candidate, CapabilityMatch, HealthPolicy, MemoryBounds
 from agenticflow.app.catalogue import event_catalogue
 from agenticflow.app.execution import TaskView
 from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
 from agenticflow.config import Settings
+from agenticflow.core.assignment import Assigner
 from agenticflow.core.catalogue import EventKind
 from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
@@ -117,6 +123,40 @@ def a_task_stays_the_function_it_was(agent: Agent) -> None:
 
     async def call(context: TaskContext) -> None:
         assert_type(await wait(context), str)
+
+
+def a_registry_is_what_engine_and_matcher_ask(orchestrator: Orchestrator) -> None:
+    registry = AgentRegistry(policy=HealthPolicy(heartbeat_seconds=10), clock=ManualClock())
+    assert_type(orchestrator.agents, AgentRegistry)
+    assigner: Assigner = registry
+    assert_type(assigner.choose("analyst", "query", frozenset(), {"analyst": (1, 0)}), str)
+    assert_type(registry.register(Agent("analyst"), cost=2), Agent)
+    assert_type(registry.find(role="analyst", capabilities=["sql"], is_available=True), list[Agent])
+    assert_type(registry.status("analyst"), AgentStatus)
+    assert_type(registry.heartbeat("analyst"), AgentHealth)
+    assert_type(CapabilityMatcher(registry).find_best_agent({"sql"}), CapabilityMatch)
+    CapabilityMatcher([Candidate(agent_id="analyst", capabilities=frozenset({"sql"}))]).rank(["sql"])
+
+
+async def shared_state_is_modified_by_functions_of_both_kinds(store: Store) -> None:
+    async def one_more(count: int | None) -> int:
+        return (count or 0) + 1
+
+    states = StateManager(store)
+    changed = await states.modify_state("analyst", "count", one_more)
+    assert_type(changed.version, int)
+    _, version = await states.modify_state("analyst", "plan", lambda plan: [*(plan or ()), "step"])
+    assert_type(version, int)
+    async for change in states.history("analyst", "plan", from_version=2):
+        assert_type(change.at, int)
+
+
+async def a_memory_is_given_a_store_or_lent_one(store: Store) -> None:
+    Agent("analyst", memory=MemoryStore(bounds=MemoryBounds(max_entries=10)))
+    memory = MemoryStore(store, agent_id="analyst")
+    assert_type(await memory.store("key", {"any": 1}, ttl_seconds=0.5), int)
+    assert_type(await memory.delete("key", namespace="other"), bool)
+    assert_type([entry.key for entry in await memory.list()], list[str])
 
 
 def a_worker_keeps_its_signature() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from agenticflow.agents.agent import Agent
+from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
@@ -31,7 +32,6 @@ from agenticflow.core.engine import Effect, Performer
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import (
-    AgentNotFoundError,
     CommandRefused,
     DefinitionError,
     InvalidInput,
@@ -70,6 +70,7 @@ class Orchestrator:
 
     What is not given is taken from ``settings``; without these, from the settings file and the environment (``agenticflow.config``), when
     it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
+    ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
     """
@@ -84,6 +85,7 @@ class Orchestrator:
         max_concurrency: int | None = None,
         max_threads: int | None = None,
         clock: Clock | None = None,
+        agents: AgentRegistry | None = None,
         performs: bool = True,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
@@ -103,7 +105,8 @@ class Orchestrator:
         self._settings = settings
         self._telemetry = telemetry
         self._performers: dict[str, Performer] = {}
-        self._agents: dict[str, Agent] = {}
+        self.agents = agents if agents is not None else AgentRegistry(clock=self._clock)
+        """Who there is, who is in service and who is well."""
         self._workflows: dict[str, WorkflowDefinition] = {}
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
         self._engine: Engine | None = None
@@ -121,8 +124,7 @@ class Orchestrator:
                 hint='give it an Agent("id", {"capability"}); functions go to register_worker',
             )
         self._register(agent)
-        self._agents[agent.agent_id] = agent
-        return agent
+        return self.agents.register(agent)
 
     def register_worker(self, worker: Worker[..., Any]) -> None:
         """Let a ``@worker`` function perform tasks here. Raises ``DefinitionError`` for a taken name."""
@@ -148,12 +150,7 @@ class Orchestrator:
 
     def get_agent(self, agent_id: str) -> Agent:
         """Return the registered agent. Raises ``AgentNotFoundError``."""
-        agent = self._agents.get(agent_id)
-        if agent is None:
-            raise AgentNotFoundError(
-                f"no agent {agent_id!r} is registered", hint=f"there are {', '.join(sorted(self._agents)) or 'none'}"
-            )
-        return agent
+        return self.agents.get(agent_id)
 
     def _register(self, performer: Performer) -> None:
         known = self._performers.get(performer.performer_id)
@@ -166,8 +163,6 @@ class Orchestrator:
             self._seat(self._engine, performer)
 
     def _seat(self, engine: Engine, performer: Performer) -> None:
-        if isinstance(performer, Agent):
-            performer.record_with(engine.recorder)
         engine.dispatcher.seat(performer)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -195,6 +190,8 @@ class Orchestrator:
             )
             telemetry = self._telemetry or (get_metrics() if settings.metrics.enabled else NO_TELEMETRY)
             engine.end_measuring = measure(telemetry, engine, self._performers)
+            self.agents.attach(engine.recorder, store)
+            engine.dispatcher.assign_with(self.agents)
             for performer in self._performers.values():
                 self._seat(engine, performer)
             try:
@@ -243,8 +240,7 @@ class Orchestrator:
         await engine.host.stop()
         await engine.journal.close()
         engine.end_measuring()
-        for agent in self._agents.values():
-            agent.record_with(None)
+        self.agents.detach()
         if self.event_bus is not None:
             await self.event_bus.stop()
         if not isinstance(self._store, Store):

@@ -24,7 +24,7 @@ from agenticflow.storage.followers import Followers
 
 __all__ = ["EventStore", "decode_event", "encode_event"]
 
-ENGINE_STREAMS: Final = ("workflow-", "agent-", "bus-")
+ENGINE_STREAMS: Final = ("workflow-", "agent-", "state-", "gate-", "bus-")
 PAGE_EVENTS: Final = 1_000
 _NO_METADATA = EventMetadata()
 
@@ -97,7 +97,7 @@ class EventStore(ABC):
 
         ``expected_version`` is the number of events the stream must have: left out means any, 0 that it is new.
 
-        Raises ``InvalidInput`` for the engine's own streams (``workflow-…``, ``agent-…``, ``bus-…``): a foreign event there would make
+        Raises ``InvalidInput`` for the engine's own streams (``ENGINE_STREAMS``): a foreign event there would make
         their history unreadable.
         """
         if stream_id.startswith(ENGINE_STREAMS):

@@ -34,12 +34,6 @@ class Seat:
         """Of these, whose handlers have begun."""
         self.queue: deque[Attempt] = deque()
 
-    @property
-    def busyness(self) -> float:
-        """How much there is to do for each place."""
-        waiting = self.in_flight + len(self.queue)
-        return waiting / self.performer.concurrency if self.performer.concurrency else float("inf")
-
     def add(self, attempt: Attempt) -> None:
         """Let the attempt queue: behind everybody of its own priority or a higher one."""
         queue, priority = self.queue, attempt.effect.priority

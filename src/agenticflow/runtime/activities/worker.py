@@ -160,9 +160,7 @@ class LocalWorker:
                 run_no=given.run_no,
                 task_id=given.task_id,
                 task_key=effect.task_key,
-                agent_id=attempt.seat.performer.performer_id
-                if effect.is_movable or not effect.performer_id
-                else effect.performer_id,
+                agent_id=attempt.seat.performer.performer_id,
                 attempt=effect.attempt,
                 generation=effect.generation,
                 deadline=self._deadline(attempt, now),
