@@ -15,6 +15,7 @@ from agenticflow.core import codec
 from agenticflow.core.values import store_form
 from agenticflow.errors import CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite import SQLiteStore
+from agenticflow.integrations.stores.sqlite.upkeep import chains
 from agenticflow.integrations.stores.sqlite.upkeep.unreferenced import Marking
 from agenticflow.runtime import failpoints
 from agenticflow.storage.commits import Commit, NewEvent
@@ -259,3 +260,14 @@ async def test_commits_wait_for_no_more_than_one_short_step(store: SQLiteStore) 
     assert done.deleted_runs == 4_000
     assert count > 20
     assert longest < 1.0, f"a commit waited {longest:.3f} s, the longest step took {done.longest_pause_seconds:.3f} s"
+
+
+@pytest.mark.parametrize("which", ["o.execution_id IN (?, ?)", "o.execution_id >= ? AND o.execution_id < ?"])
+async def test_parents_are_looked_up_by_the_index(store: SQLiteStore, tmp_path: Path, which: str) -> None:
+    """Each deleted chain asks once: reading all runs for it would make deleting many take hours."""
+    db = apsw.Connection(str(tmp_path / "state.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    query = chains._STAYS.format(which=which)
+    plan = " ".join(str(row[3]) for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("a", "b", "c", 1)))
+    db.close()
+    assert "SEARCH o USING INDEX runs_by_execution" in plan
+    assert "SCAN o" not in plan

@@ -31,8 +31,8 @@ FROM (SELECT command_id, stream FROM commands WHERE command_id > ? ORDER BY comm
 """
 # Who may be the parent and is not due itself.
 _STAYS: Final = """
-SELECT EXISTS (SELECT 1 FROM runs o WHERE (o.execution_id IN ({names}) OR (o.execution_id >= ? AND o.execution_id < ?))
-               AND o.execution_id != ? AND (o.is_open OR o.ended_at IS NULL OR o.ended_at > ?))
+SELECT EXISTS (SELECT 1 FROM runs o WHERE {which} AND o.execution_id != ?
+               AND (o.is_open OR o.ended_at IS NULL OR o.ended_at > ?))
 """
 _command_rows = msgspec.json.Decoder(list[tuple[str, str]])
 
@@ -129,9 +129,15 @@ def _runs(db: apsw.Connection, kind: str, execution_id: str) -> list[tuple[int, 
 
 def _has_family(db: apsw.Connection, chain: DueChain, before: int) -> bool:
     family = family_of(chain.execution_id)
-    bounds = (family.beginning, end_of_prefix(family.beginning) or "") if family.beginning else ("", "")
-    query = _STAYS.format(names=", ".join("?" * len(family.names)))
-    return bool(db.execute(query, (*family.names, *bounds, chain.execution_id, before)).get)
+    searches: list[tuple[str, tuple[str, ...]]] = []  # one each, so that each finds its way by the index
+    if family.names:
+        searches.append((f"o.execution_id IN ({', '.join('?' * len(family.names))})", family.names))
+    if family.beginning:
+        bounds = (family.beginning, end_of_prefix(family.beginning) or family.beginning)
+        searches.append(("o.execution_id >= ? AND o.execution_id < ?", bounds))
+    return any(
+        db.execute(_STAYS.format(which=which), (*bound, chain.execution_id, before)).get for which, bound in searches
+    )
 
 
 def _has_events(db: apsw.Connection, sid: int | None) -> bool:
