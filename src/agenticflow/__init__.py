@@ -65,7 +65,7 @@ if typing.TYPE_CHECKING:
     from agenticflow.resilience import BackPressure, RetryPolicy
     from agenticflow.runtime.shared_state import StateManager
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "agenticflow.agents": (

@@ -15,7 +15,9 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from agenticflow.agents.agent import Agent
+from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.registry import AgentRegistry
+from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
@@ -48,6 +50,7 @@ from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
+from agenticflow.runtime.replay import fetch, state_at
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
@@ -380,20 +383,51 @@ class Orchestrator:
             raise failure_of(state)
         return await self._pure(engine, stream_id, run_output, state)
 
-    async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution:
-        """Return a run (by default the latest) as it stands. Raises ``WorkflowNotFoundError``."""
+    async def get_execution(
+        self, workflow_id: str, run_no: int | None = None, *, at_version: int | None = None
+    ) -> WorkflowExecution:
+        """Return a run (by default the latest) as it stands, or as it stood after event ``at_version`` of its stream.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a version it has not.
+        """
         engine = await self._running()
         await asyncio.sleep(0)  # who asks in a loop must not keep the engine from going on, whatever the store
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        if at_version is not None:
+            past: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
+            return await self._pure(engine, stream_id, lambda state: view_of(self, state, [], {}), past)
         missing = [*engine.dispatcher.missing(stream_id), *engine.children.missing(stream_id)]
         progress = engine.dispatcher.progress(stream_id)
         return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing, progress))
 
-    async def get_workflow_state(self, workflow_id: str, run_no: int | None = None) -> WorkflowState:
-        """Return where a run and its tasks stand, with ``last_success``. Raises ``WorkflowNotFoundError``."""
+    async def get_workflow_state(
+        self, workflow_id: str, run_no: int | None = None, *, at_version: int | None = None
+    ) -> WorkflowState:
+        """Return where a run and its tasks stand, with ``last_success``, or where they stood after event ``at_version``.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a version it has not.
+        """
         engine = await self._running()
         await asyncio.sleep(0)  # as above
-        return WorkflowState(await engine.host.read((await self._row(engine, workflow_id, run_no)).stream_id))
+        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        if at_version is not None:
+            return WorkflowState(await state_at(engine.store, WorkflowGuest(), stream_id, at_version))
+        return WorkflowState(await engine.host.read(stream_id))
+
+    async def get_agent_state(self, agent_id: str, *, at_version: int | None = None) -> AgentState:
+        """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.
+
+        What was not recorded yet, a moment ago, is not in it; ``get_agent(agent_id).get_state()`` is the state now. An agent
+        without events is idle.
+        """
+        engine = await self._running()
+        state = AgentState.IDLE
+        async for event in engine.store.read_stream(stream_of_agent(agent_id)):
+            if at_version is not None and event.version > at_version:
+                break
+            if (to_state := event.payload.get("to_state")) is not None:
+                state = AgentState(str(to_state))
+        return state
 
     async def list_workflows(
         self,
@@ -426,6 +460,7 @@ class Orchestrator:
         self, engine: Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
     ) -> T:
         """Read from the state; fetch large values as they are asked for."""
+        is_past = state is not None
         if state is None:
             state = await engine.host.read(stream_id)
         values = state.values
@@ -434,8 +469,9 @@ class Orchestrator:
                 try:
                     return read(state)
                 except BlobMissing as missing:
-                    await engine.host.fetch(stream_id, missing)
-                    state = await engine.host.read(stream_id)
+                    await fetch(engine.store, values, missing, stream_id)
+                    if not is_past:
+                        state = await engine.host.read(stream_id)
 
     # --- steering ---------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ log = logging.getLogger("agenticflow.engine")
 
 PAGE_EVENTS: Final = 2_000
 MAX_BATCH: Final = 2_000
+MAX_INBOX: Final = 20_000
+"""Commands of callers that wait for their turn in one execution."""
 MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
 MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
@@ -94,6 +96,10 @@ class Host:
         if self.is_closing:
             raise StoreUnavailable("the engine is stopping and takes no commands", hint="start it again")
         actor = self._actor(stream_id)
+        if len(actor.inbox) >= MAX_INBOX:
+            raise BoundExceeded(
+                f"{len(actor.inbox):,} commands wait for {stream_id!r} already", hint="send them more slowly"
+            )
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         actor.inbox.append(Request(command, command_id, answer))
         if not actor.is_busy:

@@ -29,8 +29,8 @@ def reader(agent_id: str, capability: str = "reading", *, fails: bool = False) -
     return agent
 
 
-def reads(count: int, **options: int) -> WorkflowDefinition:
-    return WorkflowDefinition([TaskDefinition(f"t{n}", "a", "read", **options) for n in range(count)])
+def reads(count: int) -> WorkflowDefinition:
+    return WorkflowDefinition([TaskDefinition(f"t{n}", "a", "read") for n in range(count)])
 
 
 @in_virtual_time
