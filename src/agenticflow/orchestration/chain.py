@@ -47,16 +47,7 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
         if record.status is TaskStatus.COMPLETED and record.value is not None:
             kept[key] = record.value
     generations = dict(state.generations)
-    for key, record in state.tasks.items():
-        # What was undone has to be done again, and is other work then.
-        if (
-            record.undoes is not None
-            and record.status is TaskStatus.COMPLETED
-            and kept.pop(record.undoes, None) is not None
-        ):
-            generations[record.undoes] = generations.get(record.undoes, 0) + 1
-            kept.pop(_task_id(record.undoes), None)
-        kept.pop(key, None) if record.undoes is not None else None
+    _leave_out_undone(state, kept, generations)
     again = set() if from_task is None else _run_again(state, from_task)
     unknown = [
         key
@@ -74,6 +65,17 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     for key in unknown:
         generations[key] = generations.get(key, 0) + 1
     return Carried(kept, generations, {name: list(values) for name, values in state.signals.items() if values})
+
+
+def _leave_out_undone(state: RunState, kept: dict[str, bytes], generations: dict[str, int]) -> None:
+    """What was undone has to be done again, and is other work then; what undid it belongs to the run that did."""
+    for key, record in state.tasks.items():
+        if record.undoes is None:
+            continue
+        kept.pop(key, None)
+        if record.status is TaskStatus.COMPLETED and kept.pop(record.undoes, None) is not None:
+            generations[record.undoes] = generations.get(record.undoes, 0) + 1
+            kept.pop(_task_id(record.undoes), None)
 
 
 def _task_id(key: str) -> str:
