@@ -1,6 +1,6 @@
 """Workflows: definitions as data, and the pure decider that runs them."""
 
-from agenticflow.orchestration.builder import WorkflowBuilder
+from agenticflow.orchestration.builder import Steps, WorkflowBuilder
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
 from agenticflow.orchestration.guest import WorkflowGuest
@@ -8,6 +8,7 @@ from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
     "NodeStatus",
+    "Steps",
     "TaskDefinition",
     "TaskGraph",
     "TaskNode",
