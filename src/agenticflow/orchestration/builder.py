@@ -30,7 +30,6 @@ _WORKFLOW_OPTIONS: Final = frozenset(field.name for field in msgspec.structs.fie
     "name",
     "tasks",
 }
-_LATER: Final = {"compensation": "this release has no sagas; a fallback= runs another step when one has failed"}
 
 
 class Steps:
@@ -370,7 +369,5 @@ def _check_options(options: Mapping[str, object], known: Collection[str], whose:
     for name in options:
         if name not in known:
             close = get_close_matches(name, known, n=1)
-            hint = _LATER.get(name) or (
-                f"did you mean {close[0]}=?" if close else f"there are {', '.join(sorted(known))}"
-            )
+            hint = f"did you mean {close[0]}=?" if close else f"there are {', '.join(sorted(known))}"
             raise DefinitionError(f"{whose} has no option {name}=", hint=hint)

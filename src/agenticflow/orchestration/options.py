@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, TypedDict
 
 from agenticflow.core.engine import EffectClass
-from agenticflow.orchestration.definition import Join
+from agenticflow.orchestration.definition import Compensation, Join
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
@@ -41,6 +41,7 @@ class StepOptions(TypedDict, total=False):
     repeat_delay_seconds: float | None
     max_iterations: int | None
     on_limit: Literal["fail", "complete"]
+    compensation: Compensation | str | None
     on_cancel: Literal["cascade", "detach"]
     choose_many: bool
 
