@@ -18,6 +18,7 @@ from agenticflow.app.definitions.spellings import (
     LIMIT_KEYS,
     LISTS,
     TASK_KEYS,
+    UNDO_KEYS,
     WORKFLOW_KEYS,
     key_hint,
     kind_of_value,
@@ -198,6 +199,12 @@ class DefinitionReader:
             for index, one in enumerate(listed if isinstance(listed, list) else ()):
                 if isinstance(one, dict):
                     self._unknown_keys(one, (*way, key, index), keys, what)
+        undo = given.get("compensation")
+        if isinstance(undo, dict):
+            self._unknown_keys(undo, (*way, "compensation"), UNDO_KEYS, "a compensation")
+            given["compensation"] = undo = dict(undo)
+            if (policy := undo.pop("retry_policy", None)) is not None:
+                self._policy(policy, undo, (*way, "compensation", "retry_policy"))
         inner = given.get("workflow")
         if not isinstance(inner, dict):
             return None

@@ -13,7 +13,7 @@ from agenticflow.agents.workers import Worker
 from agenticflow.app.definitions.spellings import close
 from agenticflow.core.binding import Handler
 from agenticflow.errors import DefinitionError
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan
 from agenticflow.orchestration.references import compile_template
 
@@ -82,6 +82,8 @@ class _Search:
             handler = next(self.handlers(task), None)
             if handler is not None:
                 yield from _param_problems(task, handler, known)
+            if isinstance(task.compensation, Compensation):
+                yield from self._undo_problems(task, task.compensation)
 
     def handlers(self, task: TaskDefinition) -> Iterator[Handler]:
         """Yield the handler the task comes to, as far as that is known."""
@@ -96,6 +98,13 @@ class _Search:
     def _able(self, task: TaskDefinition) -> list[Performing]:
         wanted = set(task.capabilities)
         return [one for one in self._by_id.values() if isinstance(one, Agent) and wanted <= one.capabilities]
+
+    def _undo_problems(self, task: TaskDefinition, undo: Compensation) -> Iterator[str]:
+        stand_in = TaskDefinition(task.task_id, undo.agent_id, undo.task_type, undo.params)
+        yield from self._agent_problems(stand_in, undo.agent_id, "is compensated by")
+        handler = next(self.handlers(stand_in), None)
+        if handler is not None and undo.params is not None:
+            yield from _param_problems(stand_in, handler, None)
 
     def _workflow_problems(self, task: TaskDefinition, name: str) -> Iterator[str]:
         if self._workflows is not None and name not in self._workflows:

@@ -20,6 +20,7 @@ from agenticflow.orchestration.definition import (
     MAX_ID_CHARS,
     MAX_ITERATIONS,
     Choice,
+    Compensation,
     TaskDefinition,
     WorkflowDefinition,
 )
@@ -29,11 +30,12 @@ from agenticflow.resilience.retry import RetryPolicy
 __all__ = ["SCHEMA_FILE", "workflow_schema"]
 
 SCHEMA_FILE: Final = "workflow.schema.json"
-_STRUCTS: Final = (WorkflowDefinition, TaskDefinition, Choice, Limit, RetryPolicy)
+_STRUCTS: Final = (WorkflowDefinition, TaskDefinition, Choice, Compensation, Limit, RetryPolicy)
 _REQUIRED: Final = {
     "WorkflowDefinition": ["tasks"],
     "TaskDefinition": ["task_id"],
     "Choice": ["then"],
+    "Compensation": ["agent_id"],
     "Limit": ["key"],
 }
 _HEAD: Final = {
@@ -42,6 +44,8 @@ _HEAD: Final = {
     "task_type": "Which of the agent's handlers; left out for a worker, which has one job.",
     "params": 'What the handler gets, by parameter name. "${task.key}" refers to a result, "${key}" to the workflow input.',
     "dependencies": "Tasks that it waits for.",
+    "retry_policy": "How often it is tried, and how long is waited in between.",
+    "timeout_seconds": "Limit of one attempt.",
     "tasks": "The tasks, in any order: what waits for what is said by their dependencies.",
     "name": "What the workflow is called.",
     "version": "A text of your own.",

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from agenticflow.core.engine import EffectClass
-from agenticflow.orchestration.definition import Choice, TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.resilience.limits import Limit
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "LIMIT_KEYS",
     "LISTS",
     "TASK_KEYS",
+    "UNDO_KEYS",
     "WORKFLOW_KEYS",
     "close",
     "key_hint",
@@ -32,6 +33,7 @@ __all__ = [
 WORKFLOW_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(WorkflowDefinition))
 TASK_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(TaskDefinition))
 CHOICE_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Choice))
+UNDO_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Compensation))
 LIMIT_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Limit))
 LISTS: Final = ("dependencies", "capabilities", "locks", "limits", "reassign_to", "cancels", "choices")
 """Keys of a task whose value is a list, also of one."""
@@ -53,6 +55,7 @@ _TASK_WORDS: Final = {
     "limits": ("limit", "rate_limit", "throttle", "concurrency_limit"),
     "on_failure": ("on_error", "continue_on_error", "ignore_errors", "recovery", "allow_failure", "failure_policy"),
     "fallback": ("catch", "fallback_task", "on_failure_run", "fallback_to"),
+    "compensation": ("compensate", "undo", "rollback", "on_rollback", "compensate_with"),
     "cancels": ("cancel", "cancel_tasks"),
     "ends_run": ("end", "terminal", "final", "end_workflow"),
     "for_each": ("foreach", "forEach", "map", "items", "with_items", "withItems", "loop_over"),
@@ -98,6 +101,7 @@ _MEANT: Final = {
     WORKFLOW_KEYS: _by_word(_WORKFLOW_WORDS),
     CHOICE_KEYS: _by_word(_CHOICE_WORDS),
     LIMIT_KEYS: _by_word(_LIMIT_WORDS),
+    UNDO_KEYS: _by_word(_TASK_WORDS),
 }
 _VALUES: Final = {
     "effect": ", ".join(EffectClass),

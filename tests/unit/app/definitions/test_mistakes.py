@@ -115,13 +115,25 @@ def test_mistakes_of_all_kinds_are_told_at_once_in_the_order_of_their_lines(crew
             "agent_id: sums, task_type: add, on_failure: reassign, reassign_to: [word]",
             "is reassigned to 'word', and no agent or worker of that name is there; did you mean 'words'?",
         ),
+        (
+            "agent_id: shout, params: {text: x}, compensation: hush",
+            "is compensated by 'hush', and no agent or worker of that name is there",
+        ),
+        (
+            "agent_id: shout, params: {text: x}, compensation: {agent_id: sums, task_type: add, params: {lft: 1}}",
+            "takes no 'lft' (did you mean 'left'?)",
+        ),
+        (
+            "agent_id: shout, params: {text: x}, compensation: {worker: sums, retry_policy: {max_attempts: 2}}",
+            "a compensation has no 'worker'; did you mean 'agent_id'?",
+        ),
         ("workflow: othr", "runs the workflow 'othr', which is not there"),
         ("capabilities: [adding], task_type: add, params: {left: x}", "does not take 'x'"),
     ],
 )
 def test_who_cannot_perform_a_task_is_told(crew: Callable[[str], str], task: str, words: str) -> None:
     [told] = mistakes(crew(f"  - {{task_id: a, {task}}}\n"))
-    assert told.startswith("f.yaml line 3: task 'a'")
+    assert told.startswith("f.yaml line 3: ")
     assert words in told
 
 
