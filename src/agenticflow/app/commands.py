@@ -23,12 +23,14 @@ from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.store import Store
 
 __all__ = [
+    "Approve",
     "Cancel",
     "Compact",
     "Metrics",
     "Operation",
     "Pause",
     "Ping",
+    "Reject",
     "Resolve",
     "Resume",
     "Signal",
@@ -50,6 +52,17 @@ A_MEASURE: Final = "task_execution_duration"
 
 class Steered(Controls, Protocol):
     """The part of an orchestrator that operations call."""
+
+    async def approve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        *,
+        value: object = None,
+        comment: str = "",
+        approved_by: str = ...,
+    ) -> None: ...
+    async def reject(self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = ...) -> None: ...
 
     async def start_workflow(
         self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
@@ -162,6 +175,37 @@ class Resolve(Operation, frozen=True, kw_only=True):
         return await _run(orchestrator, self.workflow_id)
 
 
+class Approve(Operation, frozen=True, kw_only=True):
+    """Say yes to what a task asks."""
+
+    name: ClassVar[str] = "approve"
+    workflow_id: str
+    task_key: str
+    value: object = None
+    comment: str = ""
+    by: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        given = {} if self.by is None else {"approved_by": self.by}
+        await orchestrator.approve(self.workflow_id, self.task_key, value=self.value, comment=self.comment, **given)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Reject(Operation, frozen=True, kw_only=True):
+    """Say no to what a task asks."""
+
+    name: ClassVar[str] = "reject"
+    workflow_id: str
+    task_key: str
+    comment: str = ""
+    by: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        given = {} if self.by is None else {"rejected_by": self.by}
+        await orchestrator.reject(self.workflow_id, self.task_key, comment=self.comment, **given)
+        return await _run(orchestrator, self.workflow_id)
+
+
 class Compact(Operation, frozen=True, kw_only=True):
     """Archive and delete what a retention policy lets go, and give back what nobody needs."""
 
@@ -210,7 +254,10 @@ class Metrics(Operation, frozen=True, kw_only=True):
 
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
-    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Compact, Waits, Ping, Metrics)
+    for operation in (
+        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, Resume, Resolve),
+        *(Compact, Waits, Ping, Metrics),
+    )
 }
 
 

@@ -15,6 +15,8 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
+from agenticflow.cli.groups import authoring, looking
+from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
 from agenticflow.errors import ConfigurationError
@@ -38,7 +40,10 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=_ORDER.index)
 
 
-_ORDER: Final = ["demo", "run", "runs", "store", "config", "metrics", "doctor", "version"]
+_ORDER: Final = [
+    *("demo", "init", "run", "workflows", "runs", "events"),
+    *("store", "config", "metrics", "doctor", "completion", "version"),
+]
 
 app = typer.Typer(
     name="agenticflow",
@@ -57,25 +62,12 @@ store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
 config_app = typer.Typer(help="The settings: what they are, and where they come from.", invoke_without_command=True)
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
+authoring.add_to(app, _SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
+looking.add_to(app, runs_app, _SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="sqlite:///path/to/file.db; by default what the settings say, AGENTICFLOW_STORE among them.",
-    ),
-]
-FormatOption = Annotated[Format, typer.Option("-o", "--format", help="How data is printed on stdout.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
-WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.")]
-RunNo = Annotated[
-    int | None, typer.Option("--run", metavar="N", min=1, help="Which run of the workflow; by default the latest.")
-]
-Reason = Annotated[str, typer.Option(help="Why; recorded with it.")]
 Path = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="The code to audit; by default the standard library of this Python."),
@@ -509,7 +501,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            args=None if arguments is None else list(arguments), prog_name="agenticflow", standalone_mode=False
+            args=with_format(sys.argv[1:] if arguments is None else arguments),
+            prog_name="agenticflow",
+            standalone_mode=False,
         )
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else Exit.OK
