@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from agenticflow.core.results import OutcomeKind
-from agenticflow.errors import DefinitionError
+from agenticflow.core.results import ErrorInfo, OutcomeKind
+from agenticflow.errors import DefinitionError, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.plan import compile_plan
 from agenticflow.resilience.retry import RetryPolicy
 from tests.scenarios.runs import Run, definition_of, once, task
@@ -237,6 +238,14 @@ def test_what_undoes_nothing_is_refused(options: dict[str, Any], words: str) -> 
 def test_what_does_nothing_cannot_be_undone() -> None:
     with pytest.raises(DefinitionError, match="nothing that a compensation could undo"):
         TaskDefinition.timer("nap", 5, compensation="undo")
+
+
+def test_undoing_what_nothing_undoes_would_be_a_bug() -> None:
+    run = Run(task("a"), task("b"))
+    run.succeed("a")
+    run.state.undoable.append("a")
+    with pytest.raises(InvariantError, match="nothing undoes task 'a'"):
+        evolve(run.state, f.CompensationStarted(error=ErrorInfo("X", "y")), 9, 1)
 
 
 def test_references_of_a_compensation_are_checked() -> None:
