@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import msgspec
-
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.registry import AgentRegistry
@@ -25,14 +23,14 @@ from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.starting import check_workflow_id, first_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
+from agenticflow.app.steering import LOCAL_OWNER, Steering
 from agenticflow.app.wiring import open_store
 from agenticflow.config import Settings, load_settings
-from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
-from agenticflow.core.values import BlobMissing, store_form
+from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
@@ -42,7 +40,6 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.observability.metrics import get_metrics
-from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
@@ -60,12 +57,11 @@ __all__ = ["Orchestrator"]
 log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
-LOCAL_OWNER: Final = "local-owner"
 MAX_ID_CHARS: Final = 200
 CACHED_DEFINITIONS: Final = 64
 
 
-class Orchestrator:
+class Orchestrator(Steering):
     """``Orchestrator(EventBus())`` or ``Orchestrator(store="sqlite:///orders.db")``.
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
@@ -477,112 +473,17 @@ class Orchestrator:
                     if not is_past:
                         state = await engine.host.read(stream_id)
 
-    # --- steering ---------------------------------------------------------------------------------------------------
-
-    async def pause(self, workflow_id: str, *, reason: str = "") -> None:
-        """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
-        await self._command(workflow_id, f.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
-
-    async def resume(self, workflow_id: str, *, reason: str = "") -> None:
-        """Schedule again after ``pause``."""
-        await self._command(workflow_id, f.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
-
-    async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None:
-        """End the run: nothing starts or advances any more; running handlers get ``grace_seconds`` to stop.
-
-        Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
-        """
-        await self._command(
-            workflow_id,
-            f.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
-        )
-        if not self._performs:
-            await self._bury(workflow_id)
+    # --- steering: what `Steering` needs ------------------------------------------------------------------------------
 
     async def _bury(self, workflow_id: str) -> None:
-        """Nobody performs, so whoever had attempts of this run in work is gone: record how they ended, as the next start would."""
+        if self._performs:
+            return
+        # Nobody performs, so whoever had attempts of this run in work is gone: record how they ended, as the next start would.
         engine = await self._running()
         row = await self._row(engine, workflow_id)
         state: RunState = await engine.host.read(row.stream_id)
         for command in WorkflowGuest().recover(state, self._clock.now_ns()).commands:
             await engine.host.submit(row.stream_id, command)
-
-    async def signal(self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None) -> None:
-        """Send the signal ``name`` with ``value``. It is kept until a task takes it, in order of arrival.
-
-        With a ``signal_id`` sending it again, also after a crash, changes nothing.
-        """
-        if not isinstance(name, str) or not name:
-            raise InvalidInput(f"{name!r} is no name of a signal")
-        stored, blob = store_form(codec.encode(value))
-        command = f.Signal(
-            now=self._clock.now_ns(),
-            signal=name,
-            value=stored,
-            requested_by=LOCAL_OWNER,
-            blobs=() if blob is None else (blob,),
-        )
-        await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
-
-    async def approve(
-        self,
-        workflow_id: str,
-        task_key: str,
-        *,
-        value: object = None,
-        comment: str = "",
-        approved_by: str = LOCAL_OWNER,
-    ) -> None:
-        """Say yes to what the task asks; its result is ``{"approved": True, "by": …, "comment": …, "value": …}``.
-
-        Raises ``CommandRefused`` when it does not wait for an answer.
-        """
-        answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
-        stored, blob = store_form(codec.encode(answer))
-        command = f.Approve(
-            now=self._clock.now_ns(),
-            task_key=task_key,
-            requested_by=approved_by,
-            comment=comment,
-            result=stored,
-            blobs=() if blob is None else (blob,),
-        )
-        await self._command(workflow_id, command)
-
-    async def reject(
-        self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = LOCAL_OWNER
-    ) -> None:
-        """Say no to what the task asks: it has failed. Raises ``CommandRefused`` when it does not wait for an answer."""
-        command = f.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
-        await self._command(workflow_id, command)
-
-    async def resolve(
-        self,
-        workflow_id: str,
-        task_key: str,
-        decision: str,
-        *,
-        value: object = None,
-        reason: str = "",
-    ) -> None:
-        """Say what became of at-most-once work whose outcome is unknown: ``"completed"`` (with its ``value``), ``"failed"``, or
-        ``"run_again"``. Raises ``CommandRefused`` when nothing is in question there."""
-        if decision not in ("completed", "failed", "run_again"):
-            raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
-        stored, blob = store_form(codec.encode(value))
-        command = msgspec.convert(
-            {
-                "now": self._clock.now_ns(),
-                "task_key": task_key,
-                "decision": decision,
-                "requested_by": LOCAL_OWNER,
-                "value": stored,
-                "reason": reason,
-                "blobs": () if blob is None else (blob,),
-            },
-            f.Resolve,
-        )
-        await self._command(workflow_id, command)
 
     async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
         engine = await self._running()

@@ -145,6 +145,9 @@ async def attend(
         while True:
             before = loop.time()
             state = await orchestrator.get_workflow_state(handle.workflow_id, handle.run_no)
+            if state.status is WorkflowStatus.CONTINUED:
+                handle = WorkflowHandle(orchestrator, handle.workflow_id, handle.run_no + 1)
+                continue  # the next run is there, and goes on in its place
             progress.look(state)
             if ended.done() or interrupted.done() or _needs_a_person(state, execution, waits):
                 break
