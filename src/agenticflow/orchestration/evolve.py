@@ -77,14 +77,16 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
             state.make_ready(plan.nodes[index])
     for node in kept_nodes:
         state.settle(node, TaskStatus.COMPLETED)
+        if node.rest:
+            state.cancel_soon(node.rest, node.task.task_id)
 
 
 def _take_ready(state: RunState, key: str) -> TaskRecord:
     ready = state.ready
     if ready and ready[0].key == key:
         return ready.popleft()
-    # With priorities what this very decision made ready may have gone before the rest of it.
-    for record in ready if state.laid_out.has_priorities else ():
+    # With priorities or places what this very decision made ready may have gone before the rest of it.
+    for record in ready if state.laid_out.has_order else ():
         if record.key == key:
             ready.remove(record)
             return record
@@ -178,7 +180,10 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
         return
     _end_map_if_over(state, container, at)
     if container.status is TaskStatus.EXPANDED:
+        before = container.done
         _next_items(state, container)
+        if container.done > before:  # what was kept may have been the last
+            _end_map_if_over(state, container, at)
 
 
 def _end_map_if_over(state: RunState, container: TaskRecord, at: int) -> None:
@@ -252,8 +257,25 @@ def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> No
     record.items = [codec.encode(element) for element in elements]
     state.set_status(record, TaskStatus.EXPANDED)
     state.next_item[record.key] = 0
-    _next_items(state, record)
+    if not _had_enough(state, record):
+        _next_items(state, record)
     _end_map_if_over(state, record, at)
+
+
+def _had_enough(state: RunState, container: TaskRecord) -> bool:
+    """Take the items that are kept when they are enough: what the others saw of the map stays as it was, and nothing of it runs again."""
+    enough = container.node.task.enough
+    if enough is None or not state.kept:
+        return False
+    keys = [f"{container.key}[{index}]" for index in range(len(container.items or ()))]
+    kept = {index: state.kept[key] for index, key in enumerate(keys) if key in state.kept}
+    if len(kept) < enough:
+        return False
+    for index, value in kept.items():
+        record = state.tasks[keys[index]] = TaskRecord(keys[index], container.node, index)
+        record.status, record.value = TaskStatus.COMPLETED, value
+    container.done = len(kept)
+    return True
 
 
 def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: int) -> None:

@@ -40,6 +40,7 @@ class Node:
         "index",
         "is_alternative",
         "is_settled",
+        "is_wait",
         "needs",
         "params",
         "performer_id",
@@ -60,6 +61,8 @@ class Node:
         self.dependents: list[int] = []
         self.is_settled = task.join == "settled"
         """Whether it starts also after failures."""
+        self.is_wait = task.delay_seconds is not None or bool(task.signal or task.approval or task.choices)
+        """Whether nobody works on it: it takes no place among ``max_parallel``."""
         self.needs = _needs(task, len(depends_on))
         """How many dependencies have to be completed; 0 when all have to be met."""
         self.performer_id = task.agent_id
@@ -114,7 +117,8 @@ class Plan:
         "definition",
         "encoded",
         "free_roots",
-        "has_priorities",
+        "has_order",
+        "is_limited",
         "nodes",
         "output",
         "roots",
@@ -138,7 +142,9 @@ class Plan:
         """Of each fallback: the node it stands in for."""
         for node in self.nodes:
             self._lay_out(node)
-        self.has_priorities = len({node.priority for node in self.nodes}) > 1
+        self.is_limited = definition.max_parallel is not None
+        self.has_order = self.is_limited or len({node.priority for node in self.nodes}) > 1
+        """Whether what becomes ready may go before what is ready already."""
         self.unmet = [len(node.depends_on) for node in self.nodes]
         self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
         self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]
