@@ -143,3 +143,12 @@ def test_a_key_nobody_can_use_is_a_failure_in_words(who: str) -> None:
     run = Run(task("a", locks=["${who}"]), input={"who": who})
     assert run.status == "FAILED"
     assert "keys have 1 to 200 characters" in run.errors("a")[0].message
+
+
+def test_an_abort_leaves_a_map_completed_that_has_enough_in_the_end() -> None:
+    run = Run(task("ask", for_each=[1, 2, 3], enough=2))
+    run.abort()
+    run.succeed("ask[0]", "ask[1]")
+    run.fail_for_good("ask[2]")
+    assert run.status == "CANCELLED"
+    assert run.statuses["ask"] == "COMPLETED"

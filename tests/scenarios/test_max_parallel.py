@@ -41,15 +41,21 @@ def test_a_task_keeps_its_place_between_two_attempts() -> None:
     assert run.in_work == ["other"]
 
 
-def test_a_loop_keeps_its_place_between_two_iterations() -> None:
-    run = Run(task("poll", repeat_until="${iteration} == 2", repeat_delay_seconds=5), task("other"), max_parallel=1)
-    if run.in_work == ["other"]:
-        run.succeed("other")
+def test_a_loop_gives_its_place_away_between_two_iterations_and_waits_for_one_again() -> None:
+    run = Run(
+        TaskDefinition.timer("later", 3),
+        task("poll", repeat_until="${iteration} == 2", repeat_delay_seconds=5),
+        task("other", "later"),
+        max_parallel=1,
+    )
     run.succeed("poll[0]")
-    run.wait(5)
+    run.wait(10)
+    assert run.in_work == ["other"]
+    assert run.statuses["poll[1]"] == "READY"
+    run.succeed("other")
     assert run.in_work == ["poll[1]"]
     run.succeed("poll[1]")
-    assert run.statuses["poll"] == "COMPLETED"
+    assert run.status == "COMPLETED"
 
 
 def test_the_place_of_a_retry_that_is_not_wanted_any_more_is_free() -> None:

@@ -133,15 +133,17 @@ def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> Non
         _stand_in(state, record, at)
 
 
-def _primary_of(state: RunState, alternative: Node) -> TaskRecord:
-    """Return the task that the fallback ``alternative`` stands in for."""
+def _primary_of(state: RunState, alternative: Node) -> TaskRecord | None:
+    """Return the task that the fallback ``alternative`` stands in for; ``None`` while nobody has come to it."""
     plan = state.laid_out
-    return state.tasks[plan.nodes[plan.alternatives[alternative.index]].task.task_id]
+    return state.tasks.get(plan.nodes[plan.alternatives[alternative.index]].task.task_id)
 
 
 def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
     """A fallback is completed: its result is that of the task it stands in for."""
     primary = _primary_of(state, record.node)
+    if primary is None:
+        raise InvariantError(f"the fallback {record.key!r} of run {state.stream_id!r} ran before what it stands in for")
     state.set_status(primary, TaskStatus.COMPLETED)
     primary.value = record.value
     primary.ended_at = at
@@ -153,7 +155,7 @@ def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
 def _did_not_stand_in(state: RunState, alternative: Node) -> None:
     """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
     primary = _primary_of(state, alternative)
-    if primary.status is TaskStatus.FAILED:
+    if primary is not None and primary.status is TaskStatus.FAILED:
         _tell_failure(state, primary.node)
 
 
@@ -168,7 +170,8 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
     if state.phase is Phase.CANCELLING:
         # Too late to advance anything, but what is complete has its result.
         if record.node.until is None and container.done + container.failed == len(container.items or ()):
-            state.set_status(container, TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED)
+            needed = record.node.task.enough or len(container.items or ())
+            state.set_status(container, TaskStatus.COMPLETED if container.done >= needed else TaskStatus.FAILED)
         return
     if container.status is not TaskStatus.EXPANDED:
         return
@@ -285,6 +288,11 @@ def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: in
         state.set_status(container, TaskStatus.EXPANDED)
     state.undecided.pop(fact.task_key, None)
     key = f"{fact.task_key}[{fact.iteration}]"
+    if (waiting := state.tasks.get(key)) is not None:
+        # Its delay is over, and now it has to wait for a place among ``max_parallel``.
+        state.set_status(waiting, TaskStatus.READY)
+        state.queue(waiting)
+        return
     record = state.tasks[key] = TaskRecord(key, container.node, fact.iteration)
     if (value := state.kept.get(key)) is not None:
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at

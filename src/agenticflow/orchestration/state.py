@@ -232,7 +232,7 @@ class RunState:
         self.active = 0
         self.in_flight = 0
         self.held = 0
-        """Tasks between two attempts, and loops between two iterations: they keep their place among ``max_parallel``."""
+        """Tasks between two attempts: they keep their place among ``max_parallel``."""
         self.unknown = 0
         self.lingering: dict[int, tuple[str, int]] = {}
         self.timers: list[tuple[int, int, int, str]] = []
@@ -326,7 +326,7 @@ class RunState:
             self.active -= 1
             if before in IN_FLIGHT:
                 self.in_flight -= 1
-            elif before is TaskStatus.RETRYING or record.index is not None:
+            elif before is TaskStatus.RETRYING:
                 self.held -= 1
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
@@ -335,7 +335,7 @@ class RunState:
             self.active += 1
             if status in IN_FLIGHT:
                 self.in_flight += 1
-            elif status is TaskStatus.RETRYING or record.index is not None:
+            elif status is TaskStatus.RETRYING:
                 self.held += 1
         elif status is TaskStatus.UNKNOWN:
             self.unknown += 1
