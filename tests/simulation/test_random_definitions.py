@@ -231,14 +231,17 @@ class World:
         del self.children[key]
         self.ended_children[key] = child
         token = self.run.token(key)
-        is_late = self.told_to_stop.pop(token, None) is not None
-        if child.run.status == "COMPLETED":
-            self.run.ended(key, OutcomeKind.SUCCEEDED, value=child.model.output(), token=token)
+        self.told_to_stop.pop(token, None)
+        is_done = child.run.status == "COMPLETED"
+        kind = OutcomeKind.SUCCEEDED if is_done else OutcomeKind.CANCELLED
+        if key not in self.model.in_work:
+            self.run.ended(key, kind, value=child.model.output(), token=token)
             if key in self.model.lingering:
                 self.model.stopped(key)
-            else:
-                self.model.succeeded(key, child.model.output())
-        elif is_late or child.run.status == "CANCELLED":
+        elif is_done:
+            self.run.succeed(key, value=child.model.output())
+            self.model.succeeded(key, child.model.output())
+        elif child.run.status == "CANCELLED":
             self.run.cancelled(key)
             self.model.stopped(key)
         else:
