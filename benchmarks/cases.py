@@ -40,6 +40,8 @@ class Case:
     quick: int
     metrics: tuple[Metric, ...]
     limit_seconds: float = 120
+    ours_alone: bool = False
+    """It compares ours with itself, so nobody else takes part."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ BARE = "bare"
 _STEPS = "steps/s"
 _TASKS = "tasks/s"
 _WORKFLOWS = "workflows/s"
+_ROUND_TRIPS = "round trips/s"
+_DELIVERIES = "deliveries/s"
 
 CASES = (
     Case(
@@ -122,6 +126,20 @@ CASES = (
         (Metric("p50_ms", "ms p50", Bar(0.3), Bar(0.1), higher_is_better=False),),
     ),
     Case(
+        "messages_ping_pong",
+        "two agents that answer each other over the bus, 20,000 round trips, nothing recorded",
+        20_000,
+        4_000,
+        (Metric("per_second", _ROUND_TRIPS, Bar(2, ("autogen-core",)), Bar(50_000)),),
+    ),
+    Case(
+        "messages_fan_out",
+        "one publisher to 1,000 subscribers, 100,000 deliveries, nothing recorded",
+        100_000,
+        20_000,
+        (Metric("per_second", _DELIVERIES, Bar(2, ("autogen-core",)), Bar(200_000)),),
+    ),
+    Case(
         "idle_agents",
         "10,000 agents, made and registered, doing nothing",
         10_000,
@@ -148,11 +166,45 @@ CASES = (
         3_000,
         (Metric("ratio", "times", Bar(1.3), None, higher_is_better=False),),
     ),
+    *(
+        Case(
+            name,
+            f"what {words} costs beyond the step in it, in plain steps of a chain, 1,000 times",
+            1_000,
+            200,
+            (
+                Metric("memory_extra", "steps, memory", Bar(2), Bar(1), higher_is_better=False),
+                Metric("durable_extra", "steps, disk", Bar(2), Bar(1), higher_is_better=False),
+            ),
+            ours_alone=True,
+        )
+        for name, words in (
+            ("loop", "an iteration of a loop"),
+            ("condition", "a condition"),
+            ("sub_workflow", "a sub-workflow"),
+            ("lock", "a lock"),
+        )
+    ),
+    Case(
+        "critical_path",
+        "1,000 tasks after each other as real modules import each other, over the longest chain or all work shared out",
+        1_000,
+        300,
+        (
+            Metric("memory_ratio", "times, memory", Bar(1.1), Bar(1.05), higher_is_better=False),
+            Metric("durable_ratio", "times, disk", Bar(1.1), Bar(1.05), higher_is_better=False),
+        ),
+        ours_alone=True,
+    ),
 )
 
 _OWN_MEASURE = "it compares ours with itself"
 _ALWAYS_DATABASE = "has no mode without its database"
 _NOTHING_ON_DISK = "keeps nothing on the disk"
+_NO_MESSAGES = "has no messages between agents"
+_IN_MEMORY_ONLY = dict.fromkeys(
+    ("chain_durable", "fanout_durable", "workflows_durable", "start_latency_durable"), _NOTHING_ON_DISK
+)
 
 CONTESTANTS = (
     Contestant(OURS, "ours.py"),
@@ -163,6 +215,8 @@ CONTESTANTS = (
         # it slows down with the number of tasks in one superstep
         sizes={"fanout_durable": 1_000, "fanout_memory": 1_000},
         lacks={
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
             "idle_agents": "has no object per idle agent: one compiled graph serves all threads",
             "scaling": _OWN_MEASURE,
         },
@@ -176,6 +230,8 @@ CONTESTANTS = (
             "fanout_memory": _ALWAYS_DATABASE,
             "workflows_memory": _ALWAYS_DATABASE,
             "start_latency_memory": _ALWAYS_DATABASE,
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
             "idle_agents": "has no agents",
             "scaling": _OWN_MEASURE,
         },
@@ -189,6 +245,8 @@ CONTESTANTS = (
             "fanout_durable": _NOTHING_ON_DISK,
             "workflows_durable": _NOTHING_ON_DISK,
             "start_latency_durable": _NOTHING_ON_DISK,
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
             "idle_agents": "has no agents",
             "scaling": _OWN_MEASURE,
         },
@@ -202,6 +260,32 @@ CONTESTANTS = (
             "fanout_durable": _NOTHING_ON_DISK,
             "workflows_durable": _NOTHING_ON_DISK,
             "start_latency_durable": _NOTHING_ON_DISK,
+            "scaling": _OWN_MEASURE,
+        },
+    ),
+    Contestant(
+        "llama-index-workflows",
+        "peers/llama_index_workflows_.py",
+        "bench-llama-index-workflows",
+        # the cost of a task grows with their number
+        sizes={"fanout_memory": 500},
+        lacks=_IN_MEMORY_ONLY
+        | {
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
+            "idle_agents": "has no agents",
+            "scaling": _OWN_MEASURE,
+        },
+    ),
+    Contestant(
+        "agent-framework-core",
+        "peers/agent_framework_.py",
+        "bench-agent-framework",
+        lacks=dict.fromkeys(_IN_MEMORY_ONLY, "writes checkpoints to files without a sync to the disk")
+        | {
+            "messages_ping_pong": _NO_MESSAGES,
+            "messages_fan_out": _NO_MESSAGES,
+            "idle_agents": "its agents are clients of a model",
             "scaling": _OWN_MEASURE,
         },
     ),

@@ -17,9 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
+from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator, TaskDefinition, WorkflowDefinition
+from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.protocol import (
     STEPS,
+    SUBSCRIBERS,
     Figures,
     creation,
     database,
@@ -154,6 +156,64 @@ async def _starts(size: int, address: str) -> Figures:
     return latency([line - called for called, line in zip(calls, bench.first_lines, strict=True)][5:])
 
 
+async def _ping_pong(size: int) -> Figures:
+    """Let two handlers answer each other over a bus without a store: a published event there, one back."""
+    bus, done = EventBus(), asyncio.Event()
+    left = 0
+
+    async def ask() -> None:
+        await bus.publish(AgenticEvent("asked", {"left": left}))
+
+    async def on_asked(event: AgenticEvent) -> None:
+        await bus.publish(AgenticEvent("answered", {"left": event.payload["left"]}))
+
+    async def on_answered(event: AgenticEvent) -> None:
+        nonlocal left
+        left -= 1
+        await ask() if left else done.set()
+
+    await bus.subscribe("asked", on_asked)
+    await bus.subscribe("answered", on_answered)
+    figures: Figures = {}
+    for count in (10, size):
+        left = count
+        done.clear()
+        started = time.perf_counter()
+        await ask()
+        await done.wait()
+        figures = rate(count, started)
+    expect([counts.delivered for counts in bus.statistics()], [size + 10, size + 10])
+    await bus.stop()
+    return figures
+
+
+async def _message_fan_out(size: int) -> Figures:
+    """Publish to a thousand subscribers of a bus without a store, as fast as it takes the events."""
+    bus, done = EventBus(), asyncio.Event()
+    heard, wanted = 0, SUBSCRIBERS
+
+    async def hear(event: AgenticEvent) -> None:
+        nonlocal heard
+        heard += 1
+        if heard == wanted:
+            done.set()
+
+    for _ in range(SUBSCRIBERS):
+        await bus.subscribe("announced", hear)
+    await bus.publish(AgenticEvent("announced"))
+    await done.wait()
+    heard, wanted = 0, size
+    done.clear()
+    started = time.perf_counter()
+    for number in range(size // SUBSCRIBERS):
+        await bus.publish(AgenticEvent("announced", {"number": number}))
+    await done.wait()
+    figures = rate(size, started)
+    expect(heard, size)
+    await bus.stop()
+    return figures
+
+
 async def _idle_agents(size: int) -> Figures:
     """Make agents with one handler each and register them, as the peers' agents are made and registered."""
 
@@ -211,8 +271,11 @@ if __name__ == "__main__":
             "workflows_memory": lambda size: measured("workflows", False, size),
             "start_latency_durable": lambda size: measured("start_latency", True, size),
             "start_latency_memory": lambda size: measured("start_latency", False, size),
+            "messages_ping_pong": lambda size: asyncio.run(_ping_pong(size)),
+            "messages_fan_out": lambda size: asyncio.run(_message_fan_out(size)),
             "idle_agents": lambda size: asyncio.run(_idle_agents(size)),
             "import_cost": lambda size: import_cost("import agenticflow", size, FIRST_PROGRAM),
             "scaling": scaling,
+            **CASES_ALONE,
         }
     )

@@ -26,6 +26,7 @@ from typing import Any
 
 __all__ = [
     "STEPS",
+    "SUBSCRIBERS",
     "Figures",
     "best",
     "creation",
@@ -35,6 +36,7 @@ __all__ = [
     "latency",
     "main",
     "rate",
+    "skipped",
     "together",
 ]
 
@@ -43,6 +45,9 @@ Figures = dict[str, Any]
 
 STEPS = 5
 """Steps of each workflow in the two many-workflows cases."""
+
+SUBSCRIBERS = 1_000
+"""Who hears each message of the fan-out of messages."""
 
 
 def main(cases: Mapping[str, Callable[[int], Figures]]) -> None:
@@ -60,6 +65,11 @@ def rate(count: int, started: float, **extra: object) -> Figures:
     """Return the figures of ``count`` things done since ``started``, a reading of ``time.perf_counter``."""
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "per_second": count / seconds, **extra}
+
+
+def skipped(reason: str) -> Figures:
+    """Return what stands for the figures of a case that cannot be run here, and why; the driver shows the reason and judges nothing."""
+    return {"skipped": reason}
 
 
 def best(variants: Mapping[str, Figures]) -> Figures:

@@ -33,9 +33,9 @@ from benchmarks.environments import EnvironmentNotBuilt, interpreter
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 REPEATS = 3
-BUDGET_SECONDS = 690.0
+BUDGET_SECONDS = 840.0
 """Of a default run without building environments; what does not fit any more is reported as not measured."""
-QUICK_BUDGET_SECONDS = 110.0
+QUICK_BUDGET_SECONDS = 170.0
 QUICK_LIMIT_SECONDS = 30.0
 SPREAD = 1.5
 """A slowest sample this many times slower than the fastest is mentioned: the machine was busy with something else."""
@@ -48,6 +48,8 @@ class Taken:
     size: int
     samples: list[dict[str, Any]] = field(default_factory=list)
     failure: str | None = None
+    skipped: str | None = None
+    """Why it did not take part, in its own words."""
 
     def median(self, key: str) -> float | None:
         """Return the median of a figure over all samples that have it."""
@@ -106,12 +108,12 @@ def measure(
         taken = measured[case.name] = {
             contestant.name: Taken(size_of(case, contestant, quick))
             for contestant in CONTESTANTS
-            if contestant.name in pythons and case.name not in contestant.lacks
+            if contestant.name in pythons and takes_part(contestant, case)
         }
         for _ in range(repeats):
             for contestant in CONTESTANTS:
                 mine = taken.get(contestant.name)
-                if mine is None or mine.failure:
+                if mine is None or mine.failure or mine.skipped:
                     continue
                 left = deadline - time.perf_counter()
                 if left < 1:
@@ -122,9 +124,16 @@ def measure(
                 outcome = once(pythons[contestant.name], contestant, case, mine.size, limit)
                 if isinstance(outcome, str):
                     mine.failure = outcome
+                elif "skipped" in outcome:
+                    mine.skipped = str(outcome["skipped"])
                 else:
                     mine.samples.append(outcome)
     return measured
+
+
+def takes_part(contestant: Contestant, case: Case) -> bool:
+    """Tell whether it has this case."""
+    return contestant.name == OURS if case.ours_alone else case.name not in contestant.lacks
 
 
 def size_of(case: Case, contestant: Contestant, quick: bool) -> int:
@@ -165,7 +174,9 @@ def rows(cases: Sequence[Case], measured: Measured) -> list[Row]:
             }
             floor = bar_value(metric.floor, figures, metric) if metric.floor else None
             goal = bar_value(metric.goal, figures, metric) if metric.goal else None
-            found.append(Row(case, metric, figures, ratios, floor, goal, verdict(metric, ours, floor, goal)))
+            mine = measured[case.name].get(OURS)
+            words = "skipped" if mine is not None and mine.skipped else verdict(metric, ours, floor, goal)
+            found.append(Row(case, metric, figures, ratios, floor, goal, words))
     return found
 
 
@@ -231,7 +242,7 @@ def table(found: Sequence[Row], names: Sequence[str], measured: Measured) -> str
             if taken is None:
                 cells.append("-")
             elif name not in row.figures:
-                cells.append("failed")
+                cells.append("skipped" if taken.skipped else "failed")
             else:
                 ratio = f" ({row.ratios[name]:.3g}x)" if name in row.ratios else ""
                 cells.append(number(row.figures[name]) + ratio)
@@ -255,6 +266,8 @@ def notes(
         taken_by_case = {case: measured[case.name][name] for case in cases if name in measured[case.name]}
         failures = [(taken.failure, case.name) for case, taken in taken_by_case.items() if taken.failure]
         remarks += [f"{name} FAILED in {where}: {reason}" for reason, where in grouped(failures)]
+        skips = [(taken.skipped, case.name) for case, taken in taken_by_case.items() if taken.skipped]
+        remarks += [f"{name} skipped {where}: {reason}" for reason, where in grouped(skips)]
         sizes = [
             (f"{taken.size:,}", case.name) for case, taken in taken_by_case.items() if case.name in contestant.sizes
         ]

@@ -5,7 +5,8 @@ durable cases. ``AUTOGEN_DISABLE_RUNTIME_TRACING`` is its own switch for a runti
 
 It has no workflows: a chain or workflow is a caller that sends one message after the other (``send``), or agents that
 publish to the next (``publish``); the faster one counts. A fan-out is sent all at once, to one agent or to an agent per
-task, and joined by the caller.
+task, and joined by the caller. Messages go between two agents in both ways, and from a publisher to a thousand agents that
+subscribe to its topic.
 """
 
 from __future__ import annotations
@@ -32,7 +33,19 @@ from autogen_core import (
     message_handler,
 )
 
-from benchmarks.protocol import STEPS, Figures, best, creation, expect, import_cost, latency, main, rate, together
+from benchmarks.protocol import (
+    STEPS,
+    SUBSCRIBERS,
+    Figures,
+    best,
+    creation,
+    expect,
+    import_cost,
+    latency,
+    main,
+    rate,
+    together,
+)
 
 
 @dataclass
@@ -78,6 +91,53 @@ class Worker(RoutedAgent):
             return
         other = "even" if self.id.type == "odd" else "odd"
         await self.publish_message(Hop(message.value + 1, message.left - 1, message.run), TopicId(other, "all"))
+
+
+@dataclass
+class Start:
+    """Ask the other one so often; the answer is how often it answered."""
+
+    count: int
+
+
+@dataclass
+class Note:
+    """What everybody is to hear."""
+
+    number: int
+
+
+class Asker(RoutedAgent):
+    """Asks a worker again and again, and waits for each answer."""
+
+    def __init__(self) -> None:
+        super().__init__("asks")
+
+    @message_handler
+    async def on_start(self, message: Start, ctx: MessageContext) -> Item:
+        """Answer with what the other one has counted."""
+        item, other = Item(0), AgentId("even", "all")
+        for _ in range(message.count):
+            item = await self.send_message(item, other)
+        return item
+
+
+class Hearer(RoutedAgent):
+    """Counts what it hears."""
+
+    heard = 0
+    wanted = 0
+    done: asyncio.Event
+
+    def __init__(self) -> None:
+        super().__init__("hears")
+
+    @message_handler
+    async def on_note(self, message: Note, ctx: MessageContext) -> None:
+        """Count it."""
+        Hearer.heard += 1
+        if Hearer.heard == Hearer.wanted:
+            Hearer.done.set()
 
 
 @asynccontextmanager
@@ -170,6 +230,53 @@ def start_latency_memory(size: int) -> Figures:
     return asyncio.run(run())
 
 
+def messages_ping_pong(size: int) -> Figures:
+    """Count round trips a second between two agents: sent with an answer, or published there and back."""
+
+    async def run() -> Figures:
+        async with _runtime() as runtime:
+            await Asker.register(runtime, "asker", Asker)
+            asker = AgentId("asker", "all")
+            await runtime.send_message(Start(10), asker)
+            started = time.perf_counter()
+            expect(await runtime.send_message(Start(size), asker), Item(size))
+            sent = rate(size, started)
+            started = time.perf_counter()
+            expect(await _published(runtime, 2 * size, 0), 2 * size)
+            return best({"send": sent, "publish": rate(size, started)})
+
+    return asyncio.run(run())
+
+
+def messages_fan_out(size: int) -> Figures:
+    """Count deliveries a second from one publisher to a thousand agents, each of a type with a subscription of its own."""
+
+    async def run() -> Figures:
+        Hearer.done = asyncio.Event()
+        runtime = SingleThreadedAgentRuntime()
+        for number in range(SUBSCRIBERS):
+            await Hearer.register(runtime, f"hearer{number}", Hearer)
+            await runtime.add_subscription(TypeSubscription("news", f"hearer{number}"))
+        runtime.start()
+
+        async def publish(count: int) -> Figures:
+            Hearer.heard, Hearer.wanted = 0, count * SUBSCRIBERS
+            Hearer.done.clear()
+            started = time.perf_counter()
+            for number in range(count):
+                await runtime.publish_message(Note(number), TopicId("news", "all"))
+            await Hearer.done.wait()
+            expect(Hearer.heard, Hearer.wanted)
+            return rate(Hearer.wanted, started)
+
+        await publish(1)
+        figures = await publish(size // SUBSCRIBERS)
+        await runtime.stop_when_idle()
+        return figures
+
+    return asyncio.run(run())
+
+
 def idle_agents(size: int) -> Figures:
     """Measure agents that are made by the registered factory and handle messages of their class.
 
@@ -194,6 +301,8 @@ if __name__ == "__main__":
             "fanout_memory": fanout_memory,
             "workflows_memory": workflows_memory,
             "start_latency_memory": start_latency_memory,
+            "messages_ping_pong": messages_ping_pong,
+            "messages_fan_out": messages_fan_out,
             "idle_agents": idle_agents,
             "import_cost": lambda size: import_cost("import autogen_core", size),
         }

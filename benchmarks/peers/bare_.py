@@ -5,7 +5,8 @@ with msgspec as ours are. Durable cases: apsw, WAL, ``synchronous=FULL``, so eve
 
 Chain and start: one commit a step. ``inline`` commits on the loop itself, ``thread`` hands each commit to one writer
 thread as a program must that does other things meanwhile; the faster one counts. Fan-out and workflows: what is ready is
-committed together, a thousand steps a commit, which is the limit of group commit.
+committed together, a thousand steps a commit, which is the limit of group commit. Messages: a bounded ``asyncio.Queue`` and a task
+for each receiver.
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import apsw
 import msgspec
 
-from benchmarks.protocol import STEPS, Figures, best, creation, database, expect, import_cost, latency, main, rate
+from benchmarks.protocol import (
+    STEPS,
+    SUBSCRIBERS,
+    Figures,
+    best,
+    creation,
+    database,
+    expect,
+    import_cost,
+    latency,
+    main,
+    rate,
+)
 
 Row = tuple[str, int, str, bytes]
 GROUP = 1_000
@@ -210,6 +223,58 @@ class _Agent:
         self.handlers = {"step": step}
 
 
+def messages_ping_pong(size: int) -> Figures:
+    """Pass a number to and fro between two tasks through two queues."""
+
+    async def run() -> Figures:
+        there: asyncio.Queue[int] = asyncio.Queue(1_000)
+        back: asyncio.Queue[int] = asyncio.Queue(1_000)
+
+        async def answer() -> None:
+            while number := await there.get():
+                await back.put(number)
+
+        answering = asyncio.create_task(answer())
+        started = time.perf_counter()
+        answers = 0
+        for number in range(1, size + 1):
+            await there.put(number)
+            answers += await back.get() == number
+        figures = rate(size, started)
+        await there.put(0)
+        await answering
+        expect(answers, size)
+        return figures
+
+    return asyncio.run(run())
+
+
+def messages_fan_out(size: int) -> Figures:
+    """Put every number into the queue of each of a thousand tasks."""
+
+    async def run() -> Figures:
+        queues: list[asyncio.Queue[int]] = [asyncio.Queue(1_000) for _ in range(SUBSCRIBERS)]
+
+        async def hear(queue: asyncio.Queue[int]) -> int:
+            heard = 0
+            while await queue.get():
+                heard += 1
+            return heard
+
+        hearing = [asyncio.create_task(hear(queue)) for queue in queues]
+        await asyncio.sleep(0)
+        started = time.perf_counter()
+        for number in [*range(1, size // SUBSCRIBERS + 1), 0]:
+            for queue in queues:
+                await queue.put(number)
+        heard = sum(await asyncio.gather(*hearing))
+        figures = rate(size, started)
+        expect(heard, size)
+        return figures
+
+    return asyncio.run(run())
+
+
 def idle_agents(size: int) -> Figures:
     """Measure plain objects in a dict."""
 
@@ -235,6 +300,8 @@ if __name__ == "__main__":
             "workflows_memory": workflows_memory,
             "start_latency_durable": start_latency_durable,
             "start_latency_memory": start_latency_memory,
+            "messages_ping_pong": messages_ping_pong,
+            "messages_fan_out": messages_fan_out,
             "idle_agents": idle_agents,
             "import_cost": import_costs,
         }

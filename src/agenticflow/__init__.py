@@ -11,7 +11,17 @@ import typing
 from agenticflow.runtime.clock import install as _install
 
 if typing.TYPE_CHECKING:
-    from agenticflow.agents import Agent, AgentState, StateMachine, StateTransition, Worker, worker
+    from agenticflow.agents import (
+        Agent,
+        AgentRegistry,
+        AgentState,
+        CapabilityMatcher,
+        MemoryStore,
+        StateMachine,
+        StateTransition,
+        Worker,
+        worker,
+    )
     from agenticflow.app.event_bus import EventBus
     from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState
     from agenticflow.app.orchestrator import Orchestrator
@@ -52,12 +62,23 @@ if typing.TYPE_CHECKING:
         WorkflowDefinition,
         WorkflowStatus,
     )
-    from agenticflow.resilience import RetryPolicy
+    from agenticflow.resilience import BackPressure, RetryPolicy
+    from agenticflow.runtime.shared_state import StateManager
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
-    "agenticflow.agents": ("Agent", "AgentState", "StateMachine", "StateTransition", "Worker", "worker"),
+    "agenticflow.agents": (
+        "Agent",
+        "AgentRegistry",
+        "AgentState",
+        "CapabilityMatcher",
+        "MemoryStore",
+        "StateMachine",
+        "StateTransition",
+        "Worker",
+        "worker",
+    ),
     "agenticflow.app.event_bus": ("EventBus",),
     "agenticflow.app.execution": ("WorkflowExecution", "WorkflowHandle", "WorkflowState"),
     "agenticflow.app.orchestrator": ("Orchestrator",),
@@ -98,17 +119,21 @@ _HOMES = {
         "WorkflowDefinition",
         "WorkflowStatus",
     ),
-    "agenticflow.resilience": ("RetryPolicy",),
+    "agenticflow.resilience": ("BackPressure", "RetryPolicy"),
+    "agenticflow.runtime.shared_state": ("StateManager",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Agent",
     "AgentNotFoundError",
+    "AgentRegistry",
     "AgentState",
     "AgenticEvent",
     "AgenticFlowError",
+    "BackPressure",
     "BoundExceeded",
+    "CapabilityMatcher",
     "CommandRefused",
     "ConcurrencyConflict",
     "ConfigurationError",
@@ -120,6 +145,7 @@ __all__ = [
     "EventMetadata",
     "EventPredicate",
     "InvalidInput",
+    "MemoryStore",
     "NotSerializable",
     "Orchestrator",
     "OutcomeUnknown",
@@ -128,6 +154,7 @@ __all__ = [
     "RetryPolicy",
     "SchemaRegistry",
     "StateMachine",
+    "StateManager",
     "StateTransition",
     "StoreOwned",
     "StoreUnavailable",

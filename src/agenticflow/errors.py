@@ -20,6 +20,7 @@
     │   ├── TemporaryError            may go away by itself: worth another try
     │   │   ├── StoreUnavailable      closed, busy, disk full
     │   │   ├── StoreOwned            another process owns the file
+    │   │   ├── NoHealthyAgentError   whoever could do the work is unhealthy, stopped or suspended
     │   │   └── TaskTimeout           a time limit passed
     │   └── PermanentError            will not go away by itself
     │       ├── CorruptStore          the file is damaged or not ours
@@ -49,6 +50,7 @@ __all__ = [
     "IllegalTransition",
     "InvalidInput",
     "InvariantError",
+    "NoHealthyAgentError",
     "NotSerializable",
     "OutcomeUnknown",
     "PermanentError",
@@ -101,9 +103,13 @@ class DefinitionError(UsageError):
 
 
 class ConfigurationError(UsageError):
-    """A URL, an option or an installed extra is wrong or missing."""
+    """A URL, an option, a setting or an installed extra is wrong or missing. ``problems`` lists every mistake found."""
 
     code = "configuration"
+
+    def __init__(self, message: str, *, hint: str = "", problems: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems) or (message,)
 
 
 class InvalidInput(UsageError):
@@ -207,6 +213,16 @@ class StoreOwned(TemporaryError):
     def __init__(self, message: str, *, hint: str = "", owner_pid: int | None = None) -> None:
         super().__init__(message, hint=hint)
         self.owner_pid = owner_pid
+
+
+class NoHealthyAgentError(TemporaryError):
+    """Agents could do the work, but none of them is healthy and in service now. ``agent_ids`` names them."""
+
+    code = "no_healthy_agent"
+
+    def __init__(self, message: str, *, hint: str = "", agent_ids: Sequence[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.agent_ids = tuple(agent_ids)
 
 
 class TaskTimeout(TemporaryError):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -59,6 +60,7 @@ rows = st.lists(
     | st.binary(max_size=4).map(lambda data: Blob(content_hash(data), data)),
     max_size=3,
 )
+value_names = st.tuples(st.sampled_from(["n", "N\0"]), st.sampled_from(["", "\0", "ä"]).map("key{}".format))
 drafts = st.tuples(streams, offsets, events, command_ids, rows).filter(lambda draft: bool(draft[2] or draft[4]))
 Draft = tuple[str, int | None, list[NewEvent], str | None, list[Row]]
 
@@ -133,6 +135,36 @@ class StoreMachine(RuleBasedStateMachine):
 
         answer = self.run(ask())
         self.model.take(commit, Committed(answer.version, answer.position))
+
+    @rule(
+        name=value_names,
+        content=st.binary(max_size=4),
+        lifetime=st.none() | st.integers(1, 5),
+        offset=offsets,
+        later=st.integers(0, 2),
+    )
+    def put_value(
+        self, name: tuple[str, str], content: bytes, lifetime: int | None, offset: int | None, later: int
+    ) -> None:
+        self.model.now += later
+        actual = self.model.value_version(*name)
+        expected = ANY_VERSION if offset is None else max(0, actual + offset)
+        expires_at = None if lifetime is None else self.model.now + lifetime
+        put = self.store.put_value(*name, content, now=self.model.now, expires_at=expires_at, expected_version=expected)
+        if expected not in (ANY_VERSION, actual):
+            with pytest.raises(ConcurrencyConflict) as refusal:
+                self.run(put)
+            assert (refusal.value.expected, refusal.value.actual) == (expected, actual)
+        else:
+            assert self.run(put) == self.model.put_value(*name, content, expires_at)
+
+    @rule(name=value_names)
+    def delete_value(self, name: tuple[str, str]) -> None:
+        """Whether an expired value counts as there is open; in the end it is not."""
+        was_there = self.run(self.store.delete_value(*name))
+        if self.model.value_version(*name):
+            assert was_there
+        self.model.values.pop(name, None)
 
     @precondition(lambda self: self.survives_reopen)
     @rule()

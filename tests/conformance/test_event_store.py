@@ -12,16 +12,18 @@ from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.event_store_kit import EventStoreKit
+from agenticflow.testing.key_values_kit import KeyValuesKit
+from agenticflow.testing.retention_kit import RetentionKit
 
 
-class TestMemoryStore(EventStoreKit):
+class TestMemoryStore(EventStoreKit, KeyValuesKit, RetentionKit):
     survives_reopen = False
 
     async def open_store(self, schemas: SchemaRegistry | None = None) -> Store:
         return MemoryStore(schemas)
 
 
-class TestSQLiteStore(EventStoreKit):
+class TestSQLiteStore(EventStoreKit, KeyValuesKit, RetentionKit):
     durability: ClassVar[Literal["full", "normal"]] = "full"
     can_be_damaged = True
 

@@ -15,10 +15,12 @@ from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION, MAX_EVENT_BYTES
 from agenticflow.errors import BoundExceeded, ConcurrencyConflict
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
+from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 from agenticflow.testing.event_store_kit import EventStoreKit
+from agenticflow.testing.key_values_kit import KeyValuesKit
 from tests.conformance.store_machine import StoreMachine
 
 
@@ -127,6 +129,50 @@ class AnswersWhenClosed(MemoryStore):
         self.followers.close()
 
 
+class ForgetsToExpire(MemoryStore):
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        return await super().get_value(namespace, key, now=-1)
+
+
+class IgnoresTheExpectedVersionOfValues(MemoryStore):
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        return await super().put_value(namespace, key, value, now=now, expires_at=expires_at)
+
+
+class KeepsOldVersions(MemoryStore):
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        found = await self.get_value(namespace, key, now=-1)
+        await super().put_value(
+            namespace, key, value, now=now, expires_at=expires_at, expected_version=expected_version
+        )
+        return 1 if found is None else found.version + 1
+
+
+class ListsWithoutPrefix(MemoryStore):
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        return await super().list_values(namespace, now=now, after=after, limit=limit)
+
+
 BROKEN: list[tuple[type[MemoryStore], str]] = [
     (ForgetsCommands, "test_a_command_seen_before_is_answered_and_not_repeated"),
     (ChecksExpectedBeforeTheCommand, "test_a_command_seen_before_is_not_held_against_the_expected_version"),
@@ -143,10 +189,14 @@ BROKEN: list[tuple[type[MemoryStore], str]] = [
     (TakesTheLastWrittenForTheLatest, "test_the_latest_run_of_a_chain_is_found_without_its_number"),
     (TrustsItsBlobs, "test_a_blob_that_does_not_hash_to_its_name_is_reported"),
     (AnswersWhenClosed, "test_a_closed_store_says_so"),
+    (ForgetsToExpire, "test_an_expired_value_is_invisible_at_once"),
+    (IgnoresTheExpectedVersionOfValues, "test_of_twenty_writers_that_expect_one_version_one_wins"),
+    (KeepsOldVersions, "test_an_expired_value_counts_as_not_there_and_begins_again_at_1"),
+    (ListsWithoutPrefix, "test_values_are_listed_by_the_beginning_of_their_keys"),
 ]
 
 
-class Kit(EventStoreKit):
+class Kit(EventStoreKit, KeyValuesKit):
     __test__ = False
     survives_reopen = False
     patience_seconds: ClassVar[float] = 0.5
@@ -165,7 +215,7 @@ async def test_the_kit_finds(kind: type[MemoryStore], case: str) -> None:
 
 
 def test_the_kit_has_a_case_for_every_promise() -> None:
-    cases = [name for name in dir(EventStoreKit) if name.startswith("test_")]
+    cases = [name for name in dir(Kit) if name.startswith("test_")]
     assert len(cases) >= 60
     assert {case for _, case in BROKEN} <= set(cases)
 
@@ -182,6 +232,7 @@ def test_the_kit_has_a_case_for_every_promise() -> None:
         SkipsTheFirstOfAPage,
         ListsOldestFirst,
         TakesTheLastWrittenForTheLatest,
+        KeepsOldVersions,
     ],
 )
 def test_random_histories_find(kind: type[MemoryStore]) -> None:

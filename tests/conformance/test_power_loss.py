@@ -100,7 +100,7 @@ def test_a_store_that_takes_a_failed_commit_for_undone_is_caught(
         return sqlite_writer._refused(waiting, mapped(error, writer._file))
 
     monkeypatch.setattr(sqlite_writer.Writer, "_after_failed_commit", pessimist)
-    results = playing(range(30), tmp_path, full)
+    results = playing(range(60), tmp_path, full)
     assert any("was refused and is there" in problem for played in results for problem in played.problems)
 
 

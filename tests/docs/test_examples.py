@@ -1,26 +1,54 @@
-"""Each example is a program that ends well, in a folder of its own, on a store in memory."""
+"""Each example is a program that ends well, in a folder of its own, on a store in memory; ``run_examples.py`` runs them all."""
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
 
+from run_examples import LIMIT_SECONDS, Example, chosen, examples, main, perform
 from tests.docs.pages import ROOT
-from tests.docs.test_pages import SECONDS, name, run
 
-EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.py") if not path.name.startswith("_"))
-
-
-@pytest.mark.timeout(SECONDS + 10)
-@pytest.mark.parametrize("example", EXAMPLES, ids=name)
-def test_the_example_runs(example: Path, tmp_path: Path) -> None:
-    result = run([example], tmp_path)
-    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
-    assert result.stdout, "an example shows something"
+EXAMPLES = examples()
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=name)
-def test_the_example_says_what_it_shows(example: Path) -> None:
-    assert ast.get_docstring(ast.parse(example.read_text(encoding="utf-8")))
+@pytest.mark.timeout(LIMIT_SECONDS + 10)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_the_example_runs(example: Example, tmp_path: Path) -> None:
+    outcome = perform(example, tmp_path)
+    assert not outcome.problem, f"{outcome.problem}\n{outcome.output}\n{outcome.errors}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_the_example_says_what_it_shows(example: Example) -> None:
+    assert example.summary
+
+
+def test_no_program_is_forgotten() -> None:
+    """Whatever can be started below ``examples`` is an example."""
+    programs = {
+        path
+        for path in (ROOT / "examples").rglob("*.py")
+        if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
+    }
+    assert programs == {example.path for example in EXAMPLES}
+
+
+def test_the_runner_lists_runs_and_tells(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == [example.name for example in EXAMPLES]
+    assert main(["hello_workflow"]) == 0
+    assert "1 of 1 examples ran well" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as ended:
+        chosen(["helo_workflow"])
+    assert "did you mean 'hello_workflow'?" in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("program", "problem"), [("raise SystemExit(3)", "exit code 3"), ("silence = True", "showed nothing")]
+)
+def test_the_runner_notices_an_example_that_does_not_end_well(program: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(program, encoding="utf-8")
+    assert perform(Example("bad", path), tmp_path).problem == problem

@@ -16,17 +16,19 @@ import pytest
 
 import agenticflow
 from agenticflow import errors
-from agenticflow.agents.agent import AgentStateChanged
 from agenticflow.agents.states import DEFAULT_TRANSITIONS, AgentState
+from agenticflow.app.catalogue import catalogue_as_markdown, event_catalogue
+from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
-from agenticflow.orchestration.facts import FACTS
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
+from tests.docs.event_catalogue import catalogue_on
 from tests.docs.pages import ROOT, blocks
 
 OTHER_ROOMS = ("cli", "demos", "testing")
 """Their bounds are no limits of the engine."""
 
 NO_LIMITS = {
+    "communication.delivery.router.MAX_KNOWN_TYPES": "more types are matched again now and then",
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
@@ -74,41 +76,37 @@ def code(cell: str) -> str:
     return str(found[0])
 
 
-def summary(thing: type) -> str:
-    """Return the first paragraph of a docstring on one line, in the page's mark-up."""
-    paragraph = inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0]
-    return " ".join(paragraph.replace("``", "`").split())
-
-
 # --- events -------------------------------------------------------------------------------------------------------------
 
 
-def payload_of(struct: type[msgspec.Struct]) -> str:
-    """Return the fields of a payload as the page writes them; ``?`` marks what is left out at its default."""
-    fields = msgspec.structs.fields(struct)
-    return ", ".join(f"`{field.encode_name}`" + ("" if field.required else "?") for field in fields) or "–"
-
-
-def test_every_fact_is_in_the_catalogue_with_its_fields_and_its_meaning() -> None:
-    told = [(code(name), payload, meaning) for name, payload, meaning in rows_under(page("events.md"), *EVENT_HEADS)]
-    known = [(fact.event_type, payload_of(fact), summary(fact)) for fact in FACTS.types.values()]
-    known.append(("agent_state_changed", payload_of(AgentStateChanged), "An agent moved from one state to another."))
-    assert told == known
-
-
-EVENT_HEADS = ("event type", "payload", "what has happened")
+def test_the_catalogue_on_the_page_is_what_the_code_says() -> None:
+    assert catalogue_on(page("events.md")) == catalogue_as_markdown(), "run `make names`"
 
 
 def test_every_field_of_a_payload_is_explained_once() -> None:
-    told = [code(row[0]) for row in rows_under(page("events.md"), "field", "type", "meaning")]
-    fields = {name for fact in FACTS.types.values() for name in fact.__struct_fields__}
-    fields |= set(AgentStateChanged.__struct_fields__)
+    told = [code(row[0]) for row in rows_under(page("events.md"), "field", "meaning")]
+    fields = {field.name for kind in event_catalogue() for field in kind.fields}
     assert sorted(told) == sorted(fields)
 
 
-def test_every_field_of_a_recorded_error_is_explained() -> None:
-    told = [code(row[0]) for row in rows_under(page("events.md"), "of an error", "meaning")]
-    assert told == list(ErrorInfo.__struct_fields__)
+def test_every_stream_of_the_catalogue_is_described() -> None:
+    told = {code(row[0]) for row in rows_under(page("events.md"), "stream", "events", "written") if "`" in row[0]}
+    assert {kind.stream for kind in event_catalogue()} <= told
+
+
+PARTS: dict[str, tuple[str, type[msgspec.Struct]]] = {
+    "ErrorInfo": ("of an error (`ErrorInfo`)", ErrorInfo),
+    "Permit": ("of a permit (`Permit`, a list in this order)", Permit),
+}
+"""Structs inside payloads, by their name in the catalogue: the head of their table."""
+
+
+def test_every_struct_inside_a_payload_is_explained() -> None:
+    for head, struct in PARTS.values():
+        told = [code(row[0]) for row in rows_under(page("events.md"), head, "meaning")]
+        assert told == list(struct.__struct_fields__), head
+    words = {word for kind in event_catalogue() for field in kind.fields for word in re.findall(r"\w+", field.type)}
+    assert {word for word in words if word[:1].isupper()} == set(PARTS)
 
 
 # --- errors -------------------------------------------------------------------------------------------------------------

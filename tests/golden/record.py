@@ -29,7 +29,8 @@ from agenticflow import (
     WorkflowExecutionError,
     worker,
 )
-from agenticflow.app.runs import starting as starting_module
+from agenticflow.app.engine import starting as starting_module
+from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.crashes.record import read_whole
@@ -270,6 +271,132 @@ async def left_open(orchestrator: Orchestrator) -> None:
         name="open",
     )
     await orchestrator.start_workflow(definition, workflow_id="open")
+    await asyncio.sleep(3)
+
+
+@scenario("a choice of one way, a choice of many, and what was not chosen")
+async def choices(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("score", "double", {"value": 4}),
+        TaskDefinition.choice("route", {"high": "${score} > 10", "low": None}, {"score"}),
+        TaskDefinition.choice("all", {"a": "${score} > 1", "b": "${score} > 99"}, {"score"}, choose_many=True),
+        *(T(name, "double", {"value": 1}, dependencies={"route"}) for name in ("high", "low")),
+        *(T(name, "double", {"value": 1}, dependencies={"all"}) for name in ("a", "b")),
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="choices")
+
+
+@scenario("loops: until it is good, with a delay; at the limit; and one that fails there")
+async def loops(orchestrator: Orchestrator) -> None:
+    good = W(
+        T(
+            "grow",
+            "double",
+            {"value": "${previous}"},
+            repeat_from=1,
+            repeat_until="${grow} > 5",
+            repeat_delay_seconds=9,
+        ),
+        T("enough", "double", {"value": 1}, repeat_until="false", max_iterations=2, on_limit="complete"),
+    )
+    await orchestrator.execute_workflow(good, workflow_id="loops")
+    bad = W(T("never", "double", {"value": 1}, repeat_until="${never} > 5", max_iterations=2))
+    await expect_failure(orchestrator.execute_workflow(bad, workflow_id="loop_limit"))
+
+
+@scenario("joins of some, the rest cancelled; enough of a map; a race of a signal and a timer; the end of all")
+async def regions(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("a", "sleep", {"seconds": 1}),
+        T("b", "sleep", {"seconds": 2}),
+        T("slow", "sleep", {"seconds": 500}),
+        T("two", "double", {"value": 1}, dependencies={"a", "b", "slow"}, join=2, cancel_rest=True),
+        T("ask", "sleep", {"seconds": "${item}"}, for_each=[1, 400, 2], enough=2),
+        TaskDefinition.wait_for("paid", "payment", cancels={"expired"}),
+        TaskDefinition.timer("expired", 5, cancels={"paid"}),
+        T("end", "double", {"value": 1}, dependencies={"two", "ask", "expired"}, join="settled", ends_run=True),
+        T("other", "sleep", {"seconds": 900}, timeout_seconds=None),
+        output="${end}",
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="regions")
+
+
+@scenario("failures that do not end the run: skipped, stood in for, given to another")
+async def recoveries(orchestrator: Orchestrator) -> None:
+    once = RetryPolicy(max_attempts=1)
+    definition = W(
+        T("extra", "fail", on_failure="skip", retry_policy=once),
+        T("fast", "fail", fallback="safe", retry_policy=once),
+        T("safe", "double", {"value": 21}),
+        T("unused", "double", {"value": 1}, fallback="spare"),
+        T("spare", "double", {"value": 1}),
+        T("moved", "fail_once", on_failure="reassign", reassign_to=["listing"], retry_policy=once, params={"count": 2}),
+        T("end", "double", {"value": "${fast}"}, dependencies={"extra", "fast", "moved", "unused"}),
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="recoveries")
+
+
+@scenario("people asked: one says yes, one says no, one does not answer")
+async def approvals(orchestrator: Orchestrator) -> None:
+    definition = W(
+        TaskDefinition.ask("yes", "May I?"),
+        TaskDefinition.ask("no", "Really?", on_failure="skip"),
+        TaskDefinition.ask("never", "Anybody?", on_failure="skip", total_timeout_seconds=60),
+        T("then", "double", {"value": 2}, dependencies={"yes"}),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="approvals")
+    await asyncio.sleep(5)
+    await orchestrator.approve("approvals", "yes", value=7, comment="of course")
+    await orchestrator.reject("approvals", "no", comment="not today")
+    await handle.result()
+
+
+@scenario("sub-workflows: one, one for each item, one that fails and is gone on with")
+async def sub_workflows(orchestrator: Orchestrator) -> None:
+    inner = W(T("one", "double", {"value": "${value}"}), name="inner", output="${one}")
+    broken = W(T("mend", "fail_in_first_run", retry_policy=RetryPolicy(max_attempts=1)), name="broken")
+    definition = W(
+        TaskDefinition("each", workflow=inner, params={"value": "${item}"}, for_each=[1, 2]),
+        TaskDefinition("again", workflow=broken, retry_policy=QUICKLY),
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="parent")
+
+
+@scenario("locks, a limit, priorities and a bound on what is in work at once")
+async def locks_and_limits(orchestrator: Orchestrator) -> None:
+    definition = W(
+        *(T(f"lock{n}", "sleep", {"seconds": 2}, locks={"door"}, priority=n) for n in range(3)),
+        *(T(f"rate{n}", "double", {"value": n}, limits=[Limit("mail", rate=1, per_seconds=10)]) for n in range(3)),
+        max_parallel=4,
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="locks")
+
+
+@scenario("a workflow that goes on as new, twice")
+async def continued(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("page", "double", {"value": "${cursor}"}),
+        TaskDefinition("next", continue_with={"cursor": "${page}"}, dependencies={"page"}, when="${page} < 8"),
+        context={"cursor": 2},
+    )
+    await orchestrator.execute_workflow(definition, workflow_id="continued")
+
+
+@scenario(
+    "left open with all of it: a loop that waits, a question, a child at work, a lock that is held and one that is waited for"
+)
+async def left_open_later(orchestrator: Orchestrator) -> None:
+    inner = W(T("runs", "sleep", {"seconds": 100}), name="inner")
+    definition = W(
+        T("loop", "double", {"value": "${iteration}"}, repeat_until="${iteration} > 2", repeat_delay_seconds=200),
+        TaskDefinition.ask("may", "May I?"),
+        TaskDefinition("child", workflow=inner),
+        T("holds", "sleep", {"seconds": 50}, locks={"x"}),
+        T("waits", "sleep", {"seconds": 50}, locks={"x"}),
+        T("end", "double", {"value": 1}, dependencies={"loop", "may", "child", "holds", "waits"}),
+        name="open",
+    )
+    await orchestrator.start_workflow(definition, workflow_id="later")
     await asyncio.sleep(3)
 
 

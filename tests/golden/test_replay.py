@@ -136,6 +136,18 @@ def test_an_orchestrator_of_today_hands_back_what_was_recorded(file: Path) -> No
     run_virtual(ask())
 
 
+@pytest.mark.parametrize("file", sorted(ROOT.glob("v*/left_open_later.json")), ids=lambda file: file.parent.name)
+def test_an_orchestrator_of_today_ends_what_was_left_open_with_children_and_locks(file: Path) -> None:
+    async def go_on() -> None:
+        orchestrator = new_orchestrator(await store_of(load(file)))
+        async with orchestrator:
+            await orchestrator.approve("later", "may")
+            assert await asyncio.wait_for(orchestrator.wait("later"), 5_000) == {"end": 2}
+            assert (await orchestrator.get_execution("later~child")).completed_at is not None
+
+    run_virtual(go_on())
+
+
 @pytest.mark.parametrize("file", sorted(ROOT.glob("v*/left_open.json")), ids=lambda file: file.parent.name)
 def test_an_orchestrator_of_today_ends_what_was_left_open(file: Path) -> None:
     async def go_on() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agenticflow.core.decider import Fact
+from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import FACTS
@@ -66,6 +67,14 @@ def steered_run() -> Run:
     return run
 
 
+def continued_run() -> Run:
+    """Ends with the beginning of the next."""
+    run = Run(task("page"), TaskDefinition("again", continue_with={"cursor": "${page}"}, dependencies={"page"}))
+    run.succeed("page", value=7)
+    run.ask(f.NextRunStarted(now=run.now))
+    return run
+
+
 def first_run() -> Run:
     """From the start to its failure, with pauses, retries, late outcomes and questions on the way."""
     run = Run(*TASKS, input={"user": "ada"}, timeout_seconds=10_000)
@@ -112,7 +121,7 @@ def second_run(first: Run) -> Run:
 
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first), steered_run()]
+    return [first, second_run(first), steered_run(), continued_run()]
 
 
 def encoded(facts: list[Fact]) -> bytes:

@@ -64,6 +64,7 @@ class Run:
         seed: str = "seed",
         run_no: int = 1,
         carried: Carried | None = None,
+        first_generation: int = 0,
         now: int = START,
         scenario: Scenario[RunState] | None = None,
         **options: Any,
@@ -88,6 +89,7 @@ class Run:
                     kept=None if carried is None else codec.encode(carried.kept),
                     generations={} if carried is None else carried.generations,
                     signals=None if carried is None else codec.encode(carried.signals),
+                    first_generation=first_generation,
                 )
             )
 

@@ -34,6 +34,16 @@ def test_each_iteration_sees_the_result_before_and_its_number() -> None:
     assert run.params("refine[1]") == {"before": {"score": 1}, "no": 1}
 
 
+def test_an_iteration_may_look_at_other_things_too() -> None:
+    run = Run(
+        task("load"),
+        task("loop", "load", repeat_until="${iteration} > 1", params={"x": "${load} ${start}"}),
+        input={"start": 1},
+    )
+    run.succeed("load", value="a")
+    assert run.params("loop[0]") == {"x": "a 1"}
+
+
 def test_without_a_start_the_first_iteration_sees_nothing() -> None:
     assert Run(refining()).params("refine[0]") == {"before": None, "no": 0}
 

@@ -84,6 +84,13 @@ def test_a_fallback_that_fails_or_is_skipped_leaves_a_failure_that_may_be_skippe
         assert run.statuses["end"] == "SKIPPED"
 
 
+def test_a_fallback_that_was_cancelled_before_stands_in_for_nobody() -> None:
+    run = Run(task("a", cancels={"slow"}), task("fast", fallback="slow"), task("slow"))
+    run.succeed("a")
+    run.fail_for_good("fast")
+    assert (run.status, run.statuses["slow"]) == ("FAILED", "CANCELLED")
+
+
 def test_fallbacks_may_have_fallbacks() -> None:
     tasks = (task("a", fallback="b"), task("b", fallback="c"), task("c"), task("end", "a", params={"got": "${a}"}))
     run = Run(*tasks)
@@ -153,6 +160,15 @@ def test_a_task_is_given_to_the_next_agent_when_one_has_failed_for_good() -> Non
     run.succeed("work")
     assert "end" in run.dispatched
     assert [fact.performer_id for fact in run.facts(f.TaskReassigned)] == ["second", "third"]
+
+
+def test_a_payment_that_did_not_happen_may_have_a_fallback() -> None:
+    run = Run(once("pay", fallback="other"), task("other"), task("more"))
+    run.started("pay")
+    run.crash()
+    run.resolve("pay", "failed")
+    run.succeed("other", value=1)
+    assert run.statuses["pay"] == "COMPLETED"
 
 
 def test_when_there_is_nobody_left_the_task_has_failed() -> None:

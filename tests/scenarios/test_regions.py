@@ -88,6 +88,26 @@ def test_at_most_once_work_whose_outcome_is_in_question_is_not_cancelled_away() 
     assert (run.statuses["pay"], run.status) == ("UNKNOWN", "NEEDS_ATTENTION")
 
 
+def test_an_answer_about_an_item_of_a_map_that_is_over_advances_nothing() -> None:
+    run = Run(task("a", cancels={"pay"}), once("pay", for_each=[1, 2]), task("b", "pay"))
+    run.started("pay[0]")
+    run.crash()
+    run.succeed("a")
+    assert (run.statuses["pay"], run.statuses["pay[0]"]) == ("CANCELLED", "UNKNOWN")
+    run.resolve("pay[0]", "completed", "done")
+    assert run.statuses["pay"] == "CANCELLED"
+    assert run.statuses["b"] == "SKIPPED"
+
+
+def test_a_failure_after_the_abort_starts_no_fallback() -> None:
+    run = Run(task("a", fallback="b"), task("b"), task("c"))
+    run.abort()
+    run.fail_for_good("a")
+    run.cancelled("c")
+    assert run.status == "CANCELLED"
+    assert "b" not in run.statuses
+
+
 def test_a_deferred_choice_is_made_by_what_happens_first() -> None:
     tasks = (
         TaskDefinition.wait_for("paid", "payment", cancels={"expired"}),

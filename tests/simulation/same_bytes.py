@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agenticflow import Orchestrator
-from agenticflow.app.runs import starting as starting_module
+from agenticflow.app.engine import starting as starting_module
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.virtual_time import VirtualLoop, run_virtual
 from tests.simulation.fifty_tasks import definition, performers

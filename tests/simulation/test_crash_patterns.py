@@ -222,7 +222,18 @@ def approvals() -> CrashCase:
     return CrashCase(WorkflowDefinition(list(tasks)), workers=WORKERS, steer=steer)
 
 
+def continued_as_new() -> CrashCase:
+    """Four runs, each with the input that the one before left for it."""
+    tasks = (
+        C("page", value="${cursor}"),
+        TaskDefinition("again", continue_with={"cursor": "${page}"}, dependencies={"page"}, when="${page} < 4"),
+        TaskDefinition("slow", "sleep", params={"seconds": 0.05}),
+    )
+    return CrashCase(WorkflowDefinition(list(tasks), context={"cursor": 0}, output="${page}"), workers=WORKERS)
+
+
 CASES = [
+    continued_as_new,
     choices,
     loops,
     joins_of_some,

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
 from agenticflow import (
     Agent,
+    AgentRegistry,
     AgentState,
+    BackPressure,
+    CapabilityMatcher,
     EffectClass,
     EventBus,
+    MemoryStore,
     Orchestrator,
     RetryPolicy,
+    SchemaRegistry,
     StateMachine,
+    StateManager,
     StateTransition,
     TaskContext,
     TaskDefinition,
@@ -26,13 +34,20 @@ from agenticflow import (
     open_store,
     worker,
 )
+from agenticflow.agents import AgentHealth, AgentStatus, Candidate, CapabilityMatch, HealthPolicy, MemoryBounds
+from agenticflow.app.catalogue import event_catalogue
 from agenticflow.app.execution import TaskView
+from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
+from agenticflow.config import Settings
+from agenticflow.core.assignment import Assigner
+from agenticflow.core.catalogue import EventKind
 from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
 from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
+from agenticflow.observability import Metrics, increment_counter, measure_latency
 from agenticflow.storage import Store
 from agenticflow.testing.virtual_time import run_virtual
 
@@ -108,6 +123,40 @@ def a_task_stays_the_function_it_was(agent: Agent) -> None:
 
     async def call(context: TaskContext) -> None:
         assert_type(await wait(context), str)
+
+
+def a_registry_is_what_engine_and_matcher_ask(orchestrator: Orchestrator) -> None:
+    registry = AgentRegistry(policy=HealthPolicy(heartbeat_seconds=10), clock=ManualClock())
+    assert_type(orchestrator.agents, AgentRegistry)
+    assigner: Assigner = registry
+    assert_type(assigner.choose("analyst", "query", frozenset(), {"analyst": (1, 0)}), str)
+    assert_type(registry.register(Agent("analyst"), cost=2), Agent)
+    assert_type(registry.find(role="analyst", capabilities=["sql"], is_available=True), list[Agent])
+    assert_type(registry.status("analyst"), AgentStatus)
+    assert_type(registry.heartbeat("analyst"), AgentHealth)
+    assert_type(CapabilityMatcher(registry).find_best_agent({"sql"}), CapabilityMatch)
+    CapabilityMatcher([Candidate(agent_id="analyst", capabilities=frozenset({"sql"}))]).rank(["sql"])
+
+
+async def shared_state_is_modified_by_functions_of_both_kinds(store: Store) -> None:
+    async def one_more(count: int | None) -> int:
+        return (count or 0) + 1
+
+    states = StateManager(store)
+    changed = await states.modify_state("analyst", "count", one_more)
+    assert_type(changed.version, int)
+    _, version = await states.modify_state("analyst", "plan", lambda plan: [*(plan or ()), "step"])
+    assert_type(version, int)
+    async for change in states.history("analyst", "plan", from_version=2):
+        assert_type(change.at, int)
+
+
+async def a_memory_is_given_a_store_or_lent_one(store: Store) -> None:
+    Agent("analyst", memory=MemoryStore(bounds=MemoryBounds(max_entries=10)))
+    memory = MemoryStore(store, agent_id="analyst")
+    assert_type(await memory.store("key", {"any": 1}, ttl_seconds=0.5), int)
+    assert_type(await memory.delete("key", namespace="other"), bool)
+    assert_type([entry.key for entry in await memory.list()], list[str])
 
 
 def a_worker_keeps_its_signature() -> None:
@@ -205,6 +254,60 @@ async def handlers_of_the_bus_may_wait_or_not(bus: EventBus) -> None:
     await bus.subscribe("*", hears_too)
     await bus.subscribe("order_*", Listener().hear)
     await bus.subscribe("order_*", lambda event: None)
+    await bus.subscribe(
+        "order.>",
+        hears,
+        name="billing",
+        replay="all",
+        concurrency=4,
+        key=lambda event: event.payload["order_id"],
+        retry_policy=RetryPolicy(max_attempts=5),
+        back_pressure=BackPressure(starts_at=0.5, when_full="drop_oldest"),
+        queue_size=10,
+    )
+
+
+async def a_bus_tells_how_it_is_doing(monitor: BusMonitor) -> None:
+    bus = EventBus("memory", event_monitor=monitor, logger=logging.getLogger("bus"), schemas=SchemaRegistry())
+    assert_type(bus.statistics(), list[SubscriptionStatistics])
+    letters = await bus.dead_letters("billing", limit=10)
+    assert_type(letters, list[DeadLetter])
+    assert_type(await bus.retry_dead_letter(letters[0].letter_id), bool)
+    await bus.discard_dead_letter(letters[0].letter_id, reason="a test")
+    await bus.publish(letters[0].event, durable=False)
+
+
+def the_catalogue_is_data() -> None:
+    assert_type(event_catalogue(), tuple[EventKind, ...])
+
+
+def schemas_are_classes_or_names_and_types() -> None:
+    @dataclass
+    class Placed:
+        order_id: int
+
+    schemas = SchemaRegistry()
+    schemas.register("order_placed", 1, Placed)
+    schemas.register("order_lost", 1, {"order_id": int, "by": str | None})
+    assert_type(schemas.validate_and_migrate({"order_id": 7}, "1.0"), dict[str, object])
+
+
+# --- measuring ----------------------------------------------------------------------------------------------------------
+
+
+async def measured_functions_keep_their_types() -> None:
+    @measure_latency
+    def price(order: int, *, rate: float = 0.2) -> float:
+        return order * rate
+
+    @measure_latency("checkout_duration")
+    async def checkout(order: int) -> str:
+        return str(order)
+
+    assert_type(price(7, rate=0.1), float)
+    assert_type(await checkout(7), str)
+    increment_counter("orders_placed", 1, {"kind": "new", "express": True})
+    Orchestrator(telemetry=Metrics(), settings=Settings(store="memory:"))
 
 
 def virtual_time_keeps_the_type_of_what_it_runs() -> None:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from agenticflow import (
     Agent,
+    AgentRegistry,
+    CapabilityMatcher,
     EventBus,
+    MemoryStore,
     Orchestrator,
     RetryPolicy,
+    StateManager,
     TaskContext,
     TaskDefinition,
     WorkflowDefinition,
@@ -91,6 +95,28 @@ def a_task_is_called_as_it_was_written(agent: Agent) -> None:
     analyze()  # E: call-arg
     text: str = analyze([1])  # E: assignment
     agent.task(analyze)  # E: arg-type
+
+
+def a_registry_holds_agents(registry: AgentRegistry) -> None:
+    registry.register("analyst")  # E: arg-type
+    registry.find("analyst")  # E: call-arg
+    registry.mark_unhealthy("analyst")  # E: call-arg
+    CapabilityMatcher([Agent("analyst")])  # E: list-item
+    CapabilityMatcher(registry).find_best_agent(7)  # E: arg-type
+
+
+async def shared_state_is_modified_by_a_function_of_the_state(states: StateManager) -> None:
+    await states.modify_state("analyst", "count", 7)  # E: arg-type
+    await states.modify_state("analyst", lambda count: 1)  # E: call-arg, arg-type
+    states.get_state("analyst", "count").version  # E: attr-defined
+    StateManager("sqlite:///state.db")  # E: arg-type
+
+
+async def a_memory_has_options_by_name(memory: MemoryStore) -> None:
+    MemoryStore("sqlite:///state.db")  # E: arg-type
+    Agent("analyst", memory={})  # E: arg-type
+    await memory.store("key", 1, "namespace")  # E: call-arg
+    await memory.store("key", 1, ttl_seconds="soon")  # E: arg-type
 
 
 def a_worker_is_called_as_it_was_written() -> None:

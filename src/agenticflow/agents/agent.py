@@ -11,28 +11,21 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
+from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.core.binding import Handler, HandlerFunction
-from agenticflow.core.clocks import ambient
+from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import DefinitionError
+from agenticflow.storage.key_values import KeyValues
 
-__all__ = ["Agent", "AgentStateChanged", "Recorder"]
+__all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 
 F = TypeVar("F", bound=HandlerFunction)
 _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _NO_HANDLERS: Mapping[str, Handler] = {}
-
-
-class AgentStateChanged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Recorded on the agent's stream ``agent-<id>`` as ``agent_state_changed``."""
-
-    from_state: str
-    to_state: str
-    cause: str
-    """The event that moved it."""
-    in_flight: int = 0
 
 
 class Recorder(Protocol):
@@ -43,6 +36,13 @@ class Recorder(Protocol):
 
     def look_again(self, performer_id: str) -> None:
         """The performer can take more, or other, work than before."""
+
+
+class Watcher(Protocol):
+    """Who looks after an agent's health: the registry it is in."""
+
+    def work_ended(self, agent: Agent, in_flight: int, now: int, outcome: Outcome | None) -> None:
+        """An attempt has ended, ``in_flight`` still run."""
 
 
 class Agent:
@@ -57,9 +57,12 @@ class Agent:
         "__weakref__",
         "_handlers",
         "_in_work",
+        "_is_taking_work",
         "_machine",
+        "_memory",
         "_recorder",
         "_seats",
+        "_watcher",
         "agent_id",
         "capabilities",
         "role",
@@ -71,10 +74,14 @@ class Agent:
         capabilities: Collection[str] = (),
         *,
         role: str = "",
+        memory: MemoryStore | None = None,
         concurrency: int = 1,
         state_machine: StateMachine | None = None,
     ) -> None:
-        """Raises ``DefinitionError`` with the right call when the arguments are mixed up."""
+        """``memory`` is what the agent remembers; one that belongs to nobody yet is shared out, each agent gets its own part.
+
+        Raises ``DefinitionError`` with the right call when the arguments are mixed up.
+        """
         if not isinstance(agent_id, str) or not agent_id or len(agent_id) > 200 or "/" in agent_id:
             raise DefinitionError(f"{agent_id!r:.60} is no agent id", hint=_RIGHT_CALL)
         if isinstance(capabilities, str):
@@ -91,13 +98,20 @@ class Agent:
             raise DefinitionError(
                 f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
             )
+        if memory is not None and not isinstance(memory, MemoryStore):
+            raise DefinitionError(
+                f"the memory of agent {agent_id!r} is a {type(memory).__name__}", hint="give memory=MemoryStore()"
+            )
         self.agent_id = agent_id
+        self._memory = memory.for_agent(agent_id) if memory is not None else None
         self.role = role
         self._seats = concurrency
         self._in_work = 0
+        self._is_taking_work = True
         self._handlers: dict[str, Handler] | None = None
         self._machine = state_machine
         self._recorder: Recorder | None = None
+        self._watcher: Watcher | None = None
 
     # --- what authors use -------------------------------------------------------------------------------------------
 
@@ -128,6 +142,16 @@ class Agent:
     def get_capabilities(self) -> frozenset[str]:
         """Return what the agent can do."""
         return self.capabilities
+
+    @property
+    def memory(self) -> MemoryStore:
+        """What the agent remembers. Raises ``DefinitionError`` when it was made without a memory."""
+        if self._memory is None:
+            raise DefinitionError(
+                f"agent {self.agent_id!r} has no memory",
+                hint=f"make it with Agent({self.agent_id!r}, memory=MemoryStore())",
+            )
+        return self._memory
 
     def get_state(self) -> AgentState:
         """Return where the agent stands now."""
@@ -161,7 +185,13 @@ class Agent:
     @property
     def concurrency(self) -> int:
         machine = self._machine
-        return 0 if machine is not None and machine.state is AgentState.SUSPENDED else self._seats
+        is_open = self._is_taking_work and (machine is None or machine.state is not AgentState.SUSPENDED)
+        return self._seats if is_open else 0
+
+    @property
+    def in_work(self) -> int:
+        """Attempts whose handlers run now."""
+        return self._in_work
 
     def handler_for(self, task_type: str) -> Handler | None:
         handlers = self._handlers
@@ -170,6 +200,21 @@ class Agent:
     def record_with(self, recorder: Recorder | None) -> None:
         """Send changes of state to ``recorder`` from now on."""
         self._recorder = recorder
+
+    def remember_in(self, values: KeyValues | None, clock: Clock | None = None) -> None:
+        """Keep the long-term memory there from now on, if the agent has one without a place of its own."""
+        if self._memory is not None:
+            self._memory.lend(values, clock)
+
+    def watch_with(self, watcher: Watcher | None) -> None:
+        """Tell ``watcher`` of every end of an attempt from now on."""
+        self._watcher = watcher
+
+    def take_work(self, is_taking_work: bool) -> None:
+        """Begin or cease to take new work, whatever the state: the registry's way to take an agent out of service."""
+        self._is_taking_work = is_taking_work
+        if is_taking_work and self._recorder is not None:
+            self._recorder.look_again(self.agent_id)
 
     def work_began(self, in_flight: int, now: int) -> None:
         self._in_work = in_flight
@@ -181,6 +226,8 @@ class Agent:
         if in_flight == 0:
             is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
             self._take("task_completed" if is_done else "attempt_ended", now, in_flight)
+        if self._watcher is not None:
+            self._watcher.work_ended(self, in_flight, now, outcome)
 
     def told(self, event_type: str, now: int) -> None:
         self._take(event_type, now, 0)
@@ -207,12 +254,8 @@ class Agent:
         recorder = self._recorder
         if recorder is not None:
             before, after = moved
-            recorder.record(
-                f"agent-{self.agent_id}",
-                "agent_state_changed",
-                AgentStateChanged(before.value, after.value, cause, in_flight),
-                now,
-            )
+            change = NAMED_CHANGES.get(cause, AgentStateChanged)(before.value, after.value, cause, in_flight)
+            recorder.record(stream_of_agent(self.agent_id), change.event_type, change, now)
             if before is AgentState.SUSPENDED:
                 recorder.look_again(self.agent_id)
 

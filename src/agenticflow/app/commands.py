@@ -15,13 +15,15 @@ from typing import ClassVar, Final, Protocol
 import msgspec
 
 from agenticflow.app.execution import Controls, WorkflowHandle
-from agenticflow.errors import AgenticFlowError, InvalidInput, InvariantError
+from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
+from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
-from agenticflow.runtime.ownership import CommandServer, Ownership
+from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
 from agenticflow.storage.store import Store
 
 __all__ = [
     "Cancel",
+    "Metrics",
     "Operation",
     "Pause",
     "Ping",
@@ -37,6 +39,11 @@ __all__ = [
 ]
 
 log = logging.getLogger("agenticflow.engine")
+
+PAGE_BYTES: Final = MAX_FRAME_BYTES - 10_000
+"""Of metrics in one answer."""
+A_MEASURE: Final = "task_execution_duration"
+"""A metric that is declared as soon as an engine is measured."""
 
 
 class Steered(Controls, Protocol):
@@ -173,8 +180,24 @@ class Ping(Operation, frozen=True, kw_only=True):
         return {"pid": os.getpid()}
 
 
+class Metrics(Operation, frozen=True, kw_only=True):
+    """Tell what this process measures, as text for Prometheus."""
+
+    name: ClassVar[str] = "metrics"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        text = render()
+        if len(text.encode()) > PAGE_BYTES:
+            raise BoundExceeded(
+                f"the metrics of this process are {len(text):,} characters, too many for one answer",
+                hint="use labels with fewer values; inside the program agenticflow.observability.render() has them all",
+            )
+        return {"pid": os.getpid(), "is_measured": f"# TYPE {A_MEASURE} " in text, "text": text}
+
+
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
-    operation.name: operation for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Ping)
+    operation.name: operation
+    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Ping, Metrics)
 }
 
 

@@ -1,188 +1,317 @@
 """The event bus: who is interested is told. A hint, never the truth: what matters is in the store.
 
-With a store, ``publish`` commits the event to the stream ``topic-<first part of its type>`` first, and subscribers are told of every event
-of the store, the engine's included, from the moment they subscribed. Without one it is ephemeral: an event nobody listens to is gone.
-Each subscription has a bounded queue and is served in order.
+With a store, ``publish`` commits the event to the stream ``topic-<first part of its type>`` first, and subscribers are told of every
+event of the store, the engine's included. Without one, or with ``durable=False``, it is ephemeral: an event nobody listens to is gone,
+and so is what waits when the process ends. How events are matched, queued, retried and given up is the business of ``communication``;
+here the parts are put together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fnmatch
-import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
+from agenticflow.app.wiring import open_broker
+from agenticflow.communication.bus import (
+    QUEUE_SIZE,
+    BusMonitor,
+    DeadLetter,
+    EventHandler,
+    Replay,
+    SubscriptionOptions,
+    SubscriptionStatistics,
+    topic_of,
+)
+from agenticflow.communication.delivery.deadletters import Letters, MemoryLetters, StoredLetters
+from agenticflow.communication.delivery.feed import Feed
+from agenticflow.communication.delivery.positions import Bookmarks
+from agenticflow.communication.delivery.router import Router
+from agenticflow.communication.delivery.subscription import Log, Subscription, tell
+from agenticflow.communication.matching import EventPattern
 from agenticflow.core.clocks import ambient
 from agenticflow.core.events import AgenticEvent
-from agenticflow.errors import AgenticFlowError, ConfigurationError, InvalidInput, TemporaryError
+from agenticflow.core.results import ErrorInfo
+from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.errors import ConfigurationError, InvalidInput
+from agenticflow.resilience import BackPressure, RetryPolicy
 from agenticflow.storage.store import Store
 
 __all__ = ["EventBus", "EventHandler"]
 
-log = logging.getLogger("agenticflow.bus")
-
-EventHandler = Callable[[AgenticEvent], Awaitable[None] | None]
-MAX_QUEUED: Final = 1_000
-
-
-RETRY_SECONDS: Final = 1.0
-MAX_RETRY_SECONDS: Final = 60.0
+MAX_LISTED: Final = 10_000
+DEFAULT_LISTED: Final = 100
+_DEFAULT_RETRY = RetryPolicy()
+_DEFAULT_PRESSURE = BackPressure()
 
 
-class _Subscription:
-    __slots__ = ("_has_events", "_has_room", "_is_over", "_queue", "handler", "pattern", "task")
+class _StoreSide:
+    """What the bus has because it has a store."""
 
-    def __init__(self, pattern: str, handler: EventHandler) -> None:
-        self.pattern = pattern
-        self.handler = handler
-        self.task: asyncio.Task[None] | None = None
-        self._queue: deque[AgenticEvent] = deque()
-        self._has_events = asyncio.Event()
-        self._has_room = asyncio.Event()
-        self._is_over = False
-
-    def matches(self, event_type: str) -> bool:
-        return self.pattern == event_type or fnmatch.fnmatchcase(event_type, self.pattern)
-
-    async def offer(self, event: AgenticEvent) -> None:
-        """Queue the event; wait while the queue is full. After the end it is dropped."""
-        while len(self._queue) >= MAX_QUEUED and not self._is_over:
-            self._has_room.clear()
-            await self._has_room.wait()
-        if not self._is_over:
-            self._queue.append(event)
-            self._has_events.set()
-
-    async def serve(self) -> None:
-        """Call the handler for one event after the other, until the end."""
-        while not self._is_over:
-            if not self._queue:
-                self._has_events.clear()
-                await self._has_events.wait()
-                continue
-            event = self._queue.popleft()
-            self._has_room.set()
-            try:
-                answer = self.handler(event)
-                if inspect.isawaitable(answer):
-                    await answer
-            except Exception:
-                log.exception("the handler of %r failed on event %s", self.pattern, event.id)
-
-    def end(self) -> None:
-        """Deliver nothing more. A handler at work is interrupted, unless it is the one that asks."""
-        self._is_over = True
-        self._has_room.set()
-        if self.task is not None and self.task is not asyncio.current_task():
-            self.task.cancel()
+    def __init__(self, store: Store, router: Router, log: Log) -> None:
+        self.store = store
+        self.feed = Feed(store, router, log)
+        self.bookmarks = Bookmarks(store, self.feed, log)
+        self.letters = StoredLetters(store, log)
 
 
 class EventBus:
-    """``bus = EventBus(); await bus.subscribe("task_completed", handler)``."""
+    """``bus = EventBus(); await bus.subscribe("task_completed", handler)``.
 
-    def __init__(self, backend: str = "memory", *, store: Store | None = None) -> None:
-        if backend not in ("memory", "memory:"):
+    ``backend`` carries what is in no store: ``"memory"``, inside this process. ``store`` is where ``publish`` records; an orchestrator
+    brings its own to a bus that has none. ``event_monitor`` is told what happens (see ``BusMonitor``), ``logger`` takes the place of the
+    logger ``agenticflow.bus``, ``schemas`` check what is published ephemerally (a store has its own).
+    """
+
+    def __init__(
+        self,
+        backend: str = "memory",
+        *,
+        store: Store | None = None,
+        event_monitor: BusMonitor | None = None,
+        logger: Log | None = None,
+        schemas: SchemaRegistry | None = None,
+    ) -> None:
+        if store is not None and not isinstance(store, Store):
             raise ConfigurationError(
-                f"no event bus is known for {backend!r}", hint='this release has EventBus("memory")'
+                f"the store of an event bus is an open store, not {store!r:.60}",
+                hint='write EventBus(store=await open_store("sqlite:///state.db")), or leave it to the orchestrator',
             )
         self.store = store
         self._is_attached = False
         """Whether the store is an orchestrator's, which takes it along when it stops."""
-        self._subscriptions: dict[str, _Subscription] = {}
-        self._follower: asyncio.Task[None] | None = None
-        self._following = asyncio.Event()
+        self._broker = open_broker(backend)
+        self._is_listening = False
+        self._monitor = event_monitor
+        self._log: Log = logger or logging.getLogger("agenticflow.bus")
+        self._schemas = schemas
+        self._router = Router()
+        self._starting = asyncio.Lock()
+        self._side: _StoreSide | None = None
+        self._memory_letters = MemoryLetters(self._log)
 
-    async def subscribe(self, pattern: str, handler: EventHandler) -> str:
-        """Call ``handler(event)`` for every event whose type matches ``pattern`` (``*`` and ``?`` as in file names).
+    # --- publish and subscribe ------------------------------------------------------------------------------------------
 
-        Returns the subscription's id. A handler that raises is logged and the next event is delivered.
+    async def subscribe(
+        self,
+        pattern: str,
+        handler: EventHandler,
+        *,
+        name: str | None = None,
+        replay: Replay = "new",
+        from_position: int | None = None,
+        concurrency: int = 1,
+        key: Callable[[AgenticEvent], Hashable] | None = None,
+        retry_policy: RetryPolicy = _DEFAULT_RETRY,
+        back_pressure: BackPressure = _DEFAULT_PRESSURE,
+        queue_size: int = QUEUE_SIZE,
+    ) -> str:
+        """Call ``handler(event)`` for every event whose type matches ``pattern``; return the subscription's id.
+
+        Patterns: ``communication.matching``. Events come one at a time and in order; with ``concurrency`` above 1 so many at a time, and
+        in order for each ``key(event)``, by default its stream. A handler that raises is called again as ``retry_policy`` says, then the
+        event becomes a dead letter and the next is delivered. ``queue_size`` events wait in memory; from which load on publishers wait is
+        the business of ``back_pressure``, except that what is in a store is never dropped: a subscriber that is too slow reads it there.
+
+        With a store: ``replay="all"`` begins with its first event, ``from_position=n`` after position *n*. A ``name`` makes the
+        subscription durable and is its id: its position is kept in the store, and subscribing under the same name after a restart goes on
+        there (``replay`` and ``from_position`` count the first time only), each event at least once. Until the bus has a store these
+        three wait for it.
+
+        Raises ``InvalidInput`` for arguments that make no sense and for a name that is subscribed already.
         """
-        if not isinstance(pattern, str) or not pattern:
-            raise InvalidInput(
-                f"{pattern!r} is no pattern", hint='write await bus.subscribe("task_completed", handler)'
-            )
+        options = SubscriptionOptions(
+            pattern=EventPattern(pattern),
+            subscription_id=name if name is not None else ambient.ids.next_id(),
+            name=name,
+            replay=replay,
+            from_position=from_position,
+            concurrency=concurrency,
+            key=key,
+            retry_policy=retry_policy,
+            back_pressure=back_pressure,
+            queue_size=queue_size,
+        )
         if not callable(handler):
             raise InvalidInput(f"the handler for {pattern!r} is a {type(handler).__name__}, not a function")
-        subscription_id = ambient.ids.next_id()
-        subscription = self._subscriptions[subscription_id] = _Subscription(pattern, handler)
-        subscription.task = asyncio.get_running_loop().create_task(subscription.serve())
-        await self._follow()
-        return subscription_id
+        if self._router.get(options.subscription_id) is not None:
+            raise InvalidInput(
+                f"the subscription {options.subscription_id!r} exists already",
+                hint="unsubscribe it first, or choose another name",
+            )
+        if self.store is None and (name is not None or replay != "new" or from_position is not None):
+            self._log.warning(
+                "the subscription to %r keeps and replays nothing until the bus has a store: an orchestrator brings one",
+                pattern,
+            )
+        subscription = Subscription(options, handler, bury=self._bury, log=self._log, monitor=self._monitor)
+        self._router.add(subscription)
+        try:
+            await self.start()
+        except BaseException:
+            self._router.remove(options.subscription_id)
+            subscription.end()
+            raise
+        return options.subscription_id
 
     async def unsubscribe(self, subscription_id: str) -> None:
-        """End the subscription; an unknown id changes nothing."""
-        subscription = self._subscriptions.pop(subscription_id, None)
+        """End the subscription; an unknown id changes nothing. A durable one keeps its position and may be subscribed again."""
+        subscription = self._router.remove(subscription_id)
         if subscription is not None:
-            subscription.end()
+            await self._end([subscription])
 
-    async def publish(self, event: AgenticEvent) -> None:
-        """Tell the subscribers; with a store, commit first. Waits while a subscriber's queue is full."""
+    async def publish(self, event: AgenticEvent, *, durable: bool = True) -> None:
+        """Tell the subscribers; with a store, commit first.
+
+        Waits as long as the ``back_pressure`` of the subscribers it concerns asks for. Without a store, or with ``durable=False``, raises
+        ``BoundExceeded`` when one of them rejects it; with a store the errors of ``append``. A registered schema that the payload does
+        not fit raises ``InvalidInput``.
+        """
         if not isinstance(event, AgenticEvent):
             raise InvalidInput(f"only AgenticEvent can be published, not {type(event).__name__}")
-        if self.store is not None:
-            await self.store.append(f"topic-{event.event_type.partition('.')[0]}", [event])
+        if durable and self.store is not None:
+            await self._router.hold_back(event.event_type)
+            await self.store.append(topic_of(event.event_type), [event])
         else:
-            await self._deliver(event)
+            schemas = self._schemas if self.store is None else self.store.schemas
+            if schemas is not None:
+                schemas.check(event.event_type, event.schema_version, event.payload)
+            if not self._is_listening:
+                await self._listen()
+            await self._broker.send(event)
+        if self._monitor is not None:
+            tell(self._monitor, lambda monitor: monitor.event_published(event), self._log)
+
+    # --- life -------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to follow the store, if there is one; implied by use, a second call does nothing."""
-        await self._follow()
+        """Listen to the broker and follow the store, if there is one; implied by use, a second call does nothing."""
+        if not self._is_listening:
+            await self._listen()
+        if self.store is None or not len(self._router):
+            return
+        async with self._starting:
+            if self.store is None:
+                return
+            if self._side is None:
+                self._side = _StoreSide(self.store, self._router, self._log)
+            await self._side.feed.open()
+            for subscription in self._router:
+                if subscription.progress is None:
+                    await self._join(self._side, subscription)
 
     async def stop(self) -> None:
-        """End all subscriptions, let go of a store that was attached; a second call does nothing."""
-        tasks = {s.task for s in self._subscriptions.values() if s.task is not None}
-        for subscription in self._subscriptions.values():
-            subscription.end()
-        self._subscriptions.clear()
-        if self._follower is not None:
-            self._follower.cancel()
-            tasks.add(self._follower)
-            self._follower = None
+        """End all subscriptions, write down where durable ones stand, let go of a store that was attached; a second call does nothing."""
+        subscriptions = list(self._router)
+        for subscription in subscriptions:
+            self._router.remove(subscription.subscription_id)
+        await self._end(subscriptions)
+        if self._side is not None:
+            side, self._side = self._side, None
+            await side.feed.close()
+            await side.bookmarks.close()
         if self._is_attached:
             self.store, self._is_attached = None, False
-        tasks -= {asyncio.current_task()}
-        if tasks:
-            await asyncio.wait(tasks, timeout=5)
+        self._is_listening = False
+        await self._broker.close()
 
     async def attach(self, store: Store) -> None:
-        """Follow ``store`` from now on; an orchestrator attaches its bus by itself."""
+        """Follow ``store`` from now on; an orchestrator attaches its bus by itself.
+
+        Raises ``ConfigurationError`` when the bus has another store: what is published would be recorded where the orchestrator never
+        looks.
+        """
         if self.store is None:
             self.store, self._is_attached = store, True
-            await self._follow()
+        elif self.store is not store:
+            raise ConfigurationError(
+                "the event bus has another store than the orchestrator",
+                hint="give the store to one of them: Orchestrator(bus) uses the bus's, EventBus() takes the orchestrator's",
+            )
+        await self.start()
 
-    async def _follow(self) -> None:
-        if self.store is None or not self._subscriptions:
-            return
-        if self._follower is None or self._follower.done():
-            self._following.clear()
-            self._follower = asyncio.get_running_loop().create_task(self._pass_on(self.store))
-        await self._following.wait()
-
-    async def _pass_on(self, store: Store) -> None:
-        position: int | None = None
-        pause = RETRY_SECONDS
+    async def _listen(self) -> None:
+        self._is_listening = True
         try:
-            while True:
-                try:
-                    if position is None:
-                        position = await store.last_position()
-                    self._following.set()
-                    async for event in store.stream_events(after_position=position):
-                        await self._deliver(event)
-                        position, pause = event.position, RETRY_SECONDS
-                except TemporaryError as error:
-                    log.warning("subscribers are told nothing for %g s: %s", pause, error)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, MAX_RETRY_SECONDS)
-        except AgenticFlowError as error:
-            log.error("subscribers are not told any more: %s", error)
-        finally:
-            self._following.set()
+            await self._broker.listen(self._router.deliver)
+        except BaseException:
+            self._is_listening = False
+            raise
 
-    async def _deliver(self, event: AgenticEvent) -> None:
-        for subscription in list(self._subscriptions.values()):
-            if subscription.matches(event.event_type):
-                await subscription.offer(event)
+    async def _join(self, side: _StoreSide, subscription: Subscription) -> None:
+        options = subscription.options
+        if options.from_position is not None:
+            start = options.from_position
+        else:
+            start = 0 if options.replay == "all" else await side.store.last_position()
+        if options.name is not None:
+            start = await side.bookmarks.place_of(subscription, options.name, start)
+        if self._router.get(subscription.subscription_id) is subscription:
+            side.feed.join(subscription, start)
+
+    async def _end(self, subscriptions: Sequence[Subscription]) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+        for subscription in subscriptions:
+            if self._side is not None:
+                self._side.feed.leave(subscription)
+            subscription.end()
+            tasks |= subscription.tasks
+        current = asyncio.current_task()
+        tasks = {task for task in tasks if task is not current}
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+        if self._side is not None:
+            for subscription in subscriptions:
+                await self._side.bookmarks.finish(subscription)
+
+    # --- how it is doing, and what it gave up -------------------------------------------------------------------------------
+
+    def statistics(self) -> list[SubscriptionStatistics]:
+        """Return how each subscription is doing, in the order subscribed."""
+        return [subscription.statistics() for subscription in self._router]
+
+    async def dead_letters(self, subscription: str | None = None, *, limit: int = DEFAULT_LISTED) -> list[DeadLetter]:
+        """Return up to ``limit`` events that a subscriber (by default any) gave up and nobody has dealt with, oldest first.
+
+        With a store they are there after a restart; without one the newest thousand are kept in memory.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
+            raise InvalidInput(f"limit is {limit!r}", hint=f"give a whole number from 1 to {MAX_LISTED:,}")
+        return list(await self._letters.open_letters(subscription, limit))
+
+    async def retry_dead_letter(self, letter_id: str) -> bool:
+        """Give the event to its subscriber again, behind what waits; return whether it was handled. Then the letter is closed, else it
+        stays.
+
+        Raises ``InvalidInput`` when no letter of that id is open, or its subscription is not there.
+        """
+        letters = self._letters
+        letter = await letters.get(letter_id, is_to_be_delivered=True)
+        subscription = self._router.get(letter.subscription)
+        if subscription is None:
+            raise InvalidInput(
+                f"the subscription {letter.subscription!r} of dead letter {letter_id!r} is not there",
+                hint="subscribe under that name first; the letters of a subscription without a name can only be discarded after its end",
+            )
+        error = await subscription.deliver_again(letter.event)
+        if error is None:
+            await letters.close(letter, "delivered")
+        return error is None
+
+    async def discard_dead_letter(self, letter_id: str, *, reason: str = "") -> None:
+        """Close a letter without delivering it. Raises ``InvalidInput`` when none of that id is open."""
+        letters = self._letters
+        await letters.close(await letters.get(letter_id), "discarded", reason)
+
+    @property
+    def _letters(self) -> Letters:
+        if self._side is not None:
+            return self._side.letters
+        return self._memory_letters if self.store is None else StoredLetters(self.store, self._log)
+
+    async def _bury(self, subscription: Subscription, event: AgenticEvent, error: ErrorInfo, attempts: int) -> None:
+        options = subscription.options
+        letter = await self._letters.record(options.subscription_id, options.pattern.text, event, error, attempts)
+        if self._monitor is not None:
+            tell(self._monitor, lambda monitor: monitor.event_dead_lettered(letter), self._log)

@@ -15,20 +15,25 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from agenticflow.agents.agent import Agent
+from agenticflow.agents.events import stream_of_agent
+from agenticflow.agents.registry import AgentRegistry
+from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
+from agenticflow.app.engine.assembly import Engine, assemble
+from agenticflow.app.engine.measuring import measure
+from agenticflow.app.engine.starting import check_workflow_id, first_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
-from agenticflow.app.runs.starting import check_workflow_id, first_run, next_run
-from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.app.wiring import open_store
+from agenticflow.config import Settings, load_settings
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
+from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import (
-    AgentNotFoundError,
     CommandRefused,
     DefinitionError,
     InvalidInput,
@@ -36,21 +41,16 @@ from agenticflow.errors import (
     WorkflowIdConflict,
     WorkflowNotFoundError,
 )
+from agenticflow.observability.metrics import get_metrics
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.resilience.gate import GateGuest
-from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.actors import Answer
-from agenticflow.runtime.children import Children
 from agenticflow.runtime.clock import SystemClock
-from agenticflow.runtime.gates import Gatekeeper
-from agenticflow.runtime.host import Host
-from agenticflow.runtime.journal import Journal
-from agenticflow.runtime.ownership import CommandServer
+from agenticflow.runtime.replay import fetch, state_at
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
@@ -60,50 +60,8 @@ log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
 LOCAL_OWNER: Final = "local-owner"
-DRAIN_SECONDS: Final = 10.0
 MAX_ID_CHARS: Final = 200
 CACHED_DEFINITIONS: Final = 64
-
-
-class _Recorder:
-    """What agents are given: the journal, and the dispatcher's ear."""
-
-    __slots__ = ("_dispatcher", "_journal")
-
-    def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
-        self._journal = journal
-        self._dispatcher = dispatcher
-
-    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
-        self._journal.record(stream_id, event_type, payload, now)
-
-    def look_again(self, performer_id: str) -> None:
-        self._dispatcher.look_again(performer_id)
-
-
-class _Engine:
-    """What exists only while the orchestrator runs."""
-
-    __slots__ = ("children", "dispatcher", "door", "gates", "host", "journal", "recorder", "store")
-
-    def __init__(
-        self,
-        store: Store,
-        host: Host,
-        dispatcher: Dispatcher,
-        gates: Gatekeeper,
-        children: Children,
-        journal: Journal,
-    ) -> None:
-        self.store = store
-        self.host = host
-        self.dispatcher = dispatcher
-        self.gates = gates
-        self.children = children
-        self.journal = journal
-        self.recorder = _Recorder(journal, dispatcher)
-        self.door: CommandServer | None = None
-        """Where other processes' commands come in, when the store has one owner."""
 
 
 class Orchestrator:
@@ -111,6 +69,10 @@ class Orchestrator:
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
     ``.agenticflow/state.db`` under the working directory, or what ``AGENTICFLOW_STORE`` says.
+
+    What is not given is taken from ``settings``; without these, from the settings file and the environment (``agenticflow.config``), when
+    it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
+    ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
     """
@@ -122,10 +84,13 @@ class Orchestrator:
         store: Store | str | None = None,
         orchestrator_id: str | None = None,
         workflows: Iterable[WorkflowDefinition] = (),
-        max_concurrency: int = 1_000,
-        max_threads: int = 32,
+        max_concurrency: int | None = None,
+        max_threads: int | None = None,
         clock: Clock | None = None,
+        agents: AgentRegistry | None = None,
         performs: bool = True,
+        settings: Settings | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
@@ -139,11 +104,14 @@ class Orchestrator:
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
         self._performs = performs
+        self._settings = settings
+        self._telemetry = telemetry
         self._performers: dict[str, Performer] = {}
-        self._agents: dict[str, Agent] = {}
+        self.agents = agents if agents is not None else AgentRegistry(clock=self._clock)
+        """Who there is, who is in service and who is well."""
         self._workflows: dict[str, WorkflowDefinition] = {}
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
-        self._engine: _Engine | None = None
+        self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
         for definition in workflows:
             self.register_workflow(definition)
@@ -158,8 +126,7 @@ class Orchestrator:
                 hint='give it an Agent("id", {"capability"}); functions go to register_worker',
             )
         self._register(agent)
-        self._agents[agent.agent_id] = agent
-        return agent
+        return self.agents.register(agent)
 
     def register_worker(self, worker: Worker[..., Any]) -> None:
         """Let a ``@worker`` function perform tasks here. Raises ``DefinitionError`` for a taken name."""
@@ -185,12 +152,7 @@ class Orchestrator:
 
     def get_agent(self, agent_id: str) -> Agent:
         """Return the registered agent. Raises ``AgentNotFoundError``."""
-        agent = self._agents.get(agent_id)
-        if agent is None:
-            raise AgentNotFoundError(
-                f"no agent {agent_id!r} is registered", hint=f"there are {', '.join(sorted(self._agents)) or 'none'}"
-            )
-        return agent
+        return self.agents.get(agent_id)
 
     def _register(self, performer: Performer) -> None:
         known = self._performers.get(performer.performer_id)
@@ -202,9 +164,7 @@ class Orchestrator:
         if self._engine is not None:
             self._seat(self._engine, performer)
 
-    def _seat(self, engine: _Engine, performer: Performer) -> None:
-        if isinstance(performer, Agent):
-            performer.record_with(engine.recorder)
+    def _seat(self, engine: Engine, performer: Performer) -> None:
         engine.dispatcher.seat(performer)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -218,8 +178,22 @@ class Orchestrator:
         async with self._starting:
             if self._engine is not None:
                 return
-            store = self._store if isinstance(self._store, Store) else await open_store(self._store)
-            engine = self._engine_over(store)
+            settings = self._settings or load_settings().settings
+            store = self._store
+            if not isinstance(store, Store):
+                store = await open_store(store or settings.store_url)
+            engine = assemble(
+                store,
+                self._clock,
+                settings,
+                named=lambda name: self._plan(self._named(name)),
+                max_concurrency=self._max_concurrency,
+                max_threads=self._max_threads,
+            )
+            telemetry = self._telemetry or (get_metrics() if settings.metrics.enabled else NO_TELEMETRY)
+            engine.end_measuring = measure(telemetry, engine, self._performers)
+            self.agents.attach(engine.recorder, store)
+            engine.dispatcher.assign_with(self.agents)
             for performer in self._performers.values():
                 self._seat(engine, performer)
             try:
@@ -239,25 +213,10 @@ class Orchestrator:
             if resumed:
                 log.info("%s took up %d unfinished runs", self.orchestrator_id, resumed)
 
-    def _engine_over(self, store: Store) -> _Engine:
-        host = Host(store, self._clock)
-        host.add_guest(WorkflowGuest())
-        host.add_guest(GateGuest())
-        gates = Gatekeeper(host, store, self._clock)
-        launcher = SubWorkflows(host, store, self._clock, lambda name: self._plan(self._named(name)))
-        children = Children(host, gates, self._clock, launcher)
-        dispatcher = Dispatcher(
-            host,
-            self._clock,
-            gates,
-            children,
-            max_workers=self._max_concurrency,
-            max_threads=self._max_threads,
-        )
-        return _Engine(store, host, dispatcher, gates, children, Journal(store))
+    async def stop(self, *, drain_seconds: float | None = None) -> None:
+        """Start nothing new, give running handlers ``drain_seconds`` (the setting) to end, record what ended, close.
 
-    async def stop(self, *, drain_seconds: float = DRAIN_SECONDS) -> None:
-        """Start nothing new, give running handlers ``drain_seconds`` to end, record what ended, close. A second call does nothing.
+        A second call does nothing.
 
         What did not end runs again after the next start; at-most-once work that was running is then unknown.
         """
@@ -271,17 +230,19 @@ class Orchestrator:
         if self._engine is not engine:
             return
         self._engine = None
-        await engine.dispatcher.stop(drain_seconds=drain_seconds)
+        await engine.dispatcher.stop(
+            drain_seconds=engine.settings.engine.drain_seconds if drain_seconds is None else drain_seconds
+        )
         await self._shut(engine)
 
-    async def _shut(self, engine: _Engine) -> None:
+    async def _shut(self, engine: Engine) -> None:
         if engine.door is not None:
             await engine.door.stop()
         await engine.children.close()
         await engine.host.stop()
         await engine.journal.close()
-        for agent in self._agents.values():
-            agent.record_with(None)
+        engine.end_measuring()
+        self.agents.detach()
         if self.event_bus is not None:
             await self.event_bus.stop()
         if not isinstance(self._store, Store):
@@ -296,7 +257,7 @@ class Orchestrator:
     ) -> None:
         await self.stop()
 
-    async def _running(self) -> _Engine:
+    async def _running(self) -> Engine:
         if self._engine is None:
             await self.start()
         if self._engine is None:
@@ -414,24 +375,58 @@ class Orchestrator:
             run_no = (await self._row(engine, workflow_id)).run_no
         stream_id = stream_of(workflow_id, run_no)
         state: RunState = await engine.host.ended(stream_id)
+        while state.outcome is WorkflowStatus.CONTINUED:
+            stream_id = stream_of(workflow_id, state.run_no + 1)
+            state = await engine.host.ended(stream_id)
         if state.outcome is not WorkflowStatus.COMPLETED:
             raise failure_of(state)
         return await self._pure(engine, stream_id, run_output, state)
 
-    async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution:
-        """Return a run (by default the latest) as it stands. Raises ``WorkflowNotFoundError``."""
+    async def get_execution(
+        self, workflow_id: str, run_no: int | None = None, *, at_version: int | None = None
+    ) -> WorkflowExecution:
+        """Return a run (by default the latest) as it stands, or as it stood after event ``at_version`` of its stream.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a version it has not.
+        """
         engine = await self._running()
         await asyncio.sleep(0)  # who asks in a loop must not keep the engine from going on, whatever the store
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        if at_version is not None:
+            past: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
+            return await self._pure(engine, stream_id, lambda state: view_of(self, state, [], {}), past)
         missing = [*engine.dispatcher.missing(stream_id), *engine.children.missing(stream_id)]
         progress = engine.dispatcher.progress(stream_id)
         return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing, progress))
 
-    async def get_workflow_state(self, workflow_id: str, run_no: int | None = None) -> WorkflowState:
-        """Return where a run and its tasks stand, with ``last_success``. Raises ``WorkflowNotFoundError``."""
+    async def get_workflow_state(
+        self, workflow_id: str, run_no: int | None = None, *, at_version: int | None = None
+    ) -> WorkflowState:
+        """Return where a run and its tasks stand, with ``last_success``, or where they stood after event ``at_version``.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a version it has not.
+        """
         engine = await self._running()
         await asyncio.sleep(0)  # as above
-        return WorkflowState(await engine.host.read((await self._row(engine, workflow_id, run_no)).stream_id))
+        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        if at_version is not None:
+            return WorkflowState(await state_at(engine.store, WorkflowGuest(), stream_id, at_version))
+        return WorkflowState(await engine.host.read(stream_id))
+
+    async def get_agent_state(self, agent_id: str, *, at_version: int | None = None) -> AgentState:
+        """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.
+
+        What was not recorded yet, a moment ago, is not in it; ``get_agent(agent_id).get_state()`` is the state now. An agent
+        without events is idle.
+        """
+        engine = await self._running()
+        state = AgentState.IDLE
+        async for event in engine.store.read_stream(stream_of_agent(agent_id)):
+            if at_version is not None and event.version > at_version:
+                break
+            if (to_state := event.payload.get("to_state")) is not None:
+                state = AgentState(str(to_state))
+        return state
 
     async def list_workflows(
         self,
@@ -446,7 +441,7 @@ class Orchestrator:
         wanted = None if status is None else WorkflowStatus(status).value
         return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
 
-    async def _row(self, engine: _Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
+    async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)
         if row is None:
             which = f"workflow {workflow_id!r}" if run_no is None else f"run {run_no} of workflow {workflow_id!r}"
@@ -456,9 +451,10 @@ class Orchestrator:
         return row
 
     async def _pure(
-        self, engine: _Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
+        self, engine: Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
     ) -> T:
         """Read from the state; fetch large values as they are asked for."""
+        is_past = state is not None
         if state is None:
             state = await engine.host.read(stream_id)
         values = state.values
@@ -467,8 +463,9 @@ class Orchestrator:
                 try:
                     return read(state)
                 except BlobMissing as missing:
-                    await engine.host.fetch(stream_id, missing)
-                    state = await engine.host.read(stream_id)
+                    await fetch(engine.store, values, missing, stream_id)
+                    if not is_past:
+                        state = await engine.host.read(stream_id)
 
     # --- steering ---------------------------------------------------------------------------------------------------
 

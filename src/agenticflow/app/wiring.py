@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from agenticflow.communication.bus import Broker
+from agenticflow.communication.memory import MemoryBroker
+from agenticflow.config import load_settings
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import ConfigurationError
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
-__all__ = ["DEFAULT_STORE", "STORE_VARIABLE", "open_store", "sqlite_path", "store_url"]
+__all__ = ["open_broker", "open_store", "sqlite_path", "store_url"]
 
-STORE_VARIABLE: Final = "AGENTICFLOW_STORE"
-DEFAULT_STORE: Final = "sqlite:///.agenticflow/state.db"
 _KNOWN: Final = "memory: and sqlite:///path/to/file.db (a fourth slash for an absolute path)"
 
 
 def store_url(url: str | None = None) -> str:
-    """Return the store to use: the one asked for, else ``AGENTICFLOW_STORE``, else a file under the working directory."""
-    return url or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE
+    """Return the store to use: the one asked for, else what the settings say (``AGENTICFLOW_STORE`` among them)."""
+    return url or load_settings().settings.store_url
 
 
 def sqlite_path(url: str) -> tuple[Path, dict[str, str]]:
@@ -64,3 +64,10 @@ async def open_store(
         arguments: dict[str, Any] = dict(options)
         return await SQLiteStore.open(path, schemas=schemas, read_only=read_only, **arguments)
     raise ConfigurationError(f"no store is known for {chosen!r}", hint=f"there are {_KNOWN}")
+
+
+def open_broker(backend: str) -> Broker:
+    """Return what carries ephemeral events: ``memory``. Raises ``ConfigurationError`` for a name or URL that means none."""
+    if backend in ("memory", "memory:", "memory://"):
+        return MemoryBroker()
+    raise ConfigurationError(f"no event bus is known for {backend!r}", hint='this release has EventBus("memory")')

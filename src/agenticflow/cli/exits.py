@@ -17,6 +17,7 @@ from agenticflow.errors import (
     AgentNotFoundError,
     CommandRefused,
     ConcurrencyConflict,
+    ConfigurationError,
     DefinitionError,
     InvariantError,
     StoreOwned,
@@ -107,7 +108,7 @@ def tell(error: BaseException) -> Exit:
         words = " ".join(str(error).split())
         _say(f"internal error: {type(error).__name__}: {words[:500]}", _REPORT)
         return Exit.INTERNAL
-    if isinstance(error, DefinitionError) and len(error.problems) > 1:
+    if isinstance(error, (DefinitionError, ConfigurationError)) and len(error.problems) > 1:
         _say(f"{len(error.problems)} mistakes:")
         for problem in error.problems:
             note(f"  {problem}")

@@ -16,9 +16,14 @@ import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
 from agenticflow.cli.terminal import Format, note
+from agenticflow.config import load_settings
+from agenticflow.errors import ConfigurationError
+from agenticflow.observability import LogSettings, configure_logging
 
 __all__ = ["app", "main"]
 
+CONFIG_VARIABLE: Final = "AGENTICFLOW_CONFIG"
+PROFILE_VARIABLE: Final = "AGENTICFLOW_PROFILE"
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 _EPILOG: Final = (
     "Exit codes: 0 ok, 1 internal error, 2 wrong usage, 3 failed, 4 cancelled, 5 still running, 6 waits for a person, "
@@ -33,7 +38,7 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=_ORDER.index)
 
 
-_ORDER: Final = ["demo", "run", "runs", "store", "doctor", "version"]
+_ORDER: Final = ["demo", "run", "runs", "store", "config", "metrics", "doctor", "version"]
 
 app = typer.Typer(
     name="agenticflow",
@@ -49,18 +54,19 @@ runs_app = typer.Typer(
     help="Look at runs and steer them, also beside a running owner of the store.", invoke_without_command=True
 )
 store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
+config_app = typer.Typer(help="The settings: what they are, and where they come from.", invoke_without_command=True)
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
+app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 
 StoreOption = Annotated[
     str | None,
     typer.Option(
         "--store",
         metavar="URL",
-        envvar="AGENTICFLOW_STORE",
-        help="sqlite:///path/to/file.db; by default a file in .agenticflow/ below this directory.",
+        help="sqlite:///path/to/file.db; by default what the settings say, AGENTICFLOW_STORE among them.",
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("-o", "--format", help="How data is printed on stdout.")]
@@ -81,7 +87,7 @@ class _ToStderr(logging.Handler):
     """Prints the engine's logs where progress goes."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(f"{record.levelname.lower()}: {self.format(record)}")
+        note(self.format(record))
 
 
 @app.callback()
@@ -90,16 +96,32 @@ def _root(
     debug: Annotated[
         bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show tracebacks and all logs.")
     ] = False,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help=f"The settings file; also {CONFIG_VARIABLE}."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", metavar="NAME", help=f"development, testing, staging or production; also {PROFILE_VARIABLE}."
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show what the engine logs.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> int:
+    # in the environment, so that processes that a command starts know it too
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
-    level = logging.DEBUG if debug else logging.INFO if verbose else logging.ERROR
-    logger = logging.getLogger("agenticflow")
-    logger.setLevel(level)
-    if not any(isinstance(handler, _ToStderr) for handler in logger.handlers):
-        logger.addHandler(_ToStderr())
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = config
+    if profile is not None:
+        os.environ[PROFILE_VARIABLE] = profile
+    context.obj = {"log.level": ("debug", "--debug") if debug else ("info" if verbose else None, "--verbose")}
+    try:
+        settings = load_settings(context.obj).settings.log
+    except ConfigurationError:
+        settings = LogSettings()  # whatever uses the settings tells what is wrong with them; help needs none
+    configure_logging(settings, console=_ToStderr())
     if version:
         from agenticflow.cli.commands import health  # late: only when run
 
@@ -111,6 +133,7 @@ def _root(
 
 @runs_app.callback()
 @store_app.callback()
+@config_app.callback()
 def _group(context: typer.Context) -> int:
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -367,6 +390,50 @@ def _verify(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int
     from agenticflow.cli.commands import health  # late: only when run
 
     return health.verify(store=store, form=form)
+
+
+@config_app.command("show")
+def _show_config(
+    context: typer.Context,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Also what the other places say, which do not count.")
+    ] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Show every setting and where its value comes from. What is given by reference stays a reference."""
+    from agenticflow.cli.commands import settings  # late: only when run
+
+    return settings.show({**context.obj, "store": (store, "--store")}, shows_sources=sources, form=form)
+
+
+@config_app.command("validate")
+def _validate_config(
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Only this file; by default everything that counts here.")
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Check the settings; every mistake is told, with its place. Ends with 2 when there is one."""
+    from agenticflow.cli.commands import settings  # late: only when run
+
+    return settings.validate(file=file, form=form)
+
+
+@config_app.command("schema")
+def _config_schema() -> int:
+    """Print the JSON Schema of a settings file, for editors."""
+    from agenticflow.cli.commands import settings  # late: only when run
+
+    return settings.schema()
+
+
+@app.command("metrics", rich_help_panel="Health")
+def _metrics(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
+    """Print what the process that owns the store measures, as Prometheus reads it."""
+    from agenticflow.cli.commands import health  # late: only when run
+
+    return health.metrics(store=store, form=form)
 
 
 @app.command("doctor", rich_help_panel="Health")

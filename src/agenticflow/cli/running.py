@@ -25,13 +25,13 @@ from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli.exits import Exit, code_of_status
 from agenticflow.cli.progress import Progress, progress_for
 from agenticflow.cli.terminal import note, progress_console
+from agenticflow.config import load_settings
 from agenticflow.errors import StoreOwned, StoreUnavailable, WorkflowExecutionError
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
 
 T = TypeVar("T")
-DRAIN_SECONDS: Final = 10.0
 HANDLER_THREADS: Final = "agenticflow-handler"
 LAST_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.1
@@ -53,7 +53,8 @@ class Attended(msgspec.Struct):
 class Interrupts:
     """SIGINT and SIGTERM: the first asks for an orderly end, the second for a quick one."""
 
-    def __init__(self) -> None:
+    def __init__(self, drain_seconds: float) -> None:
+        self.drain_seconds = drain_seconds
         self.first = asyncio.Event()
         self.second = asyncio.Event()
         self.name = ""
@@ -85,13 +86,14 @@ async def orchestrating(
     store: str | None, performers: Iterable[Performing]
 ) -> AsyncIterator[tuple[Orchestrator, Interrupts]]:
     """Own the store and perform; at the end drain, however the body ended."""
-    orchestrator = Orchestrator(store=store)
+    settings = load_settings().settings
+    orchestrator = Orchestrator(store=store, settings=settings)
     for performer in performers:
         if isinstance(performer, Agent):
             orchestrator.register_agent(performer)
         else:
             orchestrator.register_worker(performer)
-    interrupts = Interrupts()
+    interrupts = Interrupts(settings.engine.drain_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupts.arrive, number)
@@ -109,7 +111,7 @@ async def orchestrating(
 
 
 async def _drain(orchestrator: Orchestrator, interrupts: Interrupts) -> None:
-    stopping = asyncio.ensure_future(orchestrator.stop(drain_seconds=DRAIN_SECONDS))
+    stopping = asyncio.ensure_future(orchestrator.stop(drain_seconds=interrupts.drain_seconds))
     hurried = asyncio.ensure_future(interrupts.second.wait())
     try:
         await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -166,7 +168,8 @@ async def _attended(
         except WorkflowExecutionError as error:
             return Attended(code_of_status(execution.status), execution.status, execution, error=error)
     if interrupts.first.is_set():
-        progress.say(f"{interrupts.name}: running handlers get {DRAIN_SECONDS:g} s to end; once more ends them at once")
+        seconds = interrupts.drain_seconds
+        progress.say(f"{interrupts.name}: running handlers get {seconds:g} s to end; once more ends them at once")
         return Attended(Exit.STILL_RUNNING, execution.status, execution, is_interrupted=True)
     return Attended(Exit.WAITS_FOR_A_PERSON, execution.status, execution)
 

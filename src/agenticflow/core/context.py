@@ -7,9 +7,9 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -38,6 +38,14 @@ class Progress(msgspec.Struct, frozen=True):
     message: str = ""
     number: int = 0
     """How many reports there were before this one."""
+
+
+class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds the attempt's fields to those that a call gives itself."""
+
+    def process(self, msg: object, kwargs: MutableMapping[str, Any]) -> tuple[object, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
 
 
 class TaskContext(Mapping[str, object]):
@@ -114,7 +122,7 @@ class TaskContext(Mapping[str, object]):
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that adds workflow, task and attempt to every record."""
         if self._logger is None:
-            self._logger = logging.LoggerAdapter(
+            self._logger = _TaskLogger(
                 logging.getLogger("agenticflow.task"),
                 {
                     "workflow_id": self.workflow_id,

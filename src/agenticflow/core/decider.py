@@ -25,10 +25,13 @@ MAX_ROUNDS = 100_000
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that has happened, as the engine writes it. Subclasses name their event type and payload version."""
+    """Something that has happened, as the engine writes it. Subclasses name their event type and payload version, and are in the event
+    catalogue (``core.catalogue``)."""
 
     event_type: ClassVar[str]
     schema_version: ClassVar[int] = 1
+    stream: ClassVar[str] = ""
+    """Where it is recorded, in words: ``topic-<id>``; empty for that of its room (``app.catalogue.STREAMS``)."""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):

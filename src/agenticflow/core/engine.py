@@ -22,6 +22,7 @@ __all__ = [
     "ActivityFinished",
     "ActivityInput",
     "ActivityStarted",
+    "ContinueExecution",
     "Effect",
     "EffectClass",
     "Execution",
@@ -147,13 +148,21 @@ class PauseActivities(msgspec.Struct, frozen=True, gc=False):
     is_paused: bool
 
 
+class ContinueExecution(msgspec.Struct, frozen=True, gc=False):
+    """Start the run after ``run_no``, with the encoded ``input``; then tell this one that it is there."""
+
+    execution_id: str
+    run_no: int
+    input: bytes
+
+
 class GrantPermit(msgspec.Struct, frozen=True, gc=False):
     """Whoever asked for the permit of this gate as ``holder`` has it."""
 
     holder: str
 
 
-Effect = GrantPermit | RunActivity | RunChild | StopActivity | PauseActivities | TellPerformer
+Effect = ContinueExecution | GrantPermit | RunActivity | RunChild | StopActivity | PauseActivities | TellPerformer
 
 
 class ActivityInput(msgspec.Struct, frozen=True):

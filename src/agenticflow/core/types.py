@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, NewType
 
 __all__ = [
+    "ADVISED_RUN_EVENTS",
     "ANY_VERSION",
     "MAX_BLOB_BYTES",
     "MAX_COMMIT_BYTES",
@@ -54,4 +55,6 @@ MAX_INLINE_BYTES: Final = 64 * KIB
 """A larger value is stored once, as a blob named by its content hash."""
 MAX_BLOB_BYTES: Final = 64 * KIB * KIB
 MAX_RUN_EVENTS: Final = 100_000
+ADVISED_RUN_EVENTS: Final = 50_000
+"""A longer history is worth a warning: it is folded again after a restart, and half of what a run may have is gone."""
 SNAPSHOT_EVERY: Final = 5_000

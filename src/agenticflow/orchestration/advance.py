@@ -11,10 +11,11 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core import codec
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import EffectClass, Permit
 from agenticflow.core.results import ErrorInfo
-from agenticflow.core.types import MAX_RUN_EVENTS
+from agenticflow.core.types import MAX_INLINE_BYTES, MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
@@ -46,7 +47,8 @@ def advance(state: RunState, now: int) -> Facts:
         reason = f"the history reached {state.version:,} events, close to the limit of {MAX_RUN_EVENTS:,}"
         return [_stop_everything("history_limit", reason, now)]
     if state.final is not None:
-        return [_stop_everything("completed", f"task {state.final!r} ends the run", now)]
+        cause: f.CancelCause = "continued" if state.continuation is not None else "completed"
+        return [_stop_everything(cause, f"task {state.final!r} ends the run", now)]
     if (state.to_cancel or state.surplus) and (cancelled := _cancel(state, now)):
         return cancelled
     if state.undecided:
@@ -142,6 +144,8 @@ def _start(state: RunState, record: TaskRecord, now: int) -> Fact:
     key, node = record.key, record.node
     if record.is_blocked:
         return f.TaskSkipped(key, _why_blocked(state, record))
+    if node.is_plain:
+        return f.TaskScheduled(key, record.attempt + 1)
     try:
         if record.index is None and record.attempt == 0:
             if node.condition is not None and not node.condition.holds(state.lookup()):
@@ -152,6 +156,8 @@ def _start(state: RunState, record: TaskRecord, now: int) -> Fact:
                 return f.LoopContinued(key, 0)
             if node.choices:
                 return _choose(state, record)
+            if node.continue_with is not None:
+                return _continue(state, record)
             if node.approval is not None:
                 question = str(node.approval.resolve(state.lookup()))[:MAX_QUESTION_CHARS]
                 return f.ApprovalRequired(key, question, _total_deadline(record, now))
@@ -221,6 +227,17 @@ def _choose(state: RunState, record: TaskRecord) -> Fact:
             hint="give a last way without a condition, for everything else",
         )
     return f.ChoiceMade(record.key, tuple(chosen))
+
+
+def _continue(state: RunState, record: TaskRecord) -> Fact:
+    template = record.node.continue_with
+    given = codec.encode(template.resolve(state.lookup()) if template is not None else None)
+    if len(given) > MAX_INLINE_BYTES:
+        raise InvalidInput(
+            f"continue_with of task {record.key!r} gives {len(given):,} bytes, above the limit of {MAX_INLINE_BYTES:,}",
+            hint="hand on where the data is, not the data",
+        )
+    return f.TaskCompleted(record.key, 0, msgspec.Raw(given))
 
 
 def _expand(state: RunState, record: TaskRecord) -> Fact:
@@ -296,6 +313,8 @@ def _end_cancelled(state: RunState, now: int) -> Facts:
         return (f.WorkflowCancelled(cancel.requested_by, cancel.reason),)
     if cancel.cause == "completed":
         return (_completed(state, now),)
+    if cancel.cause == "continued":
+        return (f.WorkflowContinuing(msgspec.Raw(state.continuation or codec.NULL)),)
     kind = "TaskTimeout" if cancel.cause == "timeout" else "BoundExceeded"
     failed = [record.key for record in state.tasks.values() if record.status is TaskStatus.FAILED]
     return (

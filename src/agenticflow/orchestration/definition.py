@@ -7,6 +7,7 @@ before anything starts.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -126,6 +127,9 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
     """Makes the task a timer: it completes that long after it became ready, without a performer."""
     signal: str | None = None
     """Makes the task a wait for the signal of this name; its result is what the signal carries."""
+    continue_with: object = None
+    """Makes the task the end of this run and the beginning of the next, with this (resolved) as its input and an empty history: for what
+    goes on for ever. Whatever else is open is cancelled."""
     approval: str | None = None
     """Makes the task a question to a person: completed when it is approved, failed when it is rejected."""
 
@@ -164,16 +168,14 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
         """The limit of a loop."""
         return self.max_iterations or DEFAULT_ITERATIONS
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is just a task for somebody, after others: nearly every one is, and is looked at no further."""
+        return _options(self) == _USUAL
+
     def __post_init__(self) -> None:
         _check_head(self)
-        for name in ("dependencies", "capabilities", "locks", "cancels", "reassign_to"):
-            if getattr(self, name):
-                msgspec.structs.force_setattr(self, name, _names(self, name))
-            else:
-                msgspec.structs.force_setattr(self, name, ())
-        msgspec.structs.force_setattr(self, "choices", tuple(self.choices))
-        limits = (self.limits,) if isinstance(self.limits, Limit) else tuple(self.limits)
-        msgspec.structs.force_setattr(self, "limits", limits)
+        msgspec.structs.force_setattr(self, "dependencies", _names(self, "dependencies") if self.dependencies else ())
         if isinstance(self.retry_policy, Mapping):
             msgspec.structs.force_setattr(self, "retry_policy", RetryPolicy.from_dict(self.retry_policy))
         if not isinstance(self.effect, EffectClass):
@@ -184,6 +186,13 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
                     f"effect={self.effect!r} of task {self.task_id!r} is unknown",
                     hint="use 'pure', 'idempotent' or 'at_most_once'",
                 ) from None
+        if self.agent_id and self.is_plain:
+            return
+        for name in ("capabilities", "locks", "cancels", "reassign_to"):
+            msgspec.structs.force_setattr(self, name, _names(self, name) if getattr(self, name) else ())
+        msgspec.structs.force_setattr(self, "choices", tuple(self.choices))
+        limits = (self.limits,) if isinstance(self.limits, Limit) else tuple(self.limits)
+        msgspec.structs.force_setattr(self, "limits", limits)
         _check_numbers(self)
         _check_words(self)
         _check_kind(self)
@@ -261,23 +270,37 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     def _in_order(self) -> WorkflowDefinition:
         """Sets have another order in each process, and equal dicts may differ in theirs: neither may change the hash."""
         tasks: list[TaskDefinition] = []
+        is_same = True
         for task in self.tasks:
             changed = {
                 name: ordered
-                for name in ("params", "for_each", "repeat_from")
+                for name in ("params", "for_each", "repeat_from", "continue_with")
                 if (given := getattr(task, name)) is not None and (ordered := codec.in_order(given)) is not given
             }
             if isinstance(task.workflow, WorkflowDefinition):
-                changed["workflow"] = task.workflow._in_order()
+                inner = task.workflow._in_order()
+                if inner is not task.workflow:
+                    changed["workflow"] = inner
+            is_same = is_same and not changed
             tasks.append(msgspec.structs.replace(task, **changed) if changed else task)
-        return msgspec.structs.replace(
-            self, tasks=tasks, context=codec.in_order(self.context), output=codec.in_order(self.output)
-        )
+        context, output = codec.in_order(self.context), codec.in_order(self.output)
+        if is_same and context is self.context and output is self.output:
+            return self
+        return msgspec.structs.replace(self, tasks=tasks, context=context, output=output)
 
     @property
     def content_hash(self) -> str:
         """Name of the content: 40 hexadecimal digits."""
         return codec.content_hash(self.encoded())
+
+
+_OPTIONS: Final = {
+    field.name: field.default
+    for field in msgspec.structs.fields(TaskDefinition)
+    if field.name not in ("task_id", "agent_id", "task_type", "params", "dependencies", "retry_policy")
+}
+_options: Final = attrgetter(*_OPTIONS)
+_USUAL: Final = tuple(_OPTIONS.values())
 
 
 # --- which options go together --------------------------------------------------------------------------------------------
@@ -378,7 +401,7 @@ def _check_words(task: TaskDefinition) -> None:
             raise DefinitionError(f"task {task.task_id!r} has more than {MAX_NAMES} {name}")
 
 
-_WAITS: Final = ("delay_seconds", "signal", "approval", "choices")
+_WAITS: Final = ("delay_seconds", "signal", "approval", "choices", "continue_with")
 """What needs no performer."""
 _REPEATS: Final = ("for_each", "repeat_until")
 

@@ -56,7 +56,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
     state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
     state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
-    state.parent = fact.parent
+    state.parent, state.first_generation = fact.parent, fact.first_generation
     state.generations = dict(fact.generations)
     state.kept = kept
     state.unmet = plan.unmet.copy()
@@ -121,6 +121,8 @@ def _completed(state: RunState, fact: f.TaskCompleted, version: int, at: int) ->
 def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None:
     if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
         _deliver(state, record.node.task.signal, record.key)
+    elif record.status is TaskStatus.READY and record.node.continue_with is not None:
+        _take_ready(state, record.key)
     state.set_status(record, TaskStatus.COMPLETED)
     record.value = value
     record.ended_at = at
@@ -233,8 +235,6 @@ def _tell_failure(state: RunState, node: Node) -> None:
 
 def _next_items(state: RunState, container: TaskRecord) -> None:
     """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
-    if state.phase is Phase.CANCELLING:
-        return
     items = container.items or []
     limit = container.node.task.max_parallel or len(items)
     index = state.next_item[container.key]
@@ -534,6 +534,10 @@ def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version:
     state.add_timer(fact.grace_until, GRACE, "")
 
 
+def _continuing(state: RunState, fact: f.WorkflowContinuing, version: int, at: int) -> None:
+    state.phase = Phase.CONTINUING
+
+
 def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
     def end(state: RunState, fact: Fact, version: int, at: int) -> None:
         state.phase = Phase.ENDED
@@ -573,6 +577,8 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,
+    f.WorkflowContinuing: _continuing,
+    f.WorkflowContinued: _ended(WorkflowStatus.CONTINUED),
     f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
     f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
     f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),

@@ -26,6 +26,7 @@ __all__ = [
     "LoopContinued",
     "LoopEnded",
     "MapExpanded",
+    "NextRunStarted",
     "Pause",
     "Reject",
     "Resolve",
@@ -51,13 +52,15 @@ __all__ = [
     "WorkflowCancelRequested",
     "WorkflowCancelled",
     "WorkflowCompleted",
+    "WorkflowContinued",
+    "WorkflowContinuing",
     "WorkflowFailed",
     "WorkflowPaused",
     "WorkflowResumed",
     "WorkflowStarted",
 ]
 
-CancelCause = Literal["abort", "timeout", "history_limit", "completed"]
+CancelCause = Literal["abort", "timeout", "history_limit", "completed", "continued"]
 _NOTHING: Final = msgspec.Raw(codec.NULL)
 """Encoded null. (msgspec cannot read ``Raw | None`` back: it takes only null.)"""
 
@@ -85,6 +88,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
     parent: tuple[str, str, int] | None = None
     """Stream, task key and token of the attempt that this run is a sub-workflow of."""
+    first_generation: int = 0
+    """Generation of every task that was not run again within this run: higher in each run that continues another as new."""
 
 
 class TaskScheduled(Fact, frozen=True, gc=False):
@@ -332,6 +337,19 @@ class WorkflowCancelRequested(Fact, frozen=True, gc=False):
     grace_until: int
 
 
+class WorkflowContinuing(Fact, frozen=True, gc=False):
+    """Nothing of this run is in work any more; the next, with this ``input``, has to be started."""
+
+    event_type: ClassVar[str] = "workflow_continuing"
+    input: msgspec.Raw
+
+
+class WorkflowContinued(Fact, frozen=True, gc=False):
+    """Terminal: the next run has been started and goes on in the place of this one."""
+
+    event_type: ClassVar[str] = "workflow_continued"
+
+
 class WorkflowCompleted(Fact, frozen=True, gc=False):
     """Terminal: every task is completed or skipped."""
 
@@ -386,6 +404,8 @@ FACTS: Final = FactCodec(
         WorkflowPaused,
         WorkflowResumed,
         WorkflowCancelRequested,
+        WorkflowContinuing,
+        WorkflowContinued,
         WorkflowCompleted,
         WorkflowFailed,
         WorkflowCancelled,
@@ -409,6 +429,11 @@ class StartRun(Command, frozen=True, kw_only=True):
     generations: dict[str, int] = {}
     signals: bytes | None = None
     parent: tuple[str, str, int] | None = None
+    first_generation: int = 0
+
+
+class NextRunStarted(Command, frozen=True, kw_only=True):
+    """The run that continues this one is there."""
 
 
 class Signal(Command, frozen=True, kw_only=True):

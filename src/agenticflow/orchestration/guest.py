@@ -13,6 +13,7 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import (
     ActivityFinished,
     ActivityInput,
+    ContinueExecution,
     Effect,
     EffectClass,
     PauseActivities,
@@ -83,6 +84,8 @@ class WorkflowGuest(RunDecider):
             if record.token != version:
                 return ()
             return (self._run(state, record) if record.node.task.workflow is None else self._child(state, record),)
+        if kind is f.TaskCompleted:
+            return ()
         if isinstance(fact, f.TaskFailed) and fact.token:
             told = TellPerformer(state.tasks[fact.task_key].performer_id, "task_failed")
             return (told,) if fact.grace_until is None else (StopActivity(fact.token, "its time limit passed"), told)
@@ -100,6 +103,8 @@ class WorkflowGuest(RunDecider):
                 StopActivity(record.token, reason) for record in state.tasks.values() if record.status in IN_FLIGHT
             ]
             return [*stops, PauseActivities(False)] if state.is_paused else stops
+        if isinstance(fact, f.WorkflowContinuing):
+            return (ContinueExecution(state.workflow_id, state.run_no, bytes(fact.input)),)
         if isinstance(fact, f.WorkflowPaused):
             return (PauseActivities(True),)
         if isinstance(fact, f.WorkflowResumed) or (
@@ -111,6 +116,18 @@ class WorkflowGuest(RunDecider):
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
         task = node.task
+        if node.is_plain:
+            return RunActivity(
+                record.key,
+                record.token,
+                record.attempt,
+                node.performer_id,
+                node.task_type,
+                task.effect,
+                task.timeout_seconds,
+                record.deadline,
+                state.generation_of(record.key),
+            )
         return RunActivity(
             record.key,
             record.token,
@@ -120,7 +137,7 @@ class WorkflowGuest(RunDecider):
             task.effect,
             task.timeout_seconds,
             record.deadline,
-            state.generations.get(record.key, 0) if state.generations else 0,
+            state.generation_of(record.key),
             record.permits,
             node.priority,
             task.stall_seconds,
@@ -136,7 +153,7 @@ class WorkflowGuest(RunDecider):
             record.key,
             record.token,
             record.attempt,
-            child_id(state.workflow_id, record.key, state.generations.get(record.key, 0)),
+            child_id(state.workflow_id, record.key, state.generation_of(record.key)),
             node.workflow,
             task.workflow if isinstance(task.workflow, str) else record.key,
             task.on_cancel == "detach",
@@ -145,6 +162,8 @@ class WorkflowGuest(RunDecider):
         )
 
     def recover(self, state: RunState, now: int) -> Recovery:
+        if state.phase is Phase.CONTINUING:
+            return Recovery((), (ContinueExecution(state.workflow_id, state.run_no, state.continuation or codec.NULL),))
         commands: list[Command] = []
         effects: list[Effect] = [PauseActivities(True)] if state.is_paused and state.phase is Phase.RUNNING else []
         for token, (key, _) in state.lingering.items():

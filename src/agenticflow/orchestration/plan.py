@@ -7,6 +7,7 @@ by all runs of the same definition.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -32,13 +33,17 @@ class Node:
         "cancels",
         "choices",
         "condition",
+        "continue_with",
         "dependents",
         "depends_on",
         "encoded_params",
         "fallback",
         "for_each",
+        "has_consequences",
         "index",
         "is_alternative",
+        "is_ordered",
+        "is_plain",
         "is_settled",
         "is_wait",
         "needs",
@@ -61,17 +66,24 @@ class Node:
         self.dependents: list[int] = []
         self.is_settled = task.join == "settled"
         """Whether it starts also after failures."""
-        self.is_wait = task.delay_seconds is not None or bool(task.signal or task.approval or task.choices)
+        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
+            task.delay_seconds is None and task.continue_with is None
+        )
         """Whether nobody works on it: it takes no place among ``max_parallel``."""
         self.needs = _needs(task, len(depends_on))
         """How many dependencies have to be completed; 0 when all have to be met."""
         self.performer_id = task.agent_id
         self.task_type = task.task_type or ""
         self.priority = 0
+        self.is_ordered = False
+        """Whether what becomes ready may go before what is ready already: there are priorities, or places."""
         self.condition: Condition | None = parse_condition(task.when) if task.when is not None else None
         self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
         self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
         self.repeat_from: Template | None = compile_template(task.repeat_from) if task.repeat_from is not None else None
+        self.continue_with: Template | None = (
+            compile_template(task.continue_with) if task.continue_with is not None else None
+        )
         self.approval: Template | None = compile_template(task.approval) if task.approval is not None else None
         self.permits = [
             *((compile_template(name), Limit(name, max_concurrent=1)) for name in task.locks),
@@ -85,7 +97,15 @@ class Node:
         self.fallback: int | None = None
         self.is_alternative = False
         """Whether it is another task's fallback."""
-        self.workflow: bytes | None = task.workflow.encoded() if isinstance(task.workflow, WorkflowDefinition) else None
+        self.workflow: bytes | None = (
+            codec.encode(task.workflow) if isinstance(task.workflow, WorkflowDefinition) else None
+        )
+        self.has_consequences = bool(
+            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
+        )
+        """Whether its end means more than that its dependents may start."""
+        self.is_plain = not self.permits and _options(task) == _USUAL
+        """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
@@ -95,10 +115,37 @@ class Node:
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
+        if self.is_plain:
+            yield from self.params.references if self.params is not None else ()
+            return
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
-        for template in (*templates, *(key for key, _ in self.permits), *(way for _, way in self.choices)):
+        for template in (
+            *templates,
+            self.continue_with,
+            *(key for key, _ in self.permits),
+            *(way for _, way in self.choices),
+        ):
             if template is not None:
                 yield from template.references
+
+
+_options: Final = attrgetter(
+    "when",
+    "for_each",
+    "repeat_until",
+    "choices",
+    "continue_with",
+    "approval",
+    "delay_seconds",
+    "signal",
+    "workflow",
+    "total_timeout_seconds",
+    "priority",
+    "stall_seconds",
+    "capabilities",
+    "on_failure",
+)
+_USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail")
 
 
 def _needs(task: TaskDefinition, count: int) -> int:
@@ -144,7 +191,8 @@ class Plan:
             self._lay_out(node)
         self.is_limited = definition.max_parallel is not None
         self.has_order = self.is_limited or len({node.priority for node in self.nodes}) > 1
-        """Whether what becomes ready may go before what is ready already."""
+        for node in self.nodes:
+            node.is_ordered = self.has_order
         self.unmet = [len(node.depends_on) for node in self.nodes]
         self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
         self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]
@@ -155,6 +203,7 @@ class Plan:
     def _lay_out(self, node: Node) -> None:
         task = node.task
         node.priority = task.priority + self.definition.priority
+        node.is_plain = node.is_plain and not node.priority
         node.cancels = tuple(self.by_id[task_id] for task_id in task.cancels)
         node.choices = [
             (self.by_id[choice.then], parse_condition(choice.when) if choice.when is not None else None)
@@ -185,14 +234,13 @@ class Plan:
         return frozenset(found - INPUT_ROOTS - set(self.by_id))
 
 
-_plans: dict[str, Plan] = {}
+_plans: dict[bytes, Plan] = {}
 
 
 def compile_plan(definition: WorkflowDefinition) -> Plan:
     """Return the plan of ``definition``. Raises ``DefinitionError`` with every mistake found."""
     encoded = definition.encoded()
-    name = codec.content_hash(encoded)
-    plan = _plans.get(name)
+    plan = _plans.get(encoded)
     if plan is None:
         definition = _as_recorded(definition, encoded)
         if problems := validate(definition):
@@ -200,7 +248,7 @@ def compile_plan(definition: WorkflowDefinition) -> Plan:
                 f"workflow {definition.name!r} has {len(problems)} mistake{'s' if len(problems) > 1 else ''}: {'; '.join(problems)}",
                 problems=problems,
             )
-        plan = _remember(name, Plan(definition, encoded))
+        plan = _remember(Plan(definition, encoded))
     return plan
 
 
@@ -217,22 +265,21 @@ def _as_recorded(definition: WorkflowDefinition, encoded: bytes) -> WorkflowDefi
 
 def decode_plan(encoded: bytes) -> Plan:
     """Return the plan of the definition recorded as ``encoded``. Raises ``CorruptStore`` when it cannot be read."""
-    name = codec.content_hash(encoded)
-    plan = _plans.get(name)
+    plan = _plans.get(encoded)
     if plan is None:
         try:
             definition = msgspec.msgpack.decode(encoded, type=WorkflowDefinition)
         except (msgspec.DecodeError, msgspec.ValidationError, DefinitionError) as error:
             raise CorruptStore(f"a recorded definition cannot be read: {error}") from error
-        plan = _remember(name, Plan(definition, encoded))
+        plan = _remember(Plan(definition, encoded))
     return plan
 
 
-def _remember(name: str, plan: Plan) -> Plan:
+def _remember(plan: Plan) -> Plan:
     # Content-addressed, so the cache cannot make a decision differ; it only saves parsing.
     while len(_plans) >= CACHED_PLANS:
         del _plans[next(iter(_plans))]
-    _plans[name] = plan
+    _plans[plan.encoded] = plan
     return plan
 
 

@@ -78,6 +78,8 @@ class RunDecider:
                 return self._timers_due(state, now)
             case f.StartRun():
                 return self._start_run(state, command)
+            case f.NextRunStarted():
+                return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
             case _:
                 self._demand_open(state, command)
                 return self._intervene(state, command)
@@ -125,9 +127,12 @@ class RunDecider:
 
     def _demand_open(self, state: RunState, command: Command) -> None:
         if state.phase is not Phase.RUNNING:
-            what = {Phase.NEW: "has not started", Phase.CANCELLING: "is being cancelled"}.get(
-                state.phase, f"is {state.status}"
-            )
+            words = {
+                Phase.NEW: "has not started",
+                Phase.CANCELLING: "is being cancelled",
+                Phase.CONTINUING: "is being continued in the next",
+            }
+            what = words.get(state.phase, f"is {state.status}")
             can_go_on = state.phase is Phase.ENDED and state.outcome is not WorkflowStatus.COMPLETED
             raise CommandRefused(
                 f"run {state.run_no} of workflow {state.workflow_id!r} {what} and takes no {type(command).__name__}",
@@ -154,6 +159,7 @@ class RunDecider:
                 generations=command.generations,
                 signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
                 parent=command.parent,
+                first_generation=command.first_generation,
             )
         ]
 
@@ -171,7 +177,7 @@ class RunDecider:
     def _finished(self, state: RunState, command: ActivityFinished) -> Facts:
         key, token, outcome = command.task_key, command.token, command.outcome
         record = state.tasks.get(key)
-        if record is None or state.phase is Phase.ENDED:
+        if record is None or state.phase in (Phase.ENDED, Phase.CONTINUING):
             return ()
         if record.token != token or record.status not in IN_FLIGHT:
             if record.token == token and record.status is TaskStatus.UNKNOWN:
@@ -308,8 +314,7 @@ class RunDecider:
 
     # --- advance ----------------------------------------------------------------------------------------------------
 
-    def advance(self, state: RunState, now: int) -> Facts:
-        return advance(state, now)
+    advance = staticmethod(advance)
 
 
 def _next_agent(record: TaskRecord) -> str | None:

@@ -86,6 +86,7 @@ _PLAIN = (
     "ended_at",
     "deadline",
     "final",
+    "first_generation",
     "is_paused",
     "active",
     "in_flight",

@@ -39,6 +39,8 @@ class WorkflowStatus(enum.StrEnum):
     NEEDS_ATTENTION = "NEEDS_ATTENTION"
     """A person has to say what became of a task."""
     CANCELLED = "CANCELLED"
+    CONTINUED = "CONTINUED"
+    """The next run of the workflow goes on in its place, with another input."""
 
 
 class TaskStatus(enum.StrEnum):
@@ -61,12 +63,14 @@ class TaskStatus(enum.StrEnum):
 
 
 class Phase(enum.Enum):
-    """The three stretches of a run."""
+    """The stretches of a run."""
 
     NEW = 0
     RUNNING = 1
     CANCELLING = 2
     ENDED = 3
+    CONTINUING = 4
+    """Over, but for the start of the next run."""
 
 
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
@@ -155,6 +159,7 @@ class RunState:
         "ended_at",
         "final",
         "fingerprint",
+        "first_generation",
         "generations",
         "has_failed_dependency",
         "has_live_dependency",
@@ -226,6 +231,7 @@ class RunState:
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None
         """Key of the task whose end ends the run."""
+        self.first_generation = 0
         self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
@@ -252,7 +258,7 @@ class RunState:
             return self.outcome
         if self.phase is Phase.NEW:
             return WorkflowStatus.PENDING
-        if self.phase is Phase.CANCELLING or self.in_flight:
+        if self.phase in (Phase.CANCELLING, Phase.CONTINUING) or self.in_flight:
             return WorkflowStatus.PAUSED if self.is_paused and self.phase is Phase.RUNNING else WorkflowStatus.RUNNING
         if self.is_paused:
             return WorkflowStatus.PAUSED
@@ -283,15 +289,19 @@ class RunState:
         """The dependencies of ``node`` are settled: it may be scheduled, or skipped when ``is_blocked``."""
         key = node.task.task_id
         record = self.tasks[key] = TaskRecord(key, node)
-        record.is_blocked = is_blocked or node.index in self.barred
-        self.queue(record)
-        if node.rest and not record.is_blocked:
+        if is_blocked or (self.barred and node.index in self.barred):
+            record.is_blocked = True
+        elif node.rest:
             self.cancel_soon(node.rest, key)
+        if node.is_ordered:
+            self.queue(record)
+        else:
+            self.ready.append(record)
 
     def queue(self, record: TaskRecord) -> None:
         """Add ``record`` to what is ready: behind everything of its own priority or a higher one."""
         ready = self.ready
-        if not self.laid_out.has_order or not ready or self._rank(ready[-1]) >= self._rank(record):
+        if not record.node.is_ordered or not ready or self._rank(ready[-1]) >= self._rank(record):
             ready.append(record)
             return
         rank = self._rank(record)
@@ -344,22 +354,21 @@ class RunState:
         """``node`` is completed, skipped (or cancelled) or failed: count it at each dependent, make ready what this unblocks."""
         if self.phase is Phase.CANCELLING:
             return  # late outcomes are recorded and advance nothing
-        if how is TaskStatus.COMPLETED:
-            self._take_effect(node)
-        if node.fallback is not None and how is not TaskStatus.FAILED:
-            self._dismiss(node.fallback)
+        if node.has_consequences:
+            self._take_effect(node, how)
         nodes = self.laid_out.nodes
+        tasks, unmet = self.tasks, self.unmet
         for index in node.dependents:
             dependent = nodes[index]
-            if dependent.task.task_id in self.tasks:
+            if dependent.task.task_id in tasks:
                 continue
             if dependent.needs:
                 self._count(dependent, how)
             elif how is not TaskStatus.FAILED or dependent.is_settled:
                 if how is TaskStatus.COMPLETED:
                     self.has_live_dependency[index] = 1
-                self.unmet[index] -= 1
-                if self.unmet[index] == 0:
+                unmet[index] -= 1
+                if unmet[index] == 0:
                     is_live = dependent.is_settled or self.has_live_dependency[index]
                     self.make_ready(dependent, is_blocked=not is_live)
 
@@ -377,19 +386,28 @@ class RunState:
         if within_reach < dependent.needs and not self.has_failed_dependency[index]:
             self.make_ready(dependent, is_blocked=True)
 
-    def _take_effect(self, node: Node) -> None:
-        """The end of ``node`` may end others, or the run."""
+    def _take_effect(self, node: Node, how: TaskStatus) -> None:
+        """The end of ``node`` may end others, or the run; without a failure nobody needs its fallback."""
         task = node.task
-        if node.cancels:
-            self.cancel_soon(node.cancels, task.task_id)
-        if task.ends_run and self.final is None:
-            self.final = task.task_id
+        if how is TaskStatus.COMPLETED:
+            if node.cancels:
+                self.cancel_soon(node.cancels, task.task_id)
+            if (task.ends_run or task.continue_with is not None) and self.final is None:
+                self.final = task.task_id
+        if node.fallback is not None and how is not TaskStatus.FAILED:
+            fallback = self.laid_out.nodes[node.fallback]
+            if fallback.task.task_id not in self.tasks:
+                self.make_ready(fallback, is_blocked=True)
 
-    def _dismiss(self, fallback: int) -> None:
-        """Nobody needs this fallback: what it would have stood in for has not failed."""
-        node = self.laid_out.nodes[fallback]
-        if node.task.task_id not in self.tasks:
-            self.make_ready(node, is_blocked=True)
+    @property
+    def continuation(self) -> bytes | None:
+        """The encoded input of the next run, when a task has said that this one is to be continued."""
+        record = self.tasks.get(self.final) if self.final is not None else None
+        return record.value if record is not None and record.node.continue_with is not None else None
+
+    def generation_of(self, key: str) -> int:
+        """Return how often the task was explicitly run again, over all runs of the chain."""
+        return self.first_generation + (self.generations.get(key, 0) if self.generations else 0)
 
     def add_timer(self, due: int, kind: int, key: str) -> None:
         """Ask to be told at ``due``. ``key`` is a task key, a token for ``LINGER``, or empty."""
@@ -408,7 +426,7 @@ class RunState:
     def is_timer_live(self, timer: tuple[int, int, int, str]) -> bool:
         """Whether somebody still waits for this entry."""
         due, _, kind, key = timer
-        if self.phase is Phase.ENDED:
+        if self.phase in (Phase.ENDED, Phase.CONTINUING):
             return False
         if kind == GRACE:
             return self.phase is Phase.CANCELLING and self.in_flight > 0

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
+from agenticflow.core import codec
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration.conditions import parse_condition
@@ -44,9 +45,11 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
     if len(tasks) > MAX_TASKS:
         return [f"{len(tasks):,} tasks pass the limit of {MAX_TASKS:,}; use for_each or start several workflows"]
     by_id = {task.task_id: task for task in tasks}
+    known = set(by_id)
     problems = [f"two tasks are called {name!r}" for name, n in Counter(t.task_id for t in tasks).items() if n > 1]
     for task in tasks:
-        problems.extend(_unknown_names(task, by_id))
+        if not (task.is_plain and known.issuperset(task.dependencies)):
+            problems.extend(_unknown_names(task, by_id))
     problems.extend(f"{name!r} cannot be a task id: references use it" for name in sorted(RESERVED & set(by_id)))
     for key in sorted(set(definition.context or ()) & set(by_id)):
         problems.append(f"{key!r} is a task id and a key of the context: references could mean either")
@@ -59,10 +62,12 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
     problems.extend(_fallback_problems(tasks, by_id))
     ancestors = _Ancestors(waits)
     for task in tasks:
-        problems.extend(_join_problems(task))
-        problems.extend(_choice_problems(task, by_id))
-        problems.extend(_reference_problems(task, by_id, ancestors))
-        problems.extend(_nested_problems(task, depth))
+        if task.params or not task.is_plain:
+            problems.extend(_reference_problems(task, by_id, ancestors))
+        if not task.is_plain:
+            problems.extend(_join_problems(task))
+            problems.extend(_choice_problems(task, by_id))
+            problems.extend(_nested_problems(task, depth))
     if definition.output is not None:
         try:
             compile_template(definition.output)
@@ -169,11 +174,12 @@ def _item_problems(task: TaskDefinition, part: str, reference: Reference, own: f
 
 def _references_of(task: TaskDefinition) -> Iterator[tuple[str, tuple[Reference, ...] | str]]:
     templates: list[tuple[str, object]] = [
-        (name, getattr(task, name)) for name in ("params", "for_each", "repeat_from", "approval", "locks")
+        (name, getattr(task, name))
+        for name in ("params", "for_each", "repeat_from", "continue_with", "approval", "locks")
     ]
     templates.append(("limits", [limit.key for limit in task.limits]))
     for part, template in templates:
-        if template is not None:
+        if template not in (None, (), []):
             try:
                 yield part, compile_template(template).references
             except DefinitionError as error:
@@ -195,8 +201,23 @@ def _nested_problems(task: TaskDefinition, depth: int) -> Iterator[str]:
     if depth >= MAX_NESTING:
         yield f"task {task.task_id!r} is a sub-workflow {depth + 1} deep, the limit is {MAX_NESTING}"
         return
-    for problem in validate(inner, depth + 1):
+    for problem in _validated(inner, depth + 1):
         yield f"in the sub-workflow of task {task.task_id!r}: {problem}"
+
+
+_known: dict[tuple[bytes, int], list[str]] = {}
+_MAX_KNOWN: Final = 256
+
+
+def _validated(inner: WorkflowDefinition, depth: int) -> list[str]:
+    """Return the problems of a sub-workflow, looked for once: many tasks may be runs of the same one."""
+    # Content-addressed, so the cache cannot make an answer differ; it only saves looking again.
+    name = (codec.encode(inner), depth)
+    if name not in _known:
+        while len(_known) >= _MAX_KNOWN:
+            del _known[next(iter(_known))]
+        _known[name] = validate(inner, depth)
+    return _known[name]
 
 
 def meant(name: str, known: Iterable[str]) -> str:

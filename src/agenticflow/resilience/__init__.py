@@ -1,5 +1,6 @@
-"""Policies as data and pure functions: what to try again, when, and how often."""
+"""Policies as data and pure functions: what to try again, when, and how often; how long to wait before a full queue."""
 
+from agenticflow.resilience.backpressure import BackPressure
 from agenticflow.resilience.retry import RetryPolicy
 
-__all__ = ["RetryPolicy"]
+__all__ = ["BackPressure", "RetryPolicy"]

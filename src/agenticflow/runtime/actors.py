@@ -61,6 +61,7 @@ class Actor:
         "snapshot_version",
         "state",
         "stream_id",
+        "told",
         "version",
     )
 
@@ -73,6 +74,8 @@ class Actor:
         self.inbox: deque[Request] = deque()
         self.is_busy = False
         self.listed: tuple[str, int | None] | None = None
+        self.told = "NEW"
+        """The status that was measured last."""
         self.snapshot_version = 0
         self.ended: list[asyncio.Future[Any]] = []
         """Who waits for the end."""

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import ActivityFinished, RunChild
+from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunChild
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.errors import (
     AgenticFlowError,
@@ -43,6 +43,12 @@ class Launcher(Protocol):
 
         Raises ``WorkflowNotFoundError`` when nothing of that name is registered, other errors when it cannot be started.
         """
+
+    async def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
+        """Start the run that continues the one of this stream, and tell that one. A second call changes nothing."""
+
+    def successor(self, child: str, state: Any) -> str | None:
+        """Return the stream that goes on in the place of one that has ended, ``None`` when there is none."""
 
     async def find(self, effect: RunChild) -> str | None:
         """Return the stream of the child's latest run, ``None`` when it was never started."""
@@ -90,6 +96,11 @@ class Children:
             return
         child = self._children[key] = _Child(parent, effect)
         child.task = asyncio.get_running_loop().create_task(self._live(child))
+
+    def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
+        """Take a committed request for the next run."""
+        if not self._is_stopping:
+            self._spawn(self._carry_on(stream_id, effect))
 
     def stop(self, parent: str, token: int, reason: str) -> bool:
         """The task was told to stop; ``False`` when it has no child here."""
@@ -173,10 +184,28 @@ class Children:
                 return Outcome(OutcomeKind.CANCELLED), ()
             await self._end(child, "it is not wanted any more")
         state = await self._host.ended(child.stream_id)
+        while (following := self._launcher.successor(child.stream_id, state)) is not None:
+            child.stream_id = following
+            state = await self._host.ended(following)
         outcome, blobs = await self._launcher.outcome(child.stream_id, state)
         if child.is_told and outcome.kind is OutcomeKind.FAILED:
             return Outcome(OutcomeKind.CANCELLED), ()
         return outcome, blobs
+
+    async def _carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
+        reach("children.before_launch")
+        while True:
+            try:
+                await self._launcher.carry_on(stream_id, effect)
+                return
+            except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
+                if self._host.is_closing:
+                    return  # the next start asks again
+                log.warning("cannot start the run after %s, trying again: %s", stream_id, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except AgenticFlowError as error:
+                log.critical("the run after %s cannot be started: %s", stream_id, error)
+                return
 
     async def _launch(self, child: _Child, params: dict[str, object]) -> str | None:
         """Start the child; ``None`` when that has to be tried again."""

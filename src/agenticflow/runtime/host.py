@@ -18,7 +18,8 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
-from agenticflow.core.types import MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
+from agenticflow.core.measures import Measures
+from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
 from agenticflow.core.values import BlobMissing, BlobRef, Values
 from agenticflow.errors import (
     AgenticFlowError,
@@ -44,6 +45,8 @@ log = logging.getLogger("agenticflow.engine")
 
 PAGE_EVENTS: Final = 2_000
 MAX_BATCH: Final = 2_000
+MAX_INBOX: Final = 20_000
+"""Commands of callers that wait for their turn in one execution."""
 MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
 MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
@@ -67,6 +70,8 @@ class Host:
         self.is_closing = False
         self.stale_reports = 0
         """Reports whose token was not current: counted, otherwise without effect."""
+        self.measures: Measures | None = None
+        """Somebody listens to what the engine measures."""
 
     def add_guest(self, guest: Guest[Any]) -> None:
         """Run executions of this kind."""
@@ -75,6 +80,10 @@ class Host:
     def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
         """Hand committed effects to ``perform(stream_id, effect)``."""
         self._perform = perform
+
+    def measure_with(self, measures: Measures) -> None:
+        """Measure from now on; before anything is recovered, so that nothing is missed."""
+        self.measures = self._timers.measures = measures
 
     # --- commands ---------------------------------------------------------------------------------------------------
 
@@ -87,10 +96,23 @@ class Host:
         if self.is_closing:
             raise StoreUnavailable("the engine is stopping and takes no commands", hint="start it again")
         actor = self._actor(stream_id)
+        if len(actor.inbox) >= MAX_INBOX:
+            raise BoundExceeded(
+                f"{len(actor.inbox):,} commands wait for {stream_id!r} already", hint="send them more slowly"
+            )
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         actor.inbox.append(Request(command, command_id, answer))
         if not actor.is_busy:
             self._spawn(self._pump(actor))
+        return await answer
+
+    async def demand(self, stream_id: str, command: Command) -> Answer:
+        """Like ``submit``, by somebody who is cancelled only when the engine stops: spares the way over another task."""
+        actor = self._actor(stream_id)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        actor.inbox.append(Request(command, None, answer))
+        if not actor.is_busy:
+            await self._pump(actor)
         return await answer
 
     async def report(self, stream_id: str, command: Command) -> None:
@@ -183,6 +205,8 @@ class Host:
         reach("host.recovering")
         for start in range(0, len(rows), batch):
             await asyncio.gather(*(self._recover_one(row.stream_id) for row in rows[start : start + batch]))
+        if self.measures is not None:
+            self.measures.recovered(len(rows))
         return len(rows)
 
     async def _recover_one(self, stream_id: str) -> None:
@@ -357,7 +381,10 @@ class Host:
                 command_id=batch[0].command_id,
                 rows=rows,
             )
+            asked = 0 if self.measures is None else self._clock.now_ns()
             committed: Committed = await self._store.commit(commit)
+            if self.measures is not None:
+                self.measures.committed(len(events), self._clock.now_ns() - asked)
             reach("host.committed")
             is_repeated = committed.is_repeated
             if is_repeated:
@@ -441,6 +468,9 @@ class Host:
         guest, state, stream_id = actor.guest, actor.state, actor.stream_id
         at = actor.version
         actor.version = actor.dispatched = version
+        if self.measures is not None:
+            self.measures.took_effect(guest.kind, facts, actor.told, state.status)
+            actor.told = state.status
         for fact in facts:
             at += 1
             for effect in guest.effects(state, fact, at):
@@ -450,6 +480,10 @@ class Host:
             self._tell_the_end(actor)
             if not actor.inbox:
                 self._actors.pop(stream_id, None)
+        if at >= ADVISED_RUN_EVENTS > at - len(facts):
+            log.warning(
+                "%s has %d events; split it, or continue in a new run: %d is the end", stream_id, at, MAX_RUN_EVENTS
+            )
         reach("host.dispatched")
 
     def _tell_the_end(self, actor: Actor) -> None:
@@ -461,6 +495,8 @@ class Host:
     def _catch_up(self, actor: Actor, facts: list[Fact]) -> None:
         """The commit of these facts was not answered, but it happened: do now what they ask for."""
         guest, state, stream_id = actor.guest, actor.state, actor.stream_id
+        if self.measures is not None:
+            self.measures.took_effect(guest.kind, facts, state.status, state.status)
         at = actor.version - len(facts)
         is_open = {e.token for e in guest.recover(state, self._clock.now_ns()).effects if type(e) is RunActivity}
         for fact in facts:
@@ -567,6 +603,8 @@ class Host:
         actor.snapshot_version = folded_from
         actor.listed = None
         actor.dispatched = version
+        if version:
+            actor.told = state.status
         if news:
             self._catch_up(actor, news)
         reach("host.loaded")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -23,6 +24,8 @@ log = logging.getLogger("agenticflow.engine")
 
 MAX_BUFFERED: Final = 10_000
 MAX_PER_COMMIT: Final = 2_000
+COMPANY_SECONDS: Final = 0.002
+"""How long the first entry waits for others."""
 
 
 class Journal:
@@ -34,19 +37,32 @@ class Journal:
         self._buffer: dict[str, list[NewEvent]] = {}
         self._buffered = 0
         self._flush: asyncio.Task[None] | None = None
+        self._soon: asyncio.TimerHandle | None = None
         self._encode = msgspec.msgpack.Encoder().encode
         self.dropped = 0
         """Entries lost because the store could not keep up."""
+        self.listener: Callable[[str, msgspec.Struct], None] | None = None
+        """Told of every entry: ``listener(stream_id, payload)``."""
 
     def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
         """Have the entry committed soon."""
+        if self.listener is not None:
+            self.listener(stream_id, payload)
         if self._buffered >= MAX_BUFFERED:
             self.dropped += 1
             return
         self._buffered += 1
         self._buffer.setdefault(stream_id, []).append(NewEvent(event_type, self._encode(payload), now))
-        if self._flush is None:
-            self._flush = self._loop.create_task(self._write())
+        if self._flush is None and self._soon is None:
+            # Not at once: a moment later there is more, and nobody waits for it.
+            self._soon = self._loop.call_later(COMPANY_SECONDS, self._begin)
+        elif self._buffered == MAX_PER_COMMIT and self._soon is not None:
+            self._soon.cancel()
+            self._begin()
+
+    def _begin(self) -> None:
+        self._soon = None
+        self._flush = self._loop.create_task(self._write())
 
     async def _write(self) -> None:
         try:
@@ -70,5 +86,8 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is buffered."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._begin()
         if self._flush is not None:
             await asyncio.wait([self._flush], timeout=5)

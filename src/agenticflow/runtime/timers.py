@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from agenticflow.core.clocks import Clock
+from agenticflow.core.measures import Measures
 
 __all__ = ["Timers"]
 
@@ -25,6 +26,7 @@ class Timers:
         self._heap: list[tuple[int, str]] = []
         self._handle: asyncio.TimerHandle | None = None
         self._handle_at = 0
+        self.measures: Measures | None = None
 
     def set(self, stream_id: str, moment: int | None) -> None:
         """Call ``due(stream_id)`` once at or after ``moment`` (nanoseconds since the epoch), or not at all."""
@@ -69,5 +71,7 @@ class Timers:
             moment, stream_id = heappop(self._heap)
             if self._moments.get(stream_id) == moment:
                 del self._moments[stream_id]
+                if self.measures is not None:
+                    self.measures.timer_rang(now - moment)
                 self._due(stream_id)
         self._arm()

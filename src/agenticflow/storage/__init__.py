@@ -2,6 +2,8 @@
 
 from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
 from agenticflow.storage.event_store import EventStore
+from agenticflow.storage.key_values import KeyValue, KeyValues
+from agenticflow.storage.retention import Compacted, RetentionPolicy
 from agenticflow.storage.rows import Blob, Blobs, Row, RunIndex, RunRow, Snapshot, Snapshots
 from agenticflow.storage.store import Store
 
@@ -10,8 +12,12 @@ __all__ = [
     "Blobs",
     "Commit",
     "Committed",
+    "Compacted",
     "EventStore",
+    "KeyValue",
+    "KeyValues",
     "NewEvent",
+    "RetentionPolicy",
     "Row",
     "RunIndex",
     "RunRow",

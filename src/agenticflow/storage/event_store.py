@@ -24,7 +24,7 @@ from agenticflow.storage.followers import Followers
 
 __all__ = ["EventStore", "decode_event", "encode_event"]
 
-ENGINE_STREAMS: Final = ("workflow-", "agent-")
+ENGINE_STREAMS: Final = ("workflow-", "agent-", "state-", "gate-", "bus-")
 PAGE_EVENTS: Final = 1_000
 _NO_METADATA = EventMetadata()
 
@@ -78,6 +78,8 @@ class EventStore(ABC):
     ) -> Sequence[StoredEvent]:
         """Return up to ``limit`` events with positions above ``after_position``, in order; empty only at the end.
 
+        Archived events (``Store.compact``) are among them only when the ``predicate`` names their stream.
+
         With a ``predicate`` the store may leave out events that cannot match (it looks at stream, type and time at
         most); the caller still checks each.
         """
@@ -95,7 +97,7 @@ class EventStore(ABC):
 
         ``expected_version`` is the number of events the stream must have: left out means any, 0 that it is new.
 
-        Raises ``InvalidInput`` for the engine's own streams (``workflow-…``, ``agent-…``): a foreign event there would make
+        Raises ``InvalidInput`` for the engine's own streams (``ENGINE_STREAMS``): a foreign event there would make
         their history unreadable.
         """
         if stream_id.startswith(ENGINE_STREAMS):
@@ -162,17 +164,18 @@ class EventStore(ABC):
 
 
 def encode_event(event: AgenticEvent, schemas: SchemaRegistry) -> NewEvent:
-    """Return ``event`` in the form stores take. Raises ``NotSerializable``."""
+    """Return ``event`` in the form stores take. Raises ``NotSerializable``, or ``InvalidInput`` when it does not fit its schema."""
     if not isinstance(event, AgenticEvent):
         raise InvalidInput(f"only AgenticEvent can be appended, not {type(event).__name__}")
+    data = codec.encode(event.payload)
+    version = schemas.written_version(event.event_type, event.schema_version)
+    schemas.check_encoded(event.event_type, version, data)
     return NewEvent(
         event_type=event.event_type,
-        data=codec.encode(event.payload),
+        data=data,
         timestamp=event.timestamp,
         metadata=codec.encode(event.metadata),
-        schema_version=max(event.schema_version, schemas.current_version(event.event_type))
-        if event.schema_version == 1
-        else event.schema_version,
+        schema_version=version,
     )
 
 

@@ -11,14 +11,30 @@ from typing import Literal
 
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import AgenticFlowError, OutcomeUnknown, StoreUnavailable
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
+from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 
 __all__ = ["FlakyStore", "StoreMethod"]
 
-StoreMethod = Literal["commit", "read_page", "scan_page", "get_run", "list_runs", "get_snapshot", "get_blob"]
+StoreMethod = Literal[
+    "commit",
+    "read_page",
+    "scan_page",
+    "get_run",
+    "list_runs",
+    "get_snapshot",
+    "get_blob",
+    "get_value",
+    "put_value",
+    "delete_value",
+    "list_values",
+    "compact",
+]
 
 
 def _anything(_: object) -> bool:
@@ -74,8 +90,9 @@ class FlakyStore(MemoryStore):
     ) -> None:
         """Let the next ``times`` calls of ``method``, after ``skip`` that go well, raise ``error`` (by default ``StoreUnavailable``).
 
-        ``only`` picks calls by their first argument (the ``Commit``, a stream id, a blob's name). A commit with ``is_written`` is
-        made true before it fails, by default with ``OutcomeUnknown``: the caller cannot know.
+        ``only`` picks calls by their first argument (the ``Commit``, a stream id, a blob's name; of values the key, of a list of
+        them the namespace). A ``commit`` or ``put_value`` with ``is_written`` is made true before it fails, by default with
+        ``OutcomeUnknown``: the caller cannot know.
         """
         self._failures.setdefault(method, []).append(_Failure(error, times, skip, is_written, only))
 
@@ -141,3 +158,41 @@ class FlakyStore(MemoryStore):
     async def get_blob(self, name: str) -> bytes | None:
         await self._pass_or_raise("get_blob", name)
         return await super().get_blob(name)
+
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        await self._pass_or_raise("get_value", key)
+        return await super().get_value(namespace, key, now=now)
+
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        failure = await self._pass("put_value", key)
+        if failure is not None and not failure.is_written:
+            raise failure.error or StoreUnavailable("put_value failed, as it was told to")
+        version = await super().put_value(
+            namespace, key, value, now=now, expires_at=expires_at, expected_version=expected_version
+        )
+        if failure is not None:
+            raise failure.error or OutcomeUnknown("put_value failed, as it was told to; its outcome is unknown")
+        return version
+
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        await self._pass_or_raise("delete_value", key)
+        return await super().delete_value(namespace, key, expected_version=expected_version)
+
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        await self._pass_or_raise("list_values", namespace)
+        return await super().list_values(namespace, now=now, prefix=prefix, after=after, limit=limit)
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        await self._pass_or_raise("compact", policy)
+        return await super().compact(policy, now=now)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
+from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 
@@ -29,6 +30,9 @@ class StoreModel:
         self.runs: dict[str, RunRow] = {}
         self.snapshots: dict[str, Snapshot] = {}
         self.blobs: dict[str, bytes] = {}
+        self.values: dict[tuple[str, str], KeyValue] = {}
+        self.now = 0
+        """The moment up to which values have expired."""
 
     def version(self, stream_id: str) -> int:
         """Return the number of events in the stream."""
@@ -71,6 +75,20 @@ class StoreModel:
         if commit.command_id is not None:
             self.answers[commit.command_id] = answer
 
+    def value_version(self, namespace: str, key: str) -> int:
+        """Return the version of the value, 0 when there is none or it has expired."""
+        found = self.values.get((namespace, key))
+        return 0 if found is None or not self._is_there(found) else found.version
+
+    def put_value(self, namespace: str, key: str, value: bytes, expires_at: int | None) -> int:
+        """Write a value at ``now``; return its version."""
+        version = self.value_version(namespace, key) + 1
+        self.values[namespace, key] = KeyValue(namespace, key, value, version, self.now, expires_at)
+        return version
+
+    def _is_there(self, value: KeyValue) -> bool:
+        return value.expires_at is None or value.expires_at > self.now
+
     async def differences(self, store: Store) -> list[str]:
         """Return, in words, everything in which ``store`` is not this model."""
         found: list[str] = []
@@ -108,6 +126,13 @@ class StoreModel:
             compare(f"the snapshot of {stream_id!r}", await store.get_snapshot(stream_id), snapshot)
         for name, data in self.blobs.items():
             compare(f"blob {name}", await store.get_blob(name), data)
+        for namespace in {name[0] for name in self.values}:
+            there = [value for name, value in sorted(self.values.items()) if name[0] == namespace]
+            there = [value for value in there if self._is_there(value)]
+            compare(f"the values of {namespace!r}", await _values(store, namespace, self.now), there)
+        for place, value in self.values.items():
+            there_now = value if self._is_there(value) else None
+            compare(f"the value {place!r}", await store.get_value(*place, now=self.now), there_now)
         return found
 
 
@@ -150,5 +175,14 @@ async def _listed(store: Store) -> Sequence[RunRow]:
     found: list[RunRow] = []
     while page := await store.list_runs(after=found[-1].stream_id if found else None, limit=PAGE_EVENTS):
         assert not {row.stream_id for row in found} & {row.stream_id for row in page}, f"a page repeats runs: {page}"
+        found.extend(page)
+    return found
+
+
+async def _values(store: Store, namespace: str, now: int) -> list[KeyValue]:
+    found: list[KeyValue] = []
+    while page := await store.list_values(
+        namespace, now=now, after=found[-1].key if found else None, limit=PAGE_EVENTS
+    ):
         found.extend(page)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from agenticflow.agents import Agent, AgentState, Worker, worker
@@ -12,23 +11,10 @@ from agenticflow.core.binding import RunsIn
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import DefinitionError, IllegalTransition
+from tests.unit.agents.diary import Diary
 
 DONE = Outcome(OutcomeKind.SUCCEEDED)
 FAILED = Outcome(OutcomeKind.FAILED)
-
-
-class Diary:
-    """Notes what an agent says about itself."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[str, str, dict[str, Any], int]] = []
-        self.looked: list[str] = []
-
-    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
-        self.entries.append((stream_id, event_type, msgspec.to_builtins(payload), now))
-
-    def look_again(self, performer_id: str) -> None:
-        self.looked.append(performer_id)
 
 
 def test_an_agent_is_what_it_was_made() -> None:
@@ -127,7 +113,7 @@ def test_work_moves_the_state_at_its_first_beginning_and_its_last_end() -> None:
     assert diary.entries == [
         (
             "agent-analyst",
-            "agent_state_changed",
+            "task_assigned",
             {"from_state": "IDLE", "to_state": "PROCESSING", "cause": "task_assigned", "in_flight": 1},
             10,
         ),

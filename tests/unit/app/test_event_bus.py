@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,7 +16,6 @@ from agenticflow import (
     Orchestrator,
     StoreUnavailable,
 )
-from agenticflow.app import event_bus
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.engine import in_virtual_time, passes, until, virtual_clock
@@ -74,6 +73,8 @@ async def test_subscribers_are_told_in_order(has_store: bool) -> None:
         ("orders", {"orders"}),
         ("ORDERS", set()),
         ("order_p[al]*", {"order_placed", "order_paid"}),
+        ("order.>", {"order.placed"}),
+        (">", {"order_placed", "order_paid", "orders", "order.placed"}),
     ],
 )
 @in_virtual_time
@@ -88,7 +89,9 @@ async def test_patterns(pattern: str, matched: set[str]) -> None:
 
 
 @in_virtual_time
-async def test_a_handler_that_fails_misses_nothing_and_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_handler_that_fails_is_tried_again_then_given_up_and_disturbs_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bus, listener, calls = EventBus(), Listener(), list[int]()
 
     async def fails(event: AgenticEvent) -> None:
@@ -104,10 +107,12 @@ async def test_a_handler_that_fails_misses_nothing_and_disturbs_nobody(caplog: p
     await bus.subscribe("*", listener)
     for _ in range(3):
         await bus.publish(AgenticEvent("order_placed"))
-    await passes(1)
-    assert len(calls) == 6
-    assert len(listener.heard) == 3
-    assert len([record for record in caplog.records if "failed on event" in record.message]) == 6
+    await passes(0)
+    assert len(listener.heard) == 3, "while the others wait for their next attempt"
+    await passes(60)
+    assert len(calls) == 2 * 3 * 3
+    assert len([record for record in caplog.records if "for good" in record.message]) == 6
+    assert len(await bus.dead_letters()) == 6
     await bus.stop()
 
 
@@ -160,8 +165,7 @@ async def test_a_handler_may_stop_the_bus() -> None:
 
 
 @in_virtual_time
-async def test_a_full_queue_makes_the_publisher_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_bus, "MAX_QUEUED", 3)
+async def test_a_full_queue_makes_the_publisher_wait() -> None:
     bus, heard, go = EventBus(), list[int](), asyncio.Event()
 
     async def slow(event: AgenticEvent) -> None:
@@ -172,7 +176,7 @@ async def test_a_full_queue_makes_the_publisher_wait(monkeypatch: pytest.MonkeyP
         for number in range(10):
             await bus.publish(AgenticEvent("a", {"n": number}))
 
-    await bus.subscribe("*", slow)
+    await bus.subscribe("*", slow, queue_size=3)
     publishing = asyncio.ensure_future(publish_all())
     await passes(1)
     assert not publishing.done()
@@ -185,8 +189,7 @@ async def test_a_full_queue_makes_the_publisher_wait(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("has_store", [False, True])
 @in_virtual_time
-async def test_who_leaves_with_a_full_queue_holds_up_nobody(has_store: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_bus, "MAX_QUEUED", 3)
+async def test_who_leaves_with_a_full_queue_holds_up_nobody(has_store: bool) -> None:
     bus, listener = buses()[has_store], Listener()
 
     async def hangs(event: AgenticEvent) -> None:
@@ -196,7 +199,7 @@ async def test_who_leaves_with_a_full_queue_holds_up_nobody(has_store: bool, mon
         for _ in range(10):
             await bus.publish(AgenticEvent("a"))
 
-    stuck = await bus.subscribe("*", hangs)
+    stuck = await bus.subscribe("*", hangs, queue_size=3)
     await bus.subscribe("*", listener)
     publishing = asyncio.ensure_future(publish_all())
     await passes(1)
@@ -319,6 +322,8 @@ async def test_starting_is_implied_and_harmless() -> None:
 async def test_what_makes_no_sense_is_refused() -> None:
     bus = EventBus()
     nonsense: Any = 7
+    with pytest.raises(ConfigurationError, match="the store of an event bus is an open store, not 'memory:'"):
+        EventBus(store=cast(Any, "memory:"))
     with pytest.raises(InvalidInput, match="7 is no pattern"):
         await bus.subscribe(nonsense, Listener())
     with pytest.raises(InvalidInput, match="the handler for 'a' is a int, not a function"):

@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 
 from agenticflow.cli.exits import DEBUG_VARIABLE
+from agenticflow.cli.program import CONFIG_VARIABLE, PROFILE_VARIABLE
 
 
 @pytest.fixture(autouse=True)
 def _the_program_leaves_nothing_behind() -> Iterator[None]:
     """In its own process it sets up logging as it likes; here other tests come after it."""
-    logger = logging.getLogger("agenticflow")
-    level, handlers = logger.level, list(logger.handlers)
+    loggers = [logging.getLogger(), logging.getLogger("agenticflow")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
     yield
-    logger.setLevel(level)
-    logger.handlers[:] = handlers
-    os.environ.pop(DEBUG_VARIABLE, None)
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+    for name in (DEBUG_VARIABLE, CONFIG_VARIABLE, PROFILE_VARIABLE):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture

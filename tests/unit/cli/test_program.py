@@ -26,6 +26,9 @@ COMMANDS: list[list[str]] = [
     ),
     ["store"],
     ["store", "verify"],
+    ["config"],
+    *(["config", name] for name in ("show", "validate", "schema")),
+    ["metrics"],
     ["doctor"],
     ["version"],
 ]
@@ -50,7 +53,7 @@ def test_every_command_and_option_has_help() -> None:
     assert undescribed(typer.main.get_command(app), "agenticflow") == []
 
 
-@pytest.mark.parametrize("command", [[], ["runs"], ["store"]])
+@pytest.mark.parametrize("command", [[], ["runs"], ["store"], ["config"]])
 def test_without_a_command_there_is_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
     assert "Commands" in (shown := capsys.readouterr().out) or "Start here" in shown

@@ -101,6 +101,13 @@ def test_the_logger_says_whose_record_it_is(caplog: pytest.LogCaptureFixture) ->
     assert repr(one) == "TaskContext('w1', 'charge[2]', attempt=1)"
 
 
+def test_a_record_keeps_the_fields_that_the_call_gives(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "agenticflow.task"):
+        context().logger.info("loaded", extra={"rows": 7, "attempt": 99})
+    record: Any = caplog.records[0]
+    assert (record.rows, record.task_key, record.attempt) == (7, "charge[2]", 1)
+
+
 def test_an_execution_knows_its_stream() -> None:
     assert Execution("workflow", "w1").stream_id == "workflow-w1/1"
     assert Execution("countdown", "a", 3, parent=("workflow-w1/1", "charge", 4)).stream_id == "countdown-a/3"

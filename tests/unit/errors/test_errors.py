@@ -33,6 +33,7 @@ CODES = {
     "IllegalTransition": "illegal_transition",
     "InvalidInput": "invalid_input",
     "InvariantError": "invariant",
+    "NoHealthyAgentError": "no_healthy_agent",
     "NotSerializable": "not_serializable",
     "OutcomeUnknown": "outcome_unknown",
     "PermanentError": "permanent",

@@ -158,6 +158,42 @@ def test_quotes_around_a_reference_are_a_mistake_and_not_silently_false() -> Non
         parse_condition("'${a.kind}' == 'new'")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("'a' < 3", "< does not compare a text with a number"),
+        ("len(${n}) == '3'", "a number never equals a text"),
+        ("len(5) > 1", r"len\(\) asks for the length of a number"),
+        ("${a} in 5", "nothing is `in` a number"),
+        ("5 in 'abc'", "a number is never `in` a text"),
+        ("true < ${n}", "< does not compare a yes or no with a value"),
+        ("${n} >= null", ">= does not compare a value with a null"),
+        ("(1 < 2) > 0", "> does not compare a yes or no with a number"),
+        ("not ('a' < 3)", "does not compare a text"),
+        ("(true and 1 == 1) == 'yes'", "a yes or no never equals a text"),
+    ],
+)
+def test_what_can_never_make_sense_is_told_at_definition_time(text: str, words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        parse_condition(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${n} == null",
+        "null != 'a'",
+        "[1, 2] < [2]",
+        "'a' in 'abc'",
+        "${n} in [1, 'a']",
+        "(${n} and true) == 5",
+        "1 < 2",
+    ],
+)
+def test_what_may_make_sense_is_left_to_the_run(text: str) -> None:
+    parse_condition(text)
+
+
 @pytest.mark.parametrize("text", ["", "   ", "x" * (MAX_TEXT + 1), None, 5])
 def test_a_condition_is_a_text_of_bounded_length(text: str) -> None:
     with pytest.raises(DefinitionError, match="a condition is a text"):

@@ -10,7 +10,8 @@ import pytest
 from agenticflow.core import codec
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError, NotSerializable
-from agenticflow.orchestration.definition import DEFAULT_RETRY, TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import DEFAULT_RETRY, Choice, TaskDefinition, WorkflowDefinition
+from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
 make: Any = TaskDefinition
@@ -96,11 +97,77 @@ def test_names_may_have_dashes_and_dots(task_id: str) -> None:
         ({"effect": "at_most_once", "retry_policy": RetryPolicy(max_attempts=2)}, "cannot have 2 attempts"),
         ({"retry_policy": {"max_attempts": 0}}, "max_attempts is 0"),
         ({"retry_policy": {"attempts": 3}}, "a retry policy has no 'attempts'"),
+        ({"join": 0}, "join=0 of task 'a' is unknown"),
+        ({"join": True}, "join=True of task 'a' is unknown"),
+        ({"delay_seconds": -1}, "delay_seconds of task 'a' is -1 .give seconds, 0 or more"),
+        ({"priority": 1.5}, "priority of task 'a' is 1.5"),
+        ({"enough": 0, "for_each": "${x}"}, "enough of task 'a' is 0"),
+        ({"enough": 2}, "enough of task 'a' needs for_each"),
+        ({"max_iterations": 20_000, "repeat_until": "true"}, "max_iterations of task 'a' is 20000"),
+        ({"max_iterations": 2}, "max_iterations of task 'a' needs repeat_until"),
+        ({"repeat_from": 2}, "repeat_from of task 'a' needs repeat_until"),
+        ({"choose_many": True}, "choose_many of task 'a' needs choices"),
+        ({"reassign_to": ["b"]}, "reassign_to of task 'a' needs on_failure"),
+        ({"on_failure": "panic"}, "on_failure='panic' of task 'a' is unknown .use 'fail' or 'skip' or 'reassign'"),
+        ({"on_limit": "panic"}, "on_limit='panic'"),
+        ({"on_cancel": "panic"}, "on_cancel='panic'"),
+        ({"choices": ["b"]}, "choices of task 'a' are"),
+        ({"limits": ["b"]}, "limits of task 'a' are"),
+        ({"locks": [f"l{n}" for n in range(101)]}, "task 'a' has more than 100 locks"),
+        ({"locks": "stock"}, "locks of task 'a' are 'stock', not a collection of texts .write locks={'stock'}"),
+        ({"cancels": {"b": 1}}, "cancels of task 'a' are .*, not a collection of task ids"),
+        ({"workflow": "inner"}, "task 'a' is a sub-workflow and cannot have an agent or a type"),
+        ({"approval": "May I?"}, r"task 'a' waits \(approval\) and cannot have an agent"),
+        ({"choices": [Choice("b")]}, "task 'a' is a choice and cannot have an agent"),
+        ({"for_each": [1], "repeat_until": "true"}, "has for_each and repeat_until .it can be only one"),
+        ({"for_each": [1], "signal": "s"}, "has signal and for_each"),
+        ({"cancel_rest": True}, "cancel_rest of task 'a' needs a join of some"),
+        ({"stall_seconds": 0}, "stall_seconds of task 'a' is 0"),
     ],
 )
 def test_impossible_options_are_named_with_the_task(options: dict[str, Any], words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         make("a", "agent", "work", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workflow": 7}, "workflow of task 'a' is a int"),
+        ({"workflow": ""}, "workflow of task 'a' is a str"),
+        ({"workflow": "inner", "effect": "at_most_once"}, "is a sub-workflow and cannot be at_most_once"),
+        ({}, "task 'a' has no agent"),
+    ],
+)
+def test_tasks_without_an_agent_have_something_else(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        make("a", **options)
+
+
+def test_what_may_be_left_out_may_be_left_out() -> None:
+    assert make("a", capabilities={"b", "a"}).capabilities == ("a", "b")
+    assert make("a", workflow="inner").policy.max_attempts == 1
+    assert make("a", "agent", limits=Limit("api", rate=1)).limits == (Limit("api", rate=1),)
+    assert make("a", "agent", repeat_until="true").iterations == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_parallel": 0}, "max_parallel of workflow 'workflow' is 0"),
+        ({"priority": "high"}, "priority of workflow 'workflow' is 'high'"),
+    ],
+)
+def test_impossible_options_of_a_workflow_are_named(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        WorkflowDefinition([make("a", "agent")], **options)
+
+
+def test_nested_definitions_are_hashed_alike_whatever_the_order_of_their_keys() -> None:
+    def outer(params: dict[str, object]) -> WorkflowDefinition:
+        return WorkflowDefinition([make("a", workflow=WorkflowDefinition([make("b", "agent", params=params)]))])
+
+    assert outer({"x": 1, "y": 2}).content_hash == outer({"y": 2, "x": 1}).content_hash
 
 
 def test_work_that_must_not_run_twice_is_not_retried_by_default() -> None:

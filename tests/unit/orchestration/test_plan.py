@@ -9,9 +9,10 @@ import pytest
 from agenticflow.core import codec
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration import plan as plans
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import Choice, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan, decode_plan, unknown_roots
 from agenticflow.orchestration.validation import validate
+from agenticflow.resilience.limits import Limit
 from tests.scenarios.runs import Run, definition_of, task
 
 
@@ -21,6 +22,45 @@ def problems(*tasks: TaskDefinition, **options: Any) -> list[str]:
 
 def test_a_valid_definition_has_no_problems() -> None:
     assert problems(task("a"), task("b", "a", when="${a} > 1", params={"x": "${a}", "i": "${input}"})) == []
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ([task("a"), task("b", "a", join=2)], "task 'b' can never start: it waits for 2 of 1 dependencies"),
+        ([task("a"), task("b", "a", join="any", cancel_rest=True)], "task 'b' has cancel_rest and 1 dependencies"),
+        (
+            [TaskDefinition("c", choices=[Choice("a", "true"), Choice("a", "false")]), task("a", "c")],
+            "task 'c' chooses 'a' twice",
+        ),
+        ([task("a", params={"x": "${previous}"})], "task 'a' uses ${previous} but has no repeat_until"),
+        ([task("a", repeat_until="${previous} > 1")], "repeat_until of task 'a' uses ${previous}, which exists only"),
+        ([task("a", repeat_until="true", params={"x": "${item}"})], "task 'a' uses ${item} but has no for_each"),
+        ([task("a", locks=["${b"])], "locks of task 'a': '${b' has a reference that is not closed"),
+        ([task("a", limits=[Limit("${b", rate=1)])], "limits of task 'a': '${b' has a reference"),
+        (
+            [TaskDefinition("a", workflow=definition_of([task("b", "c")]))],
+            "in the sub-workflow of task 'a': task 'b' depends on 'c', which does not exist",
+        ),
+        ([task("previous")], "'previous' cannot be a task id"),
+    ],
+)
+def test_each_mistake_has_its_words(tasks: list[TaskDefinition], words: str) -> None:
+    assert [found for found in problems(*tasks) if found.startswith(words)], problems(*tasks)
+
+
+def test_sub_workflows_are_nested_so_deep_and_no_deeper() -> None:
+    nested = definition_of([task("a")])
+    for _ in range(20):
+        nested = definition_of([TaskDefinition("a", workflow=nested)])
+    assert validate(nested) == []
+    nested = definition_of([TaskDefinition("a", workflow=nested)])
+    assert "is a sub-workflow 21 deep, the limit is 20" in validate(nested)[0]
+
+
+def test_a_loop_may_look_at_its_own_result_and_a_fallback_at_what_came_before() -> None:
+    assert problems(task("a", repeat_until="${a.x} > 1 and ${iteration} > 2", params={"x": "${previous}"})) == []
+    assert problems(task("a"), task("b", "a", fallback="c"), task("c", params={"x": "${a}", "y": "${b}"})) == []
 
 
 def test_every_mistake_is_found_at_once() -> None:

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any, ParamSpec
 
 from agenticflow.agents import Agent
+from agenticflow.app.engine.sub_workflows import SubWorkflows
 from agenticflow.app.orchestrator import Orchestrator
-from agenticflow.app.runs.sub_workflows import SubWorkflows
 from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import Performer
 from agenticflow.errors import WorkflowNotFoundError

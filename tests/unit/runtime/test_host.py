@@ -268,3 +268,18 @@ async def test_a_decider_that_breaks_tells_its_caller_and_does_not_stop_the_othe
     await engine.host.report(stream_of("a"), report(2))
     assert (await engine.host.read(stream_of("a"))).left == 1
     await engine.stop()
+
+
+@in_virtual_time
+async def test_so_many_commands_may_wait_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenticflow.runtime.host.MAX_INBOX", 3)
+    store = FlakyStore(delay_seconds=1)
+    engine = Engine(store, clock=virtual_clock())
+    begin = Begin(now=1, start=2)
+    asked = [asyncio.ensure_future(engine.host.submit(stream_of("a"), begin)) for _ in range(9)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, BoundExceeded)]
+    assert refused
+    assert "commands wait for" in str(refused[0])
+    assert any(not isinstance(answer, Exception) for answer in answers)
+    await engine.stop()

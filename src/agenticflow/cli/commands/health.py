@@ -15,16 +15,16 @@ import apsw
 import msgspec
 
 from agenticflow import __version__
-from agenticflow.app.commands import Ping
+from agenticflow.app.commands import Metrics, Ping
 from agenticflow.app.verification import Verification, verify_store
-from agenticflow.app.wiring import STORE_VARIABLE, store_url
 from agenticflow.cli.access import ask_owner, reading, store_file
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.exits import Exit, NotThere
 from agenticflow.cli.running import run_async
 from agenticflow.cli.terminal import Format, note, print_json, print_table, progress_console
-from agenticflow.errors import AgenticFlowError
+from agenticflow.config import load_settings
+from agenticflow.errors import AgenticFlowError, ConfigurationError
 
-__all__ = ["doctor", "verify", "version"]
+__all__ = ["doctor", "metrics", "verify", "version"]
 
 _OLDEST_SOUND_SQLITE: Final = (3, 51, 3)
 """Earlier ones can corrupt a WAL database when several connections write and checkpoint."""
@@ -73,7 +73,7 @@ def _installation() -> Iterator[Check]:
     sqlite = apsw.sqlite_lib_version()
     is_sound = tuple(int(part) for part in sqlite.split(".")[:3]) >= _OLDEST_SOUND_SQLITE
     yield Check("sqlite", sqlite, is_sound, "install the apsw that the pins name")
-    for name in ("apsw", "msgspec", "pyyaml", "rich", "typer"):
+    for name in ("apsw", "msgspec", "pyyaml", "rich", "structlog", "typer"):
         yield Check(name, metadata.version(name))
     for extra, names in _extras().items():
         missing = [name for name in names if not _is_installed(name)]
@@ -105,10 +105,16 @@ def _is_installed(distribution: str) -> bool:
 
 
 async def _store(given: str | None) -> list[Check]:
-    url = store_url(given)
-    source = "--store" if given and given != os.environ.get(STORE_VARIABLE) else ""
-    source = source or (STORE_VARIABLE if STORE_VARIABLE in os.environ else "the default")
-    checks = [Check("store", f"{url} ({source})")]
+    try:
+        loaded = load_settings({"store": (given, "--store")})
+    except ConfigurationError as error:
+        return [Check("settings", "; ".join(error.problems), False, error.hint)]
+    url = loaded.settings.store_url
+    stands = next(setting for setting in loaded.table if setting.key == "store")
+    checks = [
+        Check("settings", f"profile {loaded.settings.profile}, {loaded.file.name if loaded.file else 'no file'}"),
+        Check("store", f"{stands.value} ({stands.place})"),
+    ]
     try:
         file = store_file(url)
         if file is None:
@@ -125,6 +131,22 @@ async def _store(given: str | None) -> list[Check]:
     except AgenticFlowError as error:
         checks.append(Check("store contents", error.message, False, error.hint or "give another one with --store"))
     return checks
+
+
+def metrics(*, store: str | None, form: Format) -> int:
+    """Print the metrics of the process that owns the store. Raises ``NotThere`` when there is none."""
+    told = run_async(ask_owner(store, Metrics()))
+    if told is None:
+        raise NotThere(
+            "no running process owns the store, and metrics are those of a process", hint="ask while it runs"
+        )
+    if form is Format.JSON:
+        print_json(told)
+    else:
+        print(told["text"], end="")
+    if not told["is_measured"]:
+        note("the engine there is not measured: set metrics.enabled, or AGENTICFLOW_METRICS__ENABLED=true")
+    return Exit.OK
 
 
 def _terminal() -> Iterator[Check]:

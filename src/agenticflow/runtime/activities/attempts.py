@@ -34,12 +34,6 @@ class Seat:
         """Of these, whose handlers have begun."""
         self.queue: deque[Attempt] = deque()
 
-    @property
-    def busyness(self) -> float:
-        """How much there is to do for each place."""
-        waiting = self.in_flight + len(self.queue)
-        return waiting / self.performer.concurrency if self.performer.concurrency else float("inf")
-
     def add(self, attempt: Attempt) -> None:
         """Let the attempt queue: behind everybody of its own priority or a higher one."""
         queue, priority = self.queue, attempt.effect.priority
@@ -97,3 +91,14 @@ class Attempt:
         """Whoever performs it, from the moment it does."""
         self.process: asyncio.Future[None] | None = None
         """Done as soon as the process that runs the handler shall be killed."""
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """Whose log line it is: the fields that the handler's own logger adds."""
+        run, _, run_no = self.stream_id.partition("-")[2].rpartition("/")
+        return {
+            "workflow_id": run,
+            "run_no": int(run_no),
+            "task_key": self.effect.task_key,
+            "attempt": self.effect.attempt,
+        }

@@ -10,14 +10,15 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from agenticflow.core.binding import Handler
+from agenticflow.core.assignment import Assigner
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import Progress
 from agenticflow.core.engine import (
     ActivityFinished,
+    ContinueExecution,
     Effect,
     GrantPermit,
     PauseActivities,
@@ -27,8 +28,9 @@ from agenticflow.core.engine import (
     StopActivity,
 )
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
-from agenticflow.errors import AgenticFlowError, DefinitionError
+from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
+from agenticflow.runtime.activities.placement import Placement
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.children import Children
 from agenticflow.runtime.gates import Gatekeeper
@@ -41,7 +43,9 @@ log = logging.getLogger("agenticflow.engine")
 MAX_WORKERS: Final = 1_000
 MAX_THREADS: Final = 32
 COMPLAIN_SECONDS: Final = 1.0
-"""How long work waits for a handler before the log says so."""
+"""How long work waits for a performer before the log says so."""
+LOOK_SECONDS: Final = 1.0
+"""How often one looks for a performer for what nobody can perform."""
 REPORT_SECONDS: Final = 10.0
 """How long stopping waits for outcomes that are being recorded."""
 TURN_SECONDS: Final = 0.002
@@ -68,13 +72,15 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._worker = LocalWorker(host, clock, max_threads=max_threads)
-        self._seats: dict[str, Seat] = {}
+        self._placement = Placement()
+        self._seats = self._placement.seats
         self._ready: deque[Attempt] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._max_workers = max_workers
         self._is_waking = False
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._homeless: dict[tuple[str, str], list[tuple[str, RunActivity]]] = {}
+        self._complained: set[str] = set()
+        self._end_listening: Callable[[], None] = lambda: None
         self._asking: set[asyncio.Task[None]] = set()
         """Attempts on their way through gates."""
         self._reports: set[asyncio.Task[None]] = set()
@@ -86,46 +92,60 @@ class Dispatcher:
 
     def seat(self, performer: Performer) -> None:
         """Let ``performer`` work here. What waited for it is dispatched. Raises ``DefinitionError`` for a taken id."""
-        performer_id = performer.performer_id
-        known = self._seats.get(performer_id)
-        if known is not None and known.performer is not performer:
-            raise DefinitionError(f"there is an agent or worker {performer_id!r} already", hint="give each its own id")
-        if known is None:
-            self._seats[performer_id] = Seat(performer)
+        self._placement.add(performer)
+        self.find_homes()
+
+    def assign_with(self, assigner: Assigner) -> None:
+        """Let ``assigner`` say who stands in for a performer that is not well, and move what queues for one that ceases to be."""
+        self._placement.assign_with(assigner)
+        self._end_listening = assigner.when_changed(self._health_changed)
+
+    def _health_changed(self, performer_id: str) -> None:
+        # Not at once: it is said in the middle of a report.
+        self._loop.call_soon(self._move, performer_id)
+
+    def _move(self, performer_id: str) -> None:
+        """The health of the performer has changed: place anew what queues for it, and what waits for somebody."""
+        seat = self._seats.get(performer_id)
+        if seat is not None and not self._is_draining:
+            queue, seat.queue = seat.queue, deque()
+            for attempt in queue:
+                if attempt.cause is not None:
+                    self._done_with(attempt)
+                elif (found := self._placement.find(attempt.effect)) is not None:
+                    attempt.seat, attempt.handler = found
+                    self._queue(attempt)
+                else:
+                    self._done_with(attempt)
+                    self._keep(attempt.stream_id, attempt.effect)
         self.find_homes()
 
     def find_homes(self) -> None:
-        """Try again to dispatch what no handler was found for."""
-        for key, waiting in list(self._homeless.items()):
-            if self._performer(waiting[0][1])[1] is not None:
-                del self._homeless[key]
-                for stream_id, effect in waiting:
-                    self.perform(stream_id, effect)
+        """Try again to dispatch what nobody could perform."""
+        for stream_id, effect in self._placement.housed():
+            self.perform(stream_id, effect)
 
     def missing(self, stream_id: str | None = None) -> list[str]:
-        """Return, in words, which handlers work (of one execution) waits for."""
-        found: list[str] = []
-        for (performer_id, task_type), waiting in self._homeless.items():
-            keys = [effect.task_key for stream, effect in waiting if stream_id is None or stream == stream_id]
-            if keys:
-                found.append(self._what_is_missing(performer_id, task_type, keys))
-        return found
+        """Return, in words, which performers and handlers work (of one execution) waits for."""
+        return self._placement.missing(stream_id)
 
-    def _what_is_missing(self, performer_id: str, task_type: str, keys: list[str]) -> str:
-        tasks = ", ".join(repr(key) for key in keys[:3]) + (" …" if len(keys) > 3 else "")
-        if not performer_id:
-            wanted = sorted(
-                {name for effects in self._homeless.values() for _, e in effects for name in e.capabilities}
-            )
-            return f"task {tasks} waits for an agent that can {', '.join(wanted)} and has a handler for {task_type!r}"
-        if performer_id not in self._seats:
-            return f"task {tasks} waits for an agent or worker {performer_id!r}, which is not registered here"
-        return f"task {tasks} waits for {performer_id!r} to get a handler for {task_type!r}"
+    def _keep(self, stream_id: str, effect: RunActivity) -> None:
+        self._placement.keep(stream_id, effect)
+        if self._complaint is None:
+            # Not at once: a program that starts its orchestrator first and registers its agents next is fine.
+            self._complaint = self._loop.call_later(COMPLAIN_SECONDS, self._complain)
 
     def _complain(self) -> None:
         self._complaint = None
-        for what in self.missing():
-            log.warning("%s", what)
+        self.find_homes()
+        complaints = self.missing()
+        for what in complaints:
+            if what not in self._complained:
+                log.warning("%s", what)
+        self._complained = set(complaints)
+        if complaints and not self._is_draining:
+            # Somebody may be well again after a while, without anybody saying so.
+            self._complaint = self._loop.call_later(LOOK_SECONDS, self._complain)
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -135,6 +155,8 @@ class Dispatcher:
             self._run(stream_id, effect)
         elif isinstance(effect, GrantPermit):
             self._gates.granted(stream_id, effect.holder)
+        elif isinstance(effect, ContinueExecution):
+            self._children.carry_on(stream_id, effect)
         elif isinstance(effect, RunChild):
             self._children.run(stream_id, effect)
         elif isinstance(effect, StopActivity):
@@ -149,15 +171,11 @@ class Dispatcher:
     def _run(self, stream_id: str, effect: RunActivity) -> None:
         if (stream_id, effect.token) in self._attempts:
             return
-        seat, handler = self._performer(effect)
-        if seat is None or handler is None:
-            waiting = self._homeless.setdefault((effect.performer_id, effect.task_type), [])
-            waiting.append((stream_id, effect))
-            if self._complaint is None:
-                # Not at once: a program that starts its orchestrator first and registers its agents next is fine.
-                self._complaint = self._loop.call_later(COMPLAIN_SECONDS, self._complain)
+        found = self._placement.find(effect)
+        if found is None:
+            self._keep(stream_id, effect)
             return
-        attempt = Attempt(stream_id, effect, handler, seat)
+        attempt = Attempt(stream_id, effect, found[1], found[0])
         self._attempts[stream_id, effect.token] = attempt
         if effect.permits:
             asking = self._loop.create_task(self._ask_for_permits(attempt), context=self._context.copy())
@@ -165,15 +183,6 @@ class Dispatcher:
             asking.add_done_callback(self._asking.discard)
         else:
             self._queue(attempt)
-
-    def _performer(self, effect: RunActivity) -> tuple[Seat | None, Handler | None]:
-        """Return who performs the effect here, with the handler; ``None`` when nobody can."""
-        if effect.performer_id and not effect.is_movable:
-            seat = self._seats.get(effect.performer_id)
-            return seat, seat.performer.handler_for(effect.task_type) if seat is not None else None
-        chosen = self._choose(effect)
-        seat = self._seats.get(chosen) if chosen is not None else None
-        return seat, seat.performer.handler_for(effect.task_type) if seat is not None else None
 
     async def _ask_for_permits(self, attempt: Attempt) -> None:
         """Get what the attempt has to hold; only then does it queue for its performer, so that nobody's time is held meanwhile."""
@@ -250,7 +259,9 @@ class Dispatcher:
         """The attempt is not wanted any more. Running: tell its handler. Not started: it ends here."""
         attempt = self._attempts.get((stream_id, token))
         if attempt is None:
-            self._take_back_homeless(stream_id, token)
+            effect = self._placement.take_back(stream_id, token)
+            if effect is not None:
+                self._spawn(self._report(stream_id, effect, Outcome(OutcomeKind.CANCELLED)))
         elif attempt.started_at or attempt.context is not None:
             self._worker.stop(attempt, StopCause.TOLD)
         elif attempt.cause is None:
@@ -259,16 +270,6 @@ class Dispatcher:
             if attempt.effect.permits and self._gates.waits(stream_id, token):
                 self._done_with(attempt)
             self._spawn(self._report(stream_id, attempt.effect, Outcome(OutcomeKind.CANCELLED)))
-
-    def _take_back_homeless(self, stream_id: str, token: int) -> None:
-        for key, waiting in list(self._homeless.items()):
-            for item in waiting:
-                if item[0] == stream_id and item[1].token == token:
-                    waiting.remove(item)
-                    if not waiting:
-                        del self._homeless[key]
-                    self._spawn(self._report(stream_id, item[1], Outcome(OutcomeKind.CANCELLED)))
-                    return
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work, context=self._context.copy())
@@ -360,6 +361,7 @@ class Dispatcher:
         What is interrupted stays scheduled in the store and runs again after a restart (at-most-once work: is unknown).
         """
         self._is_draining = True
+        self._end_listening()
         if self._complaint is not None:
             self._complaint.cancel()
         for asking in self._asking:
@@ -389,25 +391,6 @@ class Dispatcher:
             for (stream, _), attempt in self._attempts.items()
             if stream == stream_id and attempt.context is not None and attempt.context.progress is not None
         }
-
-    def _choose(self, effect: RunActivity) -> str | None:
-        """Return the id of who should perform an effect that several may: its own performer, or one with the same capabilities."""
-        own = self._seats.get(effect.performer_id)
-        wanted = frozenset(effect.capabilities)
-        if not wanted and own is not None:
-            wanted = own.performer.capabilities
-        able = [
-            seat
-            for seat in self._seats.values()
-            if seat.performer.capabilities >= wanted and seat.performer.handler_for(effect.task_type) is not None
-        ]
-        if not wanted or not able:
-            return effect.performer_id or None
-        if own is not None and own in able:
-            # The first attempt goes to its own; each further one to the next that can, when there is one.
-            able.sort(key=lambda seat: (seat is not own, seat.performer.performer_id))
-            return able[(effect.attempt - 1) % len(able)].performer.performer_id
-        return min(able, key=lambda seat: (seat.busyness, seat.performer.performer_id)).performer.performer_id
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Return, by performer id, how many attempts are in work and how many queue."""

@@ -94,7 +94,11 @@ class LocalWorker:
                     return False
                 is_doubtful |= isinstance(error, OutcomeUnknown)
                 log.warning(
-                    "cannot record the start of %s in %s, trying again: %s", effect.task_key, attempt.stream_id, error
+                    "cannot record the start of %s in %s, trying again: %s",
+                    effect.task_key,
+                    attempt.stream_id,
+                    error,
+                    extra=attempt.log_fields,
                 )
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
             else:
@@ -117,6 +121,7 @@ class LocalWorker:
                     attempt.effect.task_key,
                     attempt.stream_id,
                     error,
+                    extra=attempt.log_fields,
                 )
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
 
@@ -208,12 +213,14 @@ class LocalWorker:
     async def report(self, attempt: Attempt, outcome: Outcome, blobs: tuple[tuple[str, bytes], ...]) -> None:
         """Have the outcome recorded."""
         reach("worker.before_report")
-        effect = attempt.effect
+        effect, now = attempt.effect, self._clock.now_ns()
+        measures = self._host.measures
+        if measures is not None and (outcome.is_abandoned or not attempt.is_abandoned):
+            lasted = now - attempt.started_at if attempt.started_at else 0
+            measures.attempt_ended(effect.task_type or effect.performer_id, outcome.kind, effect.attempt, lasted)
         await self._host.report(
             attempt.stream_id,
-            ActivityFinished(
-                now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
-            ),
+            ActivityFinished(now=now, task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs),
         )
         reach("worker.after_report")
 
@@ -351,6 +358,7 @@ class LocalWorker:
             "the handler of %s in %s does not stop; its slot stays held until it does",
             effect.task_key,
             attempt.stream_id,
+            extra=attempt.log_fields,
         )
         self._later(partial(self.report, attempt, outcome, ()))
 

@@ -7,8 +7,8 @@ ended, watched performers have each call checked against what was recorded at th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
@@ -16,14 +16,20 @@ from agenticflow.core.binding import Handler, RunsIn
 from agenticflow.core.context import TaskContext
 from agenticflow.core.decider import Fact
 from agenticflow.core.events import EventPredicate
+from agenticflow.core.types import ANY_VERSION
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
+from agenticflow.storage.key_values import KeyValue
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 from agenticflow.testing.crashes.record import decode, read_whole
 
 __all__ = ["Calls", "FencedStore", "Life", "Recorded", "watched_agent", "watched_worker"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Recorded:
@@ -36,12 +42,14 @@ class Recorded:
         """``(stream, task key, generation)`` with a recorded intent."""
         self.completed: set[tuple[str, str]] = set()
         self.ended: set[str] = set()
+        self._first: dict[str, int] = {}
         self._generations: dict[tuple[str, str], int] = {}
 
     def take(self, stream_id: str, fact: Fact) -> None:
         """Note one fact that became true."""
         match fact:
             case f.WorkflowStarted():
+                self._first[stream_id] = fact.first_generation
                 for key, generation in fact.generations.items():
                     self._generations[stream_id, key] = generation
             case f.TaskScheduled():
@@ -52,13 +60,13 @@ class Recorded:
                 self._generations[stream_id, fact.task_key] = fact.generation
             case f.TaskCompleted():
                 self.completed.add((stream_id, fact.task_key))
-            case f.WorkflowCompleted() | f.WorkflowFailed() | f.WorkflowCancelled():
+            case f.WorkflowCompleted() | f.WorkflowFailed() | f.WorkflowCancelled() | f.WorkflowContinued():
                 self.ended.add(stream_id)
             case _:
                 pass
 
     def _generation(self, stream_id: str, task_key: str) -> int:
-        return self._generations.get((stream_id, task_key), 0)
+        return self._first.get(stream_id, 0) + self._generations.get((stream_id, task_key), 0)
 
     async def reload(self, store: Store, stream_ids: Collection[str]) -> None:
         """Read again what a new life finds: commits may have become true after the moment of death."""
@@ -145,6 +153,55 @@ class FencedStore(Store):
     async def get_blob(self, name: str) -> bytes | None:
         self._demand_life()
         return await self._inner.get_blob(name)
+
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        self._demand_life()
+        return await self._inner.get_value(namespace, key, now=now)
+
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        return await self._written(
+            self._inner.put_value,
+            namespace,
+            key,
+            value,
+            now=now,
+            expires_at=expires_at,
+            expected_version=expected_version,
+        )
+
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        return await self._written(self._inner.delete_value, namespace, key, expected_version=expected_version)
+
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        self._demand_life()
+        return await self._inner.list_values(namespace, now=now, prefix=prefix, after=after, limit=limit)
+
+    async def _written(self, write: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write a value; a life may end before it is true, and between that and its being known."""
+        self._demand_life()
+        await asyncio.sleep(self._latency())
+        self._arrive("value.sent")
+        answer = await write(*args, **kwargs)
+        self._demand_life()
+        self._arrive("value.true")
+        await asyncio.sleep(self._latency())
+        self._demand_life()
+        return answer
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        self._demand_life()
+        return await self._inner.compact(policy, now=now)
 
     async def close(self) -> None:
         """Leave the inner store open: whoever opened it closes it."""

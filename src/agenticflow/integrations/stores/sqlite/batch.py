@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
-from agenticflow.errors import AgenticFlowError
-from agenticflow.storage.commits import Committed, StoredEvent
+from agenticflow.integrations.stores.sqlite.values import ValueWrites
+from agenticflow.storage.commits import StoredEvent
 
 __all__ = ["Answer", "Batch"]
 
@@ -28,20 +28,32 @@ _INTO_RUNS: Final = (
 _ON_RUNS: Final = (
     " ON CONFLICT (stream_id) DO UPDATE SET name = excluded.name, status = excluded.status,"
     " is_open = excluded.is_open, next_due = excluded.next_due, fingerprint = excluded.fingerprint,"
-    " started_at = excluded.started_at, ended_at = excluded.ended_at, version = excluded.version"
+    " started_at = excluded.started_at, ended_at = excluded.ended_at, version = excluded.version, is_archived = 0"
 )
 _ROWS_AT_ONCE: Final = (128, 16, 1)
 """Rows per statement. Each statement gives up the interpreter's lock and has to win it back, so few large ones are faster."""
 
 SQLiteValue = int | float | str | bytes | None
 
-Answer = tuple["asyncio.Future[Committed]", Committed | AgenticFlowError]
+Answer = tuple["asyncio.Future[Any]", object]
+"""Who waits, and what for: an answer, or an ``AgenticFlowError`` to be raised."""
 
 
 class Batch:
     """What one transaction writes, and what it answers."""
 
-    __slots__ = ("answers", "blobs", "commands", "events", "follow", "is_followed", "runs", "snapshots", "streams")
+    __slots__ = (
+        "answers",
+        "blobs",
+        "commands",
+        "events",
+        "follow",
+        "is_followed",
+        "runs",
+        "snapshots",
+        "streams",
+        "values",
+    )
 
     def __init__(self, *, is_followed: bool = False) -> None:
         self.is_followed = is_followed
@@ -53,6 +65,7 @@ class Batch:
         self.runs: dict[str, tuple[SQLiteValue, ...]] = {}
         self.snapshots: dict[str, tuple[SQLiteValue, ...]] = {}
         self.blobs: list[tuple[SQLiteValue, ...]] = []
+        self.values = ValueWrites()
         self.follow: list[StoredEvent] = []
 
     def insert(self, db: apsw.Connection) -> None:
@@ -63,6 +76,7 @@ class Batch:
         _insert_rows(db, _INTO_BLOBS, self.blobs)
         _insert_rows(db, _INTO_SNAPSHOTS, list(self.snapshots.values()))
         _insert_rows(db, _INTO_COMMANDS, list(self.commands.values()))
+        self.values.insert(db)
 
 
 def _insert_rows(db: apsw.Connection, into: str, rows: Sequence[tuple[SQLiteValue, ...]], after: str = "") -> None:

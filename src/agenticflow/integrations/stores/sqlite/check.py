@@ -13,13 +13,16 @@ import msgspec
 from agenticflow.core.codec import content_hash, decode
 from agenticflow.core.events import EventMetadata
 from agenticflow.errors import AgenticFlowError
+from agenticflow.storage.archives import Archive, unpack
+from agenticflow.storage.key_values import end_of_prefix
+from agenticflow.storage.retention import TOPIC_STREAMS
 
 __all__ = ["problems_in"]
 
 # Text as bytes: what is no text must be told, not raised in the middle of a query.
 _EVENTS = (
-    "SELECT CAST(s.name AS BLOB), e.version, e.position, CAST(e.type AS BLOB), e.data, e.metadata, typeof(e.data), typeof(e.metadata)"
-    " FROM events e LEFT JOIN streams s ON s.sid = e.sid ORDER BY e.sid, e.version"
+    "SELECT CAST(s.name AS BLOB), s.trimmed, e.version, e.position, CAST(e.type AS BLOB), e.data, e.metadata,"
+    " typeof(e.data), typeof(e.metadata) FROM events e LEFT JOIN streams s ON s.sid = e.sid ORDER BY e.sid, e.version"
 )
 _RUNS = (
     "SELECT CAST(stream_id AS BLOB), CAST(kind AS BLOB), CAST(execution_id AS BLOB), run_no, CAST(name AS BLOB), CAST(status AS BLOB),"
@@ -28,6 +31,20 @@ _RUNS = (
 _UNFOUNDED = (
     "SELECT c.command_id, c.stream, c.version FROM commands c WHERE c.version > 0 AND NOT EXISTS"
     " (SELECT 1 FROM events e JOIN streams s ON s.sid = e.sid WHERE s.name = c.stream AND e.version = c.version)"
+    " AND NOT EXISTS (SELECT 1 FROM streams s WHERE s.name = c.stream AND c.version <= s.trimmed)"
+)
+_ARCHIVES = (
+    "SELECT CAST(s.name AS BLOB), s.trimmed, a.first_version, a.last_version, a.last_position, a.raw_bytes, CAST(a.data AS BLOB)"
+    " FROM archives a LEFT JOIN streams s ON s.sid = a.sid ORDER BY a.sid, a.last_version"
+)
+# A topic may have lost its oldest events for good; whatever else is not among the events must be archived.
+_LOST = (
+    "SELECT CAST(s.name AS BLOB), s.trimmed FROM streams s WHERE s.trimmed > 0 AND NOT (s.name >= ? AND s.name < ?)"
+    " AND s.trimmed IS NOT (SELECT max(a.last_version) FROM archives a WHERE a.sid = s.sid)"
+)
+_VALUES = (
+    "SELECT CAST(namespace AS BLOB), CAST(key AS BLOB), typeof(version), typeof(updated_at), typeof(expires_at), typeof(value)"
+    " FROM key_values"
 )
 
 
@@ -36,7 +53,7 @@ def problems_in(db: apsw.Connection) -> list[str]:
     problems: list[str] = []
     try:
         with db:  # one transaction: what is written meanwhile is not half seen
-            for part in (_structure, _streams, _events, _runs, _blobs, _commands):
+            for part in (_structure, _streams, _events, _archives, _runs, _blobs, _commands, _values):
                 problems += part(db)
     except (apsw.Error, UnicodeError) as error:
         problems.append(f"the file cannot be read further: {error}")
@@ -50,16 +67,19 @@ def _structure(db: apsw.Connection) -> Iterator[str]:
 
 
 def _streams(db: apsw.Connection) -> Iterator[str]:
-    sql = "SELECT CAST(name AS BLOB) FROM streams s WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.sid = s.sid)"
+    sql = (
+        "SELECT CAST(name AS BLOB) FROM streams s"
+        " WHERE trimmed = 0 AND NOT EXISTS (SELECT 1 FROM events e WHERE e.sid = s.sid)"
+    )
     for (name,) in db.execute(sql):
         yield f"stream {_shown(name)} has no event"
 
 
 def _events(db: apsw.Connection) -> Iterator[str]:
     stream, expected, last = None, 0, 0
-    for name, version, position, kind, data, metadata, *types in db.execute(_EVENTS):
+    for name, trimmed, version, position, kind, data, metadata, *types in db.execute(_EVENTS):
         if name != stream:
-            stream, expected, last = name, 0, 0
+            stream, expected, last = name, int(trimmed or 0), 0
         expected += 1
         if version != expected:
             yield f"stream {_shown(name)} has version {version} where {expected} should be"
@@ -76,6 +96,41 @@ def _events(db: apsw.Connection) -> Iterator[str]:
                 msgspec.msgpack.decode(metadata, type=EventMetadata)
         except (AgenticFlowError, msgspec.DecodeError) as error:
             yield f"event {version} of {_shown(name)}: {error}"
+
+
+def _archives(db: apsw.Connection) -> Iterator[str]:
+    stream, expected, last = None, 1, 0
+    for name, trimmed, *fields in db.execute(_ARCHIVES):
+        archive = Archive(*fields)
+        if name != stream:
+            stream, expected, last = name, 1, 0
+        if archive.first_version != expected:
+            yield f"the archives of {_shown(name)} have version {archive.first_version} where {expected} should be"
+        if trimmed is None or archive.last_version > trimmed:
+            yield f"the archives of {_shown(name)} hold version {archive.last_version}, which was never taken out of it"
+        expected = archive.last_version + 1
+        try:
+            for event in unpack(name.decode(), archive):
+                if event.position <= last:
+                    yield f"archived stream {_shown(name)}: positions do not grow at version {event.version}"
+                last = event.position
+                decode(event.data)
+                if event.metadata:
+                    msgspec.msgpack.decode(event.metadata, type=EventMetadata)
+        except (AgenticFlowError, msgspec.DecodeError, AttributeError, UnicodeDecodeError) as error:
+            yield f"the archives of {_shown(name)} are not as they were written: {error}"
+        if last != archive.last_position:
+            yield f"the archives of {_shown(name)} end at position {last}, not at {archive.last_position}"
+    for name, trimmed in db.execute(_LOST, (TOPIC_STREAMS, end_of_prefix(TOPIC_STREAMS))):
+        yield f"stream {_shown(name)} has its events up to version {trimmed} nowhere"
+
+
+def _values(db: apsw.Connection) -> Iterator[str]:
+    for namespace, key, *types in db.execute(_VALUES):
+        expires_at = types.pop(2)
+        is_right = types == ["integer", "integer", "blob"] and expires_at in ("integer", "null")
+        if not (is_right and _is_text(namespace) and _is_text(key)):
+            yield f"the value {_shown(key)} of {_shown(namespace)} is not as it was written"
 
 
 def _runs(db: apsw.Connection) -> Iterator[str]:

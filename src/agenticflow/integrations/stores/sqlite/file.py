@@ -19,10 +19,10 @@ from agenticflow.errors import (
     StoreUnavailable,
 )
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "is_there", "make", "mapped"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "is_there", "make", "mapped", "migrate"]
 
 APPLICATION_ID: Final = 0x41464C57  # "AFLW"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_MILLISECONDS: Final = 5_000
 CACHE_KIB: Final = 16 * 1024
 _MAGIC: Final = b"SQLite format 3\0"
@@ -78,11 +78,54 @@ def _check_header(header: bytes, file: Path) -> None:
             f"{str(file)!r} is a SQLite database of another program; it was left untouched",
             hint="give the path of another file",
         )
-    if user_version != SCHEMA_VERSION:
+    _check_version(user_version, file)
+
+
+def _check_version(version: int, file: Path) -> None:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise ConfigurationError(
-            f"{str(file)!r} has schema version {user_version}, this release knows {SCHEMA_VERSION}",
+            f"{str(file)!r} has schema version {version}, this release knows {SCHEMA_VERSION}",
             hint="use the release that made it, or a later one",
         )
+
+
+def _schema(version: int) -> str:
+    """Return the statements that raise a file from the version before to ``version``."""
+    name = f"sql/schema_{version:04}.sql"
+    return resources.files("agenticflow.integrations.stores.sqlite").joinpath(name).read_text("utf-8")
+
+
+def _raise(db: apsw.Connection, version: int) -> None:
+    """Bring the file from ``version`` to ours, in one transaction: a crash leaves it as it was."""
+    with db:
+        for following in range(version + 1, SCHEMA_VERSION + 1):
+            db.execute(_schema(following))
+        db.pragma("user_version", SCHEMA_VERSION)
+
+
+def migrate(file: Path, vfs: str | None = None) -> None:
+    """Bring an existing store that an earlier release made to our version. Only for the owner; a second call does nothing.
+
+    Raises like ``mapped``, ``ConfigurationError`` when a later release made it.
+    """
+    with file.open("rb") as stream:
+        if int.from_bytes(stream.read(_HEADER_BYTES)[60:64], "big") == SCHEMA_VERSION:
+            return
+    db = connect(file, read_only=False, vfs=vfs)
+    try:
+        version = _version_of(db)  # the log may hold a later one than the header tells
+        _check_version(version, file)
+        if version < SCHEMA_VERSION:
+            _raise(db, version)
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").get  # noqa: B018 - into the header, for those who only look
+    except apsw.Error as error:
+        raise mapped(error, file) from error
+    finally:
+        db.close()
+
+
+def _version_of(db: apsw.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").get)
 
 
 def make(file: Path, vfs: str | None) -> None:
@@ -91,17 +134,13 @@ def make(file: Path, vfs: str | None) -> None:
     Only for the owner. Raises ``StoreUnavailable`` when there is no space, ``ConfigurationError`` when the place cannot be written.
     """
     new = file.with_name(file.name + ".new")
-    schema = (
-        resources.files("agenticflow.integrations.stores.sqlite").joinpath("sql/schema_0001.sql").read_text("utf-8")
-    )
     try:
         _remove(new)
         db = apsw.Connection(os.fspath(new), flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs=vfs)
         try:
-            with db:
-                db.pragma("application_id", APPLICATION_ID)
-                db.execute(schema)
-                db.pragma("user_version", SCHEMA_VERSION)
+            db.pragma("auto_vacuum", "incremental")  # before there is anything: pages can be given back in small steps
+            db.pragma("application_id", APPLICATION_ID)
+            _raise(db, 0)
             if db.pragma("journal_mode", "wal") != "wal":
                 raise ConfigurationError(
                     f"the file system of {str(file)!r} cannot share memory between processes", hint="use a local one"
@@ -141,7 +180,9 @@ def connect(file: Path, *, read_only: bool, vfs: str | None = None, durability: 
     """Return a connection to an existing store, set up for it. Raises like ``mapped``."""
     try:
         if read_only:
-            return _connect_for_reading(file, vfs)
+            db = _connect_for_reading(file, vfs)
+            _check_readable(db, file)
+            return db
         db = apsw.Connection(os.fspath(file), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         try:
             db.set_busy_timeout(BUSY_MILLISECONDS)
@@ -155,6 +196,18 @@ def connect(file: Path, *, read_only: bool, vfs: str | None = None, durability: 
         return db
     except apsw.Error as error:
         raise mapped(error, file) from error
+
+
+def _check_readable(db: apsw.Connection, file: Path) -> None:
+    version = _version_of(db)
+    if version == SCHEMA_VERSION:
+        return
+    db.close()
+    _check_version(version, file)
+    raise ConfigurationError(
+        f"{str(file)!r} has schema version {version}, reading needs {SCHEMA_VERSION}",
+        hint="open it once for writing, with `agenticflow store compact` say: that brings it up to date",
+    )
 
 
 def _connect_for_reading(file: Path, vfs: str | None) -> apsw.Connection:

@@ -23,14 +23,21 @@ import msgspec
 from agenticflow.core.codec import content_hash
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
+from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite.check import problems_in
-from agenticflow.integrations.stores.sqlite.file import connect, is_there, make, mapped
+from agenticflow.integrations.stores.sqlite.file import connect, is_there, make, mapped, migrate
 from agenticflow.integrations.stores.sqlite.pages import event_page, run_page
-from agenticflow.integrations.stores.sqlite.writer import Writer
+from agenticflow.integrations.stores.sqlite.upkeep import Compaction
+from agenticflow.integrations.stores.sqlite.upkeep.archived import archive_after
+from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue, value_of, value_page
+from agenticflow.integrations.stores.sqlite.writer import LAST_POSITION, Writer
 from agenticflow.runtime.ownership import Ownership
+from agenticflow.storage.archives import unpack
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
 from agenticflow.storage.followers import Followers
+from agenticflow.storage.key_values import KeyValue, check_name, check_page, check_value
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 from agenticflow.storage.store import Store
 
@@ -55,6 +62,7 @@ class SQLiteStore(Store):
         reader: apsw.Connection,
         writer: Writer | None = None,
         ownership: Ownership | None = None,
+        vfs: str | None = None,
     ) -> None:
         super().__init__(schemas)
         self.path = path
@@ -63,6 +71,10 @@ class SQLiteStore(Store):
         self._reader = reader
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="agenticflow-sqlite-read")
+        self._vfs = vfs
+        self._is_compacting = False
+        # Beside an owner there may be archives any time; the owner knows, and asks once less for each stream it reads.
+        self._may_have_archives = True
         self._is_closed = False
         self._closing: asyncio.Future[None] | None = None
         _stores.add(self)
@@ -122,24 +134,47 @@ class SQLiteStore(Store):
             undo.callback(ownership.release)
             if not is_there(file):
                 make(file, vfs)
+            migrate(file, vfs)
             # The writer first: what a killed owner left in the log is brought in order by a connection that may write.
             followers = Followers()
             writer = Writer(file, loop, followers, durability=durability, vfs=vfs)
             undo.callback(writer.close)
             undo.callback(writer.seal)
-            store = cls(file, schemas, connect(file, read_only=True, vfs=vfs), writer, ownership)
+            reader = connect(file, read_only=True, vfs=vfs)
+            undo.callback(reader.close)
+            try:
+                has_archives = bool(reader.execute("SELECT EXISTS (SELECT 1 FROM archives)").get)
+            except apsw.Error as error:
+                raise mapped(error, file) from error
+            store = cls(file, schemas, reader, writer, ownership, vfs)
+            store._may_have_archives = has_archives
             store.followers = followers
             undo.pop_all()
         return store
 
+    @property
+    def transactions(self) -> int:
+        return self._writer.transactions if self._writer is not None else 0
+
     async def commit(self, commit: Commit) -> Committed:
-        if self._writer is None or self._is_closed:
-            raise self._unavailable()
-        return await self._writer.commit(commit, check_bounds(commit))
+        return await self._open_writer().commit(commit, check_bounds(commit))
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
-        bound = (stream_id, _sql_int(after_version), limit)
-        return await self._read(lambda db: event_page(db, f"{_OF_STREAM} AND e.version > ?", "e.version", bound))
+        after_version = _sql_int(after_version)
+        return await self._read(lambda db: self._stream_page(db, stream_id, after_version, limit))
+
+    def _stream_page(self, db: apsw.Connection, stream_id: str, after_version: int, limit: int) -> list[StoredEvent]:
+        bound = (stream_id, after_version, limit)
+        page = event_page(db, f"{_OF_STREAM} AND e.version > ?", "e.version", bound)
+        if (page and page[0].version == after_version + 1) or not self._may_have_archives:
+            return page
+        # Events move into an archive in one transaction: what was not among the events just now is there.
+        archive = archive_after(db, stream_id, version=after_version)
+        if archive is None:
+            return page
+        events = unpack(stream_id, archive)
+        skipped = max(0, after_version + 1 - archive.first_version)
+        return events[skipped : skipped + limit]
 
     async def scan_page(
         self, after_position: int, limit: int, predicate: EventPredicate | None = None
@@ -165,10 +200,22 @@ class SQLiteStore(Store):
                     where.append("e.recorded_at < ?")
                     bound.append(_sql_int(end))
         bound.append(limit)
-        return await self._read(lambda db: event_page(db, " AND ".join(where), order, bound))
+        stream_id = None if predicate is None else predicate.stream_id
+        if stream_id is None or not self._may_have_archives:
+            return await self._read(lambda db: event_page(db, " AND ".join(where), order, bound))
+
+        def page_of_stream(db: apsw.Connection) -> list[StoredEvent]:
+            with db:  # one transaction: events may move into an archive meanwhile
+                archive = archive_after(db, stream_id, position=_sql_int(after_position))
+                if archive is None:
+                    return event_page(db, " AND ".join(where), order, bound)
+                events = unpack(stream_id, archive)
+            return [event for event in events if event.position > after_position][:limit]
+
+        return await self._read(page_of_stream)
 
     async def last_position(self) -> int:
-        return await self._read(lambda db: int(db.execute("SELECT coalesce(max(position), 0) FROM events").get))
+        return await self._read(lambda db: int(db.execute(LAST_POSITION).get))
 
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
         where = "execution_id = ? AND kind = ?"
@@ -221,6 +268,47 @@ class SQLiteStore(Store):
             raise CorruptStore(f"blob {name} does not hash to its name", hint="restore the file from a backup")
         return data
 
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        check_name(namespace, key)
+        found = await self._read(lambda db: value_of(db, namespace, key))
+        return None if found is None or (found.expires_at is not None and found.expires_at <= now) else found
+
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        check_value(namespace, key, value, now, expires_at)
+        write = PutValue(namespace, key, value, now, expires_at, expected_version)
+        return await self._open_writer().write_value(write, len(value))
+
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        check_name(namespace, key)
+        return bool(await self._open_writer().write_value(DeleteValue(namespace, key, expected_version), 0))
+
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        check_page(namespace, prefix, limit)
+        return await self._read(lambda db: value_page(db, namespace, _sql_int(now), prefix, after, limit))
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        writer = self._open_writer()
+        if self._is_compacting:
+            raise StoreUnavailable(f"the store {str(self.path)!r} is being compacted already", hint="wait for its end")
+        self._is_compacting = self._may_have_archives = True
+        try:
+            return await Compaction(self.path, writer, policy, now, self._vfs).run()
+        except apsw.Error as error:
+            raise mapped(error, self.path) from error
+        finally:
+            self._is_compacting = False
+
     async def verify(self) -> list[str]:
         """Return, in words, everything that is wrong with the file; empty when it is sound. Reads all of it."""
         return await self._read(problems_in)
@@ -267,6 +355,11 @@ class SQLiteStore(Store):
             raise CorruptStore(
                 f"the store {str(self.path)!r} holds what was never written: {error!r}", hint="restore it from a backup"
             ) from error
+
+    def _open_writer(self) -> Writer:
+        if self._writer is None or self._is_closed:
+            raise self._unavailable()
+        return self._writer
 
     def _unavailable(self) -> AgenticFlowError:
         if self._is_closed:

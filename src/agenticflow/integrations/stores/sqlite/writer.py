@@ -14,11 +14,13 @@ import logging
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import apsw
+import msgspec
 
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import (
@@ -33,12 +35,14 @@ from agenticflow.errors import (
 from agenticflow.integrations.stores.sqlite.batch import Batch
 from agenticflow.integrations.stores.sqlite.file import BUSY_MILLISECONDS, connect, mapped
 from agenticflow.integrations.stores.sqlite.log import CHECKPOINT_PAGES, reserve_log
+from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.followers import Followers
+from agenticflow.storage.retention import references_within
 from agenticflow.storage.rows import Blob, RunRow, Snapshot
 
-__all__ = ["Writer"]
+__all__ = ["LAST_POSITION", "Writer"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -54,7 +58,28 @@ MAX_LOG_BYTES: Final = 128 * 1024 * 1024
 LOG_LOOK_EVERY: Final = 64
 LOG_WAIT_MILLISECONDS: Final = 250
 
-_Waiting = tuple[Commit, "asyncio.Future[Committed]", int]
+LAST_POSITION: Final = (
+    "SELECT max((SELECT coalesce(max(position), 0) FROM events),"
+    " coalesce((SELECT value FROM marks WHERE name = 'position'), 0))"
+)
+_HEAD: Final = (
+    "SELECT s.sid, max(s.trimmed, coalesce((SELECT max(e.version) FROM events e WHERE e.sid = s.sid), 0))"
+    " FROM streams s WHERE s.name = ?"
+)
+
+T = TypeVar("T")
+
+
+class _Job(msgspec.Struct, frozen=True):
+    """Work on the file between two transactions of commits."""
+
+    work: Callable[[apsw.Connection], object]
+    is_transaction: bool
+    forgets_heads: bool
+
+
+_Request = Commit | PutValue | DeleteValue | _Job
+_Waiting = tuple[_Request, "asyncio.Future[Any]", int]
 """What to write, whom to tell, and its size in bytes."""
 
 
@@ -86,8 +111,12 @@ class Writer:
             self._connection.close()
             raise mapped(error, file) from error
         self._broken: AgenticFlowError | None = None
+        self._following: _Waiting | None = None
+        """A job that was met behind commits: it comes next."""
+        self.referred: set[str] | None = None
+        """While somebody collects blobs: the names of all that anything written since then refers to."""
         self._is_sealed = False
-        self._batches = 0
+        self.transactions = 0
         self._log_limit = MAX_LOG_BYTES
         self._thread = threading.Thread(target=self._write_all, name="agenticflow-sqlite-write", daemon=True)
         self._thread.start()
@@ -98,11 +127,30 @@ class Writer:
         return db
 
     def _look_up_ends(self) -> None:
-        self._position = int(self._connection.execute("SELECT coalesce(max(position), 0) FROM events").get)
+        self._position = int(self._connection.execute(LAST_POSITION).get)
         self._last_sid = int(self._connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
 
     async def commit(self, commit: Commit, size: int) -> Committed:
         """Queue ``commit`` of ``size`` bytes and wait for its answer. Waits for room first when very much is queued."""
+        committed: Committed = await self._ask(commit, size, commit.can_wait)
+        return committed
+
+    async def write_value(self, write: PutValue | DeleteValue, size: int) -> int:
+        """Queue ``write`` of ``size`` bytes like a commit and wait for its answer."""
+        answer: int = await self._ask(write, size)
+        return answer
+
+    async def run(
+        self, work: Callable[[apsw.Connection], T], *, is_transaction: bool = True, forgets_heads: bool = False
+    ) -> tuple[T, float]:
+        """Have ``work`` done on the writer's thread, alone, between two transactions; commits wait meanwhile, so it must be short.
+
+        Return its answer and the seconds it took. ``forgets_heads`` when streams may be gone afterwards.
+        """
+        answer: tuple[T, float] = await self._ask(_Job(work, is_transaction, forgets_heads), 0)
+        return answer
+
+    async def _ask(self, request: _Request, size: int, can_wait: bool = False) -> Any:
         if asyncio.get_running_loop() is not self._loop:
             raise StoreUnavailable(
                 f"the store {str(self._file)!r} belongs to another event loop", hint="open it in this one"
@@ -114,17 +162,17 @@ class Writer:
             await self._room.wait()
         if self._is_sealed:
             raise StoreUnavailable(f"the store {str(self._file)!r} is closed", hint="open it again")
-        answer: asyncio.Future[Committed] = self._loop.create_future()
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self._queued += 1
         self._queued_bytes += size
-        if commit.can_wait:
-            self._patient.append((commit, answer, size))
+        if can_wait:
+            self._patient.append((request, answer, size))
             if self._patience is None:
                 self._patience = self._loop.call_later(PATIENCE_SECONDS, self.put_patient)
         else:
             if self._patient:
                 self.put_patient()
-            self._queue.put((commit, answer, size))
+            self._queue.put((request, answer, size))
         return await answer
 
     def put_patient(self) -> None:
@@ -163,29 +211,35 @@ class Writer:
             if not waiting:
                 continue
             try:
-                batch = self._write(waiting)
+                batch = self._work(waiting) if isinstance(waiting[0][0], _Job) else self._write(waiting)
                 reach("store.before_ack")
             except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
                 batch = self._lost(waiting, error)
             self._tell_loop(batch, len(waiting), sum(size for _, _, size in waiting))
-            self._batches += 1
-            if self._batches % LOG_LOOK_EVERY == 0:
+            self.transactions += 1
+            if self.transactions % LOG_LOOK_EVERY == 0:
                 self._bound_log()
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """Wait for a commit, and take along what queued behind it; whether the end was met."""
-        first = self._queue.get()
+        first = self._following or self._queue.get()
+        self._following = None
         if first is None:
             return [], True
         waiting = [first]
-        events, size = len(first[0].events), first[2]
+        if isinstance(first[0], _Job):
+            return waiting, False
+        events, size = _events_in(first[0]), first[2]
         try:
             while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
                 following = self._queue.get_nowait()
                 if following is None:
                     return waiting, True
+                if isinstance(following[0], _Job):
+                    self._following = following
+                    break
                 waiting.append(following)
-                events += len(following[0].events)
+                events += _events_in(following[0])
                 size += following[2]
         except Empty:
             pass
@@ -199,8 +253,8 @@ class Writer:
         position, last_sid = self._position, self._last_sid
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for commit, answer, _ in waiting:
-                batch.answers.append((answer, self._take(commit, batch)))
+            for request, answer, _ in waiting:
+                batch.answers.append((answer, self._take(request, batch)))
             batch.insert(self._connection)
             reach("store.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is undone and everybody told
@@ -214,6 +268,32 @@ class Writer:
         except apsw.Error as error:
             return self._after_failed_commit(waiting, batch, position, last_sid, error)
         reach("store.after_commit")
+        return batch
+
+    def _work(self, waiting: list[_Waiting]) -> Batch:
+        """Do one job; return its answer. When it fails nothing of it is written, or, after an I/O error, whole steps of it."""
+        if self._broken is not None and not self._mend():
+            return _refused(waiting, self._broken)
+        ((job, answer, _),) = waiting
+        assert isinstance(job, _Job)
+        batch = Batch()
+        began = self._loop.time()
+        try:
+            if job.is_transaction:
+                self._connection.execute("BEGIN IMMEDIATE")
+            result = job.work(self._connection)
+            reach("store.before_commit")
+            if job.is_transaction:
+                self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked is told
+            self._undo(self._position, self._last_sid)
+            refusal = self._ours(error)
+            if isinstance(error, apsw.IOError):
+                self._broken = refusal
+            return _refused(waiting, refusal)
+        if job.forgets_heads:
+            self._heads.clear()
+        batch.answers.append((answer, (result, self._loop.time() - began)))
         return batch
 
     def _write_apart(self, waiting: list[_Waiting]) -> Batch:
@@ -245,8 +325,18 @@ class Writer:
         self._broken = failure
         return _refused(waiting, failure)
 
-    def _take(self, commit: Commit, batch: Batch) -> Committed | AgenticFlowError:
-        """Check one commit against the heads and add what it writes to the batch; a refused one adds nothing."""
+    def _take(self, request: _Request, batch: Batch) -> Committed | int | AgenticFlowError:
+        """Check one request and add what it writes to the batch; a refused one adds nothing."""
+        if isinstance(request, Commit):
+            return self._take_commit(request, batch)
+        if isinstance(request, _Job):
+            raise InvariantError("a job does not share a transaction with commits", hint="please report this")
+        if self.referred is not None and isinstance(request, PutValue):
+            self.referred |= references_within(request.value)
+        return batch.values.take(self._connection, request)
+
+    def _take_commit(self, commit: Commit, batch: Batch) -> Committed | AgenticFlowError:
+        """Check one commit against the heads."""
         command_id, stream_id = commit.command_id, commit.stream_id
         if command_id is not None:
             known = batch.commands[command_id][2:] if command_id in batch.commands else self._recorded(command_id)
@@ -292,6 +382,8 @@ class Writer:
             self._position = position
             self._heads[stream_id] = (sid, version)
             self._heads.move_to_end(stream_id)
+        if self.referred is not None:
+            self.referred |= _references_of(commit)
         for row in commit.rows:
             if type(row) is RunRow:
                 batch.runs.pop(row.stream_id, None)
@@ -315,10 +407,9 @@ class Writer:
         """Return the stream's number and version, ``(0, 0)`` when it has no event."""
         head = self._heads.get(stream_id)
         if head is None:
-            sql = "SELECT s.sid, (SELECT max(e.version) FROM events e WHERE e.sid = s.sid) FROM streams s WHERE s.name = ?"
             head = (0, 0)
-            for sid, version in self._connection.execute(sql, (stream_id,)):
-                head = (int(sid), int(version or 0))
+            for sid, version in self._connection.execute(_HEAD, (stream_id,)):
+                head = (int(sid), int(version))
             if head[0]:
                 self._heads[stream_id] = head
             if len(self._heads) > CACHED_HEADS:
@@ -394,16 +485,24 @@ class Writer:
             self._broken = None
         return is_empty
 
+    def settle_log(self, db: apsw.Connection) -> None:
+        """Bring the log into the file, as far as readers let; a job. The log keeps its size: room written ahead is faster."""
+        self._wait_briefly(lambda: list(db.execute("PRAGMA wal_checkpoint(FULL)")))
+
+    def _wait_briefly(self, work: Callable[[], T]) -> T:
+        """Do ``work``, which waits for readers, without waiting long for them."""
+        self._connection.set_busy_timeout(LOG_WAIT_MILLISECONDS)
+        try:
+            return work()
+        finally:
+            self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+
     def _bound_log(self) -> None:
         with contextlib.suppress(OSError, apsw.Error):  # the next look is not far
             size = os.stat(f"{self._file}-wal").st_size
             if size < self._log_limit:
                 return
-            self._connection.set_busy_timeout(LOG_WAIT_MILLISECONDS)
-            try:
-                is_empty = self._empty_log()
-            finally:
-                self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+            is_empty = self._wait_briefly(self._empty_log)
             # A long reader keeps the log: waiting for it again and again would slow everybody down.
             self._log_limit = MAX_LOG_BYTES if is_empty else 2 * size
 
@@ -427,15 +526,32 @@ class Writer:
         for answer, result in batch.answers:
             if answer.done():
                 continue
-            if isinstance(result, Committed):
-                answer.set_result(result)
-            else:
+            if isinstance(result, AgenticFlowError):
                 answer.set_exception(result)
+            else:
+                answer.set_result(result)
         if batch.events and self._followers:
             if batch.is_followed:
                 self._followers.tell(batch.follow)
             else:
                 self._followers.fall_behind()
+
+
+def _events_in(request: _Request) -> int:
+    return len(request.events) if isinstance(request, Commit) else 1
+
+
+def _references_of(commit: Commit) -> set[str]:
+    """Return the names of all blobs that the commit brings or refers to."""
+    found: set[str] = set()
+    for event in commit.events:
+        found |= references_within(event.data) | references_within(event.metadata)
+    for row in commit.rows:
+        if isinstance(row, Blob):
+            found.add(row.hash)
+        if isinstance(row, Blob | Snapshot):
+            found |= references_within(row.data)
+    return found
 
 
 def _refused(waiting: list[_Waiting], error: AgenticFlowError) -> Batch:

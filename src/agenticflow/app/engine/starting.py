@@ -17,7 +17,7 @@ from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["Parent", "check_workflow_id", "first_run", "next_run"]
+__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "next_run"]
 
 MAX_ID_CHARS: Final = 200
 Parent = tuple[str, str, int]
@@ -46,7 +46,8 @@ def first_run(
         definition=stored_definition,
         input=stored_input,
         seed=new_seed(),
-        fingerprint=codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True)),
+        # Nobody but its parent starts a sub-workflow, and that one is told by its parent.
+        fingerprint="" if parent is not None else _fingerprint(plan, merged),
         requested_by=requested_by,
         parent=parent,
         blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
@@ -73,7 +74,36 @@ def next_run(
         generations=carried.generations,
         signals=stored_signals,
         parent=parent,
+        first_generation=state.first_generation,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
+    )
+
+
+def _fingerprint(plan: Plan, merged: object) -> str:
+    return codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True))
+
+
+def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
+    """Return the command that starts the run which goes on, with the encoded input ``given``, in the place of ``state``.
+
+    It keeps no results; signals nobody took are kept. Everything in it is new work, so its effect keys are others.
+    """
+    signals = {name: list(values) for name, values in state.signals.items() if values}
+    stored_signals, signals_blob = store_form(codec.encode(signals))
+    stored_definition, definition_blob = store_form(state.laid_out.encoded)
+    return f.StartRun(
+        now=now,
+        workflow_id=state.workflow_id,
+        run_no=state.run_no + 1,
+        definition=stored_definition,
+        input=codec.encode(_merged(state.laid_out, codec.decode(given))),
+        seed=new_seed(),
+        fingerprint=state.fingerprint,
+        requested_by=state.started_by,
+        signals=stored_signals,
+        parent=state.parent,
+        first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
+        blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
     )
 
 

@@ -1,4 +1,4 @@
-"""The memory store: the reference implementation, what tests run on, and the shortest correct answer to every promise.
+"""Streams, rows and answers in dictionaries.
 
 Data never leaves the process. Commits happen at once on the event loop's thread, so there is nothing to group. Positions have
 gaps on purpose, so that nobody learns to count with them.
@@ -13,11 +13,18 @@ from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import ConcurrencyConflict, CorruptStore, StoreUnavailable
+from agenticflow.storage.archives import Archive, unpack
 from agenticflow.storage.commits import Commit, Committed, StoredEvent, check_bounds
+from agenticflow.storage.key_values import KeyValue
+from agenticflow.storage.memory.upkeep import MemoryUpkeep
+from agenticflow.storage.memory.values import MemoryValues
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import Blob, RunRow, Snapshot
 from agenticflow.storage.store import Store
 
 __all__ = ["MemoryStore"]
+
+EXPIRED_AT_ONCE = 1_000
 
 
 class MemoryStore(Store):
@@ -27,13 +34,19 @@ class MemoryStore(Store):
         super().__init__(schemas)
         self._streams: dict[str, list[StoredEvent]] = {}
         self._log: list[StoredEvent] = []
+        self._archives: dict[str, list[Archive]] = {}
+        self._trimmed: dict[str, int] = {}
+        """How many events of a stream are not in ``_streams`` any more."""
         self._answers: dict[str, Committed] = {}
+        self._answered: dict[str, str] = {}
+        """The stream of each answered command."""
         self._runs: dict[str, RunRow] = {}
         self._numbered: dict[tuple[str, str, int], RunRow] = {}
         self._latest: dict[tuple[str, str], RunRow] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._blobs: dict[str, bytes] = {}
-        self._position = 0
+        self._values = MemoryValues()
+        self._position = self._last_position = 0
         self._is_closed = False
 
     async def commit(self, commit: Commit) -> Committed:
@@ -45,7 +58,7 @@ class MemoryStore(Store):
             return Committed(answer.version, answer.position, is_repeated=True)
         stream_id = commit.stream_id
         stream = self._streams.get(stream_id) or []
-        version = len(stream)
+        version = self._trimmed.get(stream_id, 0) + len(stream)
         if commit.expected != ANY_VERSION and commit.expected != version:
             raise ConcurrencyConflict(stream_id, commit.expected, version)
         if not stream and commit.events:
@@ -68,6 +81,8 @@ class MemoryStore(Store):
             stream.append(stored)
             self._log.append(stored)
         self._position = position
+        if commit.events:
+            self._last_position = position
         for row in commit.rows:
             if type(row) is RunRow:
                 self._runs[row.stream_id] = row
@@ -82,18 +97,31 @@ class MemoryStore(Store):
         committed = Committed(version, position if commit.events else 0)
         if command_id is not None:
             self._answers[command_id] = committed
+            self._answered[command_id] = stream_id
         if self.followers and commit.events:
             self.followers.tell(self._log[first:])
         return committed
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         self._check_open()
-        return self._streams.get(stream_id, [])[after_version : after_version + limit]
+        trimmed = self._trimmed.get(stream_id, 0)
+        for archive in self._archives.get(stream_id, ()):
+            if archive.last_version > after_version:
+                skipped = max(0, after_version + 1 - archive.first_version)
+                return unpack(stream_id, archive)[skipped : skipped + limit]
+        start = max(0, after_version - trimmed)
+        return self._streams.get(stream_id, [])[start : start + limit]
 
     async def scan_page(
         self, after_position: int, limit: int, predicate: EventPredicate | None = None
     ) -> Sequence[StoredEvent]:
         self._check_open()
+        stream_id = None if predicate is None else predicate.stream_id
+        if stream_id is not None:
+            for archive in self._archives.get(stream_id, ()):
+                if archive.last_position > after_position:
+                    events = unpack(stream_id, archive)
+                    return [event for event in events if event.position > after_position][:limit]
         log = self._log
         low, high = 0, len(log)
         while low < high:
@@ -106,7 +134,7 @@ class MemoryStore(Store):
 
     async def last_position(self) -> int:
         self._check_open()
-        return self._log[-1].position if self._log else 0
+        return self._last_position
 
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
         self._check_open()
@@ -151,6 +179,58 @@ class MemoryStore(Store):
         if data is not None and content_hash(data) != name:
             raise CorruptStore(f"blob {name} does not hash to its name")
         return data
+
+    async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
+        self._check_open()
+        return self._values.get(namespace, key, now)
+
+    async def put_value(
+        self,
+        namespace: str,
+        key: str,
+        value: bytes,
+        *,
+        now: int,
+        expires_at: int | None = None,
+        expected_version: int = ANY_VERSION,
+    ) -> int:
+        self._check_open()
+        return self._values.put(namespace, key, value, now, expires_at, expected_version)
+
+    async def delete_value(self, namespace: str, key: str, *, expected_version: int = ANY_VERSION) -> bool:
+        self._check_open()
+        return self._values.delete(namespace, key, expected_version)
+
+    async def list_values(
+        self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
+    ) -> Sequence[KeyValue]:
+        self._check_open()
+        return self._values.page(namespace, now, prefix, after, limit)
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
+        self._check_open()
+        upkeep = MemoryUpkeep(
+            self._streams,
+            self._archives,
+            self._trimmed,
+            self._runs,
+            self._snapshots,
+            self._blobs,
+            self._answers,
+            self._answered,
+        )
+        upkeep.apply(policy, now)
+        upkeep.sweep(self._values.contents())
+        while removed := self._values.remove_expired(now, EXPIRED_AT_ONCE):
+            upkeep.done.values += removed
+        self._log = [
+            event
+            for event in self._log
+            if event.stream_id in self._streams and event.version > self._trimmed.get(event.stream_id, 0)
+        ]
+        self._numbered = {key: row for key, row in self._numbered.items() if row.stream_id in self._runs}
+        self._latest = {key: row for key, row in self._latest.items() if row.stream_id in self._runs}
+        return upkeep.done
 
     async def close(self) -> None:
         self._is_closed = True

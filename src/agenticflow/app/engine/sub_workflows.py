@@ -7,16 +7,17 @@ for the same attempt, after a crash, finds the run it started.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
+from agenticflow.app.engine.starting import continued_run, first_run, next_run
 from agenticflow.app.execution import failure_of
-from agenticflow.app.runs.starting import first_run, next_run
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import RunChild
+from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
-from agenticflow.errors import AgenticFlowError, CommandRefused, WorkflowIdConflict
+from agenticflow.errors import AgenticFlowError, CommandRefused, InvariantError, WorkflowIdConflict
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
@@ -42,20 +43,22 @@ class SubWorkflows:
 
     async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         parent = (stream_id, effect.task_key, effect.token)
-        row = await self._store.get_run(effect.execution_id)
-        if row is None:
+        if effect.attempt == 1:
+            # Nearly always there is none yet; the store is the one that knows, and it refuses a second beginning.
             plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
             command = first_run(
                 plan, params, effect.execution_id, requested_by=stream_id, now=self._clock.now_ns(), parent=parent
             )
+            child = stream_of(effect.execution_id, 1)
             try:
-                await self._host.submit(stream_of(effect.execution_id, 1), command)
+                await self._host.demand(child, command)
             except CommandRefused:
-                row = await self._store.get_run(effect.execution_id)
-                if row is None:
-                    raise
+                pass  # there is one: it is found below
             else:
-                return stream_of(effect.execution_id, 1)
+                return child
+        row = await self._store.get_run(effect.execution_id)
+        if row is None:
+            raise InvariantError(f"the sub-workflow {effect.execution_id!r} was started before and is not there")
         state: RunState = await self._host.read(row.stream_id)
         if state.parent is None or _chain_of(state.parent[0]) != _chain_of(stream_id):
             raise WorkflowIdConflict(
@@ -67,6 +70,17 @@ class SubWorkflows:
         command = next_run(state, carry_over(state), requested_by=stream_id, now=self._clock.now_ns(), parent=parent)
         await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
         return stream_of(effect.execution_id, command.run_no)
+
+    async def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
+        state: RunState = await self._host.read(stream_id)
+        now = self._clock.now_ns()
+        command = continued_run(state, effect.input, now=now)
+        with suppress(CommandRefused):  # it was started before a crash
+            await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
+        await self._host.submit(stream_id, f.NextRunStarted(now=now))
+
+    def successor(self, child: str, state: RunState) -> str | None:
+        return stream_of(state.workflow_id, state.run_no + 1) if state.outcome is WorkflowStatus.CONTINUED else None
 
     async def find(self, effect: RunChild) -> str | None:
         row = await self._store.get_run(effect.execution_id)
@@ -97,6 +111,10 @@ class SubWorkflows:
         ), ()
 
     async def _output(self, child: str, state: RunState) -> object:
+        try:
+            return run_output(state)
+        except BlobMissing:
+            pass  # large values are fetched, and kept until all are there
         with state.values.gathering():
             while True:
                 try:

@@ -1,0 +1,168 @@
+"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow and a lock, and a real graph near its lower bound.
+
+Part of ``ours.py``, and run by it. The first four give how much one of them costs beyond the step that is in it, in plain steps of
+the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
+from benchmarks.import_graph import import_graph, lower_bound
+from benchmarks.protocol import Figures, database, expect, skipped
+
+__all__ = ["CASES_ALONE"]
+
+TURNS = 3
+SEATS = 64
+"""Enough that the longest chain is the lower bound."""
+
+
+class Ticking:
+    """One agent that counts its calls, or waits as long as it is told."""
+
+    def __init__(self, concurrency: int = 16) -> None:
+        self.ticks = 0
+        self.agent = Agent("bench", {"work"}, role="benchmark", concurrency=concurrency)
+
+        @self.agent.task("tick")
+        async def tick() -> dict[str, int]:
+            self.ticks += 1
+            return {"n": self.ticks}
+
+        @self.agent.task("sleep")
+        async def sleep(milliseconds: int) -> int:
+            self.ticks += 1
+            await asyncio.sleep(milliseconds / 1_000)
+            return milliseconds
+
+
+def task(number: int, **options: Any) -> TaskDefinition:
+    """Return one step of a chain."""
+    before = {f"s{number - 1}"} if number else set()
+    return TaskDefinition(f"s{number}", "bench", "tick", dependencies=before, **options)
+
+
+def plain(size: int) -> WorkflowDefinition:
+    """Return a chain of ``size`` steps, which all others are compared with."""
+    return WorkflowDefinition([task(number) for number in range(size)], name="plain")
+
+
+def loop(size: int) -> WorkflowDefinition:
+    """Return one task that is repeated ``size`` times."""
+    return WorkflowDefinition([task(0, repeat_until=f"${{s0.n}} >= {size}", max_iterations=size)], name="loop")
+
+
+def condition(size: int) -> WorkflowDefinition:
+    """Return the chain, each step but the first under a condition that holds."""
+    tasks = [task(number, when=f"${{s{number - 1}.n}} > 0" if number else None) for number in range(size)]
+    return WorkflowDefinition(tasks, name="condition")
+
+
+def sub_workflow(size: int) -> WorkflowDefinition:
+    """Return a chain of sub-workflows, each of one step."""
+    child = WorkflowDefinition([TaskDefinition("only", "bench", "tick")], name="child")
+    tasks = []
+    for number in range(size):
+        before = {f"s{number - 1}"} if number else set()
+        options: dict[str, Any] = {"workflow": child, "params": {}, "dependencies": before}
+        tasks.append(TaskDefinition(f"s{number}", **options))
+    return WorkflowDefinition(tasks, name="parent")
+
+
+def lock(size: int) -> WorkflowDefinition:
+    """Return the chain, each step holding the same lock."""
+    return WorkflowDefinition([task(number, locks=("press",)) for number in range(size)], name="lock")
+
+
+NEEDS = {"loop": "repeat_until", "condition": "when", "sub_workflow": "workflow", "lock": "locks"}
+"""The field of a task that each of them is written with."""
+KINDS: Mapping[str, Callable[[int], WorkflowDefinition]] = {
+    "loop": loop,
+    "condition": condition,
+    "sub_workflow": sub_workflow,
+    "lock": lock,
+}
+
+
+def extra_cost(name: str, size: int) -> Figures:
+    """Return what one ``name`` costs beyond its step, in plain steps, in memory and on the disk; medians of turns with the plain chain."""
+    if NEEDS[name] not in TaskDefinition.__struct_fields__:
+        return skipped(f"tasks have no {NEEDS[name]!r} yet")
+    figures: Figures = {"seconds": 0.0}
+    for where, durable in (("memory", False), ("durable", True)):
+        plains, others = [], []
+        for _ in range(TURNS):
+            plains.append(asyncio.run(timed(plain, size, durable)))
+            others.append(asyncio.run(timed(KINDS[name], size, durable)))
+        each_plain, each_other = statistics.median(plains) / size, statistics.median(others) / size
+        figures |= {f"{where}_us_plain": each_plain * 1e6, f"{where}_us": each_other * 1e6}
+        figures[f"{where}_extra"] = each_other / each_plain - 1
+        figures["seconds"] += statistics.median(others)
+    figures["per_second"] = 2 * size / figures["seconds"]
+    return figures
+
+
+async def timed(build: Callable[[int], WorkflowDefinition], size: int, durable: bool) -> float:
+    """Return the seconds of one run of ``build(size)`` on a new store, after a short one."""
+    bench = Ticking()
+    with database("agenticflow.db") if durable else nullcontext(Path()) as path:
+        orchestrator = Orchestrator(store=f"sqlite:///{path}" if durable else "memory:")
+        orchestrator.register_agent(bench.agent)
+        async with orchestrator:
+            await orchestrator.execute_workflow(build(5))
+            bench.ticks = 0
+            definition = build(size)
+            started = time.perf_counter()
+            await orchestrator.execute_workflow(definition)
+            seconds = time.perf_counter() - started
+    expect(bench.ticks, size)
+    return seconds
+
+
+def critical_path(size: int) -> Figures:
+    """Return how many times its lower bound a real graph of ``size`` modules takes whose tasks sleep as long as they are said to take."""
+    graph = import_graph(size)
+    tasks = [
+        TaskDefinition(name, "bench", "sleep", {"milliseconds": graph.durations_ms[name]}, needs)
+        for name, needs in graph.dependencies.items()
+    ]
+    definition = WorkflowDefinition(tasks, name="imports", output=len(tasks))
+    bound = lower_bound(graph, SEATS) / 1_000
+    figures: Figures = {"seconds": 0.0, "bound_seconds": bound, "nodes": len(tasks)}
+    for where, durable in (("memory", False), ("durable", True)):
+        seconds = asyncio.run(performed(definition, durable))
+        figures["seconds"] += seconds
+        figures[f"{where}_ratio"] = seconds / bound
+    figures["per_second"] = 2 * len(tasks) / figures["seconds"]
+    return figures
+
+
+async def performed(definition: WorkflowDefinition, durable: bool) -> float:
+    """Return the seconds of one run."""
+    bench = Ticking(concurrency=SEATS)
+    with database("agenticflow.db") if durable else nullcontext(Path()) as path:
+        orchestrator = Orchestrator(store=f"sqlite:///{path}" if durable else "memory:")
+        orchestrator.register_agent(bench.agent)
+        async with orchestrator:
+            await orchestrator.execute_workflow(plain(5))
+            bench.ticks = 0
+            started = time.perf_counter()
+            await orchestrator.execute_workflow(definition)
+            seconds = time.perf_counter() - started
+    expect(bench.ticks, len(definition.tasks))
+    return seconds
+
+
+CASES_ALONE: Mapping[str, Callable[[int], Figures]] = {
+    **{name: partial(extra_cost, name) for name in KINDS},
+    "critical_path": critical_path,
+}

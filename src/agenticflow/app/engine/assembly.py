@@ -1,0 +1,104 @@
+"""The engine put together: host, gates, children, dispatcher and journal over one open store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from agenticflow.app.engine.sub_workflows import SubWorkflows
+from agenticflow.config import Settings
+from agenticflow.core.clocks import Clock
+from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.plan import Plan
+from agenticflow.resilience.gate import GateGuest
+from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.children import Children
+from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.host import Host
+from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.ownership import CommandServer
+from agenticflow.storage.store import Store
+
+__all__ = ["Engine", "assemble"]
+
+
+class Recorder:
+    """What agents are given: the journal, and the dispatcher's ear."""
+
+    __slots__ = ("_dispatcher", "_journal")
+
+    def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
+        self._journal = journal
+        self._dispatcher = dispatcher
+
+    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
+        self._journal.record(stream_id, event_type, payload, now)
+
+    def look_again(self, performer_id: str) -> None:
+        self._dispatcher.look_again(performer_id)
+
+
+class Engine:
+    """What exists only while the orchestrator runs."""
+
+    __slots__ = (
+        "children",
+        "dispatcher",
+        "door",
+        "end_measuring",
+        "gates",
+        "host",
+        "journal",
+        "recorder",
+        "settings",
+        "store",
+    )
+
+    def __init__(
+        self,
+        store: Store,
+        host: Host,
+        dispatcher: Dispatcher,
+        gates: Gatekeeper,
+        children: Children,
+        journal: Journal,
+        settings: Settings,
+    ) -> None:
+        self.store = store
+        self.host = host
+        self.dispatcher = dispatcher
+        self.gates = gates
+        self.children = children
+        self.journal = journal
+        self.recorder = Recorder(journal, dispatcher)
+        self.settings = settings
+        self.end_measuring: Callable[[], None] = lambda: None
+        self.door: CommandServer | None = None
+        """Where other processes' commands come in, when the store has one owner."""
+
+
+def assemble(
+    store: Store,
+    clock: Clock,
+    settings: Settings,
+    *,
+    named: Callable[[str], Plan],
+    max_concurrency: int | None = None,
+    max_threads: int | None = None,
+) -> Engine:
+    """Return an engine over ``store`` that has not begun yet. ``named`` gives the plan of a registered workflow."""
+    host = Host(store, clock)
+    host.add_guest(WorkflowGuest())
+    host.add_guest(GateGuest())
+    gates = Gatekeeper(host, store, clock)
+    children = Children(host, gates, clock, SubWorkflows(host, store, clock, named))
+    dispatcher = Dispatcher(
+        host,
+        clock,
+        gates,
+        children,
+        max_workers=max_concurrency or settings.engine.max_concurrency,
+        max_threads=max_threads or settings.engine.max_threads,
+    )
+    return Engine(store, host, dispatcher, gates, children, Journal(store), settings)

@@ -1,1 +1,0 @@
-"""How runs begin: those users start, and those that are a task of another."""
