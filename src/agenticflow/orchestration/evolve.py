@@ -56,7 +56,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
     state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
     state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
-    state.parent, state.first_generation = fact.parent, fact.first_generation
+    state.parent, state.depth, state.first_generation = fact.parent, fact.depth, fact.first_generation
     state.generations = dict(fact.generations)
     state.kept = kept
     state.unmet = plan.unmet.copy()

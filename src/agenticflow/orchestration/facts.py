@@ -88,6 +88,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
     parent: tuple[str, str, int] | None = None
     """Stream, task key and token of the attempt that this run is a sub-workflow of."""
+    depth: int = 0
+    """How many runs it is a sub-workflow of, one inside the other."""
     first_generation: int = 0
     """Generation of every task that was not run again within this run: higher in each run that continues another as new."""
 
@@ -429,6 +431,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     generations: dict[str, int] = {}
     signals: bytes | None = None
     parent: tuple[str, str, int] | None = None
+    depth: int = 0
     first_generation: int = 0
 
 

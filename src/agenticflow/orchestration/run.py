@@ -159,6 +159,7 @@ class RunDecider:
                 generations=command.generations,
                 signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
                 parent=command.parent,
+                depth=command.depth,
                 first_generation=command.first_generation,
             )
         ]

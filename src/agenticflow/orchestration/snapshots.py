@@ -87,6 +87,7 @@ _PLAIN = (
     "deadline",
     "final",
     "first_generation",
+    "depth",
     "is_paused",
     "active",
     "in_flight",

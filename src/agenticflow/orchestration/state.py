@@ -156,6 +156,7 @@ class RunState:
         "completed",
         "deadline",
         "deliverable",
+        "depth",
         "ended_at",
         "final",
         "fingerprint",
@@ -232,6 +233,7 @@ class RunState:
         self.final: str | None = None
         """Key of the task whose end ends the run."""
         self.first_generation = 0
+        self.depth = 0
         self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}

@@ -25,7 +25,14 @@ Parent = tuple[str, str, int]
 
 
 def first_run(
-    plan: Plan, given: object, workflow_id: str, *, requested_by: str, now: int, parent: Parent | None = None
+    plan: Plan,
+    given: object,
+    workflow_id: str,
+    *,
+    requested_by: str,
+    now: int,
+    parent: Parent | None = None,
+    depth: int = 0,
 ) -> f.StartRun:
     """Return the command that starts ``workflow_id`` with the input ``given`` over the definition's defaults.
 
@@ -50,6 +57,7 @@ def first_run(
         fingerprint="" if parent is not None else _fingerprint(plan, merged),
         requested_by=requested_by,
         parent=parent,
+        depth=depth,
         blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
     )
 
@@ -74,6 +82,7 @@ def next_run(
         generations=carried.generations,
         signals=stored_signals,
         parent=parent,
+        depth=state.depth,
         first_generation=state.first_generation,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
@@ -102,6 +111,7 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
         requested_by=state.started_by,
         signals=stored_signals,
         parent=state.parent,
+        depth=state.depth,
         first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
         blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
     )

@@ -267,8 +267,9 @@ class Dispatcher:
         elif attempt.cause is None:
             # It still queues: whoever meets it there passes it over.
             attempt.cause = StopCause.TOLD
-            if attempt.effect.permits and self._gates.waits(stream_id, token):
-                self._done_with(attempt)
+            if attempt.effect.permits:
+                # It never began, so nobody has to wait until it is met in a queue.
+                self._gates.release(stream_id, token)
             self._spawn(self._report(stream_id, attempt.effect, Outcome(OutcomeKind.CANCELLED)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
