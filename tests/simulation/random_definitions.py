@@ -168,9 +168,12 @@ def _add_fallbacks(draw: st.DrawFn, story: Story) -> None:
             story.tasks[place] = msgspec.structs.replace(task, fallback=name)
             skip = draw(st.sampled_from(("fail", "skip")))
             second = f"g{task.task_id[1:]}" if _rarely(draw) else None
-            story.tasks.append(TaskDefinition(name, "agent", "work", fallback=second, on_failure=skip))
+            once = RetryPolicy(1)
+            story.tasks.append(
+                TaskDefinition(name, "agent", "work", fallback=second, on_failure=skip, retry_policy=once)
+            )
             if second is not None:
-                story.tasks.append(TaskDefinition(second, "agent", "work"))
+                story.tasks.append(TaskDefinition(second, "agent", "work", retry_policy=once))
             if _rarely(draw):
                 story.tasks.append(TaskDefinition(f"a{task.task_id[1:]}", "agent", "work", None, [name]))
 
