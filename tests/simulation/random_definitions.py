@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import strategies as st
@@ -109,6 +109,8 @@ def _task(draw: st.DrawFn, story: Story, task_id: str, kind: str, dependencies: 
             return TaskDefinition.ask(task_id, "May I?", **options)
         case "choice":
             return TaskDefinition.choice(task_id, {"later": None}, **options)
+        case _:
+            pass
     if kind == "map" or (kind == "child" and _rarely(draw)):
         options["for_each"] = list(range(draw(st.integers(0, 4))))
         options["max_parallel"] = draw(st.sampled_from((None, 1, 2)))
@@ -166,7 +168,7 @@ def _add_fallbacks(draw: st.DrawFn, story: Story) -> None:
         if _rarely(draw):
             name = f"f{task.task_id[1:]}"
             story.tasks[place] = msgspec.structs.replace(task, fallback=name)
-            skip = draw(st.sampled_from(("fail", "skip")))
+            skip: Literal["fail", "skip"] = draw(st.sampled_from(("fail", "skip")))
             second = f"g{task.task_id[1:]}" if _rarely(draw) else None
             once = RetryPolicy(1)
             story.tasks.append(

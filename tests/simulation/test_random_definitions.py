@@ -7,7 +7,7 @@ signals, limits in time, and there the end is known before anything happens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
@@ -55,8 +55,8 @@ class World:
         self.ended_children: dict[str, World] = {} if before is None else {**before.ended_children, **before.children}
         self.is_mended = False
         self.kept = {} if before is None else before.model.results_to_keep()
-        self.model = Interpreter(story.definition, GIVEN, self.kept)
-        self.run = Run(
+        self.model: Interpreter = Interpreter(story.definition, GIVEN, self.kept)
+        self.run: Run = Run(
             *story.tasks,
             input=GIVEN,
             run_no=1 if before is None else before.run.state.run_no + 1,
@@ -73,7 +73,8 @@ class World:
 
     def step(self, *, is_calm: bool = False) -> None:
         run = self.run
-        ways = [(self.resume, "")] if run.state.is_paused and run.state.phase is Phase.RUNNING else []
+        is_running = run.state.phase is Phase.RUNNING
+        ways: list[tuple[Callable[[str], None], str]] = [(self.resume, "")] * (run.state.is_paused and is_running)
         ways += [(self.end_attempt, str(token)) for token in self.attempts]
         ways += [(self.step_of_child, key) for key in self.children]
         ways += [
@@ -85,7 +86,7 @@ class World:
         ways += [(self.look_at_timers, "")] * (run.state.next_due is not None)
         if not is_calm:
             ways += [(self.crash, "")]
-            ways += [(self.pause, "")] * (run.state.phase is Phase.RUNNING and not run.state.is_paused)
+            ways += [(self.pause, "")] * (is_running and not run.state.is_paused)
         assert ways, self.story_so_far(f"nothing can happen any more, and the run is {run.status}: {run.statuses}")
         what, key = self.dice.choose(ways)
         what(key)
@@ -301,7 +302,7 @@ class World:
     def check_params(self, key: str) -> None:
         task = self.run.record(key).node.task
         if task.params:
-            assert self.run.params(key) == {"seen": self.model.result(task.dependencies[0])}, key
+            assert self.run.params(key) == {"seen": self.model.result(next(iter(task.dependencies)))}, key
 
     def check_places(self, was_ready: set[str]) -> None:
         """No more in work than there are places, none left free, and of two that waited the more important one went first."""
