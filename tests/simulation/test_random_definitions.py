@@ -367,8 +367,11 @@ def play_aborted(story: Story, rolls: Sequence[int], later: Sequence[int], *, is
 
 FEW = settings(max_examples=400) if settings().max_examples <= 100 else settings()
 MANY = settings(max_examples=20_000)
+SHRINKING_SECONDS = 600
+"""A story that fails is made as short as it gets, which takes its time; one that does not is told in seconds."""
 
 
+@pytest.mark.timeout(SHRINKING_SECONDS)
 @for_all(story=stories(), rolls=numbers)
 @FEW
 def test_a_run_stands_where_the_naive_interpreter_says_after_each_thing_that_happens(
@@ -377,6 +380,7 @@ def test_a_run_stands_where_the_naive_interpreter_says_after_each_thing_that_hap
     play(story, rolls)
 
 
+@pytest.mark.timeout(SHRINKING_SECONDS)
 @for_all(story=stories(), rolls=numbers, later=numbers, is_mended=st.booleans())
 @FEW
 def test_an_aborted_run_goes_on_in_the_next_as_the_naive_interpreter_says(
