@@ -19,10 +19,12 @@ from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, In
 from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.store import Store
 
 __all__ = [
     "Cancel",
+    "Compact",
     "Metrics",
     "Operation",
     "Pause",
@@ -56,6 +58,7 @@ class Steered(Controls, Protocol):
     async def resolve(
         self, workflow_id: str, task_key: str, decision: str, *, value: object = None, reason: str = ""
     ) -> None: ...
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,6 +162,16 @@ class Resolve(Operation, frozen=True, kw_only=True):
         return await _run(orchestrator, self.workflow_id)
 
 
+class Compact(Operation, frozen=True, kw_only=True):
+    """Archive and delete what a retention policy lets go, and give back what nobody needs."""
+
+    name: ClassVar[str] = "compact"
+    policy: RetentionPolicy = KEEP_ALL
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return msgspec.structs.asdict(await orchestrator.compact(self.policy))
+
+
 class Waits(Operation, frozen=True, kw_only=True):
     """Tell what a run waits for; only its owner knows of handlers that are missing."""
 
@@ -197,7 +210,7 @@ class Metrics(Operation, frozen=True, kw_only=True):
 
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
-    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Ping, Metrics)
+    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Compact, Waits, Ping, Metrics)
 }
 
 

@@ -51,6 +51,7 @@ from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.runtime.replay import fetch, state_at
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
@@ -440,6 +441,11 @@ class Orchestrator:
         engine = await self._running()
         wanted = None if status is None else WorkflowStatus(status).value
         return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
+
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted:
+        """Archive and delete what ``policy`` lets go, give back what nobody needs; see ``Store.compact``. Goes on beside running work."""
+        engine = await self._running()
+        return await engine.store.compact(policy, now=self._clock.now_ns())
 
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)

@@ -392,6 +392,58 @@ def _verify(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int
     return health.verify(store=store, form=form)
 
 
+@store_app.command("backup")
+def _backup(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Copy the store as it is now to FILE, also beside a running owner. FILE is a store like any other."""
+    from agenticflow.cli.commands import stores  # late: only when run
+
+    return stores.backup(target, force=force, store=store, form=form)
+
+
+@store_app.command("restore")
+def _restore(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Put the backup FILE in the place of the store, which nobody may own. It is verified first; what was there is kept."""
+    from agenticflow.cli.commands import stores  # late: only when run
+
+    return stores.restore(source, store=store, form=form)
+
+
+@store_app.command("compact")
+def _compact(
+    archive_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Compress runs that ended longer ago; they stay readable.")
+    ] = None,
+    delete_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Delete workflows whose runs all ended longer ago.")
+    ] = None,
+    keep_last: Annotated[
+        int, typer.Option(metavar="N", help="Leave the newest N ended runs of each workflow name as they are.")
+    ] = 0,
+    topic_events: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the newest N events of each topic of the event bus.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Give back what nobody needs; archive and delete only what the options say. A running owner does it and goes on."""
+    from agenticflow.cli.commands import stores  # late: only when run
+    from agenticflow.storage.retention import RetentionPolicy  # late: only when run
+
+    policy = RetentionPolicy(
+        archive_after_days=archive_after, delete_after_days=delete_after, keep_last=keep_last, topic_events=topic_events
+    )
+    return stores.compact(policy, store=store, form=form)
+
+
 @config_app.command("show")
 def _show_config(
     context: typer.Context,

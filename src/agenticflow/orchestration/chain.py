@@ -47,6 +47,16 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
         if record.status is TaskStatus.COMPLETED and record.value is not None:
             kept[key] = record.value
     generations = dict(state.generations)
+    for key, record in state.tasks.items():
+        # What was undone has to be done again, and is other work then.
+        if (
+            record.undoes is not None
+            and record.status is TaskStatus.COMPLETED
+            and kept.pop(record.undoes, None) is not None
+        ):
+            generations[record.undoes] = generations.get(record.undoes, 0) + 1
+            kept.pop(_task_id(record.undoes), None)
+        kept.pop(key, None) if record.undoes is not None else None
     again = set() if from_task is None else _run_again(state, from_task)
     unknown = [
         key

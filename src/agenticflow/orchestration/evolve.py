@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Fact
-from agenticflow.core.results import ErrorInfo
+from agenticflow.core.results import ErrorInfo, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.plan import Node, decode_plan
@@ -29,6 +29,7 @@ from agenticflow.orchestration.state import (
     TaskRecord,
     TaskStatus,
     WorkflowStatus,
+    undo_key,
 )
 
 __all__ = ["evolve"]
@@ -126,7 +127,14 @@ def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> Non
     state.set_status(record, TaskStatus.COMPLETED)
     record.value = value
     record.ended_at = at
+    if record.undoes is not None:
+        _next_undo(state)
+        return
     state.last_success = record.key
+    if record.node.undo is not None:
+        state.undoable.append(record.key)
+        if state.phase is Phase.COMPENSATING and not (state.ready or state.active):
+            _next_undo(state)
     if record.index is not None:
         _item_ended(state, record, at)
         return
@@ -169,7 +177,7 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
         container.done += 1
     else:
         container.failed += 1
-    if state.phase is Phase.CANCELLING:
+    if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
         # Too late to advance anything, but what is complete has its result.
         if record.node.until is None and container.done + container.failed == len(container.items or ()):
             needed = record.node.task.enough or len(container.items or ())
@@ -217,7 +225,7 @@ def _end_container(state: RunState, container: TaskRecord, status: TaskStatus, a
 def _failed_for_good(state: RunState, record: TaskRecord) -> None:
     """A task has failed: its fallback takes its place, or its dependents are told."""
     node = record.node
-    if state.phase is Phase.CANCELLING:
+    if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
         return
     if node.fallback is not None:
         alternative = state.laid_out.nodes[node.fallback]
@@ -337,7 +345,9 @@ def _fail(state: RunState, record: TaskRecord, error: ErrorInfo, at: int) -> Non
     state.set_status(record, TaskStatus.FAILED)
     _keep_error(record, error)
     record.ended_at = at
-    if record.index is None:
+    if record.undoes is not None:
+        _next_undo(state)
+    elif record.index is None:
         _failed_for_good(state, record)
     else:
         _item_ended(state, record, at)
@@ -416,6 +426,37 @@ def _unknown(state: RunState, fact: f.TaskOutcomeUnknown, version: int, at: int)
 
 def _late(state: RunState, fact: f.TaskLateOutcome, version: int, at: int) -> None:
     state.lingering.pop(fact.token, None)
+    record = state.tasks[fact.task_key]
+    if (
+        fact.kind is OutcomeKind.SUCCEEDED
+        and record.node.undo is not None
+        and record.status is not TaskStatus.COMPLETED
+    ):
+        # It advances nothing, but it has happened: it is undone with the rest.
+        record.value = bytes(fact.result)
+        state.undoable.append(record.key)
+
+
+def _compensation_started(state: RunState, fact: f.CompensationStarted, version: int, at: int) -> None:
+    state.phase = Phase.COMPENSATING
+    state.problem = fact
+    state.is_paused = False
+    state.ready.clear()
+    _next_undo(state)
+
+
+def _next_undo(state: RunState) -> None:
+    """Make ready what undoes the last that is not undone yet."""
+    key = state.next_to_undo()
+    if key is None:
+        return
+    done = state.tasks[key]
+    undo = done.node.undo
+    if undo is None:
+        raise InvariantError(f"nothing undoes task {key!r} of run {state.stream_id!r}")
+    record = state.tasks[undo_key(key)] = TaskRecord(undo_key(key), undo, done.index)
+    record.undoes = key
+    state.ready.append(record)
 
 
 def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -> None:
@@ -579,6 +620,8 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.WorkflowCancelRequested: _cancel_requested,
     f.WorkflowContinuing: _continuing,
     f.WorkflowContinued: _ended(WorkflowStatus.CONTINUED),
+    f.CompensationStarted: _compensation_started,
+    f.WorkflowCompensated: _ended(WorkflowStatus.COMPENSATED),
     f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
     f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
     f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),

@@ -23,6 +23,7 @@ __all__ = [
     "ApprovalRequired",
     "Approve",
     "ChoiceMade",
+    "CompensationStarted",
     "LoopContinued",
     "LoopEnded",
     "MapExpanded",
@@ -51,6 +52,7 @@ __all__ = [
     "TimerSet",
     "WorkflowCancelRequested",
     "WorkflowCancelled",
+    "WorkflowCompensated",
     "WorkflowCompleted",
     "WorkflowContinued",
     "WorkflowContinuing",
@@ -352,6 +354,24 @@ class WorkflowContinued(Fact, frozen=True, gc=False):
     event_type: ClassVar[str] = "workflow_continued"
 
 
+class CompensationStarted(Fact, frozen=True, kw_only=True):
+    """The run has failed, or is to end: what was completed and can be undone is undone now, the last first."""
+
+    event_type: ClassVar[str] = "compensation_started"
+    error: ErrorInfo
+    """Why."""
+    failed: list[str] = []
+    """Keys of failed tasks, at most 100."""
+    remaining: list[str] = []
+    """Ids of tasks that never ran, at most 100."""
+
+
+class WorkflowCompensated(Fact, frozen=True, gc=False):
+    """Terminal: the run failed or was aborted, and what it had done is undone, as far as it can be."""
+
+    event_type: ClassVar[str] = "workflow_compensated"
+
+
 class WorkflowCompleted(Fact, frozen=True, gc=False):
     """Terminal: every task is completed or skipped."""
 
@@ -408,6 +428,8 @@ FACTS: Final = FactCodec(
         WorkflowCancelRequested,
         WorkflowContinuing,
         WorkflowContinued,
+        CompensationStarted,
+        WorkflowCompensated,
         WorkflowCompleted,
         WorkflowFailed,
         WorkflowCancelled,

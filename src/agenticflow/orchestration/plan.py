@@ -15,7 +15,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration.conditions import Condition, parse_condition
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.references import Reference, Template, compile_template
 from agenticflow.orchestration.validation import INPUT_ROOTS, item_roots, meant, validate
 from agenticflow.resilience.limits import Limit
@@ -55,6 +55,7 @@ class Node:
         "rest",
         "task",
         "task_type",
+        "undo",
         "until",
         "workflow",
     )
@@ -106,6 +107,8 @@ class Node:
         """Whether its end means more than that its dependents may start."""
         self.is_plain = not self.permits and _options(task) == _USUAL
         """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
+        self.undo: Node | None = _undoing(self, task)
+        """Lays out what undoes it."""
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
@@ -118,6 +121,8 @@ class Node:
         if self.is_plain:
             yield from self.params.references if self.params is not None else ()
             return
+        if self.undo is not None:
+            yield from self.undo.references()
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
         for template in (
             *templates,
@@ -144,8 +149,24 @@ _options: Final = attrgetter(
     "stall_seconds",
     "capabilities",
     "on_failure",
+    "compensation",
 )
-_USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail")
+_USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail", None)
+
+
+def _undoing(node: Node, task: TaskDefinition) -> Node | None:
+    given = task.compensation
+    if not isinstance(given, Compensation):
+        return None
+    undoing = TaskDefinition(
+        task.task_id,
+        given.agent_id,
+        given.task_type,
+        task.params if given.params is None else given.params,
+        retry_policy=given.retry_policy,
+        timeout_seconds=given.timeout_seconds,
+    )
+    return Node(node.index, undoing, (*node.depends_on, node.index))
 
 
 def _needs(task: TaskDefinition, count: int) -> int:

@@ -23,7 +23,7 @@ from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
 from agenticflow.orchestration.state import Phase, RunState, WorkflowStatus
-from agenticflow.runtime.children import Blobs
+from agenticflow.runtime.coordination.children import Blobs
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 

@@ -32,8 +32,8 @@ from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.placement import Placement
 from agenticflow.runtime.activities.worker import LocalWorker
-from agenticflow.runtime.children import Children
-from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.coordination.children import Children
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 
 __all__ = ["Dispatcher"]
