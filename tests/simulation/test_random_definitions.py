@@ -290,7 +290,7 @@ class World:
         for effect in effects:
             if isinstance(effect, StopActivity):
                 key = self.attempts.get(effect.token) or self.key_of_child(effect.token)
-                if self.model.stopping is None:
+                if key in self.model.lingering:
                     self.attempts.pop(effect.token, None)
                     self.told_to_stop[effect.token] = key
                 if key in self.children and self.children[key].run.state.phase is Phase.RUNNING:
