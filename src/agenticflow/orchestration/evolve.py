@@ -143,17 +143,15 @@ def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> Non
         _stand_in(state, record, at)
 
 
-def _primary_of(state: RunState, alternative: Node) -> TaskRecord | None:
-    """Return the task that the fallback ``alternative`` stands in for; ``None`` while nobody has come to it."""
+def _primary_of(state: RunState, alternative: Node) -> str:
+    """Return the key of the task that the fallback ``alternative`` stands in for."""
     plan = state.laid_out
-    return state.tasks.get(plan.nodes[plan.alternatives[alternative.index]].task.task_id)
+    return plan.nodes[plan.alternatives[alternative.index]].task.task_id
 
 
 def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
     """A fallback is completed: its result is that of the task it stands in for."""
-    primary = _primary_of(state, record.node)
-    if primary is None:
-        raise InvariantError(f"the fallback {record.key!r} of run {state.stream_id!r} ran before what it stands in for")
+    primary = state.tasks[_primary_of(state, record.node)]
     state.set_status(primary, TaskStatus.COMPLETED)
     primary.value = record.value
     primary.ended_at = at
@@ -164,7 +162,7 @@ def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
 
 def _did_not_stand_in(state: RunState, alternative: Node) -> None:
     """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
-    primary = _primary_of(state, alternative)
+    primary = state.tasks.get(_primary_of(state, alternative))  # a fallback may be cancelled before anybody comes to it
     if primary is not None and primary.status is TaskStatus.FAILED:
         _tell_failure(state, primary.node)
 
