@@ -232,7 +232,9 @@ class Dispatcher:
     def _admit(self, attempt: Attempt) -> None:
         attempt.seat.in_flight += 1
         self._ready.append(attempt)
-        if not self._is_waking:
+        if not self._workers:
+            self._hire()  # nobody is at work who could take it
+        elif not self._is_waking:
             # Not at once: the worker that is reporting right now will take it, unless there is more than it can do.
             self._is_waking = True
             self._loop.call_soon(self._wake)
@@ -242,10 +244,13 @@ class Dispatcher:
         if self._is_draining:
             return
         for _ in range(min(len(self._ready), self._max_workers - len(self._workers))):
-            # In the context of whoever started the engine: this runs in that of a handler, as likely as not.
-            worker = self._loop.create_task(self._work(), context=self._context.copy())
-            self._workers.add(worker)
-            worker.add_done_callback(self._worker_ended)
+            self._hire()
+
+    def _hire(self) -> None:
+        # In the context of whoever started the engine: this runs in that of a handler, as likely as not.
+        worker = self._loop.create_task(self._work(), context=self._context.copy())
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
