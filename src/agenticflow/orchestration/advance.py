@@ -18,7 +18,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.types import MAX_INLINE_BYTES, MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus
+from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = ["GRACE_SECONDS", "MAX_LISTED", "NANOSECONDS", "advance", "first_attempt", "never_started"]
 
@@ -140,9 +140,9 @@ def _start_ready(state: RunState, now: int) -> Facts:
     facts: list[Fact] = []
     limit = state.laid_out.definition.max_parallel
     room = MAX_IN_FLIGHT if limit is None else min(limit, MAX_IN_FLIGHT)
-    room -= state.in_flight
+    room -= state.in_flight + (0 if limit is None else state.held)
     for record in islice(state.ready, MAX_IN_FLIGHT):
-        if room <= 0:
+        if room <= 0 and takes_place(record):
             break
         fact = _start(state, record, now)
         facts.append(fact)

@@ -78,14 +78,16 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
             state.make_ready(plan.nodes[index])
     for node in kept_nodes:
         state.settle(node, TaskStatus.COMPLETED)
+        if node.rest:
+            state.cancel_soon(node.rest, node.task.task_id)
 
 
 def _take_ready(state: RunState, key: str) -> TaskRecord:
     ready = state.ready
     if ready and ready[0].key == key:
         return ready.popleft()
-    # With priorities what this very decision made ready may have gone before the rest of it.
-    for record in ready if state.laid_out.has_priorities else ():
+    # With priorities or places what this very decision made ready may have gone before the rest of it.
+    for record in ready if state.laid_out.has_order else ():
         if record.key == key:
             ready.remove(record)
             return record
@@ -141,15 +143,15 @@ def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> Non
         _stand_in(state, record, at)
 
 
-def _primary_of(state: RunState, alternative: Node) -> TaskRecord:
-    """Return the task that the fallback ``alternative`` stands in for."""
+def _primary_of(state: RunState, alternative: Node) -> str:
+    """Return the key of the task that the fallback ``alternative`` stands in for."""
     plan = state.laid_out
-    return state.tasks[plan.nodes[plan.alternatives[alternative.index]].task.task_id]
+    return plan.nodes[plan.alternatives[alternative.index]].task.task_id
 
 
 def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
     """A fallback is completed: its result is that of the task it stands in for."""
-    primary = _primary_of(state, record.node)
+    primary = state.tasks[_primary_of(state, record.node)]
     state.set_status(primary, TaskStatus.COMPLETED)
     primary.value = record.value
     primary.ended_at = at
@@ -160,8 +162,8 @@ def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
 
 def _did_not_stand_in(state: RunState, alternative: Node) -> None:
     """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
-    primary = _primary_of(state, alternative)
-    if primary.status is TaskStatus.FAILED:
+    primary = state.tasks.get(_primary_of(state, alternative))  # a fallback may be cancelled before anybody comes to it
+    if primary is not None and primary.status is TaskStatus.FAILED:
         _tell_failure(state, primary.node)
 
 
@@ -176,7 +178,8 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
     if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
         # Too late to advance anything, but what is complete has its result.
         if record.node.until is None and container.done + container.failed == len(container.items or ()):
-            state.set_status(container, TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED)
+            needed = record.node.task.enough or len(container.items or ())
+            state.set_status(container, TaskStatus.COMPLETED if container.done >= needed else TaskStatus.FAILED)
         return
     if container.status is not TaskStatus.EXPANDED:
         return
@@ -188,7 +191,10 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
         return
     _end_map_if_over(state, container, at)
     if container.status is TaskStatus.EXPANDED:
+        before = container.done
         _next_items(state, container)
+        if container.done > before:  # what was kept may have been the last
+            _end_map_if_over(state, container, at)
 
 
 def _end_map_if_over(state: RunState, container: TaskRecord, at: int) -> None:
@@ -260,8 +266,25 @@ def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> No
     record.items = [codec.encode(element) for element in elements]
     state.set_status(record, TaskStatus.EXPANDED)
     state.next_item[record.key] = 0
-    _next_items(state, record)
+    if not _had_enough(state, record):
+        _next_items(state, record)
     _end_map_if_over(state, record, at)
+
+
+def _had_enough(state: RunState, container: TaskRecord) -> bool:
+    """Take the items that are kept when they are enough: what the others saw of the map stays as it was, and nothing of it runs again."""
+    enough = container.node.task.enough
+    if enough is None or not state.kept:
+        return False
+    keys = [f"{container.key}[{index}]" for index in range(len(container.items or ()))]
+    kept = {index: state.kept[key] for index, key in enumerate(keys) if key in state.kept}
+    if len(kept) < enough:
+        return False
+    for index, value in kept.items():
+        record = state.tasks[keys[index]] = TaskRecord(keys[index], container.node, index)
+        record.status, record.value = TaskStatus.COMPLETED, value
+    container.done = len(kept)
+    return True
 
 
 def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: int) -> None:
@@ -271,6 +294,11 @@ def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: in
         state.set_status(container, TaskStatus.EXPANDED)
     state.undecided.pop(fact.task_key, None)
     key = f"{fact.task_key}[{fact.iteration}]"
+    if (waiting := state.tasks.get(key)) is not None:
+        # Its delay is over, and now it has to wait for a place among ``max_parallel``.
+        state.set_status(waiting, TaskStatus.READY)
+        state.queue(waiting)
+        return
     record = state.tasks[key] = TaskRecord(key, container.node, fact.iteration)
     if (value := state.kept.get(key)) is not None:
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at

@@ -144,7 +144,8 @@ class WorkflowGuest(RunDecider):
             node.priority,
             task.stall_seconds,
             task.capabilities,  # type: ignore[arg-type]  # a definition makes it a tuple
-            task.on_failure == "reassign",
+            # With a list the run says whose turn it is.
+            task.on_failure == "reassign" and not task.reassign_to,
         )
 
     def _child(self, state: RunState, record: TaskRecord) -> RunChild:

@@ -45,6 +45,7 @@ class Node:
         "is_ordered",
         "is_plain",
         "is_settled",
+        "is_wait",
         "needs",
         "params",
         "performer_id",
@@ -66,13 +67,17 @@ class Node:
         self.dependents: list[int] = []
         self.is_settled = task.join == "settled"
         """Whether it starts also after failures."""
+        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
+            task.delay_seconds is None and task.continue_with is None
+        )
+        """Whether nobody works on it: it takes no place among ``max_parallel``."""
         self.needs = _needs(task, len(depends_on))
         """How many dependencies have to be completed; 0 when all have to be met."""
         self.performer_id = task.agent_id
         self.task_type = task.task_type or ""
         self.priority = 0
         self.is_ordered = False
-        """Whether others of its run have another priority."""
+        """Whether what becomes ready may go before what is ready already: there are priorities, or places."""
         self.condition: Condition | None = parse_condition(task.when) if task.when is not None else None
         self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
         self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
@@ -180,7 +185,8 @@ class Plan:
         "definition",
         "encoded",
         "free_roots",
-        "has_priorities",
+        "has_order",
+        "is_limited",
         "nodes",
         "output",
         "roots",
@@ -204,9 +210,10 @@ class Plan:
         """Of each fallback: the node it stands in for."""
         for node in self.nodes:
             self._lay_out(node)
-        self.has_priorities = len({node.priority for node in self.nodes}) > 1
+        self.is_limited = definition.max_parallel is not None
+        self.has_order = self.is_limited or len({node.priority for node in self.nodes}) > 1
         for node in self.nodes:
-            node.is_ordered = self.has_priorities
+            node.is_ordered = self.has_order
         self.unmet = [len(node.depends_on) for node in self.nodes]
         self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
         self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]

@@ -297,6 +297,8 @@ class RunDecider:
         if kind == TIMER:
             if record.node.until is None:
                 return f.TimerFired(key)
+            if state.laid_out.is_limited:
+                return f.LoopContinued(record.node.task.task_id, record.index or 0)
             try:
                 return first_attempt(state, record, now)
             except InvalidInput as problem:

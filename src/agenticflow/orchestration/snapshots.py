@@ -94,6 +94,7 @@ _PLAIN = (
     "is_paused",
     "active",
     "in_flight",
+    "held",
     "unknown",
     "last_success",
 )

@@ -20,7 +20,7 @@ from agenticflow.errors import InvariantError
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
 
-__all__ = ["Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "undo_key"]
+__all__ = ["Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
 class WorkflowStatus(enum.StrEnum):
@@ -78,6 +78,9 @@ class Phase(enum.Enum):
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
 CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
+
+_NEEDS_NO_PLACE: Final = 10_000_000
+"""Above every priority."""
 
 TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
 """Kinds of entries in the heap of timers."""
@@ -148,6 +151,11 @@ class TaskRecord:
         """Of a map or a loop: items failed."""
 
 
+def takes_place(record: TaskRecord) -> bool:
+    """Whether a ready task needs one of the places of ``max_parallel`` to start; timers, signals, questions and choices do not."""
+    return not (record.is_blocked or record.node.is_wait)
+
+
 class RunState:
     """The folded state. Field by field what the decider needs, and what views show."""
 
@@ -166,6 +174,7 @@ class RunState:
         "generations",
         "has_failed_dependency",
         "has_live_dependency",
+        "held",
         "in_flight",
         "input",
         "is_paused",
@@ -243,6 +252,8 @@ class RunState:
         self.next_item: dict[str, int] = {}
         self.active = 0
         self.in_flight = 0
+        self.held = 0
+        """Tasks between two attempts: they keep their place among ``max_parallel``."""
         self.unknown = 0
         self.lingering: dict[int, tuple[str, int]] = {}
         self.timers: list[tuple[int, int, int, str]] = []
@@ -308,11 +319,17 @@ class RunState:
     def queue(self, record: TaskRecord) -> None:
         """Add ``record`` to what is ready: behind everything of its own priority or a higher one."""
         ready = self.ready
-        if not record.node.is_ordered or not ready or ready[-1].node.priority >= record.node.priority:
+        if not record.node.is_ordered or not ready or self._rank(ready[-1]) >= self._rank(record):
             ready.append(record)
             return
-        priority = record.node.priority
-        ready.insert(next(i for i, other in enumerate(ready) if other.node.priority < priority), record)
+        rank = self._rank(record)
+        ready.insert(next(i for i, other in enumerate(ready) if self._rank(other) < rank), record)
+
+    def _rank(self, record: TaskRecord) -> int:
+        """What goes before what: in a run with ``max_parallel`` first what takes no place, so that it never waits for one."""
+        if self.laid_out.is_limited and not takes_place(record):
+            return _NEEDS_NO_PLACE
+        return record.node.priority
 
     def cancel_soon(self, indexes: Iterable[int], by: str) -> None:
         """The nodes are not wanted any more: the next decision cancels those of them that are still open."""
@@ -337,6 +354,8 @@ class RunState:
             self.active -= 1
             if before in IN_FLIGHT:
                 self.in_flight -= 1
+            elif before is TaskStatus.RETRYING:
+                self.held -= 1
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
         record.status = status
@@ -344,6 +363,8 @@ class RunState:
             self.active += 1
             if status in IN_FLIGHT:
                 self.in_flight += 1
+            elif status is TaskStatus.RETRYING:
+                self.held += 1
         elif status is TaskStatus.UNKNOWN:
             self.unknown += 1
 
