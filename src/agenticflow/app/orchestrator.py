@@ -20,12 +20,13 @@ from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.measuring import measure
-from agenticflow.app.engine.starting import check_workflow_id, first_run, next_run
+from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.steering import LOCAL_OWNER, Steering
 from agenticflow.app.wiring import open_store
 from agenticflow.config import Settings, load_settings
+from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
@@ -40,7 +41,8 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.observability.metrics import get_metrics
-from agenticflow.orchestration.chain import carry_over
+from agenticflow.orchestration.chain import carry_over, fork_of
+from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.plan import Plan, compile_plan
@@ -59,6 +61,8 @@ log = logging.getLogger("agenticflow.engine")
 T = TypeVar("T")
 MAX_ID_CHARS: Final = 200
 CACHED_DEFINITIONS: Final = 64
+UNCHANGED: Final = object()
+"""Stands for the input of the run that is forked."""
 
 
 class Orchestrator(Steering):
@@ -337,6 +341,48 @@ class Orchestrator(Steering):
                 raise
         return WorkflowHandle(self, workflow_id, row.run_no + 1)
 
+    async def fork_workflow(
+        self,
+        workflow_id: str,
+        *,
+        run_no: int | None = None,
+        at_version: int | None = None,
+        from_task: str | None = None,
+        input: object = UNCHANGED,
+        definition: WorkflowDefinition | str | None = None,
+        new_workflow_id: str | None = None,
+    ) -> WorkflowHandle:
+        """Start another workflow where a run stands, or stood after event ``at_version``, with another ``input`` or ``definition``.
+
+        What was completed there is kept, as far as the definition has it; with ``from_task`` it goes on there, as ``resume_workflow``
+        does. The run that is forked does not notice. Work of the fork has effect keys of its own.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for an unknown version or task, ``CommandRefused`` when at-most-once work was
+        in work or in question there and would run again, ``DefinitionError``, ``WorkflowIdConflict`` for an id that is taken.
+        """
+        engine = await self._running()
+        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
+        plan = state.laid_out if definition is None else self._plan(self._named(definition))
+        given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
+        fork_id = new_workflow_id or _id_after(f"{workflow_id}-fork")
+        check_workflow_id(fork_id)
+        command = forked_run(
+            plan,
+            given if input is UNCHANGED else input,
+            fork_id,
+            fork_of(state, from_task),
+            requested_by=f"fork of {stream_id}@{state.version}",
+            now=self._clock.now_ns(),
+        )
+        try:
+            await engine.host.submit(stream_of(fork_id, 1), command)
+        except CommandRefused as error:
+            raise WorkflowIdConflict(
+                f"workflow id {fork_id!r} is taken", hint="give the fork another new_workflow_id"
+            ) from error
+        return WorkflowHandle(self, fork_id, 1)
+
     def _named(self, definition: WorkflowDefinition | str) -> WorkflowDefinition:
         if isinstance(definition, WorkflowDefinition):
             return definition
@@ -409,6 +455,17 @@ class Orchestrator(Steering):
         if at_version is not None:
             return WorkflowState(await state_at(engine.store, WorkflowGuest(), stream_id, at_version))
         return WorkflowState(await engine.host.read(stream_id))
+
+    async def diff_workflows(
+        self, left: str, right: str, *, left_run: int | None = None, right_run: int | None = None
+    ) -> list[Difference]:
+        """Return how two runs (by default the latest of their workflows) differ. Raises ``WorkflowNotFoundError``."""
+        engine = await self._running()
+        states = [
+            await state_at(engine.store, WorkflowGuest(), (await self._row(engine, workflow_id, run_no)).stream_id)
+            for workflow_id, run_no in ((left, left_run), (right, right_run))
+        ]
+        return compare_runs(*states)
 
     async def get_agent_state(self, agent_id: str, *, at_version: int | None = None) -> AgentState:
         """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, InvalidInput
-from agenticflow.orchestration.state import Phase, RunState, TaskStatus
+from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskStatus
 
-__all__ = ["Carried", "carry_over"]
+__all__ = ["Carried", "carry_over", "fork_of"]
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -41,6 +42,21 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
             f"workflow {state.workflow_id!r} is {state.status}, its run has not ended",
             hint="wait for its end, or abort it first",
         )
+    return _carried(state, from_task, ENDED_IN_QUESTION)
+
+
+def fork_of(state: RunState, from_task: str | None = None) -> Carried:
+    """Return what another workflow keeps that begins where ``state`` stands, whether that run has ended or not.
+
+    As for ``carry_over``; at-most-once work that was in work there counts as unknown: it may have happened.
+    """
+    return _carried(state, from_task, ENDED_IN_QUESTION | IN_FLIGHT)
+
+
+ENDED_IN_QUESTION: Final = frozenset({TaskStatus.UNKNOWN})
+
+
+def _carried(state: RunState, from_task: str | None, in_question_when: frozenset[TaskStatus]) -> Carried:
     # What this run was given and has not come to (items beyond max_parallel) is kept as well.
     kept = dict(state.kept)
     for key, record in state.tasks.items():
@@ -52,7 +68,7 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     unknown = [
         key
         for key, record in state.tasks.items()
-        if record.status is TaskStatus.UNKNOWN and record.node.task.effect is EffectClass.AT_MOST_ONCE
+        if record.status in in_question_when and record.node.task.effect is EffectClass.AT_MOST_ONCE
     ]
     if in_question := [key for key in unknown if _task_id(key) not in again]:
         raise CommandRefused(

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from agenticflow.core import codec
 from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput
@@ -17,7 +19,7 @@ from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "next_run"]
+__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
 
 MAX_ID_CHARS: Final = 200
 Parent = tuple[str, str, int]
@@ -86,6 +88,21 @@ def next_run(
         first_generation=state.first_generation,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
+
+
+def forked_run(
+    plan: Plan, given: object, workflow_id: str, carried: Carried, *, requested_by: str, now: int
+) -> f.StartRun:
+    """Return the command that starts ``workflow_id`` with what is ``carried`` over from another run.
+
+    What is kept of tasks that the definition does not have is left out. Errors as for ``first_run``.
+    """
+    command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now)
+    kept = {key: value for key, value in carried.kept.items() if key.partition("[")[0] in plan.by_id}
+    stored_kept, kept_blob = store_form(codec.encode(kept))
+    stored_signals, signals_blob = store_form(codec.encode(carried.signals))
+    blobs = tuple(blob for blob in (kept_blob, signals_blob) if blob is not None)
+    return msgspec.structs.replace(command, kept=stored_kept, signals=stored_signals, blobs=(*command.blobs, *blobs))
 
 
 def _fingerprint(plan: Plan, merged: object) -> str:
