@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
         Worker,
         worker,
     )
+    from agenticflow.app.definitions import load_workflow
     from agenticflow.app.event_bus import EventBus
     from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState
     from agenticflow.app.orchestrator import Orchestrator
@@ -54,6 +55,8 @@ if typing.TYPE_CHECKING:
         WorkflowNotFoundError,
     )
     from agenticflow.orchestration import (
+        Compensation,
+        Steps,
         TaskDefinition,
         TaskGraph,
         TaskNode,
@@ -62,7 +65,7 @@ if typing.TYPE_CHECKING:
         WorkflowDefinition,
         WorkflowStatus,
     )
-    from agenticflow.resilience import BackPressure, RetryPolicy
+    from agenticflow.resilience import BackPressure, Limit, RetryPolicy
     from agenticflow.runtime.shared_state import StateManager
 
 __version__ = "0.2.0"
@@ -79,6 +82,7 @@ _HOMES = {
         "Worker",
         "worker",
     ),
+    "agenticflow.app.definitions": ("load_workflow",),
     "agenticflow.app.event_bus": ("EventBus",),
     "agenticflow.app.execution": ("WorkflowExecution", "WorkflowHandle", "WorkflowState"),
     "agenticflow.app.orchestrator": ("Orchestrator",),
@@ -111,6 +115,8 @@ _HOMES = {
         "WorkflowNotFoundError",
     ),
     "agenticflow.orchestration": (
+        "Compensation",
+        "Steps",
         "TaskDefinition",
         "TaskGraph",
         "TaskNode",
@@ -119,7 +125,7 @@ _HOMES = {
         "WorkflowDefinition",
         "WorkflowStatus",
     ),
-    "agenticflow.resilience": ("BackPressure", "RetryPolicy"),
+    "agenticflow.resilience": ("BackPressure", "Limit", "RetryPolicy"),
     "agenticflow.runtime.shared_state": ("StateManager",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -135,6 +141,7 @@ __all__ = [
     "BoundExceeded",
     "CapabilityMatcher",
     "CommandRefused",
+    "Compensation",
     "ConcurrencyConflict",
     "ConfigurationError",
     "CorruptStore",
@@ -145,6 +152,7 @@ __all__ = [
     "EventMetadata",
     "EventPredicate",
     "InvalidInput",
+    "Limit",
     "MemoryStore",
     "NotSerializable",
     "Orchestrator",
@@ -156,6 +164,7 @@ __all__ = [
     "StateMachine",
     "StateManager",
     "StateTransition",
+    "Steps",
     "StoreOwned",
     "StoreUnavailable",
     "TaskContext",
@@ -178,6 +187,7 @@ __all__ = [
     "WorkflowNotFoundError",
     "WorkflowState",
     "WorkflowStatus",
+    "load_workflow",
     "open_store",
     "worker",
 ]

@@ -22,15 +22,19 @@ from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.waiting import sentence, unblocked_by
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.store import Store
 
 __all__ = [
+    "Approve",
     "Cancel",
+    "Compact",
     "Liveness",
     "Metrics",
     "Operation",
     "Pause",
     "Ping",
+    "Reject",
     "Resolve",
     "Resume",
     "Signal",
@@ -59,6 +63,17 @@ A_MEASURE: Final = "task_execution_duration"
 class Steered(Controls, Protocol):
     """The part of an orchestrator that operations call."""
 
+    async def approve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        *,
+        value: object = None,
+        comment: str = "",
+        approved_by: str = ...,
+    ) -> None: ...
+    async def reject(self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = ...) -> None: ...
+
     async def start_workflow(
         self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
     ) -> WorkflowHandle: ...
@@ -68,6 +83,7 @@ class Steered(Controls, Protocol):
     ) -> None: ...
     async def why(self, workflow_id: str, task_key: str | None = None, run_no: int | None = None) -> Explained: ...
     async def check_liveness(self) -> LivenessReport: ...
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,6 +187,47 @@ class Resolve(Operation, frozen=True, kw_only=True):
         return await _run(orchestrator, self.workflow_id)
 
 
+class Approve(Operation, frozen=True, kw_only=True):
+    """Say yes to what a task asks."""
+
+    name: ClassVar[str] = "approve"
+    workflow_id: str
+    task_key: str
+    value: object = None
+    comment: str = ""
+    by: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        given = {} if self.by is None else {"approved_by": self.by}
+        await orchestrator.approve(self.workflow_id, self.task_key, value=self.value, comment=self.comment, **given)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Reject(Operation, frozen=True, kw_only=True):
+    """Say no to what a task asks."""
+
+    name: ClassVar[str] = "reject"
+    workflow_id: str
+    task_key: str
+    comment: str = ""
+    by: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        given = {} if self.by is None else {"rejected_by": self.by}
+        await orchestrator.reject(self.workflow_id, self.task_key, comment=self.comment, **given)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Compact(Operation, frozen=True, kw_only=True):
+    """Archive and delete what a retention policy lets go, and give back what nobody needs."""
+
+    name: ClassVar[str] = "compact"
+    policy: RetentionPolicy = KEEP_ALL
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return msgspec.structs.asdict(await orchestrator.compact(self.policy))
+
+
 class Waits(Operation, frozen=True, kw_only=True):
     """Tell what a run waits for; only its owner knows of handlers that are missing."""
 
@@ -230,7 +287,10 @@ class Metrics(Operation, frozen=True, kw_only=True):
 
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
-    for operation in (Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Why, Liveness, Ping, Metrics)
+    for operation in (
+        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, Resume, Resolve),
+        *(Compact, Waits, Why, Liveness, Ping, Metrics),
+    )
 }
 
 

@@ -15,6 +15,8 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
+from agenticflow.cli.groups import authoring, looking
+from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
 from agenticflow.errors import ConfigurationError
@@ -38,7 +40,10 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=_ORDER.index)
 
 
-_ORDER: Final = ["demo", "run", "runs", "debug", "store", "config", "metrics", "doctor", "version"]
+_ORDER: Final = [
+    *("demo", "init", "run", "workflows", "runs", "events", "debug"),
+    *("store", "config", "metrics", "doctor", "completion", "version"),
+]
 
 app = typer.Typer(
     name="agenticflow",
@@ -58,26 +63,13 @@ store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
 config_app = typer.Typer(help="The settings: what they are, and where they come from.", invoke_without_command=True)
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
+authoring.add_to(app, _SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
 app.add_typer(debug_app, name="debug", rich_help_panel="Runs", context_settings=_SETTINGS)
+looking.add_to(app, runs_app, _SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="sqlite:///path/to/file.db; by default what the settings say, AGENTICFLOW_STORE among them.",
-    ),
-]
-FormatOption = Annotated[Format, typer.Option("-o", "--format", help="How data is printed on stdout.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
-WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.")]
-RunNo = Annotated[
-    int | None, typer.Option("--run", metavar="N", min=1, help="Which run of the workflow; by default the latest.")
-]
-Reason = Annotated[str, typer.Option(help="Why; recorded with it.")]
 Path = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="The code to audit; by default the standard library of this Python."),
@@ -411,6 +403,58 @@ def _verify(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int
     return health.verify(store=store, form=form)
 
 
+@store_app.command("backup")
+def _backup(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Copy the store as it is now to FILE, also beside a running owner. FILE is a store like any other."""
+    from agenticflow.cli.commands import stores  # late: only when run
+
+    return stores.backup(target, force=force, store=store, form=form)
+
+
+@store_app.command("restore")
+def _restore(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Put the backup FILE in the place of the store, which nobody may own. It is verified first; what was there is kept."""
+    from agenticflow.cli.commands import stores  # late: only when run
+
+    return stores.restore(source, store=store, form=form)
+
+
+@store_app.command("compact")
+def _compact(
+    archive_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Compress runs that ended longer ago; they stay readable.")
+    ] = None,
+    delete_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Delete workflows whose runs all ended longer ago.")
+    ] = None,
+    keep_last: Annotated[
+        int, typer.Option(metavar="N", help="Leave the newest N ended runs of each workflow name as they are.")
+    ] = 0,
+    topic_events: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the newest N events of each topic of the event bus.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Give back what nobody needs; archive and delete only what the options say. A running owner does it and goes on."""
+    from agenticflow.cli.commands import stores  # late: only when run
+    from agenticflow.storage.retention import RetentionPolicy  # late: only when run
+
+    policy = RetentionPolicy(
+        archive_after_days=archive_after, delete_after_days=delete_after, keep_last=keep_last, topic_events=topic_events
+    )
+    return stores.compact(policy, store=store, form=form)
+
+
 @config_app.command("show")
 def _show_config(
     context: typer.Context,
@@ -482,7 +526,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            args=None if arguments is None else list(arguments), prog_name="agenticflow", standalone_mode=False
+            args=with_format(sys.argv[1:] if arguments is None else arguments),
+            prog_name="agenticflow",
+            standalone_mode=False,
         )
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else Exit.OK

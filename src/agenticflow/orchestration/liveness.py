@@ -13,8 +13,8 @@ from typing import ClassVar, Final, Literal
 import msgspec
 
 from agenticflow.core.decider import Fact, FactCodec
-from agenticflow.orchestration.advance import MAX_IN_FLIGHT
-from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
+from agenticflow.orchestration.advance import room_of
+from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
     "ALARM_FACTS",
@@ -130,7 +130,7 @@ def breaches_of(state: RunState, holding: Holding, now: int) -> list[Breach]:
     due, timer = state.next_due, holding.timer
     if due is not None and (timer is None or timer > due or due + LATE_SECONDS * NANOSECONDS < now):
         found.append(Breach(workflow_id, run_no, "timer", min(due, now)))
-    if state.phase is Phase.RUNNING and state.in_flight:
+    if state.phase is not Phase.CANCELLING and state.in_flight:
         for record in state.tasks.values():
             if record.status in IN_FLIGHT and record.token not in holding.tokens:
                 found.append(Breach(workflow_id, run_no, "attempt", record.scheduled_at, record.key, record.token))
@@ -143,11 +143,12 @@ def _is_unsettled(state: RunState) -> bool:
     """Whether something follows from the state alone, which is decided together with whatever made it so."""
     if state.phase is Phase.CANCELLING:
         return not state.in_flight and not state.lingering
-    if state.final is not None or state.undecided or state.deliverable:
+    if state.phase is Phase.RUNNING and (state.final is not None or state.undecided or state.deliverable):
         return True
     if state.ready:
-        limit = state.laid_out.definition.max_parallel
-        return not state.is_paused and state.in_flight < (limit or MAX_IN_FLIGHT)
+        # A run that is being undone starts what is ready whatever else is in work.
+        has_room = room_of(state) > 0 or not takes_place(state.ready[0]) or state.phase is Phase.COMPENSATING
+        return has_room and not state.is_paused
     if not state.active and not state.unknown and not state.lingering:
         return True
     return state.next_due is None and not state.is_paused and any(map(_needs_timer, state.tasks.values()))

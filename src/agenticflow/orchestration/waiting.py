@@ -13,9 +13,9 @@ import msgspec
 
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import InvalidInput
-from agenticflow.orchestration.advance import MAX_IN_FLIGHT
+from agenticflow.orchestration.advance import MAX_IN_FLIGHT, room_of
 from agenticflow.orchestration.guest import child_id
-from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus
+from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
     "AwaitsAnswer",
@@ -213,7 +213,7 @@ def waits_of(state: RunState, held: Mapping[int, Reason] | None = None) -> list[
     if state.phase is Phase.CONTINUING:
         return [Wait("", NextRun(state.run_no + 1))]
     found: list[Wait] = []
-    if state.cancel is not None:
+    if state.phase is Phase.CANCELLING and state.cancel is not None:
         found.append(Wait("", BeingCancelled(), until=state.cancel.grace_until))
     elif state.is_paused:
         found.append(Wait("", Paused()))
@@ -245,6 +245,8 @@ def branch_waits(state: RunState, task_key: str, held: Mapping[int, Reason] | No
         return []
     wanted, asked = {task_id}, [task_id]
     found: list[Wait] = [wait for wait in waits if not wait.task_key]
+    if task_id not in by_id:  # it undoes another
+        return found + [wait for wait in waits if wait.task_key == task_key]
     while asked:
         name = asked.pop(0)
         if name in state.tasks:
@@ -271,7 +273,7 @@ _ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED,
 def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | None) -> Reason | None:
     status, task = record.status, record.node.task
     if status in IN_FLIGHT:
-        return BeingCancelled() if state.cancel is not None else _reason_in_flight(state, record, held)
+        return BeingCancelled() if state.phase is Phase.CANCELLING else _reason_in_flight(state, record, held)
     if status is TaskStatus.WAITING:
         if task.signal is not None:
             return AwaitsSignal(task.signal)
@@ -281,8 +283,8 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
     if status is TaskStatus.UNKNOWN:
         return OutcomeInQuestion()
     if status is TaskStatus.READY:
-        limit = state.laid_out.definition.max_parallel or MAX_IN_FLIGHT
-        return NoRoom(limit) if state.in_flight >= limit and not state.is_paused else Ready()
+        is_full = room_of(state) <= 0 and takes_place(record) and not state.is_paused
+        return NoRoom(state.laid_out.definition.max_parallel or MAX_IN_FLIGHT) if is_full else Ready()
     if status is TaskStatus.EXPANDED and state.next_item.get(record.key, 0) < len(record.items or ()):
         return NoRoom(task.max_parallel or 1)
     return None
@@ -312,12 +314,16 @@ def _since(state: RunState, record: TaskRecord) -> int:
 
 def _until(state: RunState, record: TaskRecord, limits: Mapping[str, int]) -> int | None:
     if record.status in IN_FLIGHT:
-        moments = [record.deadline, limits.get(record.key), state.cancel.grace_until if state.cancel else None]
+        grace = state.cancel.grace_until if state.phase is Phase.CANCELLING and state.cancel is not None else None
+        moments = [record.deadline, limits.get(record.key), grace]
     elif record.status is TaskStatus.RETRYING or (record.status is TaskStatus.WAITING and record.due):
         moments = [record.due]
     else:
         moments = [limits.get(record.key)]
-    return min((moment for moment in moments if moment is not None), default=state.deadline)
+    return min(
+        (moment for moment in moments if moment is not None),
+        default=state.deadline if state.phase is Phase.RUNNING else None,
+    )
 
 
 # --- in words -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from agenticflow import (
     TaskDefinition,
     WorkflowDefinition,
 )
-from agenticflow.runtime import host
+from agenticflow.runtime import host, loading
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import Snapshot
@@ -41,7 +41,7 @@ def recording(calls: list[int], *, concurrency: int = 1, seconds: float = 1) -> 
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Snapshots every twenty events, pages of seven."""
     monkeypatch.setattr(host, "SNAPSHOT_EVERY", 20)
-    monkeypatch.setattr(host, "PAGE_EVENTS", 7)
+    monkeypatch.setattr(loading, "PAGE_EVENTS", 7)
 
 
 @pytest.mark.parametrize("snapshot", ["kept", "lost", "damaged"])
@@ -216,14 +216,19 @@ async def test_an_abort_of_unknown_outcome_stops_its_handlers_all_the_same() -> 
         assert await handle.status() == "CANCELLED"
 
 
+def records_a_start(commit: object) -> bool:
+    return isinstance(commit, Commit) and "task_started" in [event.event_type for event in commit.events]
+
+
 @in_virtual_time
 async def test_work_that_was_superseded_while_its_start_was_recorded_never_starts() -> None:
     store, calls = FlakyStore(), list[int]()
     async with running(recording(calls), store=store) as orchestrator:
-        store.delay_seconds = 1
+        # Its first try to record the start fails; before the second the run is aborted.
+        store.fail("commit", only=records_a_start)
         handle = await orchestrator.start_workflow(single(params={"n": 1}, effect=EffectClass.AT_MOST_ONCE))
-        aborting = asyncio.ensure_future(handle.abort("no"))
+        await passes(0.1)
+        await handle.abort("no")
         await passes(100)
-        await aborting
         assert await handle.status() == "CANCELLED"
     assert calls == []

@@ -14,8 +14,8 @@ from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.plan import Plan
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
-from agenticflow.runtime.children import Children
-from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.coordination.children import Children
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
 from agenticflow.runtime.ownership import CommandServer

@@ -30,8 +30,8 @@ from agenticflow.orchestration.waiting import (
 from agenticflow.resilience.gate import GateState
 from agenticflow.runtime.activities.attempts import Attempt
 from agenticflow.runtime.activities.dispatcher import Dispatcher
-from agenticflow.runtime.children import Children
-from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.coordination.children import Children
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
