@@ -203,6 +203,53 @@ def test_a_run_that_goes_on_as_another_waits_for_that_one_to_be_started() -> Non
     )
 
 
+def undoing() -> Run:
+    """A run that failed and undoes what it did, the last first."""
+    done = [task("a", compensation="undo"), task("b", "a", compensation="undo")]
+    run = Run(*done, task("c", "b", retry_policy=RetryPolicy(max_attempts=1)), timeout_seconds=60, max_parallel=1)
+    run.succeed("a", "b")
+    run.fail("c")
+    return run
+
+
+def test_a_run_that_is_being_undone_waits_for_what_undoes_and_for_no_limit_of_its_own() -> None:
+    run = undoing()
+    assert waits_of(run.state) == [Wait("undo:b", HandedOut("undo", 1), START)]
+    assert branch_waits(run.state, "undo:b") == waits_of(run.state)
+    assert stuck(run) == []
+    assert stuck(run, Holding((), run.state.next_due)) == [("attempt", "undo:b")]
+    run.fail_for_good("undo:b")
+    assert only(run).reason == OutcomeInQuestion()
+    assert stuck(run) == []
+
+
+def test_an_aborted_run_that_is_being_undone_is_not_being_cancelled_any_more() -> None:
+    run = Run(task("a", compensation="undo"), task("b", "a"))
+    run.succeed("a")
+    run.abort(grace=5)
+    run.cancelled("b")
+    assert only(run) == Wait("undo:a", HandedOut("undo", 1), START)
+    run.state.ready.append(run.state.tasks["undo:a"])
+    assert stuck(run) == [("decision", "")], "broken by hand: nobody starts it"
+
+
+def test_what_needs_no_place_does_not_wait_for_one() -> None:
+    run = Run(task("a"), task("b"), TaskDefinition.timer("nap", 5), max_parallel=1)
+    assert {key: type(reason) for key, reason in reasons(run).items()} == {
+        "a": HandedOut,
+        "b": NoRoom,
+        "nap": TimerRuns,
+    }
+    assert stuck(run) == []
+
+
+def test_a_task_between_two_attempts_keeps_its_place() -> None:
+    run = Run(task("a", retry_policy=ONE_MINUTE), task("b"), max_parallel=1)
+    run.fail("a")
+    assert {key: type(reason) for key, reason in reasons(run).items()} == {"a": Retrying, "b": NoRoom}
+    assert stuck(run) == []
+
+
 def test_a_run_that_has_ended_waits_for_nothing() -> None:
     run = Run(task("a"))
     run.succeed("a")
