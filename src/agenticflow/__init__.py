@@ -63,6 +63,7 @@ if typing.TYPE_CHECKING:
         WorkflowStatus,
     )
     from agenticflow.resilience import BackPressure, RetryPolicy
+    from agenticflow.runtime.resources import CircuitBreaker, RateLimiter, ResourcePool, circuit_breaker
     from agenticflow.runtime.shared_state import StateManager
 
 __version__ = "0.2.0"
@@ -120,6 +121,7 @@ _HOMES = {
         "WorkflowStatus",
     ),
     "agenticflow.resilience": ("BackPressure", "RetryPolicy"),
+    "agenticflow.runtime.resources": ("CircuitBreaker", "RateLimiter", "ResourcePool", "circuit_breaker"),
     "agenticflow.runtime.shared_state": ("StateManager",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -134,6 +136,7 @@ __all__ = [
     "BackPressure",
     "BoundExceeded",
     "CapabilityMatcher",
+    "CircuitBreaker",
     "CommandRefused",
     "ConcurrencyConflict",
     "ConfigurationError",
@@ -150,7 +153,9 @@ __all__ = [
     "Orchestrator",
     "OutcomeUnknown",
     "PermanentError",
+    "RateLimiter",
     "RecordedEvent",
+    "ResourcePool",
     "RetryPolicy",
     "SchemaRegistry",
     "StateMachine",
@@ -178,6 +183,7 @@ __all__ = [
     "WorkflowNotFoundError",
     "WorkflowState",
     "WorkflowStatus",
+    "circuit_breaker",
     "open_store",
     "worker",
 ]

@@ -1,6 +1,19 @@
-"""Policies as data and pure functions: what to try again, when, and how often; how long to wait before a full queue."""
+"""Policies as data and pure functions: what to try again, and when; what to let through; how long to wait before a full queue."""
 
 from agenticflow.resilience.backpressure import BackPressure
+from agenticflow.resilience.bounds import ResourceBounds
+from agenticflow.resilience.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
+from agenticflow.resilience.limiter import Rate, RateWindow
 from agenticflow.resilience.retry import RetryPolicy
 
-__all__ = ["BackPressure", "RetryPolicy"]
+__all__ = [
+    "BackPressure",
+    "Breaker",
+    "BreakerPolicy",
+    "BreakerState",
+    "BreakerStatus",
+    "Rate",
+    "RateWindow",
+    "ResourceBounds",
+    "RetryPolicy",
+]
