@@ -1,7 +1,8 @@
-"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow and a lock, and a real graph near its lower bound.
+"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow, a lock and a breaker, and a real graph.
 
 Part of ``ours.py``, and run by it. The first four give how much one of them costs beyond the step that is in it, in plain steps of
-the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration.
+the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration. A breaker's is in microseconds,
+and the graph is near its lower bound.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
+from agenticflow import Agent, CircuitBreaker, Orchestrator, TaskDefinition, WorkflowDefinition, circuit_breaker
 from benchmarks.import_graph import import_graph, lower_bound
 from benchmarks.protocol import Figures, database, expect, skipped
 
@@ -162,7 +163,48 @@ async def performed(definition: WorkflowDefinition, durable: bool) -> float:
     return seconds
 
 
+def breaker(size: int) -> Figures:
+    """Return what a call behind a closed breaker costs beyond the call, in microseconds, for each way of standing behind one."""
+    return asyncio.run(_breaker(size))
+
+
+async def _breaker(size: int) -> Figures:
+    async def bare() -> None: ...
+
+    def bare_plain() -> None: ...
+
+    async def inside() -> None:
+        async with held:
+            await bare()
+
+    held = CircuitBreaker("bench")
+    decorated, decorated_plain = circuit_breaker("bench")(bare), circuit_breaker("bench")(bare_plain)
+    calls: dict[str, Callable[[], Awaitable[None]]] = {"bare": bare, "async_with": inside, "decorated": decorated}
+    best = dict.fromkeys((*calls, "bare_plain", "plain"), float("inf"))
+    for _ in range(TURNS):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            for _ in range(size):
+                await call()
+            best[name] = min(best[name], time.perf_counter() - started)
+        for name, function in (("bare_plain", bare_plain), ("plain", decorated_plain)):
+            started = time.perf_counter()
+            for _ in range(size):
+                function()
+            best[name] = min(best[name], time.perf_counter() - started)
+    expect(held.status().succeeded, 3 * TURNS * size)
+    seconds = sum(best.values())
+    return {
+        "seconds": seconds,
+        "per_second": 3 * size / seconds,
+        "async_with_us": (best["async_with"] - best["bare"]) / size * 1e6,
+        "decorated_us": (best["decorated"] - best["bare"]) / size * 1e6,
+        "plain_us": (best["plain"] - best["bare_plain"]) / size * 1e6,
+    }
+
+
 CASES_ALONE: Mapping[str, Callable[[int], Figures]] = {
     **{name: partial(extra_cost, name) for name in KINDS},
     "critical_path": critical_path,
+    "breaker": breaker,
 }

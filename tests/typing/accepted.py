@@ -14,10 +14,13 @@ from agenticflow import (
     AgentState,
     BackPressure,
     CapabilityMatcher,
+    CircuitBreaker,
     EffectClass,
     EventBus,
     MemoryStore,
     Orchestrator,
+    RateLimiter,
+    ResourcePool,
     RetryPolicy,
     SchemaRegistry,
     StateMachine,
@@ -31,6 +34,7 @@ from agenticflow import (
     WorkflowHandle,
     WorkflowState,
     WorkflowStatus,
+    circuit_breaker,
     open_store,
     worker,
 )
@@ -48,6 +52,8 @@ from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
+from agenticflow.resilience import BreakerState, BreakerStatus
+from agenticflow.runtime.resources import PoolStatus, ResourceManager, list_breakers, resource_bounded, retry
 from agenticflow.storage import Store
 from agenticflow.testing.virtual_time import run_virtual
 
@@ -315,3 +321,57 @@ def virtual_time_keeps_the_type_of_what_it_runs() -> None:
         return 3
 
     assert_type(run_virtual(main()), int)
+
+
+# --- guarding -----------------------------------------------------------------------------------------------------------
+
+
+async def guarded_functions_keep_their_types() -> None:
+    def cached(order: int, *, rate: float = 0.2) -> float:
+        return 0.0
+
+    @circuit_breaker(
+        failure_threshold=5, recovery_timeout=30, ignored_errors=(LookupError, "NotFound"), fallback=cached
+    )
+    def price(order: int, *, rate: float = 0.2) -> float:
+        return order * rate
+
+    @circuit_breaker("checkout")
+    @retry(RetryPolicy(max_attempts=5))
+    async def checkout(order: int) -> str:
+        return str(order)
+
+    @retry
+    async def ask(order: int) -> str:
+        return str(order)
+
+    @resource_bounded(max_memory="1GB", max_cpu_time=timedelta(seconds=30), timeout="60s")
+    async def crunch(order: int) -> list[int]:
+        return [order]
+
+    assert_type(price(7, rate=0.1), float)
+    assert_type(await checkout(7), str)
+    assert_type(await ask(7), str)
+    assert_type(await crunch(7), list[int])
+    async with (
+        CircuitBreaker("payments", failure_threshold=5, recovery_timeout=30) as breaker,
+        RateLimiter("payments", 5),
+    ):
+        assert_type(breaker.state, BreakerState)
+    assert_type(list_breakers(), tuple[BreakerStatus, ...])
+
+
+async def pools_know_what_they_lend() -> None:
+    async def connect() -> bytearray:
+        return bytearray()
+
+    async def disconnect(connection: bytearray) -> None: ...
+
+    pool = ResourcePool("connection", 10, connect, disconnect)
+    assert_type(pool, ResourcePool[bytearray])
+    async with pool.acquire() as connection:
+        assert_type(connection, bytearray)
+    async with ResourceManager() as resources:
+        plain = resources.create_pool("numbers", "number", 3, lambda: 7, max_age_seconds=60)
+        assert_type(plain, ResourcePool[int])
+        assert_type((await resources.health_check()).pools, dict[str, PoolStatus])

@@ -118,6 +118,8 @@ class BreakerStatus(msgspec.Struct, frozen=True):
     """Calls that were not let through."""
     opened: int
     """How often it opened."""
+    resets: int
+    """How often somebody let it count from nothing."""
     last_error: str
     last_failed_at: int | None
 
@@ -140,6 +142,7 @@ class Breaker:
         "opened",
         "policy",
         "refused_calls",
+        "resets",
         "since",
         "state",
         "succeeded_calls",
@@ -159,6 +162,7 @@ class Breaker:
         self._ticket = 0
         """Of every call that goes through while it is closed."""
         self._tickets = 0
+        self.resets = 0
         self._start_counting()
 
     def _start_counting(self) -> None:
@@ -235,6 +239,7 @@ class Breaker:
     def reset(self, now: int) -> None:
         """Close it, and count from nothing."""
         self._enter(BreakerState.CLOSED, now)
+        self.resets += 1
         self._start_counting()
 
     def status(self, now: int) -> BreakerStatus:
@@ -251,6 +256,7 @@ class Breaker:
             ignored=self.ignored_calls,
             refused=self.refused_calls,
             opened=self.opened,
+            resets=self.resets,
             last_error=self.last_error,
             last_failed_at=self.last_failed_at,
         )

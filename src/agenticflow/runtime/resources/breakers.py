@@ -20,7 +20,7 @@ from agenticflow.core.results import describe_error
 from agenticflow.errors import BoundExceeded, CircuitOpen, DefinitionError
 from agenticflow.resilience.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
 
-__all__ = ["CircuitBreaker", "breakers", "circuit_breaker"]
+__all__ = ["CircuitBreaker", "circuit_breaker", "list_breakers"]
 
 log = logging.getLogger("agenticflow.resources")
 
@@ -189,7 +189,7 @@ class CircuitBreaker:
         return f"CircuitBreaker({self.name!r}, {self.state})"
 
 
-def breakers() -> tuple[BreakerStatus, ...]:
+def list_breakers() -> tuple[BreakerStatus, ...]:
     """Return how every breaker of this process stands, in order of name."""
     with _REGISTRY_LOCK:
         shared = sorted(_SHARED.items())

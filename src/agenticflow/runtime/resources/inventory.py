@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
@@ -56,6 +56,28 @@ class ResourceManager:
         self._clock = clock
         self._pools: dict[str, ResourcePool[Any]] = {}
         self._bulkheads: dict[str, Bulkhead] = {}
+
+    @overload
+    def create_pool(
+        self,
+        name: str,
+        resource_type: str,
+        max_size: int,
+        create_fn: Callable[[], Awaitable[T]],
+        destroy_fn: Callable[[T], object] | None = ...,
+        **options: Any,
+    ) -> ResourcePool[T]: ...
+
+    @overload
+    def create_pool(
+        self,
+        name: str,
+        resource_type: str,
+        max_size: int,
+        create_fn: Callable[[], T],
+        destroy_fn: Callable[[T], object] | None = ...,
+        **options: Any,
+    ) -> ResourcePool[T]: ...
 
     def create_pool(
         self,

@@ -17,7 +17,7 @@ from agenticflow.core.clocks import Clock, ambient
 from agenticflow.errors import BoundExceeded, DefinitionError, ResourceExhausted
 from agenticflow.resilience.limiter import Rate, RateWindow
 
-__all__ = ["LimiterStatus", "RateLimiter", "limiters"]
+__all__ = ["LimiterStatus", "RateLimiter", "list_limiters"]
 
 NANOSECONDS: Final = 1_000_000_000
 MAX_LIMITERS: Final = 10_000
@@ -154,7 +154,7 @@ class RateLimiter:
         return f"RateLimiter({self.name!r}, rate={rate.rate}, per_seconds={rate.per_seconds:g})"
 
 
-def limiters() -> tuple[LimiterStatus, ...]:
+def list_limiters() -> tuple[LimiterStatus, ...]:
     """Return how every limiter of this process stands, in order of name."""
     with _REGISTRY_LOCK:
         shared = sorted(_SHARED.items())

@@ -8,9 +8,9 @@ from typing import Final
 from agenticflow.core.measures import ResourceMeasures
 from agenticflow.core.telemetry import Telemetry
 from agenticflow.resilience.breaker import BreakerState
-from agenticflow.runtime.resources.breakers import breakers
-from agenticflow.runtime.resources.limiters import limiters
-from agenticflow.runtime.resources.pools import pools
+from agenticflow.runtime.resources.breakers import list_breakers
+from agenticflow.runtime.resources.limiters import list_limiters
+from agenticflow.runtime.resources.pools import list_pools
 
 __all__ = ["measure_resources"]
 
@@ -24,7 +24,7 @@ class _Watch:
         self.telemetry = telemetry
         self.users = 0
         self._measures = ResourceMeasures(telemetry)
-        self._counted: dict[tuple[str, ...], int] = {}
+        self._counted: dict[tuple[str, ...], tuple[str, int]] = {}
         self._end = telemetry.before_look(self._refresh)
 
     def end(self) -> None:
@@ -33,25 +33,26 @@ class _Watch:
 
     def _refresh(self) -> None:
         measures = self._measures
-        for breaker in breakers():
+        for breaker in list_breakers():
             measures.breaker_state.set(LEVELS[breaker.state], breaker.name)
-            measures.breaker_opened.add(self._more(breaker.opened, "opened", breaker.name), breaker.name)
+            since = str(breaker.resets)
+            measures.breaker_opened.add(self._more(breaker.opened, "opened", breaker.name, since=since), breaker.name)
             for outcome in ("succeeded", "failed", "ignored", "refused"):
-                more = self._more(getattr(breaker, outcome), "calls", breaker.name, outcome)
+                more = self._more(getattr(breaker, outcome), "calls", breaker.name, outcome, since=since)
                 measures.breaker_calls.add(more, breaker.name, outcome)
-        for limiter in limiters():
+        for limiter in list_limiters():
             measures.limiter_waiting.set(limiter.waiting, limiter.name)
             more = self._more(limiter.refused, "limited", limiter.name)
             measures.limiter_refused.add(more, limiter.name)
-        for pool in pools():
+        for pool in list_pools():
             for state in ("in_use", "idle", "waiting"):
                 measures.pool.set(getattr(pool, state), pool.name, state)
 
-    def _more(self, count: int, *key: str) -> int:
-        """Return by how much a count has grown; one that was reset begins again."""
-        before = self._counted.get(key, 0)
-        self._counted[key] = count
-        return count - before if count >= before else count
+    def _more(self, count: int, *key: str, since: str = "") -> int:
+        """Return by how much a count has grown since the last look; ``since`` is another one when it began from nothing meanwhile."""
+        stretch, before = self._counted.get(key, ("", 0))
+        self._counted[key] = since, count
+        return count - before if stretch == since else count
 
 
 _WATCHES: Final[dict[int, _Watch]] = {}

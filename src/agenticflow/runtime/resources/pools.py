@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast, overload
 from weakref import WeakSet
 
 import msgspec
@@ -20,7 +20,7 @@ from agenticflow.core.clocks import Clock, ambient
 from agenticflow.errors import AgenticFlowError, CommandRefused, DefinitionError, TemporaryError
 from agenticflow.runtime.resources.bulkheads import MAX_WAITING, WAIT_SECONDS, Bulkhead
 
-__all__ = ["Holder", "Lease", "PoolStatus", "ResourcePool", "pools"]
+__all__ = ["Holder", "Lease", "PoolStatus", "ResourcePool", "list_pools"]
 
 log = logging.getLogger("agenticflow.resources")
 
@@ -84,6 +84,40 @@ class ResourcePool(Generic[T]):
     good (``False`` or an error: another one is taken); each sync or async, the sync ones on the event loop. One older than
     ``max_age_seconds`` is replaced. At most ``max_waiting`` callers wait, each for at most ``wait_seconds``.
     """
+
+    @overload
+    def __init__(
+        self,
+        resource_type: str,
+        max_size: int,
+        create_fn: Callable[[], Awaitable[T]],
+        destroy_fn: Callable[[T], object] | None = ...,
+        *,
+        name: str | None = ...,
+        health_check: Callable[[T], object] | None = ...,
+        max_age_seconds: float | None = ...,
+        wait_seconds: float = ...,
+        max_waiting: int = ...,
+        leak_seconds: float = ...,
+        clock: Clock | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        resource_type: str,
+        max_size: int,
+        create_fn: Callable[[], T],
+        destroy_fn: Callable[[T], object] | None = ...,
+        *,
+        name: str | None = ...,
+        health_check: Callable[[T], object] | None = ...,
+        max_age_seconds: float | None = ...,
+        wait_seconds: float = ...,
+        max_waiting: int = ...,
+        leak_seconds: float = ...,
+        clock: Clock | None = ...,
+    ) -> None: ...
 
     def __init__(
         self,
@@ -334,7 +368,7 @@ class Lease(Generic[T]):
         )
 
 
-def pools() -> tuple[PoolStatus, ...]:
+def list_pools() -> tuple[PoolStatus, ...]:
     """Return how every pool of this process stands, in order of name."""
     return tuple(sorted((pool.status() for pool in list(_POOLS)), key=lambda status: status.name))
 
