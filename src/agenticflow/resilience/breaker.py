@@ -131,9 +131,9 @@ class Breaker:
         "_failures",
         "_passed",
         "_probes",
-        "_ticket",
         "_tickets",
         "failed_calls",
+        "free_ticket",
         "ignored_calls",
         "is_held",
         "last_error",
@@ -159,8 +159,8 @@ class Breaker:
         """Of each call that is tried out: its ticket, and when it began."""
         self._passed = 0
         """Probes that were well since it is half open."""
-        self._ticket = 0
-        """Of every call that goes through while it is closed."""
+        self.free_ticket: int | None = 0
+        """While it is closed: of every call, to be had without asking. Never that of a call that is tried out."""
         self._tickets = 0
         self.resets = 0
         self._start_counting()
@@ -174,8 +174,8 @@ class Breaker:
 
     def admit(self, now: int) -> int | None:
         """Return a ticket for a call that begins now, ``None`` when it may not. The ticket goes to one of the three below."""
-        if self.state is BreakerState.CLOSED:
-            return self._ticket
+        if self.free_ticket is not None:
+            return self.free_ticket
         if self.wait_seconds(now) != 0:
             self.refused_calls += 1
             return None
@@ -200,7 +200,7 @@ class Breaker:
         self.last_error, self.last_failed_at = words, now
         if ticket in self._probes:
             self._enter(BreakerState.OPEN, now)
-        elif self.state is BreakerState.CLOSED and ticket == self._ticket:
+        elif ticket == self.free_ticket:
             failures = self._failures
             failures.append(now)
             if len(failures) == self.policy.failure_threshold and now - failures[0] <= self._window:
@@ -277,7 +277,7 @@ class Breaker:
         self._probes.clear()
         self._passed = 0
         self._tickets += 1
-        self._ticket = self._tickets
+        self.free_ticket = self._tickets if state is BreakerState.CLOSED else None
         if state is BreakerState.OPEN:
             self.opened += 1
 

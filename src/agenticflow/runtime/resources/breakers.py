@@ -49,6 +49,9 @@ class _Shared:
     def enter(self) -> int:
         """Return a ticket, or raise ``CircuitOpen``."""
         breaker = self.breaker
+        free = breaker.free_ticket
+        if free is not None:
+            return free
         with self.lock:
             before = breaker.state
             now = self.now()
@@ -69,10 +72,12 @@ class _Shared:
     def leave(self, ticket: int | None, error: BaseException | None) -> None:
         """Tell the breaker how the call ended."""
         breaker = self.breaker
-        if (
-            ticket is None
-        ):  # entered in another context than it is left in: its stretch is not known, so it says nothing
-            ticket = -1
+        if error is None and ticket == breaker.free_ticket:
+            with self.lock:  # should it open right now, a success of before still says nothing but that it was one
+                breaker.succeeded_calls += 1
+            return
+        if ticket is None:
+            ticket = -1  # left in another context than it was entered in: its stretch is not known, so it says nothing
         with self.lock:
             before = breaker.state
             if error is None:
@@ -96,8 +101,9 @@ def _log_change(breaker: Breaker, state: BreakerState) -> None:
 
 _SHARED: Final[dict[str, _Shared]] = {}
 _REGISTRY_LOCK: Final = threading.Lock()
-_INSIDE: Final[ContextVar[tuple[tuple[_Shared, int], ...]]] = ContextVar("agenticflow_breakers", default=())
-"""The breakers that the running task stands behind, with its tickets; the innermost last."""
+_Inside = tuple[_Shared, int, Any]
+_INSIDE: Final[ContextVar[_Inside | None]] = ContextVar("agenticflow_breakers", default=None)
+"""The innermost breaker that the running task stands behind, its ticket, and the same of those around it."""
 
 
 class CircuitBreaker:
@@ -169,7 +175,7 @@ class CircuitBreaker:
 
     async def __aenter__(self) -> CircuitBreaker:
         shared = self._shared
-        _INSIDE.set((*_INSIDE.get(), (shared, shared.enter())))
+        _INSIDE.set((shared, shared.enter(), _INSIDE.get()))
         return self
 
     async def __aexit__(
@@ -177,16 +183,29 @@ class CircuitBreaker:
     ) -> None:
         shared = self._shared
         inside = _INSIDE.get()
-        ticket: int | None = None
-        for place in range(len(inside) - 1, -1, -1):
-            if inside[place][0] is shared:
-                ticket = inside[place][1]
-                _INSIDE.set(inside[:place] + inside[place + 1 :])
-                break
-        shared.leave(ticket, error)
+        if inside is not None and inside[0] is shared:
+            _INSIDE.set(inside[2])
+            shared.leave(inside[1], error)
+        else:
+            shared.leave(_taken_out(inside, shared), error)
 
     def __repr__(self) -> str:
         return f"CircuitBreaker({self.name!r}, {self.state})"
+
+
+def _taken_out(inside: _Inside | None, shared: _Shared) -> int | None:
+    """Return the ticket of a breaker that is not left last of all, as generators do that take turns; ``None``: not entered here."""
+    around: list[_Inside] = []
+    while inside is not None and inside[0] is not shared:
+        around.append(inside)
+        inside = inside[2]
+    if inside is None:
+        return None
+    ticket, rest = inside[1], inside[2]
+    for breaker, other, _ in reversed(around):
+        rest = (breaker, other, rest)
+    _INSIDE.set(rest)
+    return ticket
 
 
 def list_breakers() -> tuple[BreakerStatus, ...]:

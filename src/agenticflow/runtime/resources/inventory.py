@@ -91,7 +91,8 @@ class ResourceManager:
         """Return a new pool of that name; ``options`` as for ``ResourcePool``. Raises ``DefinitionError`` for a name that is taken."""
         self._check_name(name, self._pools)
         options.setdefault("clock", self._clock)
-        pool: ResourcePool[T] = ResourcePool(resource_type, max_size, create_fn, destroy_fn, name=name, **options)
+        make: Callable[[], Any] = create_fn  # either kind
+        pool: ResourcePool[T] = ResourcePool(resource_type, max_size, make, destroy_fn, name=name, **options)
         self._pools[name] = pool
         return pool
 

@@ -104,6 +104,22 @@ async def test_what_is_left_in_another_context_says_nothing() -> None:
 
 
 @in_virtual_time
+async def test_generators_that_take_turns_leave_their_breakers_in_any_order() -> None:
+    first = CircuitBreaker("first", 1, clock=virtual_clock())
+    second = CircuitBreaker("second", 1, clock=virtual_clock())
+    for breaker in (first, second):
+        await fails(breaker, 1)
+    await asyncio.sleep(30)
+    await first.__aenter__()
+    await second.__aenter__()
+    assert (first.state, second.state) == (HALF_OPEN, HALF_OPEN)
+    await first.__aexit__(None, None, None)
+    assert (first.state, second.state) == (CLOSED, HALF_OPEN)
+    await second.__aexit__(None, None, None)
+    assert second.state is CLOSED
+
+
+@in_virtual_time
 async def test_cancelled_and_wrong_calls_count_neither_way() -> None:
     breaker = CircuitBreaker("neither", 1, clock=virtual_clock())
     await fails(breaker, 3, InvalidInput)
