@@ -133,6 +133,11 @@ class Handler:
                 hint="take the values it needs as params: ${input.x}, or the results by name",
             )
 
+    @property
+    def takes_context(self) -> bool:
+        """Whether it has a parameter for the context."""
+        return self._context_name is not None
+
     def arguments(self, params: dict[str, object], context: TaskContext) -> dict[str, Any]:
         """Return the keyword arguments of one call.
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from agenticflow.errors import DefinitionError, ResourceLimitExceeded
+from agenticflow.errors import ResourceLimitExceeded
 from agenticflow.resilience.bounds import ResourceBounds
 
 if sys.platform != "win32":
     import resource
 
-__all__ = ["bounds_of", "can_enforce", "enter_child", "is_child", "restrained", "set_bounds"]
+__all__ = ["bounds_in_force", "bounds_of", "can_enforce", "enter_child", "is_child", "restrained", "set_bounds"]
 
 _BOUNDS: Final = "__resource_bounds__"
 _STATUS: Final = Path("/proc/self/status")
@@ -42,6 +42,8 @@ class _Child:
     is_one = False
     is_counting = False
     """Whether the call that runs is held to processor time."""
+    bounds: ResourceBounds | None = None
+    """Of the call that runs."""
 
 
 def enter_child() -> None:
@@ -52,6 +54,11 @@ def enter_child() -> None:
 def is_child() -> bool:
     """Whether this process was made to perform calls."""
     return _Child.is_one
+
+
+def bounds_in_force() -> ResourceBounds | None:
+    """Return the bounds of the call that this process performs."""
+    return _Child.bounds
 
 
 def set_bounds(function: object, bounds: ResourceBounds) -> None:
@@ -73,11 +80,16 @@ def can_enforce() -> bool:
 @contextmanager
 def restrained(bounds: ResourceBounds | None, name: str) -> Iterator[None]:
     """Hold this process to ``bounds`` meanwhile. Raises ``ResourceLimitExceeded`` when one of them is passed."""
-    if bounds is None or not bounds.needs_process:
-        yield
-        return
-    if not can_enforce():
-        raise DefinitionError(f"the bounds of {name!r} cannot be enforced on {sys.platform}", hint="they need Linux")
+    _Child.bounds = bounds
+    try:
+        with _kept(bounds or ResourceBounds(), name):
+            yield
+    finally:
+        _Child.bounds = None
+
+
+@contextmanager
+def _kept(bounds: ResourceBounds, name: str) -> Iterator[None]:
     try:
         with _memory(bounds.max_memory_bytes), _processor(bounds.max_cpu_seconds):
             yield

@@ -32,7 +32,7 @@ from agenticflow.errors import (
 )
 from agenticflow.resilience.bounds import ResourceBounds
 from agenticflow.runtime.activities.processes import ProcessPool
-from agenticflow.runtime.activities.restraints import bounds_of, can_enforce, is_child, set_bounds
+from agenticflow.runtime.activities.restraints import bounds_in_force, bounds_of, can_enforce, is_child, set_bounds
 from agenticflow.runtime.resources.bulkheads import Bulkhead
 
 __all__ = ["resource_bounded"]
@@ -135,7 +135,22 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
             f"{name!r} runs in a process of its own and must be importable by name",
             hint="define it at the top level of a module",
         )
+    if checked.takes_context:
+        raise DefinitionError(
+            f"{name!r} runs in a process of its own and cannot take the context there",
+            hint="take the values it needs as parameters",
+        )
     handler: Handler
+
+    def is_right_here() -> bool:
+        if not is_child():
+            return False
+        if bounds_in_force() is not bounds:
+            raise UsageError(
+                f"{name!r} was called inside the process of another call, where its own bounds cannot be enforced",
+                hint="call it from where the engine runs, or give all of it to the bounds of the outer function",
+            )
+        return True
 
     async def call(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         params = _named(signature, name, args, kwargs)
@@ -149,7 +164,7 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
 
         @wraps(function)
         async def held_async(*args: object, **kwargs: object) -> object:
-            if is_child():
+            if is_right_here():
                 return await function(*args, **kwargs)
             return await call(args, kwargs)
 
@@ -158,7 +173,7 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
 
         @wraps(function)
         def held_plain(*args: object, **kwargs: object) -> object:
-            if is_child():
+            if is_right_here():
                 return function(*args, **kwargs)
             _refuse_to_block(name)
             return asyncio.run(call(args, kwargs))

@@ -248,14 +248,15 @@ def circuit_breaker(
             raise DefinitionError(
                 f"@circuit_breaker guards calls, and {getattr(function, '__qualname__', function)!r} is a generator or no function"
             )
+        called = getattr(function, "__qualname__", None) or type(function).__qualname__
         is_async = inspect.iscoroutinefunction(function)
         if fallback is not None and not is_async and inspect.iscoroutinefunction(fallback):
             raise DefinitionError(
-                f"the fallback of {function.__qualname__!r} is async and the function is not",
+                f"the fallback of {called!r} is async and the function is not",
                 hint="give a plain fallback to a plain function",
             )
         breaker = CircuitBreaker(
-            name or f"{function.__module__}.{function.__qualname__}",
+            name or f"{function.__module__}.{called}",
             failure_threshold,
             recovery_timeout,
             window_seconds=window_seconds,

@@ -198,14 +198,19 @@ class ResourcePool(Generic[T]):
 
     async def check_idle(self) -> int:
         """Look at all that are idle, and end those that are unfit or too old; return how many that were."""
-        looked_at, self._idle = self._idle, []
         ended = 0
-        for kept in looked_at:
-            if await self._is_fit(kept):
-                self._idle.append(kept)
-            else:
-                ended += 1
-                await self._end(kept)
+        for kept in list(self._idle):
+            if kept not in self._idle or self._is_closed:
+                continue  # somebody has it meanwhile
+            # What is looked at has a place, like what is lent: otherwise another one could be made beside it. There is one: it is idle.
+            await self._seats.acquire(0)
+            self._idle.remove(kept)
+            is_fit = False
+            try:
+                is_fit = await self._is_fit(kept)
+            finally:
+                ended += not is_fit
+                await self._put_back(kept, is_fit=is_fit)
         return ended
 
     async def close(self, drain_seconds: float = DRAIN_SECONDS) -> int:
@@ -245,12 +250,23 @@ class ResourcePool(Generic[T]):
         except BaseException:
             self._seats.release()
             raise
+        if self._is_closed:  # while it was made
+            await self._put_back(kept, is_fit=False)
+            raise CommandRefused(f"the pool {self.name!r} was closed meanwhile", hint="make another one")
         lease.since = self._now()
         self._leases[lease] = None
         return kept
 
     async def _take_back(self, lease: Lease[T], kept: _Kept[T], *, is_fit: bool) -> None:
-        self._leases.pop(lease, None)
+        try:
+            await self._put_back(kept, is_fit=is_fit)
+        finally:
+            self._leases.pop(lease, None)
+            if not self._leases and self._all_back is not None:
+                self._all_back.set()
+
+    async def _put_back(self, kept: _Kept[T], *, is_fit: bool) -> None:
+        """Keep it for the next, or end it; its place is free in any case."""
         try:
             if is_fit and not self._is_closed and not self._is_old(kept):
                 self._idle.append(kept)
@@ -258,8 +274,6 @@ class ResourcePool(Generic[T]):
                 await self._end(kept)
         finally:
             self._seats.release()
-            if not self._leases and self._all_back is not None:
-                self._all_back.set()
 
     async def _fit_or_new(self) -> _Kept[T]:
         while self._idle:

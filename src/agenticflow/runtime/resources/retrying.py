@@ -143,7 +143,7 @@ class _Repeat:
         self, function: Callable[..., Any], attempt: int, error: Exception, seed: str, began: int
     ) -> float | None:
         """Return how long to wait before the next attempt; ``None``: there is none."""
-        name = function.__qualname__
+        name = _name_of(function)
         delay = self._policy.delay_after(attempt, describe_error(error), seed=seed, task_key=name)
         if delay is None:
             return None
@@ -156,12 +156,16 @@ class _Repeat:
         return delay
 
 
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
 def _refuse_to_block(function: Callable[..., Any], error: Exception) -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
     raise UsageError(
-        f"{function.__qualname__!r} is a plain function with @retry and was called on the event loop, which it would block while it waits",
+        f"{_name_of(function)!r} is a plain function with @retry and was called on the event loop, which it would block while it waits",
         hint="make it async, or call it with asyncio.to_thread",
     ) from error

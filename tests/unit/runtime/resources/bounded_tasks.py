@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -37,12 +38,27 @@ def compute(seconds: float, *, stubborn: bool = False) -> str:
 
 @resource_bounded(max_cpu_time="200ms", timeout="20s")
 def refuse_to_stop() -> None:
-    """Catch whatever comes: only the kernel ends this."""
+    """Hear nothing: only the kernel ends this."""
+    signal.signal(signal.SIGPROF, signal.SIG_IGN)
     while True:
-        try:
-            sum(range(1_000))
-        except BaseException:  # noqa: BLE001 - that is what is tried out
-            continue
+        sum(range(1_000))
+
+
+@resource_bounded(max_memory="100MB", max_cpu_time="10s")
+def again(depth: int) -> int:
+    """Call itself, inside the same bounds."""
+    return 0 if depth == 0 else 1 + again(depth - 1)
+
+
+@resource_bounded(timeout="30s")
+def nested(size: int) -> int:
+    """Call a function that has bounds of its own."""
+    return take(size)
+
+
+def call_take(size: int) -> int:
+    """A handler without bounds that calls one that has some."""
+    return take(size)
 
 
 @resource_bounded(timeout="300ms")

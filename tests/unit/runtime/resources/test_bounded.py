@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agenticflow import Agent, RetryPolicy, TaskDefinition, WorkflowDefinition, WorkflowExecutionError
+from agenticflow import Agent, RetryPolicy, TaskContext, TaskDefinition, WorkflowDefinition, WorkflowExecutionError
 from agenticflow.core.binding import Handler, RunsIn
 from agenticflow.errors import (
     DefinitionError,
@@ -133,6 +133,12 @@ def test_errors_there_are_errors_here() -> None:
         tasks.die()
 
 
+def test_bounds_inside_bounds_are_those_of_the_call_or_refused() -> None:
+    assert tasks.again(5) == 5
+    with pytest.raises(UsageError, match="'take' was called inside the process of another call, where its own bounds"):
+        tasks.nested(7)
+
+
 async def test_an_async_one_runs_in_a_process_too_and_is_killed_when_cancelled() -> None:
     found = await tasks.take_later(1_000)
     assert (found["size"], found["pid"] != os.getpid()) == (1_000, True)
@@ -175,6 +181,15 @@ async def test_a_handler_is_held_to_its_bounds_by_the_engine(tmp_path: Path) -> 
     assert (error.type, error.attempt) == ("ResourceLimitExceeded", 1)
     error = await error_of(tasks.hang, {"marker": str(tmp_path / "marker")})
     assert (error.type, error.attempt) == ("TaskTimeout", 3)
+
+
+async def test_a_process_of_another_handler_does_not_run_it_unbounded() -> None:
+    agent = Agent("agent")
+    agent.task("do", run_in="process")(tasks.call_take)
+    async with running(agent) as orchestrator:
+        handle = await orchestrator.start_workflow(single(params={"size": tasks.MANY_BYTES}))
+        with pytest.raises(WorkflowExecutionError, match="inside the process of another call"):
+            await handle.result()
 
 
 async def test_within_its_bounds_a_handler_is_like_any_other() -> None:
@@ -222,12 +237,16 @@ def in_order(first: int, /) -> None: ...
 async def later() -> None: ...
 
 
+async def with_context(context: TaskContext) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("bounds", "function", "words"),
     [
         ({"max_memory": "1GB"}, numbers, "'numbers' is a generator or no function"),
         ({"max_memory": "1GB"}, local(), "runs in a process of its own and must be importable by name"),
         ({"max_memory": "1GB"}, in_order, "has the parameter 'first: int', which has no name to fill it by|no name"),
+        ({"max_memory": "1GB"}, with_context, "runs in a process of its own and cannot take the context there"),
         ({"max_concurrent": 3}, in_order, "max_concurrent of 'in_order' cannot be enforced: it is no async function"),
         ({"timeout": "1s"}, tasks.take, "'take' has bounds already"),
         ({"max_memory": "much"}, later, "max_memory is 'much'"),

@@ -222,6 +222,43 @@ async def test_closing_waits_for_what_is_lent_and_ends_everything() -> None:
 
 
 @in_virtual_time
+async def test_what_is_made_while_the_pool_closes_is_not_lent() -> None:
+    factory = Factory()
+    pool = factory.pool(2)
+    making = asyncio.create_task(pool.acquire().__aenter__())
+    await asyncio.sleep(0.1)
+    assert await pool.close() == 0
+    with pytest.raises(CommandRefused, match="the pool 'connection' was closed meanwhile"):
+        await making
+    assert (factory.alive, pool.status().in_use) == (set(), 0)
+
+
+@in_virtual_time
+async def test_looking_at_idle_ones_takes_their_places_and_loses_none() -> None:
+    async def slow_check(connection: int) -> bool:
+        await asyncio.sleep(1)
+        return True
+
+    factory = Factory()
+    pool = factory.pool(2, health_check=slow_check)
+    async with pool.acquire(), pool.acquire():
+        pass
+    looking = asyncio.create_task(pool.check_idle())
+    await asyncio.sleep(0.5)
+    async with pool.acquire(), pool.acquire():
+        assert factory.alive == {1, 2}
+        assert looking.done()
+    looking = asyncio.create_task(pool.check_idle())
+    await asyncio.sleep(0.5)
+    looking.cancel()
+    await asyncio.wait([looking])
+    status = pool.status()
+    assert (status.in_use, status.idle, len(factory.alive)) == (0, 1, 1), (
+        "what was not looked at to the end is not trusted"
+    )
+
+
+@in_virtual_time
 async def test_what_is_still_out_after_closing_is_said_and_ended_when_it_comes_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

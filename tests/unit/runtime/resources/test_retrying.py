@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -95,6 +96,13 @@ async def test_cancelling_ends_it() -> None:
     task.cancel()
     await asyncio.wait([task])
     assert (task.cancelled(), len(service.asked)) == (True, 1)
+
+
+@in_virtual_time
+async def test_callables_without_a_name_are_tried_again_too() -> None:
+    service = Service(1)
+    assert await retry(STEADY)(functools.partial(service.ask, 9))() == 9
+    assert await circuit_breaker("partial")(functools.partial(service.ask, 9))() == 9
 
 
 def test_plain_functions_are_tried_again_in_their_thread() -> None:
