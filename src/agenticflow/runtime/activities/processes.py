@@ -105,7 +105,10 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(2 * self.limit, thread_name_prefix="agenticflow-process")
-        child = self._idle.pop() if self._idle else await loop.run_in_executor(self._threads, _Child)
+        try:
+            child = self._idle.pop()  # asked for, not looked at: calls by hand come from several threads
+        except IndexError:
+            child = await loop.run_in_executor(self._threads, _Child)
         running = loop.run_in_executor(self._threads, child.call, request)
         bounds = bounds_of(function)
         limit = bounds.timeout_seconds if bounds is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,13 @@ def test_bounds_inside_bounds_are_those_of_the_call_or_refused() -> None:
     assert tasks.again(5) == 5
     with pytest.raises(UsageError, match="'take' was called inside the process of another call, where its own bounds"):
         tasks.nested(7)
+
+
+def test_calls_from_many_threads_share_the_processes() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(tasks.where, range(24)))
+    assert [answer["first"] for answer in found] == list(range(24))
+    assert len({answer["pid"] for answer in found}) <= bounded._POOL.processes.limit
 
 
 async def test_an_async_one_runs_in_a_process_too_and_is_killed_when_cancelled() -> None:

@@ -84,6 +84,21 @@ async def test_a_seat_handed_to_who_is_cancelled_goes_on_to_the_next() -> None:
     assert bulkhead.status().in_use == 1
 
 
+@in_virtual_time
+async def test_a_seat_that_becomes_free_at_the_last_moment_is_taken_or_refused_but_never_lost() -> None:
+    for release_at, wait in ((5, 5), (5, 5.000001), (5.000001, 5)):
+        bulkhead = Bulkhead("b", 1)
+        await bulkhead.acquire()
+        asyncio.get_running_loop().call_later(release_at, bulkhead.release)
+        has_seat = True
+        try:
+            await bulkhead.acquire(wait)
+        except ResourceExhausted:
+            has_seat = False
+        await asyncio.sleep(1)
+        assert (has_seat, bulkhead.status().in_use) == (release_at <= wait, release_at <= wait)
+
+
 def test_seats_go_from_one_loop_to_another() -> None:
     bulkhead, inside, most = Bulkhead("loops", 1), list[int](), list[int]()
 
