@@ -36,9 +36,11 @@ MAX_WORDS: Final = 200
 class _Shared:
     """What all users of one name share."""
 
-    __slots__ = ("breaker", "clock", "lock")
+    __slots__ = ("asked", "breaker", "clock", "lock")
 
-    def __init__(self, name: str, policy: BreakerPolicy, clock: Clock | None) -> None:
+    def __init__(self, name: str, policy: BreakerPolicy, clock: Clock | None, asked: tuple[object, ...]) -> None:
+        self.asked = asked
+        """The numbers as they were written by the first who asked."""
         self.breaker = Breaker(name, policy)
         self.clock = clock
         self.lock = threading.Lock()
@@ -129,6 +131,12 @@ class CircuitBreaker:
         ignored_errors: ErrorKinds = (),
         clock: Clock | None = None,
     ) -> None:
+        self.name = name
+        asked = (failure_threshold, recovery_timeout, window_seconds, max_probes, counted_errors, ignored_errors)
+        known = _SHARED.get(name) if isinstance(name, str) else None
+        if known is not None and known.asked == asked:
+            self._shared = known  # made on the spot, call after call: checked once is enough
+            return
         policy = BreakerPolicy(
             failure_threshold=failure_threshold,
             window_seconds=window_seconds,
@@ -137,8 +145,7 @@ class CircuitBreaker:
             counted_errors=cast("tuple[str, ...]", counted_errors),  # the policy takes classes for their names
             ignored_errors=cast("tuple[str, ...]", ignored_errors),
         )
-        self.name = name
-        self._shared = _shared(name, policy, clock)
+        self._shared = _shared(name, policy, clock, asked)
 
     @property
     def state(self) -> BreakerState:
@@ -314,7 +321,7 @@ def _guarded(function: Callable[..., Any], shared: _Shared, fallback: Callable[.
     return guarded
 
 
-def _shared(name: str, policy: BreakerPolicy, clock: Clock | None) -> _Shared:
+def _shared(name: str, policy: BreakerPolicy, clock: Clock | None, asked: tuple[object, ...]) -> _Shared:
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS:
         raise DefinitionError(
             f"{name!r:.60} is no name of a circuit breaker", hint=f"give a text of 1 to {MAX_NAME_CHARS} characters"
@@ -327,7 +334,7 @@ def _shared(name: str, policy: BreakerPolicy, clock: Clock | None) -> _Shared:
                     f"this process has {MAX_BREAKERS:,} circuit breakers already",
                     hint="name them after services, not after customers or runs",
                 )
-            found = _SHARED[name] = _Shared(name, policy, clock)
+            found = _SHARED[name] = _Shared(name, policy, clock, asked)
     known = found.breaker.policy
     if known != policy:
         raise DefinitionError(

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from agenticflow import Agent, CircuitBreaker, circuit_breaker
+from agenticflow import Agent, CircuitBreaker, RetryPolicy, TaskDefinition, WorkflowDefinition, circuit_breaker
 from agenticflow.core.clocks import ManualClock
 from agenticflow.errors import BoundExceeded, CircuitOpen, DefinitionError, InvalidInput
 from agenticflow.resilience import BreakerState
 from agenticflow.runtime.resources import list_breakers
-from tests.unit.runtime.engine import in_virtual_time, virtual_clock
+from tests.unit.runtime.engine import in_virtual_time, running, virtual_clock
 
 OPEN, CLOSED, HALF_OPEN = BreakerState.OPEN, BreakerState.CLOSED, BreakerState.HALF_OPEN
 
@@ -283,3 +283,31 @@ def test_there_are_not_more_than_a_process_should_have(monkeypatch: pytest.Monke
     monkeypatch.setattr("agenticflow.runtime.resources.breakers.MAX_BREAKERS", len(list_breakers()))
     with pytest.raises(BoundExceeded, match="circuit breakers already"):
         CircuitBreaker("one more")
+
+
+# --- in tasks -----------------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_tasks_share_a_breaker_spare_the_service_and_come_back_when_it_works() -> None:
+    asked: list[float] = []
+    loop = asyncio.get_running_loop()
+    agent = Agent("teller", concurrency=10)
+
+    @agent.task("charge")
+    @circuit_breaker("bank", failure_threshold=3, recovery_timeout=30, clock=virtual_clock())
+    async def charge(n: int) -> int:
+        asked.append(loop.time())
+        if loop.time() < 25:
+            raise ConnectionError("no route")
+        return n
+
+    policy = RetryPolicy(max_attempts=20, initial_delay_seconds=5, multiplier=1, jitter=False)
+    tasks = [TaskDefinition(f"t{n}", "teller", "charge", {"n": n}, retry_policy=policy) for n in range(10)]
+    async with running(agent) as orchestrator:
+        handle = await orchestrator.start_workflow(WorkflowDefinition(tasks))
+        assert await handle.result() == {f"t{n}": n for n in range(10)}
+    assert [at for at in asked if at < 30] == [asked[0]] * 3, (
+        "the other seven did not ask, and nobody did while it was open"
+    )
+    assert len(asked) == 13
