@@ -98,7 +98,7 @@ def where(first: int, second: int = 2, **rest: object) -> dict[str, object]:
     return {"pid": os.getpid(), "first": first, "second": second, "rest": rest}
 
 
-@resource_bounded(max_memory="100MB", timeout="1s", max_concurrent=1)
+@resource_bounded(max_memory="100MB", timeout="4s", max_concurrent=1)
 async def take_later(size: int, seconds: float = 0) -> dict[str, int]:
     """An async one: in a process with a loop of its own."""
     await asyncio.sleep(seconds)
