@@ -5,21 +5,8 @@ Kept out of `make types`; tests/typing/test_rejected.py compares the marks with 
 
 from __future__ import annotations
 
-from agenticflow import (
-    Agent,
-    AgentRegistry,
-    CapabilityMatcher,
-    EventBus,
-    MemoryStore,
-    Orchestrator,
-    RetryPolicy,
-    StateManager,
-    TaskContext,
-    TaskDefinition,
-    WorkflowDefinition,
-    WorkflowHandle,
-    worker,
-)
+from agenticflow.runtime.resources import RateLimiter, ResourcePool
+from agenticflow import (Agent, AgentRegistry, CapabilityMatcher, CircuitBreaker, EventBus, MemoryStore, Orchestrator, RetryPolicy, StateManager, TaskContext, TaskDefinition, WorkflowDefinition, WorkflowHandle, circuit_breaker, worker)
 from agenticflow.core.clocks import Clock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
@@ -172,3 +159,14 @@ async def a_handler_of_the_bus_takes_an_event(bus: EventBus) -> None:
     await bus.subscribe("a", takes_a_text)  # E: arg-type
     await bus.subscribe("a", answers)  # E: arg-type
     await bus.publish("order_placed")  # E: arg-type
+
+
+async def what_guards_calls_is_told_in_numbers(pool: ResourcePool[int]) -> None:
+    CircuitBreaker()  # E: call-arg
+    CircuitBreaker("payments", "five")  # E: arg-type
+    circuit_breaker(5, 30)  # E: arg-type, call-arg
+    RateLimiter("payments", rate="fast")  # E: arg-type
+    ResourcePool("connection", 10)  # E: call-overload
+    with CircuitBreaker("payments"):  # E: attr-defined
+        pass
+    connection: str = await pool.acquire().__aenter__()  # E: assignment
