@@ -5,11 +5,27 @@ Kept out of `make types`; tests/typing/test_rejected.py compares the marks with 
 
 from __future__ import annotations
 
-from agenticflow.runtime.resources import RateLimiter, ResourcePool
-from agenticflow import (Agent, AgentRegistry, CapabilityMatcher, CircuitBreaker, EventBus, MemoryStore, Orchestrator, RetryPolicy, StateManager, TaskContext, TaskDefinition, WorkflowDefinition, WorkflowHandle, circuit_breaker, worker)
+from agenticflow import (
+    Agent,
+    AgentRegistry,
+    CapabilityMatcher,
+    CircuitBreaker,
+    EventBus,
+    MemoryStore,
+    Orchestrator,
+    RetryPolicy,
+    StateManager,
+    TaskContext,
+    TaskDefinition,
+    WorkflowDefinition,
+    WorkflowHandle,
+    circuit_breaker,
+    worker,
+)
 from agenticflow.core.clocks import Clock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
+from agenticflow.runtime.resources import RateLimiter, ResourcePool
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import ConcurrencyConflict
 
