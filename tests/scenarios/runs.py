@@ -165,6 +165,9 @@ class Run:
     def signal(self, name: str, value: object = None) -> list[Fact]:
         return self.ask(f.Signal(now=self.now, signal=name, value=codec.encode(value), requested_by="somebody"))
 
+    def cancel_task(self, task_id: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        return self.ask(f.CancelTask(now=self.now, task_id=task_id, requested_by=by, reason=reason))
+
     def approve(self, key: str, result: object = None, *, by: str = "ada", comment: str = "") -> list[Fact]:
         encoded = codec.encode({"approved": True} if result is None else result)
         return self.ask(f.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=encoded))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenticflow.core.results import OutcomeKind
-from agenticflow.errors import DefinitionError
+from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import TaskDefinition
@@ -198,3 +198,36 @@ def test_many_are_cancelled_in_few_facts() -> None:
 def test_impossible_regions_are_told(options: dict[str, object], words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         compile_plan(definition_of([task("a", **options), task("b")]))
+
+
+def test_a_person_may_cancel_a_task_and_the_run_goes_on_without_it() -> None:
+    run = Run(task("a"), task("b"), task("end", "a", "b"))
+    token = run.token("a")
+    run.cancel_task("a", reason="we have that already")
+    assert run.stopped == [token]
+    assert "we have that already" in str(run.effects[0])
+    fact = run.facts(f.TasksCancelled)[0]
+    assert (fact.cancelled_by, fact.decided_by, fact.reason) == ("", "ada", "we have that already")
+    run.ended("a", OutcomeKind.CANCELLED, token=token)
+    run.succeed("b")
+    assert list(run.dispatched) == ["end"]
+
+
+def test_what_has_not_begun_and_what_runs_as_a_whole_can_be_cancelled_by_a_person() -> None:
+    run = Run(task("a"), task("later", "a"), task("map", for_each=[1, 2]))
+    run.cancel_task("later")
+    run.cancel_task("map")
+    assert run.statuses["later"] == run.statuses["map[0]"] == run.statuses["map"] == "CANCELLED"
+    assert "cancelled" in str(run.effects[0])
+    run.succeed("a")
+    run.wait(11)
+    assert run.status == "COMPLETED"
+
+
+def test_what_cannot_be_cancelled_is_refused_in_words() -> None:
+    run = Run(task("a"), task("map", for_each=[1, 2]))
+    run.succeed("a")
+    run.refused(f.CancelTask(now=run.now, task_id="a", requested_by="ada"), "is COMPLETED, there is nothing to cancel")
+    run.scenario.when(f.CancelTask(now=run.now, task_id="map[0]", requested_by="ada")).then_refused(
+        InvalidInput, "has no task 'map.0.'"
+    )

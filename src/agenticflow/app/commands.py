@@ -17,6 +17,7 @@ import msgspec
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
+from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
 from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
@@ -28,6 +29,7 @@ from agenticflow.storage.store import Store
 __all__ = [
     "Approve",
     "Cancel",
+    "CancelTask",
     "Compact",
     "Liveness",
     "Metrics",
@@ -63,6 +65,9 @@ A_MEASURE: Final = "task_execution_duration"
 class Steered(Controls, Protocol):
     """The part of an orchestrator that operations call."""
 
+    async def cancel_task(
+        self, workflow_id: str, task_id: str, *, reason: str = "", cancelled_by: str = LOCAL_OWNER
+    ) -> None: ...
     async def approve(
         self,
         workflow_id: str,
@@ -187,6 +192,19 @@ class Resolve(Operation, frozen=True, kw_only=True):
         return await _run(orchestrator, self.workflow_id)
 
 
+class CancelTask(Operation, frozen=True, kw_only=True):
+    """Go on without a task."""
+
+    name: ClassVar[str] = "cancel_task"
+    workflow_id: str
+    task_id: str
+    reason: str = ""
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        await orchestrator.cancel_task(self.workflow_id, self.task_id, reason=self.reason)
+        return await _run(orchestrator, self.workflow_id)
+
+
 class Approve(Operation, frozen=True, kw_only=True):
     """Say yes to what a task asks."""
 
@@ -288,7 +306,7 @@ class Metrics(Operation, frozen=True, kw_only=True):
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
-        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, Resume, Resolve),
+        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
         *(Compact, Waits, Why, Liveness, Ping, Metrics),
     )
 }

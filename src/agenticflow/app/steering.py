@@ -75,6 +75,16 @@ class Steering(ABC):
         )
         await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
 
+    async def cancel_task(
+        self, workflow_id: str, task_id: str, *, reason: str = "", cancelled_by: str = LOCAL_OWNER
+    ) -> None:
+        """Go on without this task: what it has in work is told to stop, and what depends on it finds it skipped.
+
+        Raises ``InvalidInput`` for an unknown task, ``CommandRefused`` when it has ended.
+        """
+        command = f.CancelTask(now=self._clock.now_ns(), task_id=task_id, requested_by=cancelled_by, reason=reason)
+        await self._command(workflow_id, command)
+
     async def approve(
         self,
         workflow_id: str,

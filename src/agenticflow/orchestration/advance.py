@@ -20,7 +20,17 @@ from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
-__all__ = ["GRACE_SECONDS", "MAX_LISTED", "NANOSECONDS", "advance", "first_attempt", "never_started", "room_of"]
+__all__ = [
+    "GRACE_SECONDS",
+    "MAX_KEYS_PER_FACT",
+    "MAX_LISTED",
+    "NANOSECONDS",
+    "advance",
+    "first_attempt",
+    "never_started",
+    "open_keys",
+    "room_of",
+]
 
 NANOSECONDS: Final = 1_000_000_000
 GRACE_SECONDS: Final = 10.0
@@ -91,7 +101,7 @@ def _cancel(state: RunState, now: int) -> Facts:
     grace = now + int(GRACE_SECONDS * NANOSECONDS)
     keys: dict[str, list[str]] = {}
     for index, by in state.to_cancel.items():
-        keys.setdefault(by, []).extend(_open_keys(state, index))
+        keys.setdefault(by, []).extend(open_keys(state, index))
     for by in state.surplus:
         keys.setdefault(by, []).extend(state.open_items(state.tasks[by]))
     return [
@@ -101,7 +111,7 @@ def _cancel(state: RunState, now: int) -> Facts:
     ]
 
 
-def _open_keys(state: RunState, index: int) -> list[str]:
+def open_keys(state: RunState, index: int) -> list[str]:
     """Return what of a node can be cancelled: a task that was not looked at yet too, a map or loop with all it has in work."""
     key = state.laid_out.nodes[index].task.task_id
     record = state.tasks.get(key)

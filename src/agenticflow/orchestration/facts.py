@@ -22,6 +22,7 @@ __all__ = [
     "ApprovalRejected",
     "ApprovalRequired",
     "Approve",
+    "CancelTask",
     "ChoiceMade",
     "CompensationStarted",
     "LoopContinued",
@@ -186,8 +187,10 @@ class TasksCancelled(Fact, frozen=True):
     event_type: ClassVar[str] = "tasks_cancelled"
     task_keys: tuple[str, ...]
     cancelled_by: str
-    """Key of the task whose end cancelled them."""
+    """Key of the task whose end cancelled them; empty when a person did."""
     grace_until: int
+    decided_by: str = ""
+    reason: str = ""
 
 
 class ChoiceMade(Fact, frozen=True, gc=False):
@@ -498,6 +501,14 @@ class Resolve(Command, frozen=True, kw_only=True):
     decision: Literal["completed", "failed", "run_again"]
     requested_by: str
     value: bytes = b"\xc0"
+    reason: str = ""
+
+
+class CancelTask(Command, frozen=True, kw_only=True):
+    """A task is not wanted any more; the run goes on without it."""
+
+    task_id: str
+    requested_by: str
     reason: str = ""
 
 

@@ -90,7 +90,10 @@ class WorkflowGuest(RunDecider):
             told = TellPerformer(state.tasks[fact.task_key].performer_id, "task_failed")
             return (told,) if fact.grace_until is None else (StopActivity(fact.token, "its time limit passed"), told)
         if isinstance(fact, f.TasksCancelled):
-            reason = f"workflow {state.workflow_id!r}: task {fact.cancelled_by!r} made it unnecessary"
+            why = fact.reason or (
+                f"task {fact.cancelled_by!r} made it unnecessary" if fact.cancelled_by else "cancelled"
+            )
+            reason = f"workflow {state.workflow_id!r}: {why}"
             tokens = (state.tasks[key].token for key in fact.task_keys)
             return [StopActivity(token, reason) for token in tokens if token in state.lingering]
         if isinstance(fact, f.TaskReassigned) and fact.grace_until is not None:

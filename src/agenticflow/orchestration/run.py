@@ -21,11 +21,13 @@ from agenticflow.errors import CommandRefused, InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.advance import (
     GRACE_SECONDS,
+    MAX_KEYS_PER_FACT,
     MAX_LISTED,
     NANOSECONDS,
     advance,
     first_attempt,
     never_started,
+    open_keys,
 )
 from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.plan import decode_plan
@@ -103,6 +105,8 @@ class RunDecider:
                 return [f.WorkflowCancelRequested("abort", command.requested_by, command.reason, grace)]
             case f.Resolve():
                 return self._resolve(state, command)
+            case f.CancelTask():
+                return self._cancel_task(state, command)
             case f.Approve():
                 record = self._asked(state, command.task_key)
                 result = msgspec.Raw(command.result)
@@ -116,6 +120,26 @@ class RunDecider:
                 return [f.ApprovalRejected(record.key, record.token, command.requested_by, error)]
             case _:
                 raise InvariantError(f"a run does not know the command {type(command).__name__}")
+
+    def _cancel_task(self, state: RunState, command: f.CancelTask) -> Facts:
+        task_id, index = command.task_id, state.laid_out.by_id.get(command.task_id)
+        if index is None:
+            raise InvalidInput(
+                f"workflow {state.workflow_id!r} has no task {task_id!r}",
+                hint="name a task as the definition does; items of a map are cancelled with their map",
+            )
+        keys = open_keys(state, index)
+        if not keys:
+            raise CommandRefused(
+                f"task {task_id!r} of workflow {state.workflow_id!r} is {state.tasks[task_id].status}, "
+                "there is nothing to cancel"
+            )
+        grace = command.now + int(GRACE_SECONDS * NANOSECONDS)
+        by, reason = command.requested_by, _cut(command.reason)
+        return [
+            f.TasksCancelled(tuple(keys[start : start + MAX_KEYS_PER_FACT]), "", grace, by, reason)
+            for start in range(0, len(keys), MAX_KEYS_PER_FACT)
+        ]
 
     def _asked(self, state: RunState, task_key: str) -> TaskRecord:
         record = state.tasks.get(task_key)

@@ -15,6 +15,7 @@ from agenticflow import (
     InvalidInput,
     RetryPolicy,
     StoreUnavailable,
+    TaskContext,
     TaskDefinition,
     TaskStatus,
     WorkflowDefinition,
@@ -22,6 +23,7 @@ from agenticflow import (
     WorkflowHandle,
     WorkflowNotFoundError,
     WorkflowStatus,
+    worker,
 )
 from agenticflow.errors import AgentNotFoundError
 from agenticflow.storage.memory import MemoryStore
@@ -362,3 +364,35 @@ async def test_a_pause_holds_back_what_waits_for_a_thread() -> None:
 
 async def _status(handle: WorkflowHandle, key: str, status: TaskStatus) -> bool:
     return (await handle.execution()).tasks[key].status is status
+
+
+@in_virtual_time
+async def test_a_task_is_taken_out_of_a_run_that_goes_on() -> None:
+    stopped: list[str] = []
+
+    @worker("stay")
+    async def stay(context: TaskContext) -> str:
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            stopped.append(context.task_id)
+            raise
+        return "never"
+
+    @worker("quick")
+    async def quick() -> str:
+        return "done"
+
+    tasks = [
+        TaskDefinition("slow", "stay"),
+        TaskDefinition("fast", "quick"),
+        TaskDefinition("end", "quick", dependencies={"slow", "fast"}),
+    ]
+    async with running(stay, quick) as orchestrator:
+        handle = await orchestrator.start_workflow(WorkflowDefinition(tasks), workflow_id="w")
+        await passes(1)
+        await orchestrator.cancel_task("w", "slow", reason="we have that already")
+        assert await handle.result() == {"end": "done"}
+        assert stopped == ["slow"]
+        with pytest.raises(CommandRefused):
+            await orchestrator.cancel_task("w", "slow")

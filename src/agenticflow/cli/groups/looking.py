@@ -23,6 +23,7 @@ def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> Non
     runs.command("timeline")(_timeline)
     runs.command("approve")(_approve)
     runs.command("reject")(_reject)
+    runs.command("cancel-task")(_cancel_task)
     events = typer.Typer(help="Events of all runs, agents and topics.", invoke_without_command=True)
     app.add_typer(events, name="events", rich_help_panel="Runs", context_settings=settings)
     events.callback()(_group)
@@ -89,6 +90,19 @@ def _approve(
     from agenticflow.cli.commands.looking import answers  # late: only when run
 
     return answers.approve(workflow_id, task, comment=comment, value=value, by=by, store=store, form=form)
+
+
+def _cancel_task(
+    workflow_id: WorkflowId,
+    task: Task,
+    reason: Reason = "",
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Go on without a task: what it has in work is told to stop, what depends on it finds it skipped."""
+    from agenticflow.cli.commands.looking import answers  # late: only when run
+
+    return answers.cancel_task(workflow_id, task, reason=reason, store=store, form=form)
 
 
 def _reject(

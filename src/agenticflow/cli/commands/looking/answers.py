@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from agenticflow.app.commands import Approve, Reject
+from agenticflow.app.commands import Approve, CancelTask, Reject
 from agenticflow.cli.access import reading
 from agenticflow.cli.commands.run import parsed_value
 from agenticflow.cli.commands.runs import demand_run, steer
@@ -34,6 +34,11 @@ def reject(workflow_id: str, task_key: str, *, comment: str, by: str | None, sto
     """Say no."""
     run_async(_demand_question(store, workflow_id, task_key))
     return steer(Reject(workflow_id=workflow_id, task_key=task_key, comment=comment, by=by), store, form)
+
+
+def cancel_task(workflow_id: str, task_id: str, *, reason: str, store: str | None, form: Format) -> int:
+    """Go on without a task."""
+    return steer(CancelTask(workflow_id=workflow_id, task_id=task_id, reason=reason), store, form)
 
 
 async def _demand_question(store: str | None, workflow_id: str, task_key: str) -> None:
