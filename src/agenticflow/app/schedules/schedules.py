@@ -48,6 +48,7 @@ MAX_EVERY_SECONDS: Final = 10 * 366 * 86_400.0
 MAX_WINDOW_SECONDS: Final = 366 * 86_400.0
 MAX_JITTER_SECONDS: Final = 86_400.0
 MAX_LISTED: Final = 1_000
+MAX_YEAR: Final = 2_200
 NANOSECONDS: Final = 1_000_000_000
 _NEXT_STREAM_SECONDS: Final = 0.05
 _MAX_TRIES: Final = 100
@@ -332,6 +333,8 @@ def _time(name: str, value: object) -> int:
         raise InvalidInput(
             f"{name}={value!r} is no moment", hint="give a datetime with its zone: datetime(2027, 1, 1, tzinfo=UTC)"
         )
+    if not 1970 < value.year < MAX_YEAR:
+        raise InvalidInput(f"{name}={value!r} is out of reach", hint=f"give a moment between 1971 and {MAX_YEAR - 1}")
     # in integers: a float of seconds does not tell microseconds of our days apart
     return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
 

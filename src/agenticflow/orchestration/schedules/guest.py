@@ -336,14 +336,10 @@ def _demand_empty(state: ScheduleState) -> None:
 
 def _is_wanted(spec: ScheduleSpec, due: int, now: int) -> bool:
     """Whether the policy wants a moment that has come to be acted on, however late it is."""
-    late = now - due - spec.jitter_ns
-    match spec.catch_up:
-        case CatchUp.NONE:
-            return late <= MISSED_AFTER_NS
-        case CatchUp.LAST:
-            return True
-        case CatchUp.ALL:
-            return late <= max(spec.window_ns, MISSED_AFTER_NS)
+    if spec.catch_up is CatchUp.LAST:
+        return True
+    window = spec.window_ns if spec.catch_up is CatchUp.ALL else 0
+    return now - due - spec.jitter_ns <= max(window, MISSED_AFTER_NS)
 
 
 def _fired(state: ScheduleState, due: int, is_manual: bool, number: int | None = None) -> f.ScheduleFired:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from agenticflow.core import codec
-from agenticflow.orchestration.schedules.cron import MAX_YEARS, Cron
+from agenticflow.orchestration.schedules.cron import Cron
 from agenticflow.orchestration.schedules.facts import Moment, ScheduleSpec
 
 __all__ = ["Moments", "cron_of", "iso"]
@@ -22,7 +22,6 @@ __all__ = ["Moments", "cron_of", "iso"]
 NANOSECONDS: Final = 1_000_000_000
 _DAY: Final = 86_400
 _WEEK: Final = 7 * _DAY
-_HORIZON: Final = MAX_YEARS * 366 * _DAY
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - wall times have no zone
 _FIRST_LOOK_NS: Final = 3_600 * NANOSECONDS
 
@@ -67,8 +66,7 @@ class Moments:
             # From its start on when it has one, otherwise for the first time when one interval has passed.
             least = 0 if spec.start_at is not None else 1
             return self._anchor + max(least, (moment - self._anchor) // spec.every_ns + 1) * spec.every_ns
-        seconds = _following(cron_of(spec.cron or ""), self._zone, moment // NANOSECONDS)
-        return None if seconds is None else seconds * NANOSECONDS
+        return _following(cron_of(spec.cron or ""), self._zone, moment // NANOSECONDS) * NANOSECONDS
 
     def newest(self, since: int, until: int, count: int) -> list[int]:
         """Return the last ``count`` due moments from ``since`` to ``until``, both included, in order."""
@@ -105,7 +103,7 @@ class Moments:
         return None if due is None else self.moment(due)
 
 
-def _following(cron: Cron, zone: tzinfo, after: int) -> int | None:
+def _following(cron: Cron, zone: tzinfo, after: int) -> int:
     """Return the first second after ``after`` at which ``cron`` is due in ``zone``.
 
     The offset of a zone is the same for weeks: within such a stretch wall times and moments are in the same order. It begins a day
@@ -114,7 +112,7 @@ def _following(cron: Cron, zone: tzinfo, after: int) -> int | None:
     at = after - _DAY
     offset = _offset(zone, at)
     again: datetime | None = None
-    while at <= after + _HORIZON:
+    while True:  # a week on each time; an expression is due within years, or it is refused
         end, new = _stretch(zone, at, offset)
         if end > after:
             since = _wall(max(at, after + 1), offset)
@@ -131,7 +129,6 @@ def _following(cron: Cron, zone: tzinfo, after: int) -> int | None:
             if left_out is not None:
                 return end
         at, offset = end, new
-    return None
 
 
 def _stretch(zone: tzinfo, at: int, offset: int) -> tuple[int, int]:

@@ -35,7 +35,8 @@ def walls(moments: Moments, since: str, count: int, zone: str) -> list[str]:
     at, found = ns(datetime.fromisoformat(since)), []
     for _ in range(count):
         due = moments.after(at)
-        assert due is not None and due > at
+        assert due is not None
+        assert due > at
         at = due
         found.append(datetime.fromtimestamp(due / SECOND, ZoneInfo(zone)).strftime("%d %H:%M%z"))
     return found
@@ -89,8 +90,13 @@ def test_an_expression_that_is_due_no_more_has_no_moment() -> None:
     )
 
 
-def test_the_horizon_ends_a_search_that_finds_nothing() -> None:
-    # 2100 is no leap year, and a search looks nine years ahead
+def test_a_clock_set_forward_over_nothing_that_is_named_changes_nothing() -> None:
+    noon = cron("0 12 * * *", "Europe/Zurich")
+    assert walls(noon, "2026-03-28T20:00Z", 2, "Europe/Zurich") == ["29 12:00+0200", "30 12:00+0200"]
+
+
+def test_the_longest_time_between_two_moments() -> None:
+    # 2100 is no leap year
     leap = cron("0 0 29 2 *")
     found = leap.after(ns(datetime(2096, 3, 1, tzinfo=UTC)))
     assert found == ns(datetime(2104, 2, 29, tzinfo=UTC))
