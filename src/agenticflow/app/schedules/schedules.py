@@ -371,7 +371,7 @@ def _catch_up(name: str, value: object) -> CatchUp:
     return _one_of(name, value, CatchUp)
 
 
-def _one_of(name: str, value: object, kinds: type[E]) -> E:
+def _one_of(name: str, value: Any, kinds: type[E]) -> E:
     try:
         return kinds(value)
     except ValueError as error:

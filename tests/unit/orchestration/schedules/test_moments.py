@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -22,11 +23,11 @@ def ns(moment: datetime) -> int:
     return int(moment.timestamp()) * SECOND
 
 
-def cron(text: str, zone: str = "UTC", **options: int) -> Moments:
+def cron(text: str, zone: str = "UTC", **options: Any) -> Moments:
     return Moments(ScheduleSpec(workflow="w", cron=text, timezone=zone, **options), 0, "seed", ZoneInfo(zone))
 
 
-def every(seconds: float, anchor: int = 0, **options: int) -> Moments:
+def every(seconds: float, anchor: int = 0, **options: Any) -> Moments:
     return Moments(ScheduleSpec(workflow="w", every_ns=int(seconds * SECOND), **options), anchor, "seed", UTC)
 
 
