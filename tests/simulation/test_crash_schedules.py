@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from agenticflow import Orchestrator, TaskContext, TaskDefinition, WorkflowDefinition, worker
+from agenticflow import Orchestrator, TaskContext, TaskDefinition, Worker, WorkflowDefinition, worker
 from agenticflow.orchestration.schedules import guest
 from agenticflow.testing.crashes import CrashCase, crash_search
 from agenticflow.testing.virtual_time import EPOCH_NS
@@ -37,7 +38,7 @@ class World:
             await asyncio.sleep(seconds)
             return f"{number}"
 
-        self.workers = [hello, note]
+        self.workers: list[Worker[..., Any]] = [hello, note]
         self.workflow = WorkflowDefinition(
             [TaskDefinition("note", "note", params={"due": "${due}", "number": "${number}"})], name="noted"
         )
