@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
         Worker,
         worker,
     )
+    from agenticflow.app.definitions import load_workflow
     from agenticflow.app.event_bus import EventBus
     from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState
     from agenticflow.app.orchestrator import Orchestrator
@@ -54,6 +55,7 @@ if typing.TYPE_CHECKING:
         WorkflowNotFoundError,
     )
     from agenticflow.orchestration import (
+        Steps,
         TaskDefinition,
         TaskGraph,
         TaskNode,
@@ -79,6 +81,7 @@ _HOMES = {
         "Worker",
         "worker",
     ),
+    "agenticflow.app.definitions": ("load_workflow",),
     "agenticflow.app.event_bus": ("EventBus",),
     "agenticflow.app.execution": ("WorkflowExecution", "WorkflowHandle", "WorkflowState"),
     "agenticflow.app.orchestrator": ("Orchestrator",),
@@ -111,6 +114,7 @@ _HOMES = {
         "WorkflowNotFoundError",
     ),
     "agenticflow.orchestration": (
+        "Steps",
         "TaskDefinition",
         "TaskGraph",
         "TaskNode",
@@ -156,6 +160,7 @@ __all__ = [
     "StateMachine",
     "StateManager",
     "StateTransition",
+    "Steps",
     "StoreOwned",
     "StoreUnavailable",
     "TaskContext",
@@ -178,6 +183,7 @@ __all__ = [
     "WorkflowNotFoundError",
     "WorkflowState",
     "WorkflowStatus",
+    "load_workflow",
     "open_store",
     "worker",
 ]

@@ -242,6 +242,6 @@ def test_random_histories_find(kind: type[MemoryStore]) -> None:
         async def open_store(self) -> Store:
             return kind()
 
-    quick = settings(max_examples=100, stateful_step_count=25, phases=[Phase.generate], derandomize=True, deadline=None)
+    quick = settings(max_examples=500, stateful_step_count=25, phases=[Phase.generate], derandomize=True, deadline=None)
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(Machine, settings=quick)

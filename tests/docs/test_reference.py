@@ -35,6 +35,7 @@ NO_LIMITS = {
     "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
     "runtime.activities.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
     "storage.commits.MAX_MOMENT": "what 64 bits hold",
+    "storage.key_values.MAX_MOMENT": "what 64 bits hold",
 }
 """Constants named like a bound that no user meets, and why."""
 

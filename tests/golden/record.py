@@ -30,6 +30,7 @@ from agenticflow import (
     worker,
 )
 from agenticflow.app.engine import starting as starting_module
+from agenticflow.orchestration.definition import Compensation
 from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
@@ -370,6 +371,26 @@ async def locks_and_limits(orchestrator: Orchestrator) -> None:
         max_parallel=4,
     )
     await orchestrator.execute_workflow(definition, workflow_id="locks")
+
+
+@scenario("a saga that fails: what was done is undone, the last first; one undoing is decided by a person")
+async def sagas(orchestrator: Orchestrator) -> None:
+    once = RetryPolicy(max_attempts=1)
+    definition = W(
+        T("reserve", "double", {"value": 1}, compensation="double"),
+        T(
+            "charge",
+            "double",
+            {"value": 20},
+            dependencies={"reserve"},
+            compensation=Compensation("fail", params={"message": "refund ${charge}"}, retry_policy=once),
+        ),
+        T("ship", "fail", dependencies={"charge"}, retry_policy=once),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="saga")
+    await asyncio.sleep(5)
+    await orchestrator.resolve("saga", "undo:charge", "completed", reason="by hand")
+    await expect_failure(handle.result())
 
 
 @scenario("a workflow that goes on as new, twice")

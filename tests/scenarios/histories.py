@@ -67,6 +67,18 @@ def steered_run() -> Run:
     return run
 
 
+def undone_run() -> Run:
+    """Fails, and undoes what it did."""
+    run = Run(task("a", compensation="undo"), task("b", "a", compensation="undo"), task("c", "b"))
+    run.succeed("a", value=1)
+    run.succeed("b", value=2)
+    run.fail_for_good("c")
+    run.fail_for_good("undo:b")
+    run.resolve("undo:b", "completed")
+    run.succeed("undo:a")
+    return run
+
+
 def continued_run() -> Run:
     """Ends with the beginning of the next."""
     run = Run(task("page"), TaskDefinition("again", continue_with={"cursor": "${page}"}, dependencies={"page"}))
@@ -121,7 +133,7 @@ def second_run(first: Run) -> Run:
 
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first), steered_run(), continued_run()]
+    return [first, second_run(first), steered_run(), continued_run(), undone_run()]
 
 
 def encoded(facts: list[Fact]) -> bytes:

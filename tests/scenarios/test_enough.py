@@ -6,6 +6,7 @@ import pytest
 
 from agenticflow.core.results import OutcomeKind
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.chain import carry_over
 from agenticflow.resilience.limits import Limit
 from tests.scenarios.runs import Run, task
 
@@ -61,6 +62,40 @@ def test_a_list_that_is_too_short_is_a_failure_in_words() -> None:
     assert "gives 1 items, and 2 have to be completed" in run.errors("ask")[0].message
 
 
+def test_the_next_run_takes_a_map_that_had_enough_as_it_was() -> None:
+    for limit in (1, 3):
+        run = Run(task("ask", for_each=[1, 2, 3], enough=2, max_parallel=limit), task("after", "ask"))
+        run.fail_for_good("ask[0]")
+        run.succeed("ask[1]", value="b")
+        run.succeed("ask[2]", value="c")
+        run.fail_for_good("after")
+        again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+        assert again.in_work == ["after"], "what failed then is not asked again"
+        assert again.result("ask") == ["b", "c"]
+
+
+def test_the_next_run_asks_on_when_a_map_had_not_enough() -> None:
+    run = Run(task("ask", for_each=[1, 2, 3], enough=2, max_parallel=1))
+    run.fail_for_good("ask[0]")
+    run.succeed("ask[1]", value="b")
+    run.fail_for_good("ask[2]")
+    again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+    assert again.in_work == ["ask[0]"]
+    again.succeed("ask[0]", value="a")
+    assert (again.status, again.result("ask")) == ("COMPLETED", ["a", "b"])
+
+
+def test_a_map_ends_with_the_items_it_was_given_when_they_come_last() -> None:
+    run = Run(task("ask", for_each=[1, 2, 3], max_parallel=1), task("after", "ask"))
+    run.fail_for_good("ask[0]")
+    run.succeed("ask[1]", value="b")
+    run.succeed("ask[2]", value="c")
+    again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+    again.succeed("ask[0]", value="a")
+    assert again.in_work == ["after"]
+    assert again.result("ask") == ["a", "b", "c"]
+
+
 def test_ready_tasks_start_by_priority_and_else_in_order() -> None:
     run = Run(task("low"), task("high", priority=5), task("middle", priority=1), task("also_low"), max_parallel=1)
     order = []
@@ -108,3 +143,12 @@ def test_a_key_nobody_can_use_is_a_failure_in_words(who: str) -> None:
     run = Run(task("a", locks=["${who}"]), input={"who": who})
     assert run.status == "FAILED"
     assert "keys have 1 to 200 characters" in run.errors("a")[0].message
+
+
+def test_an_abort_leaves_a_map_completed_that_has_enough_in_the_end() -> None:
+    run = Run(task("ask", for_each=[1, 2, 3], enough=2))
+    run.abort()
+    run.succeed("ask[0]", "ask[1]")
+    run.fail_for_good("ask[2]")
+    assert run.status == "CANCELLED"
+    assert run.statuses["ask"] == "COMPLETED"

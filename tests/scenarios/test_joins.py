@@ -6,6 +6,7 @@ import pytest
 
 from agenticflow.core.results import OutcomeKind
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import TaskDefinition
 from tests.scenarios.runs import Run, task
 
@@ -118,3 +119,14 @@ def test_cancelling_takes_back_timers_signals_retries_and_questions(join: str | 
     assert run.state.next_due is None
     run.succeed("first")
     assert run.status == "COMPLETED"
+
+
+def test_the_next_run_does_not_begin_what_only_led_to_a_join_that_is_done() -> None:
+    run = Run(task("a"), task("b"), task("first", "a", "b", join="any", cancel_rest=True), task("end", "first"))
+    run.succeed("a", "first")
+    run.fail_for_good("end")
+    run.wait(11)
+    assert run.status == "FAILED"
+    again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+    assert again.in_work == ["end"]
+    assert again.statuses["b"] == "CANCELLED"

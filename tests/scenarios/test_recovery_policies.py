@@ -219,3 +219,17 @@ def test_impossible_fallbacks_are_told(tasks: list[object], words: str) -> None:
 def test_work_that_must_not_run_twice_cannot_be_reassigned() -> None:
     with pytest.raises(DefinitionError, match="cannot be given to another agent"):
         once("pay", on_failure="reassign", reassign_to=["b"])
+
+
+def test_a_fallback_may_be_cancelled_before_anybody_comes_to_what_it_stands_in_for() -> None:
+    tasks = (task("a", cancels={"spare"}), task("b", "a", fallback="spare"), task("spare"), task("end", "b"))
+    run = Run(*tasks)
+    run.succeed("a")
+    assert run.statuses["spare"] == "CANCELLED"
+    run.fail_for_good("b")
+    assert run.status == "FAILED", "nobody stood in"
+    run = Run(*tasks)
+    run.succeed("a")
+    run.succeed("b")
+    run.succeed("end")
+    assert run.status == "COMPLETED"

@@ -232,7 +232,33 @@ def continued_as_new() -> CrashCase:
     return CrashCase(WorkflowDefinition(list(tasks), context={"cursor": 0}, output="${page}"), workers=WORKERS)
 
 
+def sagas() -> CrashCase:
+    """An order that fails at shipping: the charge and the reservation are undone, each once, the last first."""
+    done: list[str] = []
+
+    @worker("do")
+    async def do(context: TaskContext) -> str:
+        await asyncio.sleep(0.001)
+        done.append(context.task_key)
+        return context.effect_key
+
+    tasks = [
+        TaskDefinition("reserve", "do", compensation="do"),
+        TaskDefinition("charge", "do", dependencies={"reserve"}, compensation="do"),
+        TaskDefinition("each", "do", for_each=[1, 2], dependencies={"charge"}, compensation="do"),
+        TaskDefinition("ship", "fail", dependencies={"each"}, retry_policy=ONCE),
+    ]
+
+    def check() -> list[str]:
+        undone = list(dict.fromkeys(key for key in done if key.startswith("undo:")))
+        last_first = undone[-2:] == ["undo:charge", "undo:reserve"] and len(undone) == 4
+        return [] if last_first else [f"undone: {undone}"]
+
+    return CrashCase(WorkflowDefinition(tasks), workers=[*WORKERS, do], check=check)
+
+
 CASES = [
+    sagas,
     continued_as_new,
     choices,
     loops,

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import assert_type
 
 from agenticflow import (
@@ -23,6 +24,7 @@ from agenticflow import (
     StateMachine,
     StateManager,
     StateTransition,
+    Steps,
     TaskContext,
     TaskDefinition,
     WorkflowBuilder,
@@ -31,6 +33,7 @@ from agenticflow import (
     WorkflowHandle,
     WorkflowState,
     WorkflowStatus,
+    load_workflow,
     open_store,
     worker,
 )
@@ -315,3 +318,15 @@ def virtual_time_keeps_the_type_of_what_it_runs() -> None:
         return 3
 
     assert_type(run_virtual(main()), int)
+
+
+# --- building -----------------------------------------------------------------------------------------------------------
+
+
+def a_builder_stays_a_builder_and_branches_stay_branches() -> None:
+    branch = Steps().add_step("a", "x", locks=["shelf"]).add_timer("t", 1)
+    assert_type(branch, Steps)
+    builder = WorkflowBuilder("w", timeout_seconds=5).add_parallel(branch).add_map("m", "x", for_each=[1, 2], enough=1)
+    assert_type(builder, WorkflowBuilder)
+    assert_type(builder.add_choice("c", {"${n} > 1": Steps().add_step("b", "x")}).build(), WorkflowDefinition)
+    assert_type(load_workflow(Path("w.yaml")).definition, WorkflowDefinition)

@@ -193,6 +193,11 @@ class Agent:
         """Attempts whose handlers run now."""
         return self._in_work
 
+    @property
+    def task_types(self) -> frozenset[str]:
+        """The types of tasks it has handlers for."""
+        return frozenset(self._handlers or ())
+
     def handler_for(self, task_type: str) -> Handler | None:
         handlers = self._handlers
         return handlers.get(task_type) if handlers is not None else None

@@ -35,6 +35,11 @@ class Worker(Generic[P, R]):
         return self.name
 
     @property
+    def task_types(self) -> frozenset[str]:
+        """The types of tasks it performs: its one job may be named or left out."""
+        return frozenset({self.name})
+
+    @property
     def capabilities(self) -> frozenset[str]:
         return frozenset()  # it has one job, and is named for it
 

@@ -22,10 +22,13 @@ from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, In
 from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.store import Store
 
 __all__ = [
+    "Approve",
     "Cancel",
+    "Compact",
     "CreateSchedule",
     "DeleteSchedule",
     "Metrics",
@@ -33,6 +36,7 @@ __all__ = [
     "Pause",
     "PauseSchedule",
     "Ping",
+    "Reject",
     "Resolve",
     "Resume",
     "ResumeSchedule",
@@ -57,6 +61,17 @@ A_MEASURE: Final = "task_execution_duration"
 class Steered(Controls, Protocol):
     """The part of an orchestrator that operations call."""
 
+    async def approve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        *,
+        value: object = None,
+        comment: str = "",
+        approved_by: str = ...,
+    ) -> None: ...
+    async def reject(self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = ...) -> None: ...
+
     async def start_workflow(
         self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
     ) -> WorkflowHandle: ...
@@ -64,6 +79,7 @@ class Steered(Controls, Protocol):
     async def resolve(
         self, workflow_id: str, task_key: str, decision: str, *, value: object = None, reason: str = ""
     ) -> None: ...
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted: ...
 
     @property
     def schedules(self) -> Schedules: ...
@@ -168,6 +184,47 @@ class Resolve(Operation, frozen=True, kw_only=True):
     async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
         await orchestrator.resolve(self.workflow_id, self.task_key, self.decision, value=self.value, reason=self.reason)
         return await _run(orchestrator, self.workflow_id)
+
+
+class Approve(Operation, frozen=True, kw_only=True):
+    """Say yes to what a task asks."""
+
+    name: ClassVar[str] = "approve"
+    workflow_id: str
+    task_key: str
+    value: object = None
+    comment: str = ""
+    by: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        given = {} if self.by is None else {"approved_by": self.by}
+        await orchestrator.approve(self.workflow_id, self.task_key, value=self.value, comment=self.comment, **given)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Reject(Operation, frozen=True, kw_only=True):
+    """Say no to what a task asks."""
+
+    name: ClassVar[str] = "reject"
+    workflow_id: str
+    task_key: str
+    comment: str = ""
+    by: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        given = {} if self.by is None else {"rejected_by": self.by}
+        await orchestrator.reject(self.workflow_id, self.task_key, comment=self.comment, **given)
+        return await _run(orchestrator, self.workflow_id)
+
+
+class Compact(Operation, frozen=True, kw_only=True):
+    """Archive and delete what a retention policy lets go, and give back what nobody needs."""
+
+    name: ClassVar[str] = "compact"
+    policy: RetentionPolicy = KEEP_ALL
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return msgspec.structs.asdict(await orchestrator.compact(self.policy))
 
 
 class Waits(Operation, frozen=True, kw_only=True):
@@ -276,7 +333,8 @@ class TriggerSchedule(Operation, frozen=True, kw_only=True):
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
-        *(Start, Signal, Pause, Unpause, Cancel, Resume, Resolve, Waits, Ping, Metrics),
+        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, Resume, Resolve),
+        *(Compact, Waits, Ping, Metrics),
         *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
     )
 }

@@ -249,7 +249,7 @@ def _graph(state: RunState) -> TaskGraph:
         TaskStatus.SKIPPED: NodeStatus.SKIPPED,
     }
     for record in state.tasks.values():
-        if record.index is not None:
+        if record.index is not None or record.undoes is not None:
             continue
         status = names.get(record.status)
         if status is NodeStatus.COMPLETED:
@@ -259,7 +259,12 @@ def _graph(state: RunState) -> TaskGraph:
         elif status is NodeStatus.FAILED:
             graph.mark_failed(record.key, _last_error(state, record))
     for record in state.tasks.values():
-        if record.index is None and record.status not in names and record.key in graph.get_ready_tasks():
+        if (
+            record.index is None
+            and record.undoes is None
+            and record.status not in names
+            and record.key in graph.get_ready_tasks()
+        ):
             graph.mark_running(record.key)
     return graph
 

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-import msgspec
-
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.registry import AgentRegistry
@@ -22,10 +20,11 @@ from agenticflow.agents.workers import Worker
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.measuring import measure
-from agenticflow.app.engine.starting import check_workflow_id, first_run, next_run
+from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.schedules.schedules import Schedules
+from agenticflow.app.steering import LOCAL_OWNER, Steering
 from agenticflow.app.wiring import open_store
 from agenticflow.config import Settings, load_settings
 from agenticflow.core import codec
@@ -33,7 +32,7 @@ from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
-from agenticflow.core.values import BlobMissing, store_form
+from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
@@ -43,8 +42,8 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.observability.metrics import get_metrics
-from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.chain import carry_over
+from agenticflow.orchestration.chain import carry_over, fork_of
+from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.plan import Plan, compile_plan
@@ -52,6 +51,7 @@ from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.runtime.replay import fetch, state_at
+from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
@@ -60,12 +60,13 @@ __all__ = ["Orchestrator"]
 log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
-LOCAL_OWNER: Final = "local-owner"
 MAX_ID_CHARS: Final = 200
 CACHED_DEFINITIONS: Final = 64
+UNCHANGED: Final = object()
+"""Stands for the input of the run that is forked."""
 
 
-class Orchestrator:
+class Orchestrator(Steering):
     """``Orchestrator(EventBus())`` or ``Orchestrator(store="sqlite:///orders.db")``.
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
@@ -342,6 +343,48 @@ class Orchestrator:
                 raise
         return WorkflowHandle(self, workflow_id, row.run_no + 1)
 
+    async def fork_workflow(
+        self,
+        workflow_id: str,
+        *,
+        run_no: int | None = None,
+        at_version: int | None = None,
+        from_task: str | None = None,
+        input: object = UNCHANGED,
+        definition: WorkflowDefinition | str | None = None,
+        new_workflow_id: str | None = None,
+    ) -> WorkflowHandle:
+        """Start another workflow where a run stands, or stood after event ``at_version``, with another ``input`` or ``definition``.
+
+        What was completed there is kept, as far as the definition has it; with ``from_task`` it goes on there, as ``resume_workflow``
+        does. The run that is forked does not notice. Work of the fork has effect keys of its own.
+
+        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for an unknown version or task, ``CommandRefused`` when at-most-once work was
+        in work or in question there and would run again, ``DefinitionError``, ``WorkflowIdConflict`` for an id that is taken.
+        """
+        engine = await self._running()
+        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
+        state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
+        plan = state.laid_out if definition is None else self._plan(self._named(definition))
+        given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
+        fork_id = new_workflow_id or _id_after(f"{workflow_id}-fork")
+        check_workflow_id(fork_id)
+        command = forked_run(
+            plan,
+            given if input is UNCHANGED else input,
+            fork_id,
+            fork_of(state, from_task),
+            requested_by=f"fork of {stream_id}@{state.version}",
+            now=self._clock.now_ns(),
+        )
+        try:
+            await engine.host.submit(stream_of(fork_id, 1), command)
+        except CommandRefused as error:
+            raise WorkflowIdConflict(
+                f"workflow id {fork_id!r} is taken", hint="give the fork another new_workflow_id"
+            ) from error
+        return WorkflowHandle(self, fork_id, 1)
+
     def _named(self, definition: WorkflowDefinition | str) -> WorkflowDefinition:
         if isinstance(definition, WorkflowDefinition):
             return definition
@@ -415,6 +458,17 @@ class Orchestrator:
             return WorkflowState(await state_at(engine.store, WorkflowGuest(), stream_id, at_version))
         return WorkflowState(await engine.host.read(stream_id))
 
+    async def diff_workflows(
+        self, left: str, right: str, *, left_run: int | None = None, right_run: int | None = None
+    ) -> list[Difference]:
+        """Return how two runs (by default the latest of their workflows) differ. Raises ``WorkflowNotFoundError``."""
+        engine = await self._running()
+        states = [
+            await state_at(engine.store, WorkflowGuest(), (await self._row(engine, workflow_id, run_no)).stream_id)
+            for workflow_id, run_no in ((left, left_run), (right, right_run))
+        ]
+        return compare_runs(*states)
+
     async def get_agent_state(self, agent_id: str, *, at_version: int | None = None) -> AgentState:
         """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.
 
@@ -443,6 +497,15 @@ class Orchestrator:
         wanted = None if status is None else WorkflowStatus(status).value
         return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
 
+    async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted:
+        """Archive and delete what ``policy`` lets go, give back what nobody needs; see ``Store.compact``. Goes on beside running work."""
+        engine = await self._running()
+        engine.host.forget_ended()
+        try:
+            return await engine.store.compact(policy, now=self._clock.now_ns())
+        finally:
+            engine.host.forget_ended()
+
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)
         if row is None:
@@ -469,112 +532,17 @@ class Orchestrator:
                     if not is_past:
                         state = await engine.host.read(stream_id)
 
-    # --- steering ---------------------------------------------------------------------------------------------------
-
-    async def pause(self, workflow_id: str, *, reason: str = "") -> None:
-        """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
-        await self._command(workflow_id, f.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
-
-    async def resume(self, workflow_id: str, *, reason: str = "") -> None:
-        """Schedule again after ``pause``."""
-        await self._command(workflow_id, f.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
-
-    async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None:
-        """End the run: nothing starts or advances any more; running handlers get ``grace_seconds`` to stop.
-
-        Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
-        """
-        await self._command(
-            workflow_id,
-            f.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
-        )
-        if not self._performs:
-            await self._bury(workflow_id)
+    # --- steering: what `Steering` needs ------------------------------------------------------------------------------
 
     async def _bury(self, workflow_id: str) -> None:
-        """Nobody performs, so whoever had attempts of this run in work is gone: record how they ended, as the next start would."""
+        if self._performs:
+            return
+        # Nobody performs, so whoever had attempts of this run in work is gone: record how they ended, as the next start would.
         engine = await self._running()
         row = await self._row(engine, workflow_id)
         state: RunState = await engine.host.read(row.stream_id)
         for command in WorkflowGuest().recover(state, self._clock.now_ns()).commands:
             await engine.host.submit(row.stream_id, command)
-
-    async def signal(self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None) -> None:
-        """Send the signal ``name`` with ``value``. It is kept until a task takes it, in order of arrival.
-
-        With a ``signal_id`` sending it again, also after a crash, changes nothing.
-        """
-        if not isinstance(name, str) or not name:
-            raise InvalidInput(f"{name!r} is no name of a signal")
-        stored, blob = store_form(codec.encode(value))
-        command = f.Signal(
-            now=self._clock.now_ns(),
-            signal=name,
-            value=stored,
-            requested_by=LOCAL_OWNER,
-            blobs=() if blob is None else (blob,),
-        )
-        await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
-
-    async def approve(
-        self,
-        workflow_id: str,
-        task_key: str,
-        *,
-        value: object = None,
-        comment: str = "",
-        approved_by: str = LOCAL_OWNER,
-    ) -> None:
-        """Say yes to what the task asks; its result is ``{"approved": True, "by": …, "comment": …, "value": …}``.
-
-        Raises ``CommandRefused`` when it does not wait for an answer.
-        """
-        answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
-        stored, blob = store_form(codec.encode(answer))
-        command = f.Approve(
-            now=self._clock.now_ns(),
-            task_key=task_key,
-            requested_by=approved_by,
-            comment=comment,
-            result=stored,
-            blobs=() if blob is None else (blob,),
-        )
-        await self._command(workflow_id, command)
-
-    async def reject(
-        self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = LOCAL_OWNER
-    ) -> None:
-        """Say no to what the task asks: it has failed. Raises ``CommandRefused`` when it does not wait for an answer."""
-        command = f.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
-        await self._command(workflow_id, command)
-
-    async def resolve(
-        self,
-        workflow_id: str,
-        task_key: str,
-        decision: str,
-        *,
-        value: object = None,
-        reason: str = "",
-    ) -> None:
-        """Say what became of at-most-once work whose outcome is unknown: ``"completed"`` (with its ``value``), ``"failed"``, or
-        ``"run_again"``. Raises ``CommandRefused`` when nothing is in question there."""
-        if decision not in ("completed", "failed", "run_again"):
-            raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
-        stored, blob = store_form(codec.encode(value))
-        command = msgspec.convert(
-            {
-                "now": self._clock.now_ns(),
-                "task_key": task_key,
-                "decision": decision,
-                "requested_by": LOCAL_OWNER,
-                "value": stored,
-                "reason": reason,
-                "blobs": () if blob is None else (blob,),
-            },
-            f.Resolve,
-        )
-        await self._command(workflow_id, command)
 
     async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
         engine = await self._running()

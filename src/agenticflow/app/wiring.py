@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -11,10 +14,11 @@ from agenticflow.communication.memory import MemoryBroker
 from agenticflow.config import load_settings
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import ConfigurationError
+from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
-__all__ = ["open_broker", "open_store", "sqlite_path", "store_url"]
+__all__ = ["back_up_file", "open_broker", "open_store", "restored_file", "sqlite_path", "store_url"]
 
 _KNOWN: Final = "memory: and sqlite:///path/to/file.db (a fourth slash for an absolute path)"
 
@@ -64,6 +68,52 @@ async def open_store(
         arguments: dict[str, Any] = dict(options)
         return await SQLiteStore.open(path, schemas=schemas, read_only=read_only, **arguments)
     raise ConfigurationError(f"no store is known for {chosen!r}", hint=f"there are {_KNOWN}")
+
+
+def back_up_file(url: str | None, target: Path, *, force: bool, progress: Callable[[int, int], None]) -> int:
+    """Copy the store's file, beside its owner; see ``agenticflow.app.upkeep.backups``. Blocks."""
+    from agenticflow.integrations.stores.sqlite.upkeep import backup  # loads a driver: only when chosen
+
+    return backup.back_up(_file_of(url), target, force=force, progress=progress)
+
+
+@asynccontextmanager
+async def restored_file(
+    url: str | None, source: Path, *, progress: Callable[[int, int], None], in_thread: Callable[..., Awaitable[Any]]
+) -> AsyncIterator[tuple[Store, Callable[[], Awaitable[Path | None]]]]:
+    """Own the place of the store meanwhile, have a copy of the backup beside it, and yield that copy, open for reading, with a function
+    that puts it in place once it is closed; see ``agenticflow.app.upkeep.backups``. ``in_thread`` calls what blocks."""
+    from agenticflow.integrations.stores.sqlite import SQLiteStore  # loads a driver: only when chosen
+    from agenticflow.integrations.stores.sqlite.upkeep import backup
+
+    backup.demand_store(source)
+    file = _place_of(url)
+    ownership = Ownership.take(file)
+    try:
+        part = await in_thread(backup.prepare, source, file, progress)
+        try:
+            yield await SQLiteStore.open(part, read_only=True), lambda: in_thread(backup.put_in_place, part, file)
+        finally:
+            backup.discard(part)
+    finally:
+        ownership.release()
+
+
+def _file_of(url: str | None) -> Path:
+    chosen = store_url(url)
+    if not chosen.startswith("sqlite:"):
+        raise ConfigurationError(f"the store {chosen!r} is no file", hint="only SQLite files are copied and put back")
+    return sqlite_path(chosen)[0]
+
+
+def _place_of(url: str | None) -> Path:
+    """Return where the store of ``url`` goes, in a folder that is there."""
+    file = Path(os.path.realpath(_file_of(url)))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
+    return file
 
 
 def open_broker(backend: str) -> Broker:

@@ -29,6 +29,7 @@ __all__ = ["Delivered", "ask_owner", "deliver", "reading", "store_file"]
 
 OWNER_SECONDS: Final = 15.0
 """How long to go on when somebody has the lock and does not listen: it is starting, or finishing its work."""
+ANSWER_SECONDS: Final = 30.0
 LOOK_AGAIN_SECONDS: Final = 0.05
 
 
@@ -59,7 +60,9 @@ async def reading(url: str | None) -> AsyncIterator[tuple[Orchestrator, Store]]:
         await store.close()
 
 
-async def deliver(url: str | None, operation: Operation, *, makes_store: bool = False) -> Delivered:
+async def deliver(
+    url: str | None, operation: Operation, *, makes_store: bool = False, timeout_seconds: float = ANSWER_SECONDS
+) -> Delivered:
     """Have ``operation`` recorded, by the owner of the store or, when there is none, here.
 
     Raises what it is refused with, ``NotThere`` when there is no store (unless ``makes_store``), ``StoreOwned`` when the owner neither
@@ -71,7 +74,7 @@ async def deliver(url: str | None, operation: Operation, *, makes_store: bool = 
     loop = asyncio.get_running_loop()
     ends = loop.time() + OWNER_SECONDS
     while True:
-        answer = await _ask(url, operation)
+        answer = await _ask(url, operation, timeout_seconds=timeout_seconds)
         if answer is not None:
             return Delivered(answer, by_owner=True)
         try:
@@ -88,7 +91,7 @@ async def ask_owner(url: str | None, operation: Operation, *, timeout_seconds: f
     return await _ask(store_url(url), operation, timeout_seconds=timeout_seconds)
 
 
-async def _ask(url: str, operation: Operation, *, timeout_seconds: float = 30.0) -> dict[str, Any] | None:
+async def _ask(url: str, operation: Operation, *, timeout_seconds: float = ANSWER_SECONDS) -> dict[str, Any] | None:
     file = store_file(url)
     if file is None:
         return None

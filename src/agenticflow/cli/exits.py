@@ -83,7 +83,7 @@ def code_of(error: AgenticFlowError) -> Exit:
 def code_of_status(status: WorkflowStatus) -> Exit:
     """Return the exit code that says where a run stands."""
     match status:
-        case WorkflowStatus.COMPLETED:
+        case WorkflowStatus.COMPLETED | WorkflowStatus.CONTINUED:
             return Exit.OK
         case WorkflowStatus.CANCELLED:
             return Exit.CANCELLED

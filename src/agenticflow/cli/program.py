@@ -15,6 +15,8 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
+from agenticflow.cli.groups import authoring, looking, scheduling
+from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
 from agenticflow.errors import ConfigurationError
@@ -38,7 +40,10 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=_ORDER.index)
 
 
-_ORDER: Final = ["demo", "run", "runs", "schedules", "store", "config", "metrics", "doctor", "version"]
+_ORDER: Final = [
+    *("demo", "init", "run", "workflows", "runs", "schedules", "events"),
+    *("store", "config", "metrics", "doctor", "completion", "version"),
+]
 
 app = typer.Typer(
     name="agenticflow",
@@ -53,34 +58,17 @@ app = typer.Typer(
 runs_app = typer.Typer(
     help="Look at runs and steer them, also beside a running owner of the store.", invoke_without_command=True
 )
-schedules_app = typer.Typer(
-    help="What is started again and again, also beside a running owner of the store.", invoke_without_command=True
-)
 store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
 config_app = typer.Typer(help="The settings: what they are, and where they come from.", invoke_without_command=True)
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
+authoring.add_to(app, _SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
-app.add_typer(schedules_app, name="schedules", rich_help_panel="Runs", context_settings=_SETTINGS)
+looking.add_to(app, runs_app, _SETTINGS)
+scheduling.add_to(app, _SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        metavar="URL",
-        help="sqlite:///path/to/file.db; by default what the settings say, AGENTICFLOW_STORE among them.",
-    ),
-]
-FormatOption = Annotated[Format, typer.Option("-o", "--format", help="How data is printed on stdout.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
-WorkflowId = Annotated[str, typer.Argument(metavar="ID", help="The workflow's id.")]
-ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule's id.")]
-RunNo = Annotated[
-    int | None, typer.Option("--run", metavar="N", min=1, help="Which run of the workflow; by default the latest.")
-]
-Reason = Annotated[str, typer.Option(help="Why; recorded with it.")]
 Path = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="The code to audit; by default the standard library of this Python."),
@@ -137,7 +125,6 @@ def _root(
 
 
 @runs_app.callback()
-@schedules_app.callback()
 @store_app.callback()
 @config_app.callback()
 def _group(context: typer.Context) -> int:
@@ -387,121 +374,6 @@ def _resolve(
     return runs.resolve(workflow_id, task, decision, value=value, reason=reason, store=store, form=form)
 
 
-# --- schedules ----------------------------------------------------------------------------------------------------------
-
-
-@schedules_app.command("list")
-def _list_schedules(
-    only_open: Annotated[bool, typer.Option("--open", help="Only schedules that have not ended.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 50,
-    store: StoreOption = None,
-    form: FormatOption = Format.TABLE,
-) -> int:
-    """List schedules, newest first."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.listing(store=store, only_open=only_open, limit=limit, form=form)
-
-
-@schedules_app.command("show")
-def _show_schedule(schedule_id: ScheduleId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
-    """Show a schedule: when it is due next, what runs, what its last runs came to."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.show(schedule_id, store=store, form=form)
-
-
-@schedules_app.command("create")
-def _create_schedule(
-    schedule_id: ScheduleId,
-    workflow: Annotated[
-        str,
-        typer.Argument(metavar="WORKFLOW", help="A file as for `run`, or the name of a workflow that is registered."),
-    ],
-    cron: Annotated[str | None, typer.Option(metavar="FIELDS", help="When: '0 3 * * *' is every day at 3.")] = None,
-    every: Annotated[float | None, typer.Option(metavar="SECONDS", help="When: so often.")] = None,
-    at: Annotated[str | None, typer.Option(metavar="TIME", help="When: once, 2027-01-31T03:00:00Z.")] = None,
-    timezone: Annotated[str, typer.Option(metavar="ZONE", help="Where --cron is meant: Europe/Zurich.")] = "UTC",
-    inputs: Annotated[
-        list[str] | None, typer.Option("-i", "--input", metavar="KEY=VALUE", help="Part of the input; repeat it.")
-    ] = None,
-    input_json: Annotated[
-        str | None, typer.Option(metavar="JSON", help="The input as JSON; @file reads it, - reads stdin.")
-    ] = None,
-    overlap: Annotated[
-        str, typer.Option(help="While one runs: skip, queue_one, queue_all, allow or cancel_running.")
-    ] = "skip",
-    catch_up: Annotated[str, typer.Option(help="Of what was missed: none, last or all.")] = "last",
-    window: Annotated[float, typer.Option(metavar="SECONDS", help="How far back all looks.")] = 86_400.0,
-    start_at: Annotated[str | None, typer.Option(metavar="TIME", help="Nothing before it.")] = None,
-    end_at: Annotated[str | None, typer.Option(metavar="TIME", help="Nothing after it.")] = None,
-    max_runs: Annotated[int | None, typer.Option(metavar="N", min=1, help="So many times at most.")] = None,
-    jitter: Annotated[float, typer.Option(metavar="SECONDS", help="Up to so much later, each time.")] = 0.0,
-    store: StoreOption = None,
-    form: FormatOption = Format.TABLE,
-) -> int:
-    """Create a schedule. Creating it again changes nothing; who owns the store starts what is due."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.create(
-        schedule_id,
-        workflow,
-        {
-            "cron": cron,
-            "every": every,
-            "timezone": timezone,
-            "overlap": overlap,
-            "catch_up": catch_up,
-            "catch_up_window": window,
-            "max_runs": max_runs,
-            "jitter": jitter,
-        },
-        times={"at": at, "start_at": start_at, "end_at": end_at},
-        inputs=inputs or (),
-        input_json=input_json,
-        store=store,
-        form=form,
-    )
-
-
-@schedules_app.command("pause")
-def _pause_schedule(
-    schedule_id: ScheduleId, reason: Reason = "", store: StoreOption = None, form: FormatOption = Format.TABLE
-) -> int:
-    """Start nothing until it is resumed; what runs goes on."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.pause(schedule_id, reason=reason, store=store, form=form)
-
-
-@schedules_app.command("resume")
-def _resume_schedule(
-    schedule_id: ScheduleId, reason: Reason = "", store: StoreOption = None, form: FormatOption = Format.TABLE
-) -> int:
-    """Go on with the first moment that is still to come."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.resume(schedule_id, reason=reason, store=store, form=form)
-
-
-@schedules_app.command("delete")
-def _delete_schedule(
-    schedule_id: ScheduleId, reason: Reason = "", store: StoreOption = None, form: FormatOption = Format.TABLE
-) -> int:
-    """End a schedule; what it started goes on."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.delete(schedule_id, reason=reason, store=store, form=form)
-
-
-@schedules_app.command("trigger")
-def _trigger_schedule(schedule_id: ScheduleId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
-    """Start it now; the moments to come stay as they are."""
-    from agenticflow.cli.commands import schedules  # late: only when run
-
-    return schedules.trigger(schedule_id, store=store, form=form)
-
-
 # --- health -------------------------------------------------------------------------------------------------------------
 
 
@@ -511,6 +383,58 @@ def _verify(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int
     from agenticflow.cli.commands import health  # late: only when run
 
     return health.verify(store=store, form=form)
+
+
+@store_app.command("backup")
+def _backup(
+    target: Annotated[str, typer.Argument(metavar="FILE", help="Where the copy goes.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Copy the store as it is now to FILE, also beside a running owner. FILE is a store like any other."""
+    from agenticflow.cli.commands import stores  # late: only when run
+
+    return stores.backup(target, force=force, store=store, form=form)
+
+
+@store_app.command("restore")
+def _restore(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Put the backup FILE in the place of the store, which nobody may own. It is verified first; what was there is kept."""
+    from agenticflow.cli.commands import stores  # late: only when run
+
+    return stores.restore(source, store=store, form=form)
+
+
+@store_app.command("compact")
+def _compact(
+    archive_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Compress runs that ended longer ago; they stay readable.")
+    ] = None,
+    delete_after: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Delete workflows whose runs all ended longer ago.")
+    ] = None,
+    keep_last: Annotated[
+        int, typer.Option(metavar="N", help="Leave the newest N ended runs of each workflow name as they are.")
+    ] = 0,
+    topic_events: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep the newest N events of each topic of the event bus.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Give back what nobody needs; archive and delete only what the options say. A running owner does it and goes on."""
+    from agenticflow.cli.commands import stores  # late: only when run
+    from agenticflow.storage.retention import RetentionPolicy  # late: only when run
+
+    policy = RetentionPolicy(
+        archive_after_days=archive_after, delete_after_days=delete_after, keep_last=keep_last, topic_events=topic_events
+    )
+    return stores.compact(policy, store=store, form=form)
 
 
 @config_app.command("show")
@@ -578,7 +502,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            args=None if arguments is None else list(arguments), prog_name="agenticflow", standalone_mode=False
+            args=with_format(sys.argv[1:] if arguments is None else arguments),
+            prog_name="agenticflow",
+            standalone_mode=False,
         )
         sys.stdout.flush()
         return int(code) if isinstance(code, int) else Exit.OK

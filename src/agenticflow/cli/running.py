@@ -27,6 +27,7 @@ from agenticflow.cli.progress import Progress, progress_for
 from agenticflow.cli.terminal import note, progress_console
 from agenticflow.config import load_settings
 from agenticflow.errors import StoreOwned, StoreUnavailable, WorkflowExecutionError
+from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
@@ -83,11 +84,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @asynccontextmanager
 async def orchestrating(
-    store: str | None, performers: Iterable[Performing]
+    store: str | None, performers: Iterable[Performing], workflows: Iterable[WorkflowDefinition] = ()
 ) -> AsyncIterator[tuple[Orchestrator, Interrupts]]:
-    """Own the store and perform; at the end drain, however the body ended."""
+    """Own the store and perform; at the end drain, however the body ended. ``workflows`` are known by name."""
     settings = load_settings().settings
-    orchestrator = Orchestrator(store=store, settings=settings)
+    orchestrator = Orchestrator(store=store, settings=settings, workflows=workflows)
     for performer in performers:
         if isinstance(performer, Agent):
             orchestrator.register_agent(performer)
@@ -144,6 +145,9 @@ async def attend(
         while True:
             before = loop.time()
             state = await orchestrator.get_workflow_state(handle.workflow_id, handle.run_no)
+            if state.status is WorkflowStatus.CONTINUED:
+                handle = WorkflowHandle(orchestrator, handle.workflow_id, handle.run_no + 1)
+                continue  # the next run is there, and goes on in its place
             progress.look(state)
             if ended.done() or interrupted.done() or _needs_a_person(state, execution, waits):
                 break

@@ -18,6 +18,7 @@ from rich.text import Text
 
 __all__ = [
     "Format",
+    "data_width",
     "duration",
     "moment",
     "note",
@@ -48,6 +49,11 @@ def _console(stream: object) -> Console:
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
+
+
+def data_width() -> int:
+    """Return how many letters fit into a line on stdout."""
+    return _console(sys.stdout).width
 
 
 def progress_console() -> Console:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache, partial
 from typing import Any, Final, get_origin, get_type_hints
@@ -155,6 +155,32 @@ class Handler:
                 if found is not _MISSING:
                     values[parameter.name] = found
         return values
+
+    def misfits(self, literal: Mapping[str, object], others: Iterable[str]) -> list[str]:
+        """Return, in words, which params this handler would refuse: those it does not take, and values that do not fit.
+
+        ``literal`` are params whose values are known before anything runs, ``others`` the names of the rest.
+        """
+        problems: list[str] = []
+        taken = {parameter.name: parameter for parameter in self._parameters}
+        for name, value in literal.items():
+            if name in taken and taken[name].hint is not Any:
+                try:
+                    self._checked(taken[name], value)
+                except InvalidInput as error:
+                    problems.append(str(error))
+        if self._params_name is None and not self._takes_rest:
+            for name in dict.fromkeys([*literal, *others]):
+                if name not in taken:
+                    try:
+                        self._refuse([name])
+                    except InvalidInput as error:
+                        problems.append(str(error))
+        return problems
+
+    def unfilled(self, names: Collection[str]) -> set[str]:
+        """Return the parameters without a default that none of ``names`` fills."""
+        return {one.name for one in self._parameters if one.default is _MISSING and one.name not in names}
 
     def _checked(self, parameter: _Parameter, value: object) -> object:
         try:

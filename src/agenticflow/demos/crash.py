@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agenticflow.app.verification import verify_store
+from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.app.wiring import open_store
 from agenticflow.core.events import EventPredicate
 from agenticflow.demos.audit import AuditInputError, Survey, survey

@@ -1,13 +1,16 @@
 """Workflows: definitions as data, and the pure decider that runs them."""
 
-from agenticflow.orchestration.builder import WorkflowBuilder
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.builder import Steps, WorkflowBuilder
+from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
+    "Choice",
+    "Compensation",
     "NodeStatus",
+    "Steps",
     "TaskDefinition",
     "TaskGraph",
     "TaskNode",

@@ -18,7 +18,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.types import MAX_INLINE_BYTES, MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus
+from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = ["GRACE_SECONDS", "MAX_LISTED", "NANOSECONDS", "advance", "first_attempt", "never_started"]
 
@@ -41,6 +41,8 @@ def advance(state: RunState, now: int) -> Facts:
     """Return what follows from ``state``; empty when it is settled."""
     if state.phase is Phase.CANCELLING:
         return _end_cancelled(state, now) if not state.in_flight and not state.lingering else ()
+    if state.phase is Phase.COMPENSATING:
+        return _compensate(state, now)
     if state.phase is not Phase.RUNNING:
         return ()
     if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE and (state.ready or state.active or state.unknown):
@@ -62,6 +64,15 @@ def advance(state: RunState, now: int) -> Facts:
     if not state.active and not state.unknown and not state.lingering:
         return (_end(state, now),)
     return ()
+
+
+def _compensate(state: RunState, now: int) -> Facts:
+    """One after the other, the last completed first; what cannot be undone waits for a person, and everything before it with it."""
+    if state.ready:
+        return [f.TaskScheduled(record.key, record.attempt + 1) for record in state.ready]
+    if state.active or state.unknown or state.lingering:
+        return ()
+    return (f.WorkflowCompensated(),)
 
 
 def never_started(record: TaskRecord) -> bool:
@@ -129,9 +140,9 @@ def _start_ready(state: RunState, now: int) -> Facts:
     facts: list[Fact] = []
     limit = state.laid_out.definition.max_parallel
     room = MAX_IN_FLIGHT if limit is None else min(limit, MAX_IN_FLIGHT)
-    room -= state.in_flight
+    room -= state.in_flight + (0 if limit is None else state.held)
     for record in islice(state.ready, MAX_IN_FLIGHT):
-        if room <= 0:
+        if room <= 0 and takes_place(record):
             break
         fact = _start(state, record, now)
         facts.append(fact)
@@ -286,11 +297,15 @@ def _failed(state: RunState, failed: list[TaskRecord], now: int) -> Fact:
     keys = [record.key for record in failed]
     first = next((record.errors[-1] for record in failed if record.errors), None)
     message = f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed, the first: {keys[0]!r} with {first}"
-    return f.WorkflowFailed(
-        error=ErrorInfo("WorkflowExecutionError", message[:1_000], "workflow_failed", at=now),
-        failed=keys[:MAX_LISTED],
-        remaining=_remaining(state),
-    )
+    error = ErrorInfo("WorkflowExecutionError", message[:1_000], "workflow_failed", at=now)
+    return _undone_or_failed(state, error, keys[:MAX_LISTED], _remaining(state))
+
+
+def _undone_or_failed(state: RunState, error: ErrorInfo, failed: list[str], remaining: list[str]) -> Fact:
+    """A run that did something which can be undone undoes it before it ends."""
+    if state.undoable:
+        return f.CompensationStarted(error=error, failed=failed, remaining=remaining)
+    return f.WorkflowFailed(error=error, failed=failed, remaining=remaining)
 
 
 def _completed(state: RunState, now: int) -> Fact:
@@ -301,7 +316,7 @@ def _completed(state: RunState, now: int) -> Fact:
             output.resolve(state.lookup())
     except InvalidInput as error:
         problem = ErrorInfo("InvalidInput", f"the output: {error}"[:1_000], error.code, is_permanent=True, at=now)
-        return f.WorkflowFailed(error=problem, failed=[], remaining=[])
+        return _undone_or_failed(state, problem, [], [])
     return f.WorkflowCompleted()
 
 
@@ -310,6 +325,10 @@ def _end_cancelled(state: RunState, now: int) -> Facts:
     if cancel is None:
         raise InvariantError(f"run {state.stream_id!r} is being cancelled for no reason")
     if cancel.cause == "abort":
+        if state.undoable:
+            message = f"aborted by {cancel.requested_by}" + (f": {cancel.reason}" if cancel.reason else "")
+            error = ErrorInfo("WorkflowAborted", message, "aborted", is_permanent=True, at=now)
+            return (f.CompensationStarted(error=error, remaining=_remaining(state)),)
         return (f.WorkflowCancelled(cancel.requested_by, cancel.reason),)
     if cancel.cause == "completed":
         return (_completed(state, now),)
@@ -317,13 +336,8 @@ def _end_cancelled(state: RunState, now: int) -> Facts:
         return (f.WorkflowContinuing(msgspec.Raw(state.continuation or codec.NULL)),)
     kind = "TaskTimeout" if cancel.cause == "timeout" else "BoundExceeded"
     failed = [record.key for record in state.tasks.values() if record.status is TaskStatus.FAILED]
-    return (
-        f.WorkflowFailed(
-            error=ErrorInfo(kind, cancel.reason, cancel.cause, is_permanent=True, at=now),
-            failed=failed[:MAX_LISTED],
-            remaining=_remaining(state),
-        ),
-    )
+    error = ErrorInfo(kind, cancel.reason, cancel.cause, is_permanent=True, at=now)
+    return (_undone_or_failed(state, error, failed[:MAX_LISTED], _remaining(state)),)
 
 
 def _remaining(state: RunState) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 import msgspec
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, InvalidInput
-from agenticflow.orchestration.state import Phase, RunState, TaskStatus
+from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskStatus
 
-__all__ = ["Carried", "carry_over"]
+__all__ = ["Carried", "carry_over", "fork_of"]
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -41,17 +42,33 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
             f"workflow {state.workflow_id!r} is {state.status}, its run has not ended",
             hint="wait for its end, or abort it first",
         )
+    return _carried(state, from_task, ENDED_IN_QUESTION)
+
+
+def fork_of(state: RunState, from_task: str | None = None) -> Carried:
+    """Return what another workflow keeps that begins where ``state`` stands, whether that run has ended or not.
+
+    As for ``carry_over``; at-most-once work that was in work there counts as unknown: it may have happened.
+    """
+    return _carried(state, from_task, ENDED_IN_QUESTION | IN_FLIGHT)
+
+
+ENDED_IN_QUESTION: Final = frozenset({TaskStatus.UNKNOWN})
+
+
+def _carried(state: RunState, from_task: str | None, in_question_when: frozenset[TaskStatus]) -> Carried:
     # What this run was given and has not come to (items beyond max_parallel) is kept as well.
     kept = dict(state.kept)
     for key, record in state.tasks.items():
         if record.status is TaskStatus.COMPLETED and record.value is not None:
             kept[key] = record.value
     generations = dict(state.generations)
+    _leave_out_undone(state, kept, generations)
     again = set() if from_task is None else _run_again(state, from_task)
     unknown = [
         key
         for key, record in state.tasks.items()
-        if record.status is TaskStatus.UNKNOWN and record.node.task.effect is EffectClass.AT_MOST_ONCE
+        if record.status in in_question_when and record.node.task.effect is EffectClass.AT_MOST_ONCE
     ]
     if in_question := [key for key in unknown if _task_id(key) not in again]:
         raise CommandRefused(
@@ -64,6 +81,17 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     for key in unknown:
         generations[key] = generations.get(key, 0) + 1
     return Carried(kept, generations, {name: list(values) for name, values in state.signals.items() if values})
+
+
+def _leave_out_undone(state: RunState, kept: dict[str, bytes], generations: dict[str, int]) -> None:
+    """What was undone has to be done again, and is other work then; what undid it belongs to the run that did."""
+    for key, record in state.tasks.items():
+        if record.undoes is None:
+            continue
+        kept.pop(key, None)
+        if record.status is TaskStatus.COMPLETED and kept.pop(record.undoes, None) is not None:
+            generations[record.undoes] = generations.get(record.undoes, 0) + 1
+            kept.pop(_task_id(record.undoes), None)
 
 
 def _task_id(key: str) -> str:

@@ -18,7 +18,15 @@ from agenticflow.errors import DefinitionError, NotSerializable
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
-__all__ = ["DEFAULT_ITERATIONS", "DEFAULT_RETRY", "Choice", "Join", "TaskDefinition", "WorkflowDefinition"]
+__all__ = [
+    "DEFAULT_ITERATIONS",
+    "DEFAULT_RETRY",
+    "Choice",
+    "Compensation",
+    "Join",
+    "TaskDefinition",
+    "WorkflowDefinition",
+]
 
 DEFAULT_RETRY: Final = RetryPolicy()
 DEFAULT_ITERATIONS: Final = 100
@@ -39,6 +47,19 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
 
     then: str
     when: str | None = None
+
+
+class Compensation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What undoes a task that was completed, when its run fails or is aborted.
+
+    ``params`` may refer to what the task could refer to and to its own result; left out, it is given what the task was given.
+    """
+
+    agent_id: str
+    task_type: str | None = None
+    params: Mapping[str, object] | None = None
+    retry_policy: RetryPolicy | None = None
+    timeout_seconds: float | None = 300
 
 
 class _TaskHead(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,6 +111,9 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
     it to another agent first (``reassign``)."""
     reassign_to: Sequence[str] = ()
     """The agents asked in turn, each with all attempts. Left out: a healthy one with the same capabilities."""
+    compensation: Compensation | str | None = None
+    """What undoes the task when it was completed and the run fails for good or is aborted, or the worker that does: compensations run one
+    after the other, the last completed task first, each with its own attempts. One that fails for good waits for a person."""
     fallback: str | None = None
     """The task that runs instead when this one has failed for good; its result stands for this one's."""
     cancels: Collection[str] = ()
@@ -193,6 +217,8 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
         msgspec.structs.force_setattr(self, "choices", tuple(self.choices))
         limits = (self.limits,) if isinstance(self.limits, Limit) else tuple(self.limits)
         msgspec.structs.force_setattr(self, "limits", limits)
+        if isinstance(self.compensation, str):
+            msgspec.structs.force_setattr(self, "compensation", Compensation(self.compensation))
         _check_numbers(self)
         _check_words(self)
         _check_kind(self)
@@ -406,8 +432,12 @@ _WAITS: Final = ("delay_seconds", "signal", "approval", "choices", "continue_wit
 _REPEATS: Final = ("for_each", "repeat_until")
 
 
+def _kinds_of(task: TaskDefinition) -> list[str]:
+    return [name for name in (*_WAITS, "workflow", *_REPEATS) if getattr(task, name) not in (None, ())]
+
+
 def _check_kind(task: TaskDefinition) -> None:
-    kinds = [name for name in (*_WAITS, "workflow", *_REPEATS) if getattr(task, name) not in (None, ())]
+    kinds = _kinds_of(task)
     repeats = [name for name in kinds if name in _REPEATS]
     others = [name for name in kinds if name not in _REPEATS]
     if len(repeats) > 1 or len(others) > 1 or (repeats and others and others[0] != "workflow"):
@@ -448,6 +478,16 @@ def _check_company(task: TaskDefinition) -> None:
         lacks = task.on_failure != "reassign" if needs == "on_failure" else getattr(task, needs) in (None, ())
         if is_given and lacks:
             raise DefinitionError(f"{name} {where} needs {needs}", hint=why)
+    undo = task.compensation
+    if undo is not None and not (isinstance(undo, Compensation) and isinstance(undo.agent_id, str) and undo.agent_id):
+        raise DefinitionError(
+            f"compensation {where} is {undo!r:.60}",
+            hint='write compensation="release_stock", or Compensation("warehouse", "release", {"id": "${reserve.id}"})',
+        )
+    if undo is not None and any(
+        kind in _kinds_of(task) for kind in ("delay_seconds", "signal", "choices", "continue_with")
+    ):
+        raise DefinitionError(f"task {task.task_id!r} does nothing that a compensation could undo")
     if task.cancel_rest and task.join in ("all", "settled"):
         raise DefinitionError(f"cancel_rest {where} needs a join of some", hint="write join='any', or how many")
     is_once = task.effect is EffectClass.AT_MOST_ONCE

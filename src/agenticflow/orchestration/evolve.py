@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Fact
-from agenticflow.core.results import ErrorInfo
+from agenticflow.core.results import ErrorInfo, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.plan import Node, decode_plan
@@ -29,6 +29,7 @@ from agenticflow.orchestration.state import (
     TaskRecord,
     TaskStatus,
     WorkflowStatus,
+    undo_key,
 )
 
 __all__ = ["evolve"]
@@ -56,7 +57,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
     state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
     state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
-    state.parent, state.first_generation = fact.parent, fact.first_generation
+    state.parent, state.depth, state.first_generation = fact.parent, fact.depth, fact.first_generation
     state.generations = dict(fact.generations)
     state.kept = kept
     state.unmet = plan.unmet.copy()
@@ -77,14 +78,16 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
             state.make_ready(plan.nodes[index])
     for node in kept_nodes:
         state.settle(node, TaskStatus.COMPLETED)
+        if node.rest:
+            state.cancel_soon(node.rest, node.task.task_id)
 
 
 def _take_ready(state: RunState, key: str) -> TaskRecord:
     ready = state.ready
     if ready and ready[0].key == key:
         return ready.popleft()
-    # With priorities what this very decision made ready may have gone before the rest of it.
-    for record in ready if state.laid_out.has_priorities else ():
+    # With priorities or places what this very decision made ready may have gone before the rest of it.
+    for record in ready if state.laid_out.has_order else ():
         if record.key == key:
             ready.remove(record)
             return record
@@ -124,7 +127,14 @@ def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> Non
     state.set_status(record, TaskStatus.COMPLETED)
     record.value = value
     record.ended_at = at
+    if record.undoes is not None:
+        _next_undo(state)
+        return
     state.last_success = record.key
+    if record.node.undo is not None:
+        state.undoable.append(record.key)
+        if state.phase is Phase.COMPENSATING and not (state.ready or state.active):
+            _next_undo(state)
     if record.index is not None:
         _item_ended(state, record, at)
         return
@@ -133,15 +143,15 @@ def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> Non
         _stand_in(state, record, at)
 
 
-def _primary_of(state: RunState, alternative: Node) -> TaskRecord:
-    """Return the task that the fallback ``alternative`` stands in for."""
+def _primary_of(state: RunState, alternative: Node) -> str:
+    """Return the key of the task that the fallback ``alternative`` stands in for."""
     plan = state.laid_out
-    return state.tasks[plan.nodes[plan.alternatives[alternative.index]].task.task_id]
+    return plan.nodes[plan.alternatives[alternative.index]].task.task_id
 
 
 def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
     """A fallback is completed: its result is that of the task it stands in for."""
-    primary = _primary_of(state, record.node)
+    primary = state.tasks[_primary_of(state, record.node)]
     state.set_status(primary, TaskStatus.COMPLETED)
     primary.value = record.value
     primary.ended_at = at
@@ -152,8 +162,8 @@ def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
 
 def _did_not_stand_in(state: RunState, alternative: Node) -> None:
     """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
-    primary = _primary_of(state, alternative)
-    if primary.status is TaskStatus.FAILED:
+    primary = state.tasks.get(_primary_of(state, alternative))  # a fallback may be cancelled before anybody comes to it
+    if primary is not None and primary.status is TaskStatus.FAILED:
         _tell_failure(state, primary.node)
 
 
@@ -165,10 +175,11 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
         container.done += 1
     else:
         container.failed += 1
-    if state.phase is Phase.CANCELLING:
+    if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
         # Too late to advance anything, but what is complete has its result.
         if record.node.until is None and container.done + container.failed == len(container.items or ()):
-            state.set_status(container, TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED)
+            needed = record.node.task.enough or len(container.items or ())
+            state.set_status(container, TaskStatus.COMPLETED if container.done >= needed else TaskStatus.FAILED)
         return
     if container.status is not TaskStatus.EXPANDED:
         return
@@ -180,7 +191,10 @@ def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
         return
     _end_map_if_over(state, container, at)
     if container.status is TaskStatus.EXPANDED:
+        before = container.done
         _next_items(state, container)
+        if container.done > before:  # what was kept may have been the last
+            _end_map_if_over(state, container, at)
 
 
 def _end_map_if_over(state: RunState, container: TaskRecord, at: int) -> None:
@@ -209,7 +223,7 @@ def _end_container(state: RunState, container: TaskRecord, status: TaskStatus, a
 def _failed_for_good(state: RunState, record: TaskRecord) -> None:
     """A task has failed: its fallback takes its place, or its dependents are told."""
     node = record.node
-    if state.phase is Phase.CANCELLING:
+    if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
         return
     if node.fallback is not None:
         alternative = state.laid_out.nodes[node.fallback]
@@ -252,8 +266,25 @@ def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> No
     record.items = [codec.encode(element) for element in elements]
     state.set_status(record, TaskStatus.EXPANDED)
     state.next_item[record.key] = 0
-    _next_items(state, record)
+    if not _had_enough(state, record):
+        _next_items(state, record)
     _end_map_if_over(state, record, at)
+
+
+def _had_enough(state: RunState, container: TaskRecord) -> bool:
+    """Take the items that are kept when they are enough: what the others saw of the map stays as it was, and nothing of it runs again."""
+    enough = container.node.task.enough
+    if enough is None or not state.kept:
+        return False
+    keys = [f"{container.key}[{index}]" for index in range(len(container.items or ()))]
+    kept = {index: state.kept[key] for index, key in enumerate(keys) if key in state.kept}
+    if len(kept) < enough:
+        return False
+    for index, value in kept.items():
+        record = state.tasks[keys[index]] = TaskRecord(keys[index], container.node, index)
+        record.status, record.value = TaskStatus.COMPLETED, value
+    container.done = len(kept)
+    return True
 
 
 def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: int) -> None:
@@ -263,6 +294,11 @@ def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: in
         state.set_status(container, TaskStatus.EXPANDED)
     state.undecided.pop(fact.task_key, None)
     key = f"{fact.task_key}[{fact.iteration}]"
+    if (waiting := state.tasks.get(key)) is not None:
+        # Its delay is over, and now it has to wait for a place among ``max_parallel``.
+        state.set_status(waiting, TaskStatus.READY)
+        state.queue(waiting)
+        return
     record = state.tasks[key] = TaskRecord(key, container.node, fact.iteration)
     if (value := state.kept.get(key)) is not None:
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at
@@ -307,7 +343,9 @@ def _fail(state: RunState, record: TaskRecord, error: ErrorInfo, at: int) -> Non
     state.set_status(record, TaskStatus.FAILED)
     _keep_error(record, error)
     record.ended_at = at
-    if record.index is None:
+    if record.undoes is not None:
+        _next_undo(state)
+    elif record.index is None:
         _failed_for_good(state, record)
     else:
         _item_ended(state, record, at)
@@ -386,6 +424,37 @@ def _unknown(state: RunState, fact: f.TaskOutcomeUnknown, version: int, at: int)
 
 def _late(state: RunState, fact: f.TaskLateOutcome, version: int, at: int) -> None:
     state.lingering.pop(fact.token, None)
+    record = state.tasks[fact.task_key]
+    if (
+        fact.kind is OutcomeKind.SUCCEEDED
+        and record.node.undo is not None
+        and record.status is not TaskStatus.COMPLETED
+    ):
+        # It advances nothing, but it has happened: it is undone with the rest.
+        record.value = bytes(fact.result)
+        state.undoable.append(record.key)
+
+
+def _compensation_started(state: RunState, fact: f.CompensationStarted, version: int, at: int) -> None:
+    state.phase = Phase.COMPENSATING
+    state.problem = fact
+    state.is_paused = False
+    state.ready.clear()
+    _next_undo(state)
+
+
+def _next_undo(state: RunState) -> None:
+    """Make ready what undoes the last that is not undone yet."""
+    key = state.next_to_undo()
+    if key is None:
+        return
+    done = state.tasks[key]
+    undo = done.node.undo
+    if undo is None:
+        raise InvariantError(f"nothing undoes task {key!r} of run {state.stream_id!r}")
+    record = state.tasks[undo_key(key)] = TaskRecord(undo_key(key), undo, done.index)
+    record.undoes = key
+    state.ready.append(record)
 
 
 def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -> None:
@@ -549,6 +618,8 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.WorkflowCancelRequested: _cancel_requested,
     f.WorkflowContinuing: _continuing,
     f.WorkflowContinued: _ended(WorkflowStatus.CONTINUED),
+    f.CompensationStarted: _compensation_started,
+    f.WorkflowCompensated: _ended(WorkflowStatus.COMPENSATED),
     f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
     f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
     f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),

@@ -23,6 +23,7 @@ __all__ = [
     "ApprovalRequired",
     "Approve",
     "ChoiceMade",
+    "CompensationStarted",
     "LoopContinued",
     "LoopEnded",
     "MapExpanded",
@@ -51,6 +52,7 @@ __all__ = [
     "TimerSet",
     "WorkflowCancelRequested",
     "WorkflowCancelled",
+    "WorkflowCompensated",
     "WorkflowCompleted",
     "WorkflowContinued",
     "WorkflowContinuing",
@@ -88,6 +90,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
     parent: tuple[str, str, int] | None = None
     """Stream, task key and token of the attempt that this run is a sub-workflow of."""
+    depth: int = 0
+    """How many runs it is a sub-workflow of, one inside the other."""
     first_generation: int = 0
     """Generation of every task that was not run again within this run: higher in each run that continues another as new."""
 
@@ -350,6 +354,24 @@ class WorkflowContinued(Fact, frozen=True, gc=False):
     event_type: ClassVar[str] = "workflow_continued"
 
 
+class CompensationStarted(Fact, frozen=True, kw_only=True):
+    """The run has failed, or is to end: what was completed and can be undone is undone now, the last first."""
+
+    event_type: ClassVar[str] = "compensation_started"
+    error: ErrorInfo
+    """Why."""
+    failed: list[str] = []
+    """Keys of failed tasks, at most 100."""
+    remaining: list[str] = []
+    """Ids of tasks that never ran, at most 100."""
+
+
+class WorkflowCompensated(Fact, frozen=True, gc=False):
+    """Terminal: the run failed or was aborted, and what it had done is undone, as far as it can be."""
+
+    event_type: ClassVar[str] = "workflow_compensated"
+
+
 class WorkflowCompleted(Fact, frozen=True, gc=False):
     """Terminal: every task is completed or skipped."""
 
@@ -406,6 +428,8 @@ FACTS: Final = FactCodec(
         WorkflowCancelRequested,
         WorkflowContinuing,
         WorkflowContinued,
+        CompensationStarted,
+        WorkflowCompensated,
         WorkflowCompleted,
         WorkflowFailed,
         WorkflowCancelled,
@@ -429,6 +453,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     generations: dict[str, int] = {}
     signals: bytes | None = None
     parent: tuple[str, str, int] | None = None
+    depth: int = 0
     first_generation: int = 0
 
 

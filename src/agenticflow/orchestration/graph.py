@@ -1,6 +1,7 @@
 """Task graphs: who waits for whom, counted instead of scanned, so that a completion costs what it unblocks.
 
-``TaskGraph`` is the mutable face for users and views; the run decider keeps the same counts inside its state.
+``TaskGraph`` is the mutable face for users and views: levels, the critical path, a drawing. The run decider keeps the same counts inside
+its state. ``TaskGraph.of(definition)`` is the graph of a definition.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
 from agenticflow.core.results import ErrorInfo, describe_error
-from agenticflow.errors import CommandRefused, DefinitionError
+from agenticflow.errors import CommandRefused, DefinitionError, InvalidInput
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.diagrams import DIRECTIONS, mermaid
 
 __all__ = ["NodeStatus", "TaskGraph", "TaskNode", "find_cycle"]
 
@@ -29,10 +33,12 @@ class NodeStatus(enum.StrEnum):
 class TaskNode:
     """One task of a graph: its dependencies, who depends on it, and where it stands."""
 
-    __slots__ = ("dependencies", "dependents", "error", "result", "status", "task_id", "unmet")
+    __slots__ = ("dependencies", "dependents", "error", "result", "status", "task", "task_id", "unmet")
 
-    def __init__(self, task_id: str) -> None:
+    def __init__(self, task_id: str, task: TaskDefinition | None = None) -> None:
         self.task_id = task_id
+        self.task = task
+        """What it is, when the graph was made of a definition."""
         self.dependencies: set[str] = set()
         self.dependents: set[str] = set()
         self.unmet = 0
@@ -53,13 +59,32 @@ class TaskGraph:
         self._open = 0
         self._failed = 0
 
-    def add_task(self, task_id: str, dependencies: Collection[str] = ()) -> TaskNode:
+    @classmethod
+    def of(cls, definition: WorkflowDefinition) -> TaskGraph:
+        """Return the graph of ``definition``, nothing done yet. Raises ``DefinitionError`` for an unknown dependency or a cycle.
+
+        It knows dependencies alone: joins of some, choices and fallbacks are the run's business (and in the drawing).
+        """
+        graph = cls()
+        for task in definition.tasks:
+            graph.add_task(task.task_id, task=task)
+        waits = {task.task_id: task.dependencies for task in definition.tasks}
+        if cycle := find_cycle(waits):
+            raise DefinitionError(f"tasks wait for each other: {' -> '.join(cycle)}")
+        for task_id, dependencies in waits.items():
+            for dependency in dependencies:
+                graph._connect(graph._node(task_id), graph._node(dependency))
+        return graph
+
+    def add_task(
+        self, task_id: str, dependencies: Collection[str] = (), *, task: TaskDefinition | None = None
+    ) -> TaskNode:
         """Add a task that waits for ``dependencies``, which are there already. Raises ``DefinitionError``; then nothing was added."""
         if task_id in self.nodes:
             raise DefinitionError(f"task {task_id!r} is in the graph already")
         for dependency in dependencies:
             self._node(dependency)
-        node = self.nodes[task_id] = TaskNode(task_id)
+        node = self.nodes[task_id] = TaskNode(task_id, task)
         self._ready[task_id] = None
         self._open += 1
         for dependency in dependencies:
@@ -77,11 +102,7 @@ class TaskGraph:
             )
         if task_id == depends_on or self._reaches(task_id, depends_on):
             raise DefinitionError(f"{task_id!r} cannot depend on {depends_on!r}: that would be a cycle")
-        node.dependencies.add(depends_on)
-        dependency.dependents.add(task_id)
-        if dependency.status not in (NodeStatus.COMPLETED, NodeStatus.SKIPPED):
-            node.unmet += 1
-            self._ready.pop(task_id, None)
+        self._connect(node, dependency)
 
     def get_ready_tasks(self) -> list[str]:
         """Return the ids of the tasks that could start now, in the order in which they became ready."""
@@ -157,10 +178,32 @@ class TaskGraph:
             at = longest[at][1]
         return path[::-1], length
 
+    def to_mermaid(self, statuses: Mapping[str, str] | None = None, *, direction: str = "TD") -> str:
+        """Return the graph as a Mermaid flowchart, ``direction`` ``TD``, ``LR``, ``BT`` or ``RL``.
+
+        With a definition behind it, shapes show what kind each task is: choice (diamond), approval (hexagon), timer (stadium), signal
+        (flag), sub-workflow (double border), map (slanted), loop (rounded, with an edge to itself). ``statuses`` (``TaskStatus`` words by
+        task id) colour the tasks. Raises ``InvalidInput``.
+        """
+        if direction not in DIRECTIONS:
+            raise InvalidInput(f"{direction!r} is no direction of a drawing", hint=f"use {', '.join(DIRECTIONS)}")
+        return mermaid(self.nodes, statuses, direction=direction)
+
+    def _connect(self, node: TaskNode, dependency: TaskNode) -> None:
+        node.dependencies.add(dependency.task_id)
+        dependency.dependents.add(node.task_id)
+        if dependency.status not in (NodeStatus.COMPLETED, NodeStatus.SKIPPED):
+            node.unmet += 1
+            self._ready.pop(node.task_id, None)
+
     def _node(self, task_id: str) -> TaskNode:
         node = self.nodes.get(task_id)
         if node is None:
-            raise DefinitionError(f"there is no task {task_id!r} in the graph", hint="add it with add_task first")
+            close = get_close_matches(task_id, self.nodes, n=1)
+            raise DefinitionError(
+                f"there is no task {task_id!r} in the graph",
+                hint=f"did you mean {close[0]!r}?" if close else "add it with add_task first",
+            )
         return node
 
     def _reaches(self, start: str, goal: str) -> bool:

@@ -95,6 +95,8 @@ class WorkflowGuest(RunDecider):
             return [StopActivity(token, reason) for token in tokens if token in state.lingering]
         if isinstance(fact, f.TaskReassigned) and fact.grace_until is not None:
             return (StopActivity(fact.token, "another agent does it"),)
+        if isinstance(fact, f.CompensationStarted) and state.cancel is None:
+            return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
             return (StopActivity(fact.token, fact.reason),)
         if isinstance(fact, f.WorkflowCancelRequested):
@@ -116,7 +118,7 @@ class WorkflowGuest(RunDecider):
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
         task = node.task
-        if node.is_plain:
+        if node.is_plain and record.performer_id == node.performer_id:
             return RunActivity(
                 record.key,
                 record.token,
@@ -142,7 +144,8 @@ class WorkflowGuest(RunDecider):
             node.priority,
             task.stall_seconds,
             task.capabilities,  # type: ignore[arg-type]  # a definition makes it a tuple
-            task.on_failure == "reassign",
+            # With a list the run says whose turn it is.
+            task.on_failure == "reassign" and not task.reassign_to,
         )
 
     def _child(self, state: RunState, record: TaskRecord) -> RunChild:
@@ -219,10 +222,12 @@ class WorkflowGuest(RunDecider):
         nodes = state.laid_out.nodes
         # A fallback is given what the task it stands in for was given.
         waited_for = nodes[state.laid_out.alternatives[node.index]] if node.is_alternative else node
+        if record.undoes is not None:
+            encoded[node.task.task_id] = state.values.resolve(state.tasks[record.undoes].value or codec.NULL)
         for index in waited_for.depends_on:
             task_id = nodes[index].task.task_id
             data = state.result_of(task_id)
-            if data is not None:
+            if data is not None and task_id not in encoded:
                 encoded[task_id] = data
         return ActivityInput(
             params,

@@ -15,7 +15,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration.conditions import Condition, parse_condition
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.references import Reference, Template, compile_template
 from agenticflow.orchestration.validation import INPUT_ROOTS, item_roots, meant, validate
 from agenticflow.resilience.limits import Limit
@@ -45,6 +45,7 @@ class Node:
         "is_ordered",
         "is_plain",
         "is_settled",
+        "is_wait",
         "needs",
         "params",
         "performer_id",
@@ -54,6 +55,7 @@ class Node:
         "rest",
         "task",
         "task_type",
+        "undo",
         "until",
         "workflow",
     )
@@ -65,13 +67,17 @@ class Node:
         self.dependents: list[int] = []
         self.is_settled = task.join == "settled"
         """Whether it starts also after failures."""
+        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
+            task.delay_seconds is None and task.continue_with is None
+        )
+        """Whether nobody works on it: it takes no place among ``max_parallel``."""
         self.needs = _needs(task, len(depends_on))
         """How many dependencies have to be completed; 0 when all have to be met."""
         self.performer_id = task.agent_id
         self.task_type = task.task_type or ""
         self.priority = 0
         self.is_ordered = False
-        """Whether others of its run have another priority."""
+        """Whether what becomes ready may go before what is ready already: there are priorities, or places."""
         self.condition: Condition | None = parse_condition(task.when) if task.when is not None else None
         self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
         self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
@@ -101,6 +107,8 @@ class Node:
         """Whether its end means more than that its dependents may start."""
         self.is_plain = not self.permits and _options(task) == _USUAL
         """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
+        self.undo: Node | None = _undoing(self, task)
+        """Lays out what undoes it."""
         params = compile_template(task.params or {})
         self.params: Template | None = params if params.references else None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
@@ -113,6 +121,8 @@ class Node:
         if self.is_plain:
             yield from self.params.references if self.params is not None else ()
             return
+        if self.undo is not None:
+            yield from self.undo.references()
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
         for template in (
             *templates,
@@ -139,8 +149,24 @@ _options: Final = attrgetter(
     "stall_seconds",
     "capabilities",
     "on_failure",
+    "compensation",
 )
-_USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail")
+_USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail", None)
+
+
+def _undoing(node: Node, task: TaskDefinition) -> Node | None:
+    given = task.compensation
+    if not isinstance(given, Compensation):
+        return None
+    undoing = TaskDefinition(
+        task.task_id,
+        given.agent_id,
+        given.task_type,
+        task.params if given.params is None else given.params,
+        retry_policy=given.retry_policy,
+        timeout_seconds=given.timeout_seconds,
+    )
+    return Node(node.index, undoing, (*node.depends_on, node.index))
 
 
 def _needs(task: TaskDefinition, count: int) -> int:
@@ -159,7 +185,8 @@ class Plan:
         "definition",
         "encoded",
         "free_roots",
-        "has_priorities",
+        "has_order",
+        "is_limited",
         "nodes",
         "output",
         "roots",
@@ -183,9 +210,10 @@ class Plan:
         """Of each fallback: the node it stands in for."""
         for node in self.nodes:
             self._lay_out(node)
-        self.has_priorities = len({node.priority for node in self.nodes}) > 1
+        self.is_limited = definition.max_parallel is not None
+        self.has_order = self.is_limited or len({node.priority for node in self.nodes}) > 1
         for node in self.nodes:
-            node.is_ordered = self.has_priorities
+            node.is_ordered = self.has_order
         self.unmet = [len(node.depends_on) for node in self.nodes]
         self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
         self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]

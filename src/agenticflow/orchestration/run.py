@@ -80,6 +80,8 @@ class RunDecider:
                 return self._start_run(state, command)
             case f.NextRunStarted():
                 return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
+            case f.Resolve() if state.phase is Phase.COMPENSATING:
+                return self._resolve(state, command)
             case _:
                 self._demand_open(state, command)
                 return self._intervene(state, command)
@@ -131,6 +133,7 @@ class RunDecider:
                 Phase.NEW: "has not started",
                 Phase.CANCELLING: "is being cancelled",
                 Phase.CONTINUING: "is being continued in the next",
+                Phase.COMPENSATING: "is being undone",
             }
             what = words.get(state.phase, f"is {state.status}")
             can_go_on = state.phase is Phase.ENDED and state.outcome is not WorkflowStatus.COMPLETED
@@ -159,6 +162,7 @@ class RunDecider:
                 generations=command.generations,
                 signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
                 parent=command.parent,
+                depth=command.depth,
                 first_generation=command.first_generation,
             )
         ]
@@ -169,7 +173,7 @@ class RunDecider:
             record is None
             or record.token != command.token
             or record.status is not TaskStatus.SCHEDULED
-            or state.phase is not Phase.RUNNING
+            or state.phase not in (Phase.RUNNING, Phase.COMPENSATING)
         ):
             return ()
         return (f.TaskStarted(command.task_key, command.token, command.deadline),)
@@ -214,13 +218,16 @@ class RunDecider:
         error = outcome.error or ErrorInfo(type="OutcomeUnknown", message=f"the attempt was {outcome.kind.value}")
         error = msgspec.structs.replace(error, attempt=record.attempt, at=now)
         grace = now + int(GRACE_SECONDS * NANOSECONDS) if outcome.is_abandoned else None
-        if state.phase is Phase.RUNNING:
+        if state.phase is Phase.RUNNING or record.undoes is not None:
             attempts = record.attempt - record.attempts_before
             delay = task.policy.delay_after(attempts, error, seed=state.seed, task_key=key)
             if delay is not None:
                 return f.TaskRetryScheduled(key, token, error, now + int(delay * NANOSECONDS), grace)
             if (next_agent := _next_agent(record)) is not None:
                 return f.TaskReassigned(key, token, error, next_agent, grace)
+        if record.undoes is not None:
+            # Nobody may go on as if it were undone: a person says what became of it.
+            return f.TaskOutcomeUnknown(key, token, f"it could not be undone: {error}"[:1_000])
         return f.TaskFailed(key, token, error, grace)
 
     def _resolve(self, state: RunState, command: f.Resolve) -> Facts:
@@ -240,6 +247,11 @@ class RunDecider:
                 error = ErrorInfo("ResolvedAsFailed", message, attempt=record.attempt, at=command.now)
                 return [f.TaskFailed(key, record.token, error, None, by)]
             case "run_again":
+                if state.phase is Phase.COMPENSATING and record.undoes is None:
+                    raise CommandRefused(
+                        f"workflow {state.workflow_id!r} is being undone, task {key!r} cannot run again",
+                        hint="say 'completed', then it is undone too, or 'failed'",
+                    )
                 return [f.TaskRerunRequested(key, state.generations.get(key, 0) + 1, by)]
             case _:
                 assert_never(command.decision)
@@ -285,6 +297,8 @@ class RunDecider:
         if kind == TIMER:
             if record.node.until is None:
                 return f.TimerFired(key)
+            if state.laid_out.is_limited:
+                return f.LoopContinued(record.node.task.task_id, record.index or 0)
             try:
                 return first_attempt(state, record, now)
             except InvalidInput as problem:

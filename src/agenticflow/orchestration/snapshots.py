@@ -14,7 +14,7 @@ from agenticflow.core import codec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
-from agenticflow.orchestration.facts import WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
 
@@ -34,6 +34,7 @@ class _Task(msgspec.Struct, array_like=True):
     performer_id: str
     permits: tuple[Permit, ...]
     question: str
+    undoes: str | None
     token: int
     scheduled_at: int
     ended_at: int
@@ -67,11 +68,13 @@ class _Run(msgspec.Struct):
     to_cancel: dict[int, str]
     surplus: list[str]
     undecided: list[str]
+    undoable: list[str]
     parent: tuple[str, str, int] | None
     phase: int
     outcome: WorkflowStatus | None
     cancel: WorkflowCancelRequested | None
     problem: WorkflowFailed | None
+    undoing: CompensationStarted | None
 
 
 _PLAIN = (
@@ -87,9 +90,11 @@ _PLAIN = (
     "deadline",
     "final",
     "first_generation",
+    "depth",
     "is_paused",
     "active",
     "in_flight",
+    "held",
     "unknown",
     "last_success",
 )
@@ -120,11 +125,13 @@ def take(state: RunState) -> bytes:
         to_cancel=state.to_cancel,
         surplus=list(state.surplus),
         undecided=list(state.undecided),
+        undoable=state.undoable,
         parent=state.parent,
         phase=state.phase.value,
         outcome=state.outcome,
         cancel=state.cancel,
-        problem=state.problem,
+        problem=state.problem if isinstance(state.problem, WorkflowFailed) else None,
+        undoing=state.problem if isinstance(state.problem, CompensationStarted) else None,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -148,7 +155,8 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     for name in _PLAIN:
         setattr(state, name, run.fields[name])
     for saved in run.tasks:
-        record = TaskRecord(saved.key, state.plan.nodes[saved.node], saved.index)
+        node = state.plan.nodes[saved.node]
+        record = TaskRecord(saved.key, node.undo or node if saved.undoes is not None else node, saved.index)
         for name in _TASK_FIELDS:
             setattr(record, name, getattr(saved, name))
         state.tasks[record.key] = record
@@ -169,9 +177,10 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.to_cancel = run.to_cancel
     state.surplus = dict.fromkeys(run.surplus)
     state.undecided = dict.fromkeys(run.undecided)
+    state.undoable = run.undoable
     state.parent = run.parent
     state.phase = Phase(run.phase)
     state.outcome = run.outcome
     state.cancel = run.cancel
-    state.problem = run.problem
+    state.problem = run.problem or run.undoing
     return state

@@ -17,10 +17,10 @@ from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
-from agenticflow.orchestration.facts import WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
 
-__all__ = ["Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus"]
+__all__ = ["Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
 class WorkflowStatus(enum.StrEnum):
@@ -70,6 +70,8 @@ class Phase(enum.Enum):
     CANCELLING = 2
     ENDED = 3
     CONTINUING = 4
+    COMPENSATING = 5
+    """Nothing of the graph runs any more; what was done is undone."""
     """Over, but for the start of the next run."""
 
 
@@ -77,8 +79,16 @@ IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
 CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
 
+_NEEDS_NO_PLACE: Final = 10_000_000
+"""Above every priority."""
+
 TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
 """Kinds of entries in the heap of timers."""
+
+
+def undo_key(task_key: str) -> str:
+    """Return the key of what undoes a task, an item or an iteration."""
+    return f"undo:{task_key}"
 
 
 class TaskRecord:
@@ -104,6 +114,7 @@ class TaskRecord:
         "scheduled_at",
         "status",
         "token",
+        "undoes",
         "value",
     )
 
@@ -113,6 +124,8 @@ class TaskRecord:
         self.index = index
         """Of an item in its map, of an iteration in its loop."""
         self.status = TaskStatus.READY
+        self.undoes: str | None = None
+        """Key of what it undoes."""
         self.is_blocked = False
         """Whether it is only ready to be skipped."""
         self.attempt = 0
@@ -138,6 +151,11 @@ class TaskRecord:
         """Of a map or a loop: items failed."""
 
 
+def takes_place(record: TaskRecord) -> bool:
+    """Whether a ready task needs one of the places of ``max_parallel`` to start; timers, signals, questions and choices do not."""
+    return not (record.is_blocked or record.node.is_wait)
+
+
 class RunState:
     """The folded state. Field by field what the decider needs, and what views show."""
 
@@ -148,6 +166,7 @@ class RunState:
         "completed",
         "deadline",
         "deliverable",
+        "depth",
         "ended_at",
         "final",
         "fingerprint",
@@ -155,6 +174,7 @@ class RunState:
         "generations",
         "has_failed_dependency",
         "has_live_dependency",
+        "held",
         "in_flight",
         "input",
         "is_paused",
@@ -179,6 +199,7 @@ class RunState:
         "timers",
         "to_cancel",
         "undecided",
+        "undoable",
         "unknown",
         "unmet",
         "values",
@@ -205,7 +226,7 @@ class RunState:
         self.is_paused = False
         self.cancel: WorkflowCancelRequested | None = None
         self.outcome: WorkflowStatus | None = None
-        self.problem: WorkflowFailed | None = None
+        self.problem: WorkflowFailed | CompensationStarted | None = None
         self.tasks: dict[str, TaskRecord] = {}
         self.unmet: list[int] = []
         self.has_live_dependency = bytearray()
@@ -218,16 +239,21 @@ class RunState:
         """Nodes that are not wanted any more, each with the key of the task whose end said so."""
         self.surplus: dict[str, None] = {}
         """Maps that have enough: their open items are not wanted any more."""
+        self.undoable: list[str] = []
+        """Keys of what was completed and can be undone, in the order of completion."""
         self.undecided: dict[str, None] = {}
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None
         """Key of the task whose end ends the run."""
         self.first_generation = 0
+        self.depth = 0
         self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
         self.active = 0
         self.in_flight = 0
+        self.held = 0
+        """Tasks between two attempts: they keep their place among ``max_parallel``."""
         self.unknown = 0
         self.lingering: dict[int, tuple[str, int]] = {}
         self.timers: list[tuple[int, int, int, str]] = []
@@ -247,9 +273,12 @@ class RunState:
             return self.outcome
         if self.phase is Phase.NEW:
             return WorkflowStatus.PENDING
+        if self.phase is Phase.COMPENSATING:
+            is_asking = self.unknown and not self.active
+            return WorkflowStatus.NEEDS_ATTENTION if is_asking else WorkflowStatus.COMPENSATING
         if self.phase in (Phase.CANCELLING, Phase.CONTINUING) or self.in_flight:
             return WorkflowStatus.PAUSED if self.is_paused and self.phase is Phase.RUNNING else WorkflowStatus.RUNNING
-        if self.is_paused:
+        if self.is_paused and self.phase is Phase.RUNNING:
             return WorkflowStatus.PAUSED
         if self.unknown and not self.active:
             return WorkflowStatus.NEEDS_ATTENTION
@@ -290,11 +319,17 @@ class RunState:
     def queue(self, record: TaskRecord) -> None:
         """Add ``record`` to what is ready: behind everything of its own priority or a higher one."""
         ready = self.ready
-        if not record.node.is_ordered or not ready or ready[-1].node.priority >= record.node.priority:
+        if not record.node.is_ordered or not ready or self._rank(ready[-1]) >= self._rank(record):
             ready.append(record)
             return
-        priority = record.node.priority
-        ready.insert(next(i for i, other in enumerate(ready) if other.node.priority < priority), record)
+        rank = self._rank(record)
+        ready.insert(next(i for i, other in enumerate(ready) if self._rank(other) < rank), record)
+
+    def _rank(self, record: TaskRecord) -> int:
+        """What goes before what: in a run with ``max_parallel`` first what takes no place, so that it never waits for one."""
+        if self.laid_out.is_limited and not takes_place(record):
+            return _NEEDS_NO_PLACE
+        return record.node.priority
 
     def cancel_soon(self, indexes: Iterable[int], by: str) -> None:
         """The nodes are not wanted any more: the next decision cancels those of them that are still open."""
@@ -319,6 +354,8 @@ class RunState:
             self.active -= 1
             if before in IN_FLIGHT:
                 self.in_flight -= 1
+            elif before is TaskStatus.RETRYING:
+                self.held -= 1
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
         record.status = status
@@ -326,12 +363,14 @@ class RunState:
             self.active += 1
             if status in IN_FLIGHT:
                 self.in_flight += 1
+            elif status is TaskStatus.RETRYING:
+                self.held += 1
         elif status is TaskStatus.UNKNOWN:
             self.unknown += 1
 
     def settle(self, node: Node, how: TaskStatus) -> None:
         """``node`` is completed, skipped (or cancelled) or failed: count it at each dependent, make ready what this unblocks."""
-        if self.phase is Phase.CANCELLING:
+        if self.phase in (Phase.CANCELLING, Phase.COMPENSATING):
             return  # late outcomes are recorded and advance nothing
         if node.has_consequences:
             self._take_effect(node, how)
@@ -414,7 +453,7 @@ class RunState:
         if self.phase is Phase.CANCELLING:
             return False
         if kind == DEADLINE:
-            return True
+            return self.phase is Phase.RUNNING
         record = self.tasks[key]
         if kind == TIMER:
             is_waiting = record.status is TaskStatus.WAITING and record.due == due
@@ -457,6 +496,10 @@ class RunState:
             ]
         )
 
+    def next_to_undo(self) -> str | None:
+        """Return the key of what was completed last and is not undone yet."""
+        return next((key for key in reversed(self.undoable) if undo_key(key) not in self.tasks), None)
+
     def result_before(self, record: TaskRecord) -> object:
         """Return what ``${previous}`` is in an iteration of a loop: the result of the one before, at first what the loop starts from."""
         if record.index:
@@ -471,8 +514,11 @@ class RunState:
         by_id = self.laid_out.by_id
 
         def find(root: str) -> object:
+            if record is not None and record.undoes is not None and root == record.node.task.task_id:
+                done = self.tasks[record.undoes].value
+                return codec.decode(self.values.resolve(done or codec.NULL))
             if record is not None and record.index is not None:
-                if record.node.until is not None:
+                if self.laid_out.nodes[record.node.index].until is not None:
                     if root == "previous":
                         return self.result_before(record)
                     if root == "iteration":

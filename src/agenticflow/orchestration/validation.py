@@ -15,7 +15,7 @@ from agenticflow.core import codec
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration.conditions import parse_condition
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import find_cycle
 from agenticflow.orchestration.references import Reference, compile_template
 
@@ -142,7 +142,7 @@ class _Ancestors:
         return False
 
 
-_PER_ATTEMPT: Final = ("params", "locks", "limits")
+_PER_ATTEMPT: Final = ("params", "locks", "limits", "compensation")
 """What is resolved for each item and iteration."""
 
 
@@ -158,7 +158,7 @@ def _reference_problems(
             root = reference.root
             if root in MAP_ROOTS | LOOP_ROOTS:
                 yield from _item_problems(task, part, reference, own)
-            elif root == task.task_id and part == "repeat_until":
+            elif root == task.task_id and part in ("repeat_until", "compensation"):
                 continue
             elif root in by_id and not ancestors.has(task, root):
                 yield f"task {task.task_id!r} uses {reference} but does not depend on {root!r}; add it to dependencies"
@@ -177,6 +177,8 @@ def _references_of(task: TaskDefinition) -> Iterator[tuple[str, tuple[Reference,
         (name, getattr(task, name))
         for name in ("params", "for_each", "repeat_from", "continue_with", "approval", "locks")
     ]
+    if isinstance(task.compensation, Compensation):
+        templates.append(("compensation", task.compensation.params))
     templates.append(("limits", [limit.key for limit in task.limits]))
     for part, template in templates:
         if template not in (None, (), []):

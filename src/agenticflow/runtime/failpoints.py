@@ -1,7 +1,7 @@
 """Named places at every durability boundary, where a test can stop the world.
 
 In production ``reach`` is one look at a global that is ``None``. ``agenticflow.testing`` puts a function there that kills the process,
-or raises, at a chosen arrival; ``POINTS`` lists every name so that a search can be complete.
+or raises, at a chosen arrival; ``POINTS`` lists every name that runs pass, so that a search can be complete.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["POINTS", "reach", "watch"]
+__all__ = ["POINTS", "UPKEEP_POINTS", "reach", "watch"]
 
 POINTS: Final = (
     "store.before_commit",
@@ -35,6 +35,16 @@ POINTS: Final = (
     "journal.before_commit",
     "journal.after_commit",
 )
+
+UPKEEP_POINTS: Final = (
+    "backup.copied",
+    "backup.named",
+    "restore.prepared",
+    "restore.kept",
+    "restore.cleared",
+    "restore.named",
+)
+"""Those that no run passes: where a store's file is copied and put back."""
 
 _watcher: Callable[[str], None] | None = None
 

@@ -264,6 +264,13 @@ class Host:
             if not actor.is_busy and not actor.inbox and not actor.ended and actor.loading is None:
                 del self._actors[stream_id]
 
+    def forget_ended(self) -> None:
+        """Keep nothing in memory of executions that have ended: the store may have let go of them."""
+        for stream_id, actor in list(self._actors.items()):
+            is_idle = not actor.is_busy and not actor.inbox and actor.loading is None
+            if is_idle and actor.state is not None and not actor.state.is_open:
+                del self._actors[stream_id]
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

@@ -13,11 +13,14 @@ import msgspec
 
 from agenticflow.errors import InvalidInput
 
-__all__ = ["KEEP_ALL", "TOPIC_STREAMS", "Compacted", "RetentionPolicy", "references_within"]
+__all__ = ["KEEP_ALL", "TOPIC_STREAMS", "Compacted", "Family", "RetentionPolicy", "family_of", "references_within"]
 
 TOPIC_STREAMS: Final = "topic-"
 _DAY_NS: Final = 86_400_000_000_000
 _MAX_DAYS: Final = 100_000
+_KEPT_CHARS: Final = 100
+_CUT_CHARS: Final = 141
+"""Of the id of a sub-workflow that would be too long: what is kept, ``~`` and a hash."""
 # A reference is a msgpack extension of 28 bytes: 20 of hash, 8 of size (core.codec). Looked for anywhere in the bytes: a value that only
 # looks like one keeps a blob too long, which is harmless; one that is missed would lose it.
 _REFERENCE: Final = re.compile(rb"(?=\xc7\x1c\x07(.{20}).{8})", re.DOTALL)
@@ -32,7 +35,8 @@ class RetentionPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     archive_after_days: float | None = None
     """A run that ended longer ago is compressed and leaves the log of all events; its own stream reads as before."""
     delete_after_days: float | None = None
-    """A chain of runs of which all ended longer ago is deleted, with its large values and its place in the index."""
+    """A chain of runs of which all ended longer ago is deleted, with its large values and its place in the index; a sub-workflow not
+    before its parent is due."""
     keep_last: int = 0
     """The newest ended runs of each workflow name that are neither archived nor deleted, however old."""
     topic_events: int | None = None
@@ -87,6 +91,25 @@ class Compacted(msgspec.Struct):
     """Room inside the file that is used again before it grows."""
     longest_pause_seconds: float = 0.0
     """The longest time for which commits had to wait for one step."""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """Executions that another one may be a part of."""
+
+    names: tuple[str, ...]
+    """Ids that they have exactly."""
+    beginning: str
+    """How the id of another one begins; empty when there is none."""
+
+
+def family_of(execution_id: str) -> Family:
+    """Return what ``execution_id`` may be a sub-workflow of: its id is that of its parent and the task's key, with ``~`` between.
+
+    A long id is cut (``orchestration.guest.child_id``). An id that only looks like one is kept too long, which is harmless.
+    """
+    names = tuple(execution_id[:end] for end, character in enumerate(execution_id) if end and character == "~")
+    is_cut = len(execution_id) == _CUT_CHARS and execution_id[_KEPT_CHARS] == "~"
+    return Family(names, execution_id[:_KEPT_CHARS] if is_cut else "")
 
 
 def references_within(data: bytes) -> set[str]:

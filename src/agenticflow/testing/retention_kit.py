@@ -26,10 +26,11 @@ from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
 from agenticflow.storage.store import Store
 from agenticflow.testing.event_store_kit.place import Place, commit, everything, fact, refused, run_row, versions
 
-__all__ = ["RetentionKit", "large_value", "run"]
+__all__ = ["NOW", "OLD", "RetentionKit", "large_value", "run"]
 
 DAY: Final = 86_400_000_000_000
 NOW: Final = 1_000 * DAY
+"""When the cases compact."""
 ARCHIVE: Final = RetentionPolicy(archive_after_days=30)
 DELETE: Final = RetentionPolicy(delete_after_days=30)
 OLD: Final = NOW - 30 * DAY
@@ -195,6 +196,20 @@ class RetentionKit(Place):
             for name in ("open", "young"):
                 assert await versions(store, f"workflow-{name}/1") == [1, 2, 3]
                 assert await store.get_run(name, 1) is not None
+
+    async def test_a_sub_workflow_stays_as_long_as_its_parent(self) -> None:
+        async with self.store() as store:
+            long, hashed = "x" * 150, f"{'x' * 100}~{'0' * 40}"
+            for parent, ended_at in (("open", None), ("young", OLD + 1), ("old", OLD), (long, None)):
+                await run(store, parent, ended_at=ended_at)
+            children = ["open~a", "open~a~1", "open~a~b~c", "young~a", "old~a", "old~a~b", "opener~a", "a~open", hashed]
+            for child in children:
+                await run(store, child, ended_at=OLD - 5)
+            assert (await store.compact(DELETE, now=NOW)).deleted_runs == 5
+            left = {row.execution_id for row in await store.list_runs()}
+            assert left == {"open", "young", long, "open~a", "open~a~1", "open~a~b~c", "young~a", hashed}
+            assert (await store.compact(RetentionPolicy(delete_after_days=29), now=NOW)).deleted_runs == 2
+            assert {row.execution_id for row in await store.list_runs()} == left - {"young", "young~a"}
 
     async def test_the_newest_runs_of_each_name_are_kept(self) -> None:
         async with self.store() as store:

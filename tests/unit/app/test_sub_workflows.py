@@ -280,3 +280,37 @@ async def test_a_child_holds_the_lock_of_its_task_until_its_end() -> None:
         await asyncio.sleep(10)
         assert CALLS == ["sleep", "sleep"]
         assert await handle.result() == {"a": {"nap": "awake"}, "b": {"nap": "awake"}}
+
+
+@in_virtual_time
+async def test_a_workflow_may_run_itself_and_not_for_ever() -> None:
+    counting = WorkflowDefinition(
+        [
+            TaskDefinition("less", "subtract", params={"value": "${value}"}),
+            TaskDefinition(
+                "again",
+                workflow="counting",
+                params={"value": "${less}"},
+                dependencies={"less"},
+                when="${less} > ${stop}",
+            ),
+        ],
+        name="counting",
+        context={"stop": 0},
+        output="${less}",
+    )
+
+    @worker("subtract")
+    async def subtract(value: int) -> int:
+        CALLS.append(f"subtract {value}")
+        return value - 1
+
+    async with running(subtract, workflows=[counting]) as orchestrator:
+        handle = await orchestrator.start_workflow("counting", {"value": 5}, workflow_id="w")
+        await handle.result()
+        assert len(CALLS) == 5
+        with pytest.raises(WorkflowExecutionError):
+            await orchestrator.execute_workflow("counting", {"value": 500}, workflow_id="deep")
+        deepest = (await orchestrator.list_workflows(limit=1))[0]
+        error = (await orchestrator.get_execution(deepest.execution_id)).error
+        assert "would be 51 deep, the limit is 50" in str(error)

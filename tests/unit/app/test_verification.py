@@ -9,7 +9,7 @@ import pytest
 
 from agenticflow.agents import Agent
 from agenticflow.app.orchestrator import Orchestrator
-from agenticflow.app.verification import verify_store
+from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.errors import WorkflowExecutionError
 from agenticflow.orchestration import TaskDefinition, WorkflowDefinition
 from agenticflow.resilience import RetryPolicy

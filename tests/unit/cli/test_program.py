@@ -19,6 +19,12 @@ COMMANDS: list[list[str]] = [
     ["demo"],
     ["demo", "crash"],
     ["run"],
+    ["init"],
+    ["completion"],
+    ["events"],
+    ["events", "tail"],
+    *(["workflows", name] for name in ("validate", "graph", "schema")),
+    *(["runs", name] for name in ("watch", "graph", "timeline", "approve", "reject")),
     ["runs"],
     *(
         ["runs", name]

@@ -6,6 +6,7 @@ import pytest
 
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CommandRefused, DefinitionError
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph, find_cycle
 
 
@@ -145,6 +146,22 @@ def test_the_critical_path_is_the_chain_that_takes_longest() -> None:
     assert graph.critical_path({"a": 1, "b": 2, "c": 5, "d": 1}) == (["a", "c", "d"], 7)
     assert graph.critical_path({"alone": 50}) == (["alone"], 50)
     assert TaskGraph().critical_path({}) == ([], 0.0)
+
+
+def test_a_graph_is_made_of_a_definition_in_whatever_order_its_tasks_stand() -> None:
+    definition = WorkflowDefinition([TaskDefinition("b", "x", dependencies=["a"]), TaskDefinition("a", "x")])
+    graph = TaskGraph.of(definition)
+    assert graph.levels() == [["a"], ["b"]]
+    assert graph.get_ready_tasks() == ["a"]
+    assert graph.nodes["b"].task is definition.tasks[0]
+    with pytest.raises(DefinitionError, match=r"tasks wait for each other: (a -> b -> a|b -> a -> b)"):
+        TaskGraph.of(
+            WorkflowDefinition(
+                [TaskDefinition("b", "x", dependencies=["a"]), TaskDefinition("a", "x", None, None, ["b"])]
+            )
+        )
+    with pytest.raises(DefinitionError, match=r"there is no task 'aa' in the graph .did you mean 'a'"):
+        TaskGraph.of(WorkflowDefinition([TaskDefinition("a", "x", dependencies=["aa"])]))
 
 
 def test_nodes_are_shown_with_their_status() -> None:

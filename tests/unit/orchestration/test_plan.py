@@ -9,6 +9,7 @@ import pytest
 from agenticflow.core import codec
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration import plan as plans
+from agenticflow.orchestration import validation
 from agenticflow.orchestration.definition import Choice, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan, decode_plan, unknown_roots
 from agenticflow.orchestration.validation import validate
@@ -56,6 +57,15 @@ def test_sub_workflows_are_nested_so_deep_and_no_deeper() -> None:
     assert validate(nested) == []
     nested = definition_of([TaskDefinition("a", workflow=nested)])
     assert "is a sub-workflow 21 deep, the limit is 20" in validate(nested)[0]
+
+
+def test_what_was_found_of_sub_workflows_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "_MAX_KNOWN", 2)
+    monkeypatch.setattr(validation, "_known", {})
+    for number in range(5):
+        inner = definition_of([task(f"t{number}", "nobody")])
+        assert "depends on 'nobody'" in problems(TaskDefinition("a", workflow=inner))[0]
+    assert len(validation._known) == 2
 
 
 def test_a_loop_may_look_at_its_own_result_and_a_fallback_at_what_came_before() -> None:

@@ -17,9 +17,9 @@ from agenticflow.errors import WorkflowNotFoundError
 from agenticflow.orchestration.plan import Plan
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
-from agenticflow.runtime.children import Children
 from agenticflow.runtime.clock import SystemClock
-from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.coordination.children import Children
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store

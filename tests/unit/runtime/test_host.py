@@ -199,8 +199,8 @@ async def test_outages_do_not_make_later_ones_slower(caplog: pytest.LogCaptureFi
 
     async with running(agent, store=store) as orchestrator:
         for _ in range(3):
+            store.fail("commit", times=2, skip=1, only=in_runs)
             handle = await orchestrator.start_workflow(single())
-            store.fail("commit", times=2, only=in_runs)
             await handle.result()
     waits = [record.getMessage().split(" in ")[-1][:4] for record in caplog.records if "trying again" in record.message]
     assert waits == ["0.05", "0.10"] * 3

@@ -216,14 +216,19 @@ async def test_an_abort_of_unknown_outcome_stops_its_handlers_all_the_same() -> 
         assert await handle.status() == "CANCELLED"
 
 
+def records_a_start(commit: object) -> bool:
+    return isinstance(commit, Commit) and "task_started" in [event.event_type for event in commit.events]
+
+
 @in_virtual_time
 async def test_work_that_was_superseded_while_its_start_was_recorded_never_starts() -> None:
     store, calls = FlakyStore(), list[int]()
     async with running(recording(calls), store=store) as orchestrator:
-        store.delay_seconds = 1
+        # Its first try to record the start fails; before the second the run is aborted.
+        store.fail("commit", only=records_a_start)
         handle = await orchestrator.start_workflow(single(params={"n": 1}, effect=EffectClass.AT_MOST_ONCE))
-        aborting = asyncio.ensure_future(handle.abort("no"))
+        await passes(0.1)
+        await handle.abort("no")
         await passes(100)
-        await aborting
         assert await handle.status() == "CANCELLED"
     assert calls == []

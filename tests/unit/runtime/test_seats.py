@@ -21,6 +21,7 @@ from agenticflow import (
     WorkflowExecutionError,
     worker,
 )
+from agenticflow.agents.events import NAMED_CHANGES
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 from agenticflow.testing.fakes import FlakyStore
@@ -49,7 +50,7 @@ class Sleeper:
 async def transitions(store: Store, agent_id: str = "agent") -> list[tuple[str, str, str]]:
     """Return what the agent's stream says: from, to, cause."""
     events = [event async for event in store.read_stream(f"agent-{agent_id}")]
-    assert {event.event_type for event in events} <= {"agent_state_changed", "task_assigned"}
+    assert {event.event_type for event in events} <= {"agent_state_changed", *NAMED_CHANGES}
     payloads: list[Any] = [event.payload for event in events]
     return [(p["from_state"], p["to_state"], p["cause"]) for p in payloads]
 

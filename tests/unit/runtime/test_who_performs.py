@@ -76,6 +76,16 @@ async def test_the_agents_named_are_asked_in_turn() -> None:
 
 
 @in_virtual_time
+async def test_the_agent_named_gets_it_also_when_the_first_could_do_it_too() -> None:
+    once = RetryPolicy(max_attempts=1)
+    async with running(reader("desk", fails=True), reader("spare")) as orchestrator:
+        handle = await orchestrator.start_workflow(
+            reads(agent_id="desk", on_failure="reassign", reassign_to=["spare"], retry_policy=once)
+        )
+        assert await handle.result() == {"t0": "spare"}
+
+
+@in_virtual_time
 async def test_what_waits_for_an_agent_waits_in_the_order_of_priority() -> None:
     order: list[str] = []
     agent = Agent("a", {"reading"})

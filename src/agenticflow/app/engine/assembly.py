@@ -14,8 +14,8 @@ from agenticflow.orchestration.plan import Plan
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
-from agenticflow.runtime.children import Children
-from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.coordination.children import Children
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
 from agenticflow.runtime.ownership import CommandServer

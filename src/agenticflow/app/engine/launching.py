@@ -22,7 +22,7 @@ from agenticflow.orchestration.schedules.facts import ContinueSchedule, NextSche
 from agenticflow.orchestration.schedules.guest import KIND, stream_of_schedule
 from agenticflow.orchestration.schedules.state import ScheduleState, what_is_left
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.runtime.children import Blobs
+from agenticflow.runtime.coordination.children import Blobs
 
 __all__ = ["Launches", "zone_of"]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from agenticflow.core import codec
 from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput
@@ -17,7 +19,7 @@ from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "next_run"]
+__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
 
 MAX_ID_CHARS: Final = 200
 Parent = tuple[str, str, int]
@@ -25,7 +27,14 @@ Parent = tuple[str, str, int]
 
 
 def first_run(
-    plan: Plan, given: object, workflow_id: str, *, requested_by: str, now: int, parent: Parent | None = None
+    plan: Plan,
+    given: object,
+    workflow_id: str,
+    *,
+    requested_by: str,
+    now: int,
+    parent: Parent | None = None,
+    depth: int = 0,
 ) -> f.StartRun:
     """Return the command that starts ``workflow_id`` with the input ``given`` over the definition's defaults.
 
@@ -50,6 +59,7 @@ def first_run(
         fingerprint="" if parent is not None else _fingerprint(plan, merged),
         requested_by=requested_by,
         parent=parent,
+        depth=depth,
         blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
     )
 
@@ -74,9 +84,25 @@ def next_run(
         generations=carried.generations,
         signals=stored_signals,
         parent=parent,
+        depth=state.depth,
         first_generation=state.first_generation,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
+
+
+def forked_run(
+    plan: Plan, given: object, workflow_id: str, carried: Carried, *, requested_by: str, now: int
+) -> f.StartRun:
+    """Return the command that starts ``workflow_id`` with what is ``carried`` over from another run.
+
+    What is kept of tasks that the definition does not have is left out. Errors as for ``first_run``.
+    """
+    command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now)
+    kept = {key: value for key, value in carried.kept.items() if key.partition("[")[0] in plan.by_id}
+    stored_kept, kept_blob = store_form(codec.encode(kept))
+    stored_signals, signals_blob = store_form(codec.encode(carried.signals))
+    blobs = tuple(blob for blob in (kept_blob, signals_blob) if blob is not None)
+    return msgspec.structs.replace(command, kept=stored_kept, signals=stored_signals, blobs=(*command.blobs, *blobs))
 
 
 def _fingerprint(plan: Plan, merged: object) -> str:
@@ -102,6 +128,7 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
         requested_by=state.started_by,
         signals=stored_signals,
         parent=state.parent,
+        depth=state.depth,
         first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
         blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
     )

@@ -17,19 +17,20 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
-from agenticflow.errors import AgenticFlowError, CommandRefused, InvariantError, WorkflowIdConflict
+from agenticflow.errors import AgenticFlowError, BoundExceeded, CommandRefused, InvariantError, WorkflowIdConflict
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
 from agenticflow.orchestration.state import Phase, RunState, WorkflowStatus
-from agenticflow.runtime.children import Blobs
+from agenticflow.runtime.coordination.children import Blobs
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
 __all__ = ["SubWorkflows"]
 
 GRACE_SECONDS: Final = 10.0
+MAX_DEPTH: Final = 50
 
 
 class SubWorkflows:
@@ -47,7 +48,13 @@ class SubWorkflows:
             # Nearly always there is none yet; the store is the one that knows, and it refuses a second beginning.
             plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
             command = first_run(
-                plan, params, effect.execution_id, requested_by=stream_id, now=self._clock.now_ns(), parent=parent
+                plan,
+                params,
+                effect.execution_id,
+                requested_by=stream_id,
+                now=self._clock.now_ns(),
+                parent=parent,
+                depth=await self._depth_below(stream_id, effect),
             )
             child = stream_of(effect.execution_id, 1)
             try:
@@ -70,6 +77,16 @@ class SubWorkflows:
         command = next_run(state, carry_over(state), requested_by=stream_id, now=self._clock.now_ns(), parent=parent)
         await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
         return stream_of(effect.execution_id, command.run_no)
+
+    async def _depth_below(self, stream_id: str, effect: RunChild) -> int:
+        """Return how deep a child of this run is. Raises ``BoundExceeded``: a workflow that names itself would go on for ever."""
+        depth: int = (await self._host.read(stream_id)).depth + 1
+        if depth > MAX_DEPTH:
+            raise BoundExceeded(
+                f"the sub-workflow of task {effect.task_key!r} would be {depth} deep, the limit is {MAX_DEPTH}",
+                hint="end the recursion with a condition (`when`), or continue as new",
+            )
+        return depth
 
     async def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         state: RunState = await self._host.read(stream_id)

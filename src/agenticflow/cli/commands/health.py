@@ -16,7 +16,7 @@ import msgspec
 
 from agenticflow import __version__
 from agenticflow.app.commands import Metrics, Ping
-from agenticflow.app.verification import Verification, verify_store
+from agenticflow.app.upkeep.verification import Verification, verify_store
 from agenticflow.cli.access import ask_owner, reading, store_file
 from agenticflow.cli.exits import Exit, NotThere
 from agenticflow.cli.running import run_async

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from agenticflow.app.commands import Start
-from agenticflow.app.definitions import Loaded, load, unperformed
+from agenticflow.app.definitions import Loaded, Performers, load_workflow
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.wiring import store_url
 from agenticflow.cli.access import deliver, store_file
 from agenticflow.cli.exits import Exit, tell
 from agenticflow.cli.running import Attended, attend, leave_when_stuck, orchestrating, run_async
 from agenticflow.cli.terminal import Format, duration, note, print_json, print_result
-from agenticflow.errors import DefinitionError, InvalidInput, WorkflowNotFoundError
+from agenticflow.errors import InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.state import TaskStatus
 
 __all__ = ["finish", "parsed_value", "run", "store_option", "workflow_input"]
@@ -37,16 +37,10 @@ def run(
     form: Format,
 ) -> int:
     """Run the workflow in ``target``; return the exit code that says how it ended."""
-    loaded = load(target)
     given = workflow_input(inputs, input_json)
+    loaded = load_workflow(target, Performers.IGNORED if detaches else Performers.DEMANDED, given=given)
     if detaches:
         return run_async(_detach(loaded, given, workflow_id, store, form))
-    if problems := unperformed(loaded.definition, loaded.performers):
-        raise DefinitionError(
-            f"workflow {loaded.definition.name!r} cannot run here: {'; '.join(problems)}",
-            hint="name the module that has them with `handlers:`, or define them in the same Python file",
-            problems=problems,
-        )
     others = frozenset(threading.enumerate())
     attended = run_async(_run(loaded, given, workflow_id, store, waits=waits, is_quiet=is_quiet))
     code = finish(attended, form, store)
@@ -57,7 +51,7 @@ def run(
 async def _run(
     loaded: Loaded, given: object, workflow_id: str | None, store: str | None, *, waits: bool, is_quiet: bool
 ) -> Attended:
-    async with orchestrating(store, loaded.performers) as (orchestrator, interrupts):
+    async with orchestrating(store, loaded.performers, loaded.others) as (orchestrator, interrupts):
         is_known = workflow_id is not None and await _is_known(orchestrator, workflow_id)
         handle = await orchestrator.start_workflow(loaded.definition, given, workflow_id=workflow_id)
         if not is_quiet:

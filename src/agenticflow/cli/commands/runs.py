@@ -22,7 +22,21 @@ from agenticflow.storage.event_store import decode_event
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
-__all__ = ["cancel", "events", "listing", "pause", "resolve", "resume", "show", "signal", "unpause"]
+__all__ = [
+    "cancel",
+    "demand_run",
+    "event_detail",
+    "event_json",
+    "events",
+    "listing",
+    "pause",
+    "resolve",
+    "resume",
+    "show",
+    "signal",
+    "steer",
+    "unpause",
+]
 
 PAGE: Final = 1_000
 LOOK_SECONDS: Final = 0.2
@@ -105,7 +119,7 @@ def show(workflow_id: str, *, run_no: int | None, store: str | None, form: Forma
 
 async def _show(store: str | None, workflow_id: str, run_no: int | None) -> tuple[WorkflowExecution, list[str], object]:
     async with reading(store) as (orchestrator, _):
-        await _demand(orchestrator, workflow_id)
+        await demand_run(orchestrator, workflow_id)
         execution = await orchestrator.get_execution(workflow_id, run_no)
         result: object = None
         if execution.status is WorkflowStatus.COMPLETED:
@@ -190,7 +204,7 @@ def events(workflow_id: str, *, run_no: int | None, store: str | None, follows: 
 
 async def _events(workflow_id: str, run_no: int | None, store: str | None, follows: bool, form: Format) -> int:
     async with reading(store) as (orchestrator, opened):
-        await _demand(orchestrator, workflow_id)
+        await demand_run(orchestrator, workflow_id)
         stream_id = await _stream(opened, workflow_id, run_no)
         version = 0
         is_over = False
@@ -218,24 +232,28 @@ async def _stream(store: Store, workflow_id: str, run_no: int | None) -> str:
 def _print_events(found: Sequence[RecordedEvent], form: Format) -> None:
     if form is Format.JSON:
         for event in found:
-            print_json(
-                {
-                    "version": event.version,
-                    "position": event.position,
-                    "event_type": event.event_type,
-                    "timestamp": when(event.timestamp),
-                    "id": event.id,
-                    "causation_id": event.causation_id,
-                    "payload": _plain(event.payload),
-                },
-                is_line=True,
-            )
+            print_json(event_json(event), is_line=True)
         return
     for event in found:
         payload = event.payload
         key = str(payload.get("task_key", payload.get("signal", "")))
-        line = f"{event.version:>6}  {moment(event.timestamp)}  {event.event_type:<24}  {key:<20}  {_detail(payload)}"
+        line = (
+            f"{event.version:>6}  {moment(event.timestamp)}  {event.event_type:<24}  {key:<20}  {event_detail(payload)}"
+        )
         print(printable(line).rstrip())
+
+
+def event_json(event: RecordedEvent) -> dict[str, Any]:
+    """Return an event for programs."""
+    return {
+        "version": event.version,
+        "position": event.position,
+        "event_type": event.event_type,
+        "timestamp": when(event.timestamp),
+        "id": event.id,
+        "causation_id": event.causation_id,
+        "payload": _plain(event.payload),
+    }
 
 
 def _plain(value: object) -> object:
@@ -247,7 +265,8 @@ def _plain(value: object) -> object:
     return value
 
 
-def _detail(payload: Mapping[str, object]) -> str:
+def event_detail(payload: Mapping[str, object]) -> str:
+    """Return what a payload says, short enough for a line."""
     parts: list[str] = []
     for key, value in payload.items():
         if key in ("task_key", "signal", "definition", "seed", "fingerprint", "kept", "token"):
@@ -259,7 +278,7 @@ def _detail(payload: Mapping[str, object]) -> str:
     return " ".join(parts)
 
 
-async def _demand(orchestrator: Orchestrator, workflow_id: str) -> None:
+async def demand_run(orchestrator: Orchestrator, workflow_id: str) -> None:
     """Raise ``WorkflowNotFoundError`` with what was probably meant."""
     try:
         await orchestrator.get_workflow_state(workflow_id)
@@ -276,22 +295,22 @@ async def _demand(orchestrator: Orchestrator, workflow_id: str) -> None:
 
 def cancel(workflow_id: str, *, reason: str, grace_seconds: float, store: str | None, form: Format) -> int:
     """End a run."""
-    return _steer(Cancel(workflow_id=workflow_id, reason=reason, grace_seconds=grace_seconds), store, form)
+    return steer(Cancel(workflow_id=workflow_id, reason=reason, grace_seconds=grace_seconds), store, form)
 
 
 def pause(workflow_id: str, *, reason: str, store: str | None, form: Format) -> int:
     """Start nothing new in a run; work in flight goes on."""
-    return _steer(Pause(workflow_id=workflow_id, reason=reason), store, form)
+    return steer(Pause(workflow_id=workflow_id, reason=reason), store, form)
 
 
 def unpause(workflow_id: str, *, store: str | None, form: Format) -> int:
     """Let a paused run go on."""
-    return _steer(Unpause(workflow_id=workflow_id), store, form)
+    return steer(Unpause(workflow_id=workflow_id), store, form)
 
 
 def resume(workflow_id: str, *, from_task: str | None, store: str | None, form: Format) -> int:
     """Open the next run of a workflow that ended without its result, with everything that succeeded kept."""
-    return _steer(Resume(workflow_id=workflow_id, from_task=from_task), store, form)
+    return steer(Resume(workflow_id=workflow_id, from_task=from_task), store, form)
 
 
 def resolve(
@@ -308,7 +327,7 @@ def resolve(
         value=None if value is None else parsed_value(value),
         reason=reason,
     )
-    return _steer(operation, store, form)
+    return steer(operation, store, form)
 
 
 def signal(
@@ -322,13 +341,13 @@ def signal(
         value=None if value is None else parsed_value(value),
         signal_id=signal_id,
     )
-    return _steer(operation, store, form)
+    return steer(operation, store, form)
 
 
 async def _demand_signal(store: str | None, workflow_id: str, name: str) -> None:
     """A signal that no task of the definition waits for would be kept for ever: it is a slip of the pen."""
     async with reading(store) as (orchestrator, _):
-        await _demand(orchestrator, workflow_id)
+        await demand_run(orchestrator, workflow_id)
         execution = await orchestrator.get_execution(workflow_id)
     names = sorted({task.signal for task in execution.definition.tasks if task.signal is not None})
     if name not in names:
@@ -339,7 +358,8 @@ async def _demand_signal(store: str | None, workflow_id: str, name: str) -> None
         )
 
 
-def _steer(operation: Operation, store: str | None, form: Format) -> int:
+def steer(operation: Operation, store: str | None, form: Format) -> int:
+    """Have ``operation`` recorded and say where the run stands then."""
     answer, by_owner = run_async(_delivered(operation, store))
     if not by_owner and answer["status"] in _OPEN:
         note("recorded; nobody runs this store now, the next owner acts on it: `agenticflow run` or a program of yours")
@@ -367,6 +387,6 @@ async def _delivered(operation: Operation, store: str | None) -> tuple[dict[str,
         delivered = await deliver(store, operation)
     except WorkflowNotFoundError:
         async with reading(store) as (orchestrator, _):
-            await _demand(orchestrator, str(getattr(operation, "workflow_id", "")))
+            await demand_run(orchestrator, str(getattr(operation, "workflow_id", "")))
         raise
     return delivered.answer, delivered.by_owner

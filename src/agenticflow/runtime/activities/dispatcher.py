@@ -32,8 +32,8 @@ from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.placement import Placement
 from agenticflow.runtime.activities.worker import LocalWorker
-from agenticflow.runtime.children import Children
-from agenticflow.runtime.gates import Gatekeeper
+from agenticflow.runtime.coordination.children import Children
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 
 __all__ = ["Dispatcher"]
@@ -232,7 +232,9 @@ class Dispatcher:
     def _admit(self, attempt: Attempt) -> None:
         attempt.seat.in_flight += 1
         self._ready.append(attempt)
-        if not self._is_waking:
+        if not self._workers:
+            self._hire()  # nobody is at work who could take it
+        elif not self._is_waking:
             # Not at once: the worker that is reporting right now will take it, unless there is more than it can do.
             self._is_waking = True
             self._loop.call_soon(self._wake)
@@ -242,10 +244,13 @@ class Dispatcher:
         if self._is_draining:
             return
         for _ in range(min(len(self._ready), self._max_workers - len(self._workers))):
-            # In the context of whoever started the engine: this runs in that of a handler, as likely as not.
-            worker = self._loop.create_task(self._work(), context=self._context.copy())
-            self._workers.add(worker)
-            worker.add_done_callback(self._worker_ended)
+            self._hire()
+
+    def _hire(self) -> None:
+        # In the context of whoever started the engine: this runs in that of a handler, as likely as not.
+        worker = self._loop.create_task(self._work(), context=self._context.copy())
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
@@ -267,8 +272,9 @@ class Dispatcher:
         elif attempt.cause is None:
             # It still queues: whoever meets it there passes it over.
             attempt.cause = StopCause.TOLD
-            if attempt.effect.permits and self._gates.waits(stream_id, token):
-                self._done_with(attempt)
+            if attempt.effect.permits:
+                # It never began, so nobody has to wait until it is met in a queue.
+                self._gates.release(stream_id, token)
             self._spawn(self._report(stream_id, attempt.effect, Outcome(OutcomeKind.CANCELLED)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from agenticflow.storage.archives import Archive, fitting, pack, raw_of
 from agenticflow.storage.commits import Committed, StoredEvent
-from agenticflow.storage.retention import TOPIC_STREAMS, Compacted, RetentionPolicy, references_within
+from agenticflow.storage.retention import TOPIC_STREAMS, Compacted, RetentionPolicy, family_of, references_within
 from agenticflow.storage.rows import RunRow, Snapshot
 
 __all__ = ["MemoryUpkeep"]
@@ -46,8 +46,15 @@ class MemoryUpkeep:
                 if _ended_by(row, archives_before) and row.stream_id not in kept:
                     self._archive(row.stream_id)
         if deletes_before is not None:
-            for chain in self._chains():
-                if all(_ended_by(row, deletes_before) and row.stream_id not in kept for row in chain):
+            chains = self._chains()
+            due = [
+                chain
+                for chain in chains
+                if all(_ended_by(row, deletes_before) and row.stream_id not in kept for row in chain)
+            ]
+            staying = {row.execution_id for chain in chains if chain not in due for row in chain}
+            for chain in due:
+                if not _is_part_of(chain[0].execution_id, staying):
                     for row in chain:
                         self._delete(row)
         if policy.topic_events is not None:
@@ -126,6 +133,13 @@ class MemoryUpkeep:
             yield from map(raw_of, archives)
         yield from (snapshot.data for snapshot in self._snapshots.values())
         yield from values
+
+
+def _is_part_of(execution_id: str, others: set[str]) -> bool:
+    family = family_of(execution_id)
+    return not others.isdisjoint(family.names) or (
+        family.beginning != "" and any(other.startswith(family.beginning) for other in others)
+    )
 
 
 def _ended_by(row: RunRow, moment: int) -> bool:

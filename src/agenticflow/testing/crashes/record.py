@@ -20,7 +20,9 @@ from agenticflow.storage.store import Store
 __all__ = ["decode", "fold_stored", "problems_of_run", "read_whole"]
 
 PAGE_EVENTS: Final = 2_000
-TERMINAL: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_continued"})
+TERMINAL: Final = frozenset(
+    {"workflow_completed", "workflow_failed", "workflow_cancelled", "workflow_continued", "workflow_compensated"}
+)
 
 
 def decode(stored: StoredEvent) -> Fact:

@@ -60,7 +60,13 @@ class Recorded:
                 self._generations[stream_id, fact.task_key] = fact.generation
             case f.TaskCompleted():
                 self.completed.add((stream_id, fact.task_key))
-            case f.WorkflowCompleted() | f.WorkflowFailed() | f.WorkflowCancelled() | f.WorkflowContinued():
+            case (
+                f.WorkflowCompleted()
+                | f.WorkflowFailed()
+                | f.WorkflowCancelled()
+                | f.WorkflowContinued()
+                | f.WorkflowCompensated()
+            ):
                 self.ended.add(stream_id)
             case _:
                 pass

@@ -19,7 +19,7 @@ from agenticflow.errors import (
     StoreUnavailable,
 )
 
-__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "is_there", "make", "mapped", "migrate"]
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "is_there", "make", "mapped", "migrate", "sync_folder"]
 
 APPLICATION_ID: Final = 0x41464C57  # "AFLW"
 SCHEMA_VERSION: Final = 2
@@ -150,7 +150,7 @@ def make(file: Path, vfs: str | None) -> None:
         if file.exists():
             new.chmod(file.stat().st_mode & 0o777)  # somebody made it empty, to say who may read it
         new.replace(file)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
     except apsw.Error as error:
         _remove(new)
         raise mapped(error, file) from error
@@ -168,7 +168,8 @@ def _remove(file: Path) -> None:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in ``folder`` on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -176,12 +177,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def connect(file: Path, *, read_only: bool, vfs: str | None = None, durability: str = "full") -> apsw.Connection:
-    """Return a connection to an existing store, set up for it. Raises like ``mapped``."""
+def connect(
+    file: Path, *, read_only: bool, vfs: str | None = None, durability: str = "full", any_version: bool = False
+) -> apsw.Connection:
+    """Return a connection to an existing store, set up for it. Raises like ``mapped``, and ``ConfigurationError`` when it is for reading
+    and the file has another version than ours, unless ``any_version``."""
     try:
         if read_only:
             db = _connect_for_reading(file, vfs)
-            _check_readable(db, file)
+            if not any_version:
+                _check_readable(db, file)
             return db
         db = apsw.Connection(os.fspath(file), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
         try:

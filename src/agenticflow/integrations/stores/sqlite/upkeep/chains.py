@@ -8,6 +8,9 @@ from typing import Final
 import apsw
 import msgspec
 
+from agenticflow.storage.key_values import end_of_prefix
+from agenticflow.storage.retention import family_of
+
 __all__ = ["DueChain", "command_ids", "delete_chains", "due_chains", "kept_runs"]
 
 PAGE_COMMANDS: Final = 5_000
@@ -26,6 +29,11 @@ _COMMANDS: Final = """
 SELECT json_group_array(json_array(command_id, stream))
 FROM (SELECT command_id, stream FROM commands WHERE command_id > ? ORDER BY command_id LIMIT ?)
 """
+# Who may be the parent and is not due itself.
+_STAYS: Final = """
+SELECT EXISTS (SELECT 1 FROM runs o WHERE {which} AND o.execution_id != ?
+               AND (o.is_open OR o.ended_at IS NULL OR o.ended_at > ?))
+"""
 _command_rows = msgspec.json.Decoder(list[tuple[str, str]])
 
 
@@ -36,6 +44,13 @@ class DueChain(msgspec.Struct, frozen=True):
     kind: str
     execution_id: str
     stream_ids: tuple[str, ...]
+
+    def is_part_of(self, execution_ids: set[str]) -> bool:
+        """Whether it may be a sub-workflow of one of ``execution_ids``."""
+        family = family_of(self.execution_id)
+        return not execution_ids.isdisjoint(family.names) or (
+            family.beginning != "" and any(other.startswith(family.beginning) for other in execution_ids)
+        )
 
     @property
     def name(self) -> tuple[str, str]:
@@ -86,6 +101,8 @@ def delete_chains(
             f"SELECT count(*) {_DUE} AND r.kind = ?2 AND r.execution_id = ?3", (before, chain.kind, chain.execution_id)
         ).get
         runs = _runs(db, chain.kind, chain.execution_id)
+        if _has_family(db, chain, before):
+            continue
         # Events behind the archives, or a run that nobody knew of when the commands were looked up: the next time.
         if is_due != len(runs) or any(
             stream not in chain.stream_ids or _has_events(db, sid) for _, stream, sid in runs
@@ -108,6 +125,19 @@ def _runs(db: apsw.Connection, kind: str, execution_id: str) -> list[tuple[int, 
         " WHERE r.execution_id = ? AND r.kind = ?"
     )
     return [(run_id, stream, sid) for run_id, stream, sid in db.execute(query, (execution_id, kind))]
+
+
+def _has_family(db: apsw.Connection, chain: DueChain, before: int) -> bool:
+    family = family_of(chain.execution_id)
+    searches: list[tuple[str, tuple[str, ...]]] = []  # one each, so that each finds its way by the index
+    if family.names:
+        searches.append((f"o.execution_id IN ({', '.join('?' * len(family.names))})", family.names))
+    if family.beginning:
+        bounds = (family.beginning, end_of_prefix(family.beginning) or family.beginning)
+        searches.append(("o.execution_id >= ? AND o.execution_id < ?", bounds))
+    return any(
+        db.execute(_STAYS.format(which=which), (*bound, chain.execution_id, before)).get for which, bound in searches
+    )
 
 
 def _has_events(db: apsw.Connection, sid: int | None) -> bool:

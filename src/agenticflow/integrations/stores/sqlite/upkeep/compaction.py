@@ -73,7 +73,6 @@ class Compaction:
 
     async def run(self) -> Compacted:
         """Do everything; return what was done."""
-        size = self._file.stat().st_size
         try:
             await self._retain()
             while await self._write(_removed, _SNAPSHOTS, STEP_SNAPSHOTS, counts="snapshots"):
@@ -86,7 +85,6 @@ class Compaction:
             self._writer.referred = None
             self._thread.submit(self._close)
             self._thread.shutdown(wait=False)
-        self._done.freed_bytes = max(0, size - self._file.stat().st_size)
         return self._done
 
     async def _retain(self) -> None:
@@ -115,10 +113,11 @@ class Compaction:
                     self._done.archived_runs += chunk.is_last and chunk.run.trimmed > 0
 
     async def _delete(self, before: int, kept: set[tuple[str, str]]) -> None:
-        after = 0
+        after, parents = 0, {execution_id for _, execution_id in kept}
         while page := await self._look(due_chains, before, after, PAGE_CHAINS):
             after = page[-1].id
-            doomed = list({chain.name: chain for chain in page if chain.name not in kept}.values())
+            chains = {chain.name: chain for chain in page if chain.name not in kept and not chain.is_part_of(parents)}
+            doomed = list(chains.values())
             commands = await self._look(command_ids, doomed)
             for start in range(0, len(doomed), STEP_CHAINS):
                 step: list[DueChain] = doomed[start : start + STEP_CHAINS]
@@ -150,6 +149,7 @@ class Compaction:
         return int(db.execute(LAST_POSITION).get)
 
     async def _give_back(self) -> None:
+        page_bytes = await self._look(_pragma, "page_size")
         left = await self._write(_pragma, "freelist_count")
         while left:
             before = left
@@ -157,7 +157,8 @@ class Compaction:
             left = await self._write(_pragma, "freelist_count")
             if left >= before:
                 break  # a file of the first release keeps its pages, and fills them again
-        self._done.free_bytes = left * await self._look(_pragma, "page_size")
+            self._done.freed_bytes += (before - left) * page_bytes
+        self._done.free_bytes = left * page_bytes
         await self._write(self._writer.settle_log, is_transaction=False)
 
     async def _look(self, read: Callable[..., T], *args: object) -> T:

@@ -22,8 +22,8 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
+from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.failpoints import reach
-from agenticflow.runtime.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 
 __all__ = ["Children", "Launcher"]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agenticflow.agents import Agent, Worker
-from agenticflow.app.definitions import load, unperformed
-from agenticflow.app.documents import read_document
+from agenticflow.app.definitions import load_workflow as load
+from agenticflow.app.definitions import unperformed
+from agenticflow.app.definitions.reading import read_document
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration import TaskDefinition, WorkflowDefinition
@@ -167,7 +168,7 @@ def test_merge_keys_and_anchors_are_resolved(write: Write) -> None:
         ),
         pytest.param(
             "tasks:\n- task_id: a\n  agent_id: b\n  effect: once",
-            "line 4: effect: invalid enum value 'once'; use pure, idempotent, at_most_once",
+            "line 4: effect: invalid enum value 'once'; did you mean 'at_most_once'?",
             id="effect",
         ),
         pytest.param(
@@ -197,7 +198,7 @@ def test_merge_keys_and_anchors_are_resolved(write: Write) -> None:
         ),
         pytest.param(
             "tasks:\n- {task_id: a, agent_id: b}\n- {task_id: a, agent_id: b}",
-            "f.yaml: two tasks are called 'a'",
+            "f.yaml line 3: two tasks are called 'a'",
             id="twice",
         ),
         pytest.param("tasks:\n  - a: 1\n   b: 2", "f.yaml line 3:", id="indentation"),

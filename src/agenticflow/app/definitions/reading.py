@@ -12,34 +12,15 @@ from typing import Any, Final
 
 import yaml
 
+from agenticflow.app.definitions.documents import Document, Way
 from agenticflow.errors import DefinitionError
 
-__all__ = ["Document", "read_document"]
+__all__ = ["read_document"]
 
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 MAX_NODES: Final = 200_000
 """Aliases repeat what they point at, so a short text can stand for a very long one."""
 MAX_DEPTH: Final = 100
-
-Way = tuple[str | int, ...]
-
-
-class Document:
-    """Plain data, and the line (from 1) of each key and item, by the way there: ``("tasks", 2, "agent_id")``."""
-
-    __slots__ = ("_lines", "data", "path")
-
-    def __init__(self, path: Path, data: object, lines: dict[Way, int]) -> None:
-        self.path = path
-        self.data = data
-        self._lines = lines
-
-    def place(self, *way: str | int) -> str:
-        """Return ``"orders.yaml line 7"`` for what stands at the end of ``way``, or for the nearest thing around it."""
-        while way not in self._lines and way:
-            way = way[:-1]
-        line = self._lines.get(way)
-        return f"{self.path.name} line {line}" if line is not None else self.path.name
 
 
 def read_document(path: Path) -> Document:

@@ -1,0 +1,136 @@
+"""Steering: what somebody may say to a run that goes on. Each call is one command, durable when it returns.
+
+What a run takes, and when, is decided by the run; here arguments are checked, moments stamped and values encoded.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+import msgspec
+
+from agenticflow.core import codec
+from agenticflow.core.clocks import Clock
+from agenticflow.core.decider import Command
+from agenticflow.core.values import store_form
+from agenticflow.errors import InvalidInput
+from agenticflow.orchestration import facts as f
+from agenticflow.runtime.actors import Answer
+
+__all__ = ["LOCAL_OWNER", "Steering"]
+
+LOCAL_OWNER: Final = "local-owner"
+
+
+class Steering(ABC):
+    """The commands of an orchestrator, by workflow id: each goes to the latest run of its chain.
+
+    All raise ``WorkflowNotFoundError`` for an unknown id, and ``CommandRefused`` when the run does not take them now.
+    """
+
+    _clock: Clock
+
+    @abstractmethod
+    async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
+        """Have ``command`` decided by the latest run of the workflow."""
+
+    @abstractmethod
+    async def _bury(self, workflow_id: str) -> None:
+        """After an abort: record how attempts ended whose process is gone, if nobody performs here."""
+
+    async def pause(self, workflow_id: str, *, reason: str = "") -> None:
+        """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
+        await self._command(workflow_id, f.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+
+    async def resume(self, workflow_id: str, *, reason: str = "") -> None:
+        """Schedule again after ``pause``."""
+        await self._command(workflow_id, f.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+
+    async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None:
+        """End the run: nothing starts or advances any more; running handlers get ``grace_seconds`` to stop.
+
+        Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
+        """
+        await self._command(
+            workflow_id,
+            f.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
+        )
+        await self._bury(workflow_id)
+
+    async def signal(self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None) -> None:
+        """Send the signal ``name`` with ``value``. It is kept until a task takes it, in order of arrival.
+
+        With a ``signal_id`` sending it again, also after a crash, changes nothing.
+        """
+        if not isinstance(name, str) or not name:
+            raise InvalidInput(f"{name!r} is no name of a signal")
+        stored, blob = store_form(codec.encode(value))
+        command = f.Signal(
+            now=self._clock.now_ns(),
+            signal=name,
+            value=stored,
+            requested_by=LOCAL_OWNER,
+            blobs=() if blob is None else (blob,),
+        )
+        await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
+
+    async def approve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        *,
+        value: object = None,
+        comment: str = "",
+        approved_by: str = LOCAL_OWNER,
+    ) -> None:
+        """Say yes to what the task asks; its result is ``{"approved": True, "by": …, "comment": …, "value": …}``.
+
+        Raises ``CommandRefused`` when it does not wait for an answer.
+        """
+        answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
+        stored, blob = store_form(codec.encode(answer))
+        command = f.Approve(
+            now=self._clock.now_ns(),
+            task_key=task_key,
+            requested_by=approved_by,
+            comment=comment,
+            result=stored,
+            blobs=() if blob is None else (blob,),
+        )
+        await self._command(workflow_id, command)
+
+    async def reject(
+        self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = LOCAL_OWNER
+    ) -> None:
+        """Say no to what the task asks: it has failed. Raises ``CommandRefused`` when it does not wait for an answer."""
+        command = f.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
+        await self._command(workflow_id, command)
+
+    async def resolve(
+        self,
+        workflow_id: str,
+        task_key: str,
+        decision: str,
+        *,
+        value: object = None,
+        reason: str = "",
+    ) -> None:
+        """Say what became of at-most-once work whose outcome is unknown: ``"completed"`` (with its ``value``), ``"failed"``, or
+        ``"run_again"``. Raises ``CommandRefused`` when nothing is in question there."""
+        if decision not in ("completed", "failed", "run_again"):
+            raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
+        stored, blob = store_form(codec.encode(value))
+        command = msgspec.convert(
+            {
+                "now": self._clock.now_ns(),
+                "task_key": task_key,
+                "decision": decision,
+                "requested_by": LOCAL_OWNER,
+                "value": stored,
+                "reason": reason,
+                "blobs": () if blob is None else (blob,),
+            },
+            f.Resolve,
+        )
+        await self._command(workflow_id, command)

@@ -1,0 +1,122 @@
+"""``runs watch|graph|timeline|approve|reject`` and ``events tail``: for whoever looks at runs, beside whoever performs them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from agenticflow.cli.exits import Exit
+from agenticflow.cli.options import FormatOption, Reason, RunNo, StoreOption, WorkflowId
+from agenticflow.cli.terminal import Format
+
+__all__ = ["add_to"]
+
+Task = Annotated[str, typer.Argument(metavar="TASK", help="The task in question, as `runs show` names it.")]
+Person = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who says so; recorded with it.")]
+
+
+def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> None:
+    """Add the commands to the program and to its group ``runs``."""
+    runs.command("watch")(_watch)
+    runs.command("graph")(_graph)
+    runs.command("timeline")(_timeline)
+    runs.command("approve")(_approve)
+    runs.command("reject")(_reject)
+    events = typer.Typer(help="Events of all runs, agents and topics.", invoke_without_command=True)
+    app.add_typer(events, name="events", rich_help_panel="Runs", context_settings=settings)
+    events.callback()(_group)
+    events.command("tail")(_tail)
+
+
+def _group(context: typer.Context) -> int:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    return Exit.OK
+
+
+def _watch(
+    workflow_id: WorkflowId, run: RunNo = None, store: StoreOption = None, form: FormatOption = Format.TABLE
+) -> int:
+    """Show a run as it goes on, until it has ended; ends with its exit code.
+
+    Reads beside the process that performs it. On a terminal a table that is drawn in place, else a line for everything that changes; with
+    -o json one JSON document per change.
+    """
+    from agenticflow.cli.commands.looking import watch  # late: only when run
+
+    return watch.watch(workflow_id, run_no=run, store=store, form=form)
+
+
+def _graph(
+    workflow_id: WorkflowId,
+    run: RunNo = None,
+    direction: Annotated[str, typer.Option(metavar="DIR", help="TD, LR, BT or RL.")] = "TD",
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Draw a run as a Mermaid flowchart, coloured by where each task stands."""
+    from agenticflow.cli.commands.looking import drawings  # late: only when run
+
+    return drawings.graph(workflow_id, run_no=run, direction=direction, store=store, form=form)
+
+
+def _timeline(
+    workflow_id: WorkflowId,
+    run: RunNo = None,
+    width: Annotated[int | None, typer.Option(min=10, max=500, help="Of the bars, in letters.")] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Show what a run spent its time on: one row per attempt, with its start, its end, its wait and how it ended."""
+    from agenticflow.cli.commands.looking import drawings  # late: only when run
+
+    return drawings.timeline(workflow_id, run_no=run, width=width, store=store, form=form)
+
+
+def _approve(
+    workflow_id: WorkflowId,
+    task: Task,
+    comment: Annotated[str, typer.Option(help="Recorded with it.")] = "",
+    value: Annotated[
+        str | None, typer.Option(metavar="VALUE", help="Goes into the task's result: JSON, or else text.")
+    ] = None,
+    by: Person = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Say yes to what a task asks."""
+    from agenticflow.cli.commands.looking import answers  # late: only when run
+
+    return answers.approve(workflow_id, task, comment=comment, value=value, by=by, store=store, form=form)
+
+
+def _reject(
+    workflow_id: WorkflowId,
+    task: Task,
+    reason: Reason = "",
+    by: Person = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Say no to what a task asks: it has failed then."""
+    from agenticflow.cli.commands.looking import answers  # late: only when run
+
+    return answers.reject(workflow_id, task, comment=reason, by=by, store=store, form=form)
+
+
+def _tail(
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="PATTERN", help="Only these types: task_*, order.placed; may be given again."),
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Only events of this workflow.")] = None,
+    count: Annotated[int, typer.Option("-n", "--count", min=0, max=100_000, help="How many of the past.")] = 20,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Also those to come, until interrupted.")] = False,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Print the latest events of the whole store, in order; with -o json one JSON document per line."""
+    from agenticflow.cli.commands.looking import tail  # late: only when run
+
+    return tail.tail(types or (), workflow_id=run, count=count, follows=follow, store=store, form=form)

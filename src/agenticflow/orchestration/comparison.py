@@ -1,0 +1,80 @@
+"""How two runs differ: definition, input, and what became of each task. Pure; for people who look at a fork, or at what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from agenticflow.core import codec
+from agenticflow.core.values import reference_in
+from agenticflow.orchestration.state import RunState, TaskRecord
+
+__all__ = ["Difference", "compare_runs"]
+
+MAX_SHOWN_CHARS = 200
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One thing that is not the same. ``left`` and ``right`` are in words, ``"-"`` for what is not there."""
+
+    task_key: str
+    """Empty for what belongs to the run as a whole."""
+    what: str
+    """``definition``, ``input``, ``status``, ``attempts``, ``result`` or ``error``."""
+    left: str
+    right: str
+
+    def __str__(self) -> str:
+        where = f"task {self.task_key!r}: " if self.task_key else ""
+        return f"{where}{self.what}: {self.left} → {self.right}"
+
+
+def compare_runs(left: RunState, right: RunState) -> list[Difference]:
+    """Return what differs, the runs as wholes first, then task by task in the order of the left run, then what only the right one has.
+
+    Results are compared as recorded: a large one by its content hash.
+    """
+    found: list[Difference] = []
+    if left.laid_out.encoded != right.laid_out.encoded:
+        names = (f"{one.laid_out.definition.name} {one.laid_out.content_hash[:12]}" for one in (left, right))
+        found.append(Difference("", "definition", *names))
+    if left.input != right.input:
+        found.append(Difference("", "input", _shown(left.input), _shown(right.input)))
+    if left.status != right.status:
+        found.append(Difference("", "status", left.status.value, right.status.value))
+    for key in dict.fromkeys([*left.tasks, *right.tasks]):
+        found.extend(_of_task(key, left.tasks.get(key), right.tasks.get(key)))
+    return found
+
+
+def _of_task(key: str, left: TaskRecord | None, right: TaskRecord | None) -> Iterator[Difference]:
+    for what, describe in (("status", _status), ("attempts", _attempts), ("result", _result), ("error", _error)):
+        one, other = describe(left), describe(right)
+        if one != other:
+            yield Difference(key, what, one, other)
+
+
+def _status(record: TaskRecord | None) -> str:
+    return record.status.value if record is not None else "-"
+
+
+def _attempts(record: TaskRecord | None) -> str:
+    # What was kept of another run was not attempted here, which is no difference in what became of it.
+    return str(record.attempt) if record is not None and record.attempt > 1 else "-"
+
+
+def _result(record: TaskRecord | None) -> str:
+    return _shown(record.value) if record is not None and record.value is not None else "-"
+
+
+def _error(record: TaskRecord | None) -> str:
+    return str(record.errors[-1])[:MAX_SHOWN_CHARS] if record is not None and record.errors else "-"
+
+
+def _shown(data: bytes) -> str:
+    reference = reference_in(data)
+    if reference is not None:
+        return f"{reference.size:,} bytes, {reference.hash[:12]}"
+    words = repr(codec.decode(data))
+    return words if len(words) <= MAX_SHOWN_CHARS else f"{words[:MAX_SHOWN_CHARS]}… {codec.content_hash(data)[:12]}"
