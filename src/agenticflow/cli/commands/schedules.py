@@ -16,7 +16,7 @@ from agenticflow.app.commands import (
     ResumeSchedule,
     TriggerSchedule,
 )
-from agenticflow.app.definitions import load_workflow
+from agenticflow.app.definitions import Performers, load_workflow
 from agenticflow.app.schedules.views import ScheduledRun, ScheduleView
 from agenticflow.cli.access import deliver, reading
 from agenticflow.cli.commands.run import workflow_input
@@ -135,7 +135,7 @@ def trigger(schedule_id: str, *, store: str | None, form: Format) -> int:
 
 def _workflow(target: str) -> WorkflowDefinition | str:
     is_file = target.partition(":")[0].endswith(_FILES)
-    return load_workflow(target).definition if is_file else target
+    return load_workflow(target, Performers.IGNORED).definition if is_file else target
 
 
 def _time(name: str, text: str | None) -> datetime | None:

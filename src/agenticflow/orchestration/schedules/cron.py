@@ -18,7 +18,7 @@ from agenticflow.errors import InvalidInput
 __all__ = ["Cron"]
 
 MAX_TEXT: Final = 200
-MAX_YEARS: Final = 9
+_YEARS_AHEAD: Final = 9
 """So far ahead a wall time is looked for: 29 February may be eight years away."""
 _MONTHS: Final = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _DAYS: Final = {"sun": 0, "mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6}
@@ -63,7 +63,7 @@ class Cron:
         self._any_day = len(days) == 31 or len(self._weekdays) == 7
         self.counts_hours = len(hours) == 24
         """Whether it names no hours, and so counts hours as they pass and not those on the wall."""
-        if self.following(datetime(2000, 1, 1), datetime(2000 + MAX_YEARS, 1, 1)) is None:  # noqa: DTZ001 - wall times
+        if self.following(datetime(2000, 1, 1), datetime(2000 + _YEARS_AHEAD, 1, 1)) is None:  # noqa: DTZ001 - wall times
             raise InvalidInput(f"there is no day on which the cron expression {text!r} is due", hint=_HINT)
 
     def following(self, since: datetime, until: datetime) -> datetime | None:
