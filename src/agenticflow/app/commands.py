@@ -281,6 +281,7 @@ class CreateSchedule(Operation, frozen=True, kw_only=True):
     end_at: datetime | None = None
     max_runs: int | None = None
     jitter: float = 0.0
+    replace: bool = False
 
     async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
         arguments = msgspec.structs.asdict(self)
@@ -325,9 +326,10 @@ class TriggerSchedule(Operation, frozen=True, kw_only=True):
 
     name: ClassVar[str] = "trigger_schedule"
     schedule_id: str
+    trigger_id: str | None = None
 
     async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        return _schedule(await orchestrator.schedules.trigger(self.schedule_id))
+        return _schedule(await orchestrator.schedules.trigger(self.schedule_id, trigger_id=self.trigger_id))
 
 
 _OPERATIONS: Final[dict[str, type[Operation]]] = {

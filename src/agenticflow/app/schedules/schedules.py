@@ -86,13 +86,15 @@ class Schedules:
         end_at: datetime | None = None,
         max_runs: int | None = None,
         jitter: timedelta | float = 0,
+        replace: bool = False,
     ) -> ScheduleView:
         """Create a schedule and return once it is durable.
 
         It is due by ``cron`` in ``timezone``, ``every`` so often, or once, ``at`` a moment. A ``workflow`` given by its name is looked up
         when a moment comes; a definition is kept as it is now. In ``input`` ``"${schedule.due}"``, ``"${schedule.id}"`` and
         ``"${schedule.number}"`` are filled in. Times are aware ``datetime``s; durations are ``timedelta``s or seconds. Creating again what
-        is there already, also what is completed, changes nothing; what has ended makes room for another under its id.
+        is there already, also what is completed, changes nothing; what has ended makes room for another under its id. With ``replace`` one
+        that is there and is another is changed to this.
 
         Raises:
             InvalidInput: an argument makes no sense, or the schedule would never be due.
@@ -124,10 +126,14 @@ class Schedules:
                 state: ScheduleState = await engine.host.read(row.stream_id)
                 if state.spec == spec:
                     return view_of_schedule(state, self._guest, self._clock.now_ns())
+                if row.status != ScheduleStatus.COMPLETED and replace:
+                    return await self._command(
+                        schedule_id, lambda now: f.ChangeSchedule(now=now, spec=spec, requested_by=LOCAL_OWNER)
+                    )
                 if row.status != ScheduleStatus.COMPLETED:
                     raise CommandRefused(
                         f"there is another schedule {schedule_id!r} already",
-                        hint="change it with schedules.change, delete it first, or use another id",
+                        hint="create it with replace=True, delete the other one first, or use another id",
                     )
             command = f.CreateSchedule(now=self._clock.now_ns(), spec=spec, seed=new_seed(), requested_by=LOCAL_OWNER)
             stream_id = stream_of_schedule(schedule_id, 1 if row is None else row.run_no + 1)
@@ -173,12 +179,15 @@ class Schedules:
             schedule_id, lambda now: f.DeleteSchedule(now=now, requested_by=LOCAL_OWNER, reason=reason)
         )
 
-    async def trigger(self, schedule_id: str) -> ScheduleView:
+    async def trigger(self, schedule_id: str, *, trigger_id: str | None = None) -> ScheduleView:
         """Start the workflow now, under the schedule's overlap policy; the moments to come stay as they are.
+
+        With a ``trigger_id`` asking again, also after a crash, changes nothing.
 
         Raises ``CommandRefused`` when the policy starts nothing now.
         """
-        return await self._command(schedule_id, lambda now: f.TriggerSchedule(now=now))
+        command_id = None if trigger_id is None else f"trigger:{schedule_id}:{trigger_id}"
+        return await self._command(schedule_id, lambda now: f.TriggerSchedule(now=now), command_id)
 
     async def get(self, schedule_id: str) -> ScheduleView:
         """Return a schedule as it stands. Raises ``WorkflowNotFoundError``."""
@@ -256,12 +265,14 @@ class Schedules:
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
-    async def _command(self, schedule_id: str, command: Callable[[int], Command]) -> ScheduleView:
+    async def _command(
+        self, schedule_id: str, command: Callable[[int], Command], command_id: str | None = None
+    ) -> ScheduleView:
         engine = await self._engine()
         for _ in range(_MAX_TRIES):
             row = await self._row(engine, schedule_id)
             try:
-                await engine.host.submit(row.stream_id, command(self._clock.now_ns()))
+                await engine.host.submit(row.stream_id, command(self._clock.now_ns()), command_id)
             except CommandRefused:
                 state: ScheduleState = await engine.host.read(row.stream_id)
                 if state.left not in (ScheduleStatus.CONTINUING, ScheduleStatus.CONTINUED):

@@ -128,9 +128,9 @@ def delete(schedule_id: str, *, reason: str, store: str | None, form: Format) ->
     return _steer(DeleteSchedule(schedule_id=schedule_id, reason=reason), store, form)
 
 
-def trigger(schedule_id: str, *, store: str | None, form: Format) -> int:
+def trigger(schedule_id: str, *, trigger_id: str | None, store: str | None, form: Format) -> int:
     """Start it now."""
-    return _steer(TriggerSchedule(schedule_id=schedule_id), store, form)
+    return _steer(TriggerSchedule(schedule_id=schedule_id, trigger_id=trigger_id), store, form)
 
 
 def _workflow(target: str) -> WorkflowDefinition | str:

@@ -81,6 +81,9 @@ def _create(
     end_at: Annotated[str | None, typer.Option(metavar="TIME", help="Nothing after it.")] = None,
     max_runs: Annotated[int | None, typer.Option(metavar="N", min=1, help="So many times at most.")] = None,
     jitter: Annotated[float, typer.Option(metavar="SECONDS", help="Up to so much later, each time.")] = 0.0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Change the schedule of this id, when it is another.")
+    ] = False,
     store: StoreOption = None,
     form: FormatOption = Format.TABLE,
 ) -> int:
@@ -99,6 +102,7 @@ def _create(
             "catch_up_window": window,
             "max_runs": max_runs,
             "jitter": jitter,
+            "replace": replace,
         },
         times={"at": at, "start_at": start_at, "end_at": end_at},
         inputs=inputs or (),
@@ -135,8 +139,15 @@ def _delete(
     return schedules.delete(schedule_id, reason=reason, store=store, form=form)
 
 
-def _trigger(schedule_id: ScheduleId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
+def _trigger(
+    schedule_id: ScheduleId,
+    trigger_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="With an id, triggering it again changes nothing.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
     """Start it now; the moments to come stay as they are."""
     from agenticflow.cli.commands import schedules  # late: only when run
 
-    return schedules.trigger(schedule_id, store=store, form=form)
+    return schedules.trigger(schedule_id, trigger_id=trigger_id, store=store, form=form)

@@ -240,6 +240,7 @@ class ScheduleContinued(Fact, frozen=True, gc=False):
     seed: str
     anchor: int
     created_at: int
+    last_due: int
     following: Moment | None
     fired: int
     number: int

@@ -129,9 +129,8 @@ class ScheduleGuest:
                 if spec == state.spec:
                     return ()
                 is_over = spec.max_runs is not None and _counted(state, ()) >= spec.max_runs
-                return (
-                    f.ScheduleChanged(spec, None if is_over else self._moments(spec, now, state.seed).next(now), by),
-                )
+                first = self._moments(spec, now, state.seed).next(max(now, state.last_due))
+                return (f.ScheduleChanged(spec, None if is_over else first, by),)
             case f.PauseSchedule(requested_by=by, reason=reason):
                 return () if state.is_paused else (f.SchedulePaused(by, reason),)
             case f.ResumeSchedule():
@@ -235,16 +234,16 @@ class ScheduleGuest:
                 state.running[number] = Firing(number, due, workflow_id, is_manual, False, at)
                 if state.queue and (state.queue[0].due, state.queue[0].is_manual) == (due, is_manual):
                     del state.queue[0]
-                _move(state, following)
+                _move(state, due, following)
             case f.ScheduleQueued():
                 if fact.is_cancelling:
                     state.queue.clear()
                     for number, firing in state.running.items():
                         state.running[number] = msgspec.structs.replace(firing, is_told=True)
                 state.queue.append(fact)
-                _move(state, fact.following)
-            case f.ScheduleSkipped(following=following):
-                _move(state, following)
+                _move(state, fact.due, fact.following)
+            case f.ScheduleSkipped(due=due, following=following):
+                _move(state, due, following)
             case f.ScheduleRunEnded(number, outcome):
                 state.ended(number, outcome, at)
             case f.SchedulePaused():
@@ -355,8 +354,9 @@ def _counted(state: ScheduleState, found: Sequence[Fact]) -> int:
     return state.fired + waiting + sum(isinstance(fact, f.ScheduleFired | f.ScheduleQueued) for fact in found)
 
 
-def _move(state: ScheduleState, following: tuple[Moment, ...] | None) -> None:
+def _move(state: ScheduleState, due: int, following: tuple[Moment, ...] | None) -> None:
     if following is not None:
+        state.last_due = due
         state.next = following[0] if following else None
 
 

@@ -42,6 +42,7 @@ class ScheduleState:
         "ended_at",
         "fired",
         "is_paused",
+        "last_due",
         "left",
         "next",
         "number",
@@ -66,6 +67,8 @@ class ScheduleState:
         self.anchor = 0
         """When it was created, or changed last."""
         self.created_at = 0
+        self.last_due = 0
+        """The last moment that has come: none before it comes again, whatever the clock says."""
         self.next: Moment | None = None
         self.fired = 0
         """Starts that count for ``max_runs``."""
@@ -128,6 +131,7 @@ def what_is_left(state: ScheduleState) -> ScheduleContinued:
         seed=state.seed,
         anchor=state.anchor,
         created_at=state.created_at,
+        last_due=state.last_due,
         following=state.next,
         fired=state.fired,
         number=state.number,
@@ -141,7 +145,7 @@ def what_is_left(state: ScheduleState) -> ScheduleContinued:
 def take_over(state: ScheduleState, left: ScheduleContinued) -> None:
     """Have the state stand where ``left`` says."""
     state.spec, state.seed, state.anchor = left.spec, left.seed, left.anchor
-    state.created_at, state.next = left.created_at, left.following
+    state.created_at, state.last_due, state.next = left.created_at, left.last_due, left.following
     state.fired, state.number, state.is_paused = left.fired, left.number, left.is_paused
     state.running = {firing.number: firing for firing in left.running}
     state.queue = list(left.queue)

@@ -183,6 +183,7 @@ async def test_creating_again_changes_nothing_and_another_one_is_refused() -> No
         assert await create("s", NAP, every=SECOND * 10) == first
         with pytest.raises(CommandRefused, match="there is another schedule 's'"):
             await create("s", NAP, every=20)
+        assert (await create("s", NAP, every=20, replace=True)).rule == "every 20 s"
         await orchestrator.schedules.delete("s", reason="enough")
         with pytest.raises(CommandRefused, match="was deleted"):
             await orchestrator.schedules.pause("s")
@@ -230,9 +231,10 @@ async def test_pausing_changing_and_triggering() -> None:
         assert (changed.rule, changed.timezone, changed.runs) == ("cron 0 4 * * *", "Asia/Tokyo", 1)
         assert (await steer.change("s", every=30)).rule == "every 30 s"
         orchestrator.register_workflow(NAP)
-        triggered = await steer.trigger("s")
+        triggered = await steer.trigger("s", trigger_id="t1")
         assert triggered.runs == 2
         assert triggered.running[0].is_manual
+        assert (await steer.trigger("s", trigger_id="t1")).runs == 2
         await passes(1)
         assert await ids(orchestrator) == ["14T22:14:00Z", "14T22:14:01Z+2"]
 

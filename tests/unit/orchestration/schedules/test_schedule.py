@@ -231,6 +231,14 @@ def test_a_changed_schedule_counts_anew() -> None:
     assert story.end(1, 70) == ["run_ended", "completed"]
 
 
+def test_no_change_brings_back_a_moment_that_has_come_whatever_the_clock_says() -> None:
+    story = Story()
+    story.at(100)
+    other = f.ScheduleSpec(workflow="w", every_ns=50 * SECOND, start_at=START)
+    assert story.steer(f.ChangeSchedule, 20, spec=other) == ["changed"]
+    assert story.next == 150
+
+
 def test_a_deleted_schedule_lets_go_of_what_it_started() -> None:
     story = Story()
     story.at(100)
