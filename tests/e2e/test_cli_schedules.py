@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tests.e2e.command_line import CommandLine, until
 
 
@@ -38,5 +40,30 @@ def test_a_running_owner_starts_what_others_ask_for(cli: CommandLine) -> None:
     assert cli.json("schedules", "trigger", "t")["runs"] == 1
     until(lambda: cli.json("schedules", "show", "t")["last_runs"])
     assert cli.ran().count("only") == 3
+    cli.let_go()
+    cli.end(owner, 0)
+
+
+def _has_started(cli: CommandLine, runs: int) -> bool:
+    return bool(cli.json("schedules", "show", "s")["runs"] >= runs)
+
+
+def test_a_killed_owner_leaves_no_moment_out_and_starts_none_twice(cli: CommandLine) -> None:
+    owner = cli.start("run", "flow.py:gated", "--workflow-id", "g1")
+    until(lambda: "second" in cli.ran())
+    options = ("--every", "0.3", "--max-runs", "6", "--overlap", "queue_all", "--catch-up", "all")
+    cli.json("schedules", "create", "s", "flow.py:plain", *options)
+    for runs in (1, 3):
+        until(partial(_has_started, cli, runs))
+        owner.kill()
+        owner.communicate()
+        owner = cli.start("run", "flow.py:gated", "--workflow-id", "g1")
+    until(lambda: cli.json("schedules", "show", "s")["status"] == "COMPLETED")
+    shown = cli.json("schedules", "show", "s")
+    assert [run["outcome"] for run in shown["last_runs"]] == ["succeeded"] * 6
+    listed = [run for run in cli.json("runs", "list") if run["name"] == "plain"]
+    assert [run["run_no"] for run in listed] == [1] * 6
+    assert len({run["workflow_id"] for run in listed}) == 6
+    assert all(run["started_at"] >= run["due"] for run in shown["last_runs"])
     cli.let_go()
     cli.end(owner, 0)

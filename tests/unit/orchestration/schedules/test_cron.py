@@ -125,5 +125,5 @@ def test_another_reader_says_the_same(
     ours, theirs = Cron(text), croniter(text, since)
     for _ in range(5):
         expected = theirs.get_next(datetime)
-        since = found = ours.following(since + timedelta(microseconds=1), expected + timedelta(days=1))  # type: ignore[assignment]
-        assert found == expected, text
+        assert ours.following(since + timedelta(microseconds=1), expected + timedelta(days=1)) == expected, text
+        since = expected
