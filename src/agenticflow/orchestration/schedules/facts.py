@@ -157,11 +157,12 @@ class ScheduleFired(Fact, frozen=True, gc=False):
 
 
 class ScheduleQueued(Fact, frozen=True, gc=False):
-    """A moment has come and waits until what runs has ended, or was told to."""
+    """A moment has come, ``at`` this time, and waits until what runs has ended, or was told to."""
 
     event_type: ClassVar[str] = "schedule_queued"
     stream: ClassVar[str] = _STREAM
     due: int
+    at: int
     is_cancelling: bool = False
     is_manual: bool = False
     following: tuple[Moment, ...] | None = None

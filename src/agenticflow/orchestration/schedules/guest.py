@@ -138,7 +138,7 @@ class ScheduleGuest:
             case f.DeleteSchedule(requested_by=by, reason=reason):
                 return (f.ScheduleDeleted(by, reason),)
             case f.TriggerSchedule(now=now):
-                found = self._overlap(state, [now], is_manual=True)
+                found = self._overlap(state, [now], now, is_manual=True)
                 if isinstance(found[-1], f.ScheduleSkipped):
                     raise CommandRefused(
                         f"the schedule {state.schedule_id!r} starts nothing now: {found[-1].reason}",
@@ -167,7 +167,7 @@ class ScheduleGuest:
             return (f.ScheduleContinuing(),)
         if state.is_paused:
             return ()
-        if state.queue and (not state.running or state.asked.overlap is Overlap.ALLOW):
+        if state.waits_for_time and state.queue[0].at <= now:
             return (_fired(state, state.queue[0].due, state.queue[0].is_manual),)
         if state.next is not None:
             return self._come(state, state.next, now) if state.next.at <= now else ()
@@ -187,7 +187,7 @@ class ScheduleGuest:
             found.append(f.ScheduleSkipped(due.due, "missed", until))
         elif wanted[0] > due.due:
             found.append(f.ScheduleSkipped(due.due, "missed", wanted[0]))
-        for one in self._overlap(state, wanted):
+        for one in self._overlap(state, wanted, now):
             found.append(one)
             if spec.max_runs is not None and _counted(state, found) >= spec.max_runs:
                 following = None
@@ -196,7 +196,7 @@ class ScheduleGuest:
         found[-1] = msgspec.structs.replace(last, following=() if following is None else (following,))
         return found
 
-    def _overlap(self, state: ScheduleState, due: Sequence[int], *, is_manual: bool = False) -> list[Fact]:
+    def _overlap(self, state: ScheduleState, due: Sequence[int], now: int, *, is_manual: bool = False) -> list[Fact]:
         """Return what is done about moments, in order, in the face of what runs and waits."""
         policy = state.asked.overlap
         running, waiting, number = len(state.running), [queued.due for queued in state.queue], state.number
@@ -208,7 +208,7 @@ class ScheduleGuest:
                 found.append(_fired(state, one, is_manual, number))
             elif policy is Overlap.CANCEL_RUNNING:
                 found += [f.ScheduleSkipped(older, "a newer moment came") for older in waiting]
-                found.append(f.ScheduleQueued(one, is_cancelling=True, is_manual=is_manual))
+                found.append(f.ScheduleQueued(one, now, is_cancelling=True, is_manual=is_manual))
                 waiting = [one]
             elif policy is Overlap.SKIP:
                 found.append(f.ScheduleSkipped(one, "what was started before runs"))
@@ -218,7 +218,7 @@ class ScheduleGuest:
                 found.append(f.ScheduleSkipped(one, "enough wait already"))
             else:
                 waiting.append(one)
-                found.append(f.ScheduleQueued(one, is_manual=is_manual))
+                found.append(f.ScheduleQueued(one, now, is_manual=is_manual))
         return found
 
     def evolve(self, state: ScheduleState, fact: Fact, version: int, at: int) -> None:

@@ -12,7 +12,14 @@ from agenticflow.core import codec
 from agenticflow.core.results import OutcomeKind
 from agenticflow.core.values import Values
 from agenticflow.errors import CorruptStore, InvariantError
-from agenticflow.orchestration.schedules.facts import Firing, Moment, ScheduleContinued, ScheduleQueued, ScheduleSpec
+from agenticflow.orchestration.schedules.facts import (
+    Firing,
+    Moment,
+    Overlap,
+    ScheduleContinued,
+    ScheduleQueued,
+    ScheduleSpec,
+)
 
 __all__ = ["ScheduleState", "ScheduleStatus", "restored_schedule", "schedule_snapshot", "take_over", "what_is_left"]
 
@@ -106,9 +113,19 @@ class ScheduleState:
         return self.ended_at is None
 
     @property
+    def waits_for_time(self) -> bool:
+        """Whether what waits may start: it has come already, so only a clock that was set back holds it up."""
+        return bool(self.queue) and (not self.running or self.asked.overlap is Overlap.ALLOW)
+
+    @property
     def next_due(self) -> int | None:
         """When a moment is acted on next."""
-        return None if self.left or self.is_paused or self.next is None else self.next.at
+        if self.left or self.is_paused:
+            return None
+        found = [self.queue[0].at] if self.waits_for_time else []
+        if self.next is not None:
+            found.append(self.next.at)
+        return min(found, default=None)
 
     def ended(self, number: int, outcome: OutcomeKind, at: int) -> None:
         """What the firing started has ended."""

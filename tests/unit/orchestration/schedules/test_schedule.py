@@ -40,6 +40,15 @@ def test_time_that_runs_backwards_fires_nothing_twice() -> None:
     assert story.next == 200
 
 
+def test_what_waits_does_not_start_before_its_moment_when_the_clock_is_set_back() -> None:
+    story = Story(overlap=Overlap.QUEUE_ONE)
+    story.steer(f.TriggerSchedule, 0)
+    assert story.at(100) == ["queued 100"]
+    assert story.end(1, 99) == ["run_ended"]
+    assert story.next == 100
+    assert story.at(100) == ["fired 100"]
+
+
 # --- overlap ------------------------------------------------------------------------------------------------------------
 
 
