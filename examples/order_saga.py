@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from agenticflow import (
+    Compensation,
     Orchestrator,
     RetryPolicy,
     TaskContext,
@@ -17,7 +18,6 @@ from agenticflow import (
     WorkflowExecutionError,
     worker,
 )
-from agenticflow.orchestration import Compensation
 
 STEPS = ("validate", "reserve", "charge", "confirm", "ship", "notify")
 ONCE = RetryPolicy(max_attempts=1)

@@ -55,6 +55,7 @@ if typing.TYPE_CHECKING:
         WorkflowNotFoundError,
     )
     from agenticflow.orchestration import (
+        Compensation,
         Steps,
         TaskDefinition,
         TaskGraph,
@@ -64,7 +65,7 @@ if typing.TYPE_CHECKING:
         WorkflowDefinition,
         WorkflowStatus,
     )
-    from agenticflow.resilience import BackPressure, RetryPolicy
+    from agenticflow.resilience import BackPressure, Limit, RetryPolicy
     from agenticflow.runtime.shared_state import StateManager
 
 __version__ = "0.2.0"
@@ -114,6 +115,7 @@ _HOMES = {
         "WorkflowNotFoundError",
     ),
     "agenticflow.orchestration": (
+        "Compensation",
         "Steps",
         "TaskDefinition",
         "TaskGraph",
@@ -123,7 +125,7 @@ _HOMES = {
         "WorkflowDefinition",
         "WorkflowStatus",
     ),
-    "agenticflow.resilience": ("BackPressure", "RetryPolicy"),
+    "agenticflow.resilience": ("BackPressure", "Limit", "RetryPolicy"),
     "agenticflow.runtime.shared_state": ("StateManager",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -139,6 +141,7 @@ __all__ = [
     "BoundExceeded",
     "CapabilityMatcher",
     "CommandRefused",
+    "Compensation",
     "ConcurrencyConflict",
     "ConfigurationError",
     "CorruptStore",
@@ -149,6 +152,7 @@ __all__ = [
     "EventMetadata",
     "EventPredicate",
     "InvalidInput",
+    "Limit",
     "MemoryStore",
     "NotSerializable",
     "Orchestrator",

@@ -275,7 +275,7 @@ class World:
         if record is None or record.status is TaskStatus.READY:
             return False
         has_parts = record.items is not None or f"{key}[0]" in self.run.state.tasks
-        return record.status is not TaskStatus.CANCELLED or record.attempt > 0 or has_parts
+        return record.status is not TaskStatus.CANCELLED or record.attempt > record.attempts_before or has_parts
 
     def take_orders(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

@@ -329,8 +329,7 @@ class AgentRegistry:
         self._listeners.append(listener)
 
         def end() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners = [one for one in self._listeners if one != listener]
 
         return end
 

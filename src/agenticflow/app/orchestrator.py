@@ -50,7 +50,8 @@ from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
-from agenticflow.runtime.replay import fetch, state_at
+from agenticflow.runtime.loading import Loader
+from agenticflow.runtime.replay import state_at
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
@@ -528,7 +529,7 @@ class Orchestrator(Steering):
                 try:
                     return read(state)
                 except BlobMissing as missing:
-                    await fetch(engine.store, values, missing, stream_id)
+                    await Loader(engine.store, values).fetch(missing, stream_id)
                     if not is_past:
                         state = await engine.host.read(stream_id)
 

@@ -12,9 +12,21 @@ from typing import Any, Final
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Fact
-from agenticflow.core.results import ErrorInfo, OutcomeKind
+from agenticflow.core.results import OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.endings import (
+    complete,
+    did_not_stand_in,
+    end_container,
+    end_map_if_over,
+    fail,
+    keep_error,
+    match_signals,
+    next_items,
+    next_undo,
+    take_ready,
+)
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.state import (
     DEADLINE,
@@ -29,7 +41,6 @@ from agenticflow.orchestration.state import (
     TaskRecord,
     TaskStatus,
     WorkflowStatus,
-    undo_key,
 )
 
 __all__ = ["evolve"]
@@ -82,22 +93,10 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
             state.cancel_soon(node.rest, node.task.task_id)
 
 
-def _take_ready(state: RunState, key: str) -> TaskRecord:
-    ready = state.ready
-    if ready and ready[0].key == key:
-        return ready.popleft()
-    # With priorities or places what this very decision made ready may have gone before the rest of it.
-    for record in ready if state.laid_out.has_order else ():
-        if record.key == key:
-            ready.remove(record)
-            return record
-    raise InvariantError(f"task {key!r} of run {state.stream_id!r} was started before its turn")
-
-
 def _scheduled(state: RunState, fact: f.TaskScheduled, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
     if record.status is TaskStatus.READY:
-        _take_ready(state, fact.task_key)
+        take_ready(state, fact.task_key)
     state.set_status(record, TaskStatus.SCHEDULED)
     record.attempt = fact.attempt
     record.token = version
@@ -116,144 +115,7 @@ def _task_started(state: RunState, fact: f.TaskStarted, version: int, at: int) -
 
 
 def _completed(state: RunState, fact: f.TaskCompleted, version: int, at: int) -> None:
-    _complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
-
-
-def _complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None:
-    if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
-        _deliver(state, record.node.task.signal, record.key)
-    elif record.status is TaskStatus.READY and record.node.continue_with is not None:
-        _take_ready(state, record.key)
-    state.set_status(record, TaskStatus.COMPLETED)
-    record.value = value
-    record.ended_at = at
-    if record.undoes is not None:
-        _next_undo(state)
-        return
-    state.last_success = record.key
-    if record.node.undo is not None:
-        state.undoable.append(record.key)
-        if state.phase is Phase.COMPENSATING and not (state.ready or state.active):
-            _next_undo(state)
-    if record.index is not None:
-        _item_ended(state, record, at)
-        return
-    state.settle(record.node, TaskStatus.COMPLETED)
-    if record.node.is_alternative:
-        _stand_in(state, record, at)
-
-
-def _primary_of(state: RunState, alternative: Node) -> str:
-    """Return the key of the task that the fallback ``alternative`` stands in for."""
-    plan = state.laid_out
-    return plan.nodes[plan.alternatives[alternative.index]].task.task_id
-
-
-def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
-    """A fallback is completed: its result is that of the task it stands in for."""
-    primary = state.tasks[_primary_of(state, record.node)]
-    state.set_status(primary, TaskStatus.COMPLETED)
-    primary.value = record.value
-    primary.ended_at = at
-    state.settle(primary.node, TaskStatus.COMPLETED)
-    if primary.node.is_alternative:
-        _stand_in(state, primary, at)
-
-
-def _did_not_stand_in(state: RunState, alternative: Node) -> None:
-    """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
-    primary = state.tasks.get(_primary_of(state, alternative))  # a fallback may be cancelled before anybody comes to it
-    if primary is not None and primary.status is TaskStatus.FAILED:
-        _tell_failure(state, primary.node)
-
-
-def _item_ended(state: RunState, record: TaskRecord, at: int) -> None:
-    """An item of a map or an iteration of a loop has its end: the next may start, and after the last one the whole has its own."""
-    container = state.tasks[record.node.task.task_id]
-    is_completed = record.status is TaskStatus.COMPLETED
-    if is_completed:
-        container.done += 1
-    else:
-        container.failed += 1
-    if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
-        # Too late to advance anything, but what is complete has its result.
-        if record.node.until is None and container.done + container.failed == len(container.items or ()):
-            needed = record.node.task.enough or len(container.items or ())
-            state.set_status(container, TaskStatus.COMPLETED if container.done >= needed else TaskStatus.FAILED)
-        return
-    if container.status is not TaskStatus.EXPANDED:
-        return
-    if record.node.until is not None:
-        if is_completed:
-            state.undecided[container.key] = None
-        else:
-            _end_container(state, container, TaskStatus.FAILED, at)
-        return
-    _end_map_if_over(state, container, at)
-    if container.status is TaskStatus.EXPANDED:
-        before = container.done
-        _next_items(state, container)
-        if container.done > before:  # what was kept may have been the last
-            _end_map_if_over(state, container, at)
-
-
-def _end_map_if_over(state: RunState, container: TaskRecord, at: int) -> None:
-    count = len(container.items or ())
-    enough = container.node.task.enough
-    if enough is None:
-        if container.done + container.failed == count:
-            _end_container(state, container, TaskStatus.FAILED if container.failed else TaskStatus.COMPLETED, at)
-    elif container.done >= enough or count - container.failed < enough:
-        is_enough = container.done >= enough
-        _end_container(state, container, TaskStatus.COMPLETED if is_enough else TaskStatus.FAILED, at)
-        if state.open_items(container):
-            state.surplus[container.key] = None
-
-
-def _end_container(state: RunState, container: TaskRecord, status: TaskStatus, at: int) -> None:
-    state.set_status(container, status)
-    container.ended_at = at
-    if status is TaskStatus.COMPLETED:
-        state.last_success = container.key
-        state.settle(container.node, status)
-    else:
-        _failed_for_good(state, container)
-
-
-def _failed_for_good(state: RunState, record: TaskRecord) -> None:
-    """A task has failed: its fallback takes its place, or its dependents are told."""
-    node = record.node
-    if state.phase in (Phase.CANCELLING, Phase.COMPENSATING):
-        return
-    if node.fallback is not None:
-        alternative = state.laid_out.nodes[node.fallback]
-        if alternative.task.task_id not in state.tasks:
-            state.make_ready(alternative)
-            return
-    _tell_failure(state, node)
-
-
-def _tell_failure(state: RunState, node: Node) -> None:
-    state.settle(node, TaskStatus.SKIPPED if node.task.on_failure == "skip" else TaskStatus.FAILED)
-    if node.is_alternative:
-        _did_not_stand_in(state, node)
-
-
-def _next_items(state: RunState, container: TaskRecord) -> None:
-    """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
-    items = container.items or []
-    limit = container.node.task.max_parallel or len(items)
-    index = state.next_item[container.key]
-    while index < len(items) and index - container.done - container.failed < limit:
-        record = TaskRecord(f"{container.key}[{index}]", container.node, index)
-        state.tasks[record.key] = record
-        index += 1
-        if (value := state.kept.get(record.key)) is not None:
-            record.status, record.value = TaskStatus.COMPLETED, value
-            container.done += 1
-        else:
-            state.queue(record)
-    state.next_item[container.key] = index
+    complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
 
 
 def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> None:
@@ -262,13 +124,13 @@ def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> No
     elements = template.resolve(state.lookup()) if template is not None else []
     if not isinstance(elements, list):
         raise InvariantError(f"the map {fact.task_key!r} of run {state.stream_id!r} was expanded over no list")
-    _take_ready(state, fact.task_key)
+    take_ready(state, fact.task_key)
     record.items = [codec.encode(element) for element in elements]
     state.set_status(record, TaskStatus.EXPANDED)
     state.next_item[record.key] = 0
     if not _had_enough(state, record):
-        _next_items(state, record)
-    _end_map_if_over(state, record, at)
+        next_items(state, record)
+    end_map_if_over(state, record, at)
 
 
 def _had_enough(state: RunState, container: TaskRecord) -> bool:
@@ -290,7 +152,7 @@ def _had_enough(state: RunState, container: TaskRecord) -> bool:
 def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: int) -> None:
     container = state.tasks[fact.task_key]
     if container.status is TaskStatus.READY:
-        _take_ready(state, fact.task_key)
+        take_ready(state, fact.task_key)
         state.set_status(container, TaskStatus.EXPANDED)
     state.undecided.pop(fact.task_key, None)
     key = f"{fact.task_key}[{fact.iteration}]"
@@ -316,13 +178,13 @@ def _loop_ended(state: RunState, fact: f.LoopEnded, version: int, at: int) -> No
     container = state.tasks[fact.task_key]
     del state.undecided[fact.task_key]
     container.value = state.tasks[f"{fact.task_key}[{container.done - 1}]"].value
-    _end_container(state, container, TaskStatus.COMPLETED, at)
+    end_container(state, container, TaskStatus.COMPLETED, at)
 
 
 def _retry(state: RunState, fact: f.TaskRetryScheduled, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
     state.set_status(record, TaskStatus.RETRYING)
-    _keep_error(record, fact.error)
+    keep_error(record, fact.error)
     record.due = fact.retry_at
     state.add_timer(fact.retry_at, RETRY, fact.task_key)
     _linger(state, record, fact.grace_until)
@@ -331,40 +193,22 @@ def _retry(state: RunState, fact: f.TaskRetryScheduled, version: int, at: int) -
 def _failed(state: RunState, fact: f.TaskFailed, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
     if record.status is TaskStatus.READY:
-        _take_ready(state, fact.task_key)
+        take_ready(state, fact.task_key)
     elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
         _stop_waiting(state, record)
     state.undecided.pop(fact.task_key, None)
-    _fail(state, record, fact.error, at)
+    fail(state, record, fact.error, at)
     _linger(state, record, fact.grace_until)
-
-
-def _fail(state: RunState, record: TaskRecord, error: ErrorInfo, at: int) -> None:
-    state.set_status(record, TaskStatus.FAILED)
-    _keep_error(record, error)
-    record.ended_at = at
-    if record.undoes is not None:
-        _next_undo(state)
-    elif record.index is None:
-        _failed_for_good(state, record)
-    else:
-        _item_ended(state, record, at)
 
 
 def _reassigned(state: RunState, fact: f.TaskReassigned, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
-    _keep_error(record, fact.error)
+    keep_error(record, fact.error)
     _linger(state, record, fact.grace_until)
     state.set_status(record, TaskStatus.READY)
     record.performer_id = fact.performer_id
     record.attempts_before = record.attempt
     state.queue(record)
-
-
-def _keep_error(record: TaskRecord, error: ErrorInfo) -> None:
-    if record.errors is None:
-        record.errors = []
-    record.errors.append(error)
 
 
 def _linger(state: RunState, record: TaskRecord, grace_until: int | None) -> None:
@@ -374,12 +218,12 @@ def _linger(state: RunState, record: TaskRecord, grace_until: int | None) -> Non
 
 
 def _skipped(state: RunState, fact: f.TaskSkipped, version: int, at: int) -> None:
-    record = _take_ready(state, fact.task_key)
+    record = take_ready(state, fact.task_key)
     state.set_status(record, TaskStatus.SKIPPED)
     record.ended_at = at
     state.settle(record.node, TaskStatus.SKIPPED)
     if record.node.is_alternative:
-        _did_not_stand_in(state, record.node)
+        did_not_stand_in(state, record.node)
 
 
 def _task_cancelled(state: RunState, fact: f.TaskCancelled, version: int, at: int) -> None:
@@ -415,7 +259,7 @@ def _tasks_cancelled(state: RunState, fact: f.TasksCancelled, version: int, at: 
     for node in closed:
         state.settle(node, TaskStatus.SKIPPED)
         if node.is_alternative:
-            _did_not_stand_in(state, node)
+            did_not_stand_in(state, node)
 
 
 def _unknown(state: RunState, fact: f.TaskOutcomeUnknown, version: int, at: int) -> None:
@@ -440,21 +284,7 @@ def _compensation_started(state: RunState, fact: f.CompensationStarted, version:
     state.problem = fact
     state.is_paused = False
     state.ready.clear()
-    _next_undo(state)
-
-
-def _next_undo(state: RunState) -> None:
-    """Make ready what undoes the last that is not undone yet."""
-    key = state.next_to_undo()
-    if key is None:
-        return
-    done = state.tasks[key]
-    undo = done.node.undo
-    if undo is None:
-        raise InvariantError(f"nothing undoes task {key!r} of run {state.stream_id!r}")
-    record = state.tasks[undo_key(key)] = TaskRecord(undo_key(key), undo, done.index)
-    record.undoes = key
-    state.ready.append(record)
+    next_undo(state)
 
 
 def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -> None:
@@ -467,31 +297,31 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
 
 
 def _timer_set(state: RunState, fact: f.TimerSet, version: int, at: int) -> None:
-    record = _take_ready(state, fact.task_key)
+    record = take_ready(state, fact.task_key)
     state.set_status(record, TaskStatus.WAITING)
     record.due = fact.due
     state.add_timer(fact.due, TIMER, fact.task_key)
 
 
 def _timer_fired(state: RunState, fact: f.TimerFired, version: int, at: int) -> None:
-    _complete(state, state.tasks[fact.task_key], codec.NULL, at)
+    complete(state, state.tasks[fact.task_key], codec.NULL, at)
 
 
 def _signal_awaited(state: RunState, fact: f.SignalAwaited, version: int, at: int) -> None:
-    record = _take_ready(state, fact.task_key)
+    record = take_ready(state, fact.task_key)
     state.set_status(record, TaskStatus.WAITING)
     record.token = version
     state.waiting.setdefault(fact.signal, deque()).append(fact.task_key)
     if fact.total_deadline is not None:
         state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
-    _match_signals(state, fact.signal)
+    match_signals(state, fact.signal)
 
 
 def _choice_made(state: RunState, fact: f.ChoiceMade, version: int, at: int) -> None:
-    record = _take_ready(state, fact.task_key)
+    record = take_ready(state, fact.task_key)
     _bar_others(state, record.node, fact.chosen)
     given = list(fact.chosen) if record.node.task.choose_many else fact.chosen[0]
-    _complete(state, record, codec.encode(given), at)
+    complete(state, record, codec.encode(given), at)
 
 
 def _bar_others(state: RunState, node: Node, chosen: Collection[object]) -> None:
@@ -500,7 +330,7 @@ def _bar_others(state: RunState, node: Node, chosen: Collection[object]) -> None
 
 
 def _approval_required(state: RunState, fact: f.ApprovalRequired, version: int, at: int) -> None:
-    record = _take_ready(state, fact.task_key)
+    record = take_ready(state, fact.task_key)
     state.set_status(record, TaskStatus.WAITING)
     record.token = version
     record.scheduled_at = at
@@ -511,36 +341,22 @@ def _approval_required(state: RunState, fact: f.ApprovalRequired, version: int, 
 
 
 def _approval_granted(state: RunState, fact: f.ApprovalGranted, version: int, at: int) -> None:
-    _complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
+    complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
 
 
 def _approval_rejected(state: RunState, fact: f.ApprovalRejected, version: int, at: int) -> None:
-    _fail(state, state.tasks[fact.task_key], fact.error, at)
+    fail(state, state.tasks[fact.task_key], fact.error, at)
 
 
 def _signal_received(state: RunState, fact: f.SignalReceived, version: int, at: int) -> None:
     state.signals.setdefault(fact.signal, deque()).append(bytes(fact.value))
-    _match_signals(state, fact.signal)
-
-
-def _match_signals(state: RunState, name: str) -> None:
-    if state.signals.get(name) and state.waiting.get(name):
-        state.deliverable[name] = None
-    else:
-        state.deliverable.pop(name, None)
-
-
-def _deliver(state: RunState, name: str, key: str) -> None:
-    """The oldest signal of this name went to the task that has waited longest."""
-    state.signals[name].popleft()
-    state.waiting[name].remove(key)
-    _match_signals(state, name)
+    match_signals(state, fact.signal)
 
 
 def _stop_waiting(state: RunState, record: TaskRecord) -> None:
     name = record.node.task.signal or ""
     state.waiting[name].remove(record.key)
-    _match_signals(state, name)
+    match_signals(state, name)
 
 
 def _paused(state: RunState, fact: f.WorkflowPaused, version: int, at: int) -> None:

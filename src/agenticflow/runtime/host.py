@@ -20,12 +20,11 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
 from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
-from agenticflow.core.values import BlobMissing, BlobRef, Values
+from agenticflow.core.values import BlobMissing, Values
 from agenticflow.errors import (
     AgenticFlowError,
     BoundExceeded,
     ConcurrencyConflict,
-    CorruptStore,
     InvariantError,
     OutcomeUnknown,
     StoreUnavailable,
@@ -34,8 +33,9 @@ from agenticflow.errors import (
 )
 from agenticflow.runtime.actors import Actor, Answer, Request, as_failure, is_success, metadata_of, run_row
 from agenticflow.runtime.failpoints import reach
+from agenticflow.runtime.loading import Loader
 from agenticflow.runtime.timers import Timers
-from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
+from agenticflow.storage.commits import Commit, Committed, NewEvent
 from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
 from agenticflow.storage.store import Store
 
@@ -43,7 +43,6 @@ __all__ = ["Host"]
 
 log = logging.getLogger("agenticflow.engine")
 
-PAGE_EVENTS: Final = 2_000
 MAX_BATCH: Final = 2_000
 MAX_INBOX: Final = 20_000
 """Commands of callers that wait for their turn in one execution."""
@@ -66,6 +65,7 @@ class Host:
         self._timers = Timers(clock, self._timer_due)
         self._tasks: set[asyncio.Task[None]] = set()
         self._values = Values()
+        self._loader = Loader(store, self._values)
         self._perform: Callable[[str, Effect], None] = _nobody_performs
         self.is_closing = False
         self.stale_reports = 0
@@ -149,7 +149,7 @@ class Host:
                     try:
                         return actor.guest.inputs(actor.state, task_key)
                     except BlobMissing as missing:
-                        await self._fetch(missing.reference, stream_id)
+                        await self._loader.fetch(missing, stream_id)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Host:
 
     async def fetch(self, stream_id: str, missing: BlobMissing) -> None:
         """Bring the blob that a pure reader of the state asked for; it is ``gathering`` what it needs."""
-        await self._fetch(missing.reference, stream_id)
+        await self._loader.fetch(missing, stream_id)
 
     async def ended(self, stream_id: str) -> Any:
         """Wait until the execution has ended; return its final state."""
@@ -436,7 +436,7 @@ class Host:
                     facts = _ADVANCE
                 except BlobMissing as missing:
                     gathering = gathering or self._gather()
-                    await self._fetch(missing.reference, actor.stream_id)
+                    await self._loader.fetch(missing, actor.stream_id)
         finally:
             if gathering is not None:
                 gathering.close()
@@ -572,68 +572,12 @@ class Host:
                 continue
             loading = actor.loading = asyncio.get_running_loop().create_future()
             try:
-                await self._load(actor)
+                news = await self._loader.load(actor)
+                if news:
+                    self._catch_up(actor, news)
             finally:
                 actor.loading = None
                 loading.set_result(None)
-
-    async def _load(self, actor: Actor) -> None:
-        """Fold the stream: the newest snapshot and what came after it."""
-        store, guest, stream_id = self._store, actor.guest, actor.stream_id
-        snapshot = await store.get_snapshot(stream_id)
-        state = None
-        version = folded_from = 0
-        news: list[Fact] = []
-        if snapshot is not None and not 0 <= actor.dispatched < snapshot.version:
-            try:
-                state = guest.initial(stream_id, snapshot.data)
-                version = folded_from = snapshot.version
-            except CorruptStore as error:
-                log.warning("folding %s from its beginning: %s", stream_id, error)
-        if state is None:
-            state = guest.initial(stream_id)
-        state.values = self._values
-        decode = guest.codec.decode
-        while page := await store.read_page(stream_id, version, PAGE_EVENTS):
-            for stored in page:
-                fact = decode(stored.event_type, stored.data, stored.schema_version)
-                try:
-                    guest.evolve(state, fact, stored.version, stored.timestamp)
-                except BlobMissing:
-                    await self._evolve_large(guest, state, fact, stored)
-                version = stored.version
-                if 0 <= actor.dispatched < version:
-                    news.append(fact)
-            if len(page) < PAGE_EVENTS:
-                break
-        actor.state, actor.version = state, version
-        actor.snapshot_version = folded_from
-        actor.listed = None
-        actor.dispatched = version
-        if version:
-            actor.told = state.status
-        if news:
-            self._catch_up(actor, news)
-        reach("host.loaded")
-
-    async def _evolve_large(self, guest: Guest[Any], state: Any, fact: Fact, stored: StoredEvent) -> None:
-        """Evolve by a fact that needs large values."""
-        with self._values.gathering():
-            while True:
-                try:
-                    guest.evolve(state, fact, stored.version, stored.timestamp)
-                    return
-                except BlobMissing as missing:
-                    await self._fetch(missing.reference, stored.stream_id)
-
-    async def _fetch(self, reference: BlobRef, stream_id: str) -> None:
-        data = await self._store.get_blob(reference.hash)
-        if data is None:
-            raise CorruptStore(
-                f"the value {reference.hash} ({reference.size:,} bytes) of {stream_id!r} is gone",
-                hint="run `agenticflow store verify`",
-            )
-        self._values.put(reference.hash, data)
 
     # --- timers -----------------------------------------------------------------------------------------------------
 

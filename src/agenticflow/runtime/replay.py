@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 
 from agenticflow.core.engine import Guest
 from agenticflow.core.events import EventPredicate, RecordedEvent
-from agenticflow.core.values import BlobMissing, Values
-from agenticflow.errors import CorruptStore, InvalidInput, WorkflowNotFoundError
+from agenticflow.core.values import Values
+from agenticflow.errors import InvalidInput, WorkflowNotFoundError
+from agenticflow.runtime.loading import Loader
 from agenticflow.storage.event_store import decode_event
 from agenticflow.storage.store import Store
 
-__all__ = ["fetch", "project", "state_at"]
+__all__ = ["project", "state_at"]
 
 V = TypeVar("V")
 PAGE_EVENTS: Final = 1_000
@@ -31,37 +32,14 @@ async def state_at(store: Store, guest: Guest[Any], stream_id: str, version: int
         raise InvalidInput(f"{version} is no version of {stream_id!r}", hint="versions begin at 1")
     state = guest.initial(stream_id)
     state.values = Values()
-    at = 0
-    while page := await store.read_page(stream_id, at, PAGE_EVENTS):
-        for stored in page:
-            fact = guest.codec.decode(stored.event_type, stored.data, stored.schema_version)
-            with state.values.gathering():
-                while True:
-                    try:
-                        guest.evolve(state, fact, stored.version, stored.timestamp)
-                        break
-                    except BlobMissing as missing:
-                        await fetch(store, state.values, missing, stream_id)
-            at = stored.version
-            if at == version:
-                return state
+    at = await Loader(store, state.values).fold(guest, state, stream_id, upto=version)
     if not at:
         raise WorkflowNotFoundError(
             f"there is no {stream_id!r} in this store", hint="`agenticflow runs list` shows what there is"
         )
-    if version is not None:
+    if version is not None and at != version:
         raise InvalidInput(f"{stream_id!r} has {at:,} events, there is no version {version:,}")
     return state
-
-
-async def fetch(store: Store, values: Values, missing: BlobMissing, stream_id: str) -> None:
-    """Have the large value at hand that a reader of the state asked for. Raises ``CorruptStore`` when it is gone."""
-    data = await store.get_blob(missing.reference.hash)
-    if data is None:
-        raise CorruptStore(
-            f"the value {missing.reference.hash} of {stream_id!r} is gone", hint="run `agenticflow store verify`"
-        )
-    values.put(missing.reference.hash, data)
 
 
 async def project(

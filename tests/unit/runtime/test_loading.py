@@ -16,7 +16,7 @@ from agenticflow import (
     TaskDefinition,
     WorkflowDefinition,
 )
-from agenticflow.runtime import host
+from agenticflow.runtime import host, loading
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import Snapshot
@@ -41,7 +41,7 @@ def recording(calls: list[int], *, concurrency: int = 1, seconds: float = 1) -> 
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Snapshots every twenty events, pages of seven."""
     monkeypatch.setattr(host, "SNAPSHOT_EVERY", 20)
-    monkeypatch.setattr(host, "PAGE_EVENTS", 7)
+    monkeypatch.setattr(loading, "PAGE_EVENTS", 7)
 
 
 @pytest.mark.parametrize("snapshot", ["kept", "lost", "damaged"])
