@@ -52,10 +52,16 @@ class Launches(SubWorkflows):
             parent = (stream_id, effect.task_key, effect.token)
             now = self._clock.now_ns()
             command = first_run(plan, params, effect.execution_id, requested_by=stream_id, now=now, parent=parent)
-            with suppress(CommandRefused):  # somebody was faster: whoever it was is found below
-                await self._host.demand(stream_of(effect.execution_id, 1), command)
-            row = await self._store.get_run(effect.execution_id)
-            assert row is not None
+            child = stream_of(effect.execution_id, 1)
+            try:
+                await self._host.demand(child, command)
+            except CommandRefused:
+                # Somebody was faster: the schedule's stream before this one, or another program that took the id.
+                row = await self._store.get_run(effect.execution_id)
+                if row is None:
+                    raise
+            else:
+                return child
         state: RunState = await self._host.read(row.stream_id)
         if state.parent is None or _id_of(state.parent[0]) != _id_of(stream_id):
             raise WorkflowIdConflict(
