@@ -196,6 +196,19 @@ CASES = (
         ),
         ours_alone=True,
     ),
+    Case(
+        "breaker",
+        "a call behind a closed circuit breaker, beyond the call itself; the best of 50 slices",
+        100_000,
+        20_000,
+        (
+            Metric("async_with_us", "us, async with", Bar(3), Bar(2), higher_is_better=False),
+            Metric("new_us", "us, made on the spot", Bar(3), Bar(2), higher_is_better=False),
+            Metric("decorated_us", "us, decorated", Bar(3), Bar(2), higher_is_better=False),
+            Metric("plain_us", "us, plain function", Bar(3), Bar(2), higher_is_better=False),
+        ),
+        ours_alone=True,
+    ),
 )
 
 _OWN_MEASURE = "it compares ours with itself"

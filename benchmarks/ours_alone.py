@@ -1,7 +1,8 @@
-"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow and a lock, and a real graph near its lower bound.
+"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow, a lock and a breaker, and a real graph.
 
 Part of ``ours.py``, and run by it. The first four give how much one of them costs beyond the step that is in it, in plain steps of
-the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration.
+the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration. A breaker's is in microseconds,
+and the graph is near its lower bound.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
+from agenticflow import Agent, CircuitBreaker, Orchestrator, TaskDefinition, WorkflowDefinition, circuit_breaker
 from benchmarks.import_graph import import_graph, lower_bound
 from benchmarks.protocol import Figures, database, expect, skipped
 
 __all__ = ["CASES_ALONE"]
 
 TURNS = 3
+SLICES = 50
 SEATS = 64
 """Enough that the longest chain is the lower bound."""
 
@@ -162,7 +164,56 @@ async def performed(definition: WorkflowDefinition, durable: bool) -> float:
     return seconds
 
 
+def breaker(size: int) -> Figures:
+    """Return what a call behind a closed breaker costs beyond the call, in microseconds, for each way of standing behind one."""
+    return asyncio.run(_breaker(size))
+
+
+async def _breaker(size: int) -> Figures:
+    async def bare() -> None: ...
+
+    def bare_plain() -> None: ...
+
+    async def inside() -> None:
+        async with held:
+            await bare()
+
+    async def inside_new() -> None:
+        async with CircuitBreaker("bench"):
+            await bare()
+
+    held = CircuitBreaker("bench")
+    decorated, decorated_plain = circuit_breaker("bench")(bare), circuit_breaker("bench")(bare_plain)
+    calls = {"bare": bare, "async_with": inside, "new": inside_new, "decorated": decorated}
+    plain_calls = {"bare_plain": bare_plain, "plain": decorated_plain}
+    best = dict.fromkeys((*calls, *plain_calls), float("inf"))
+    some = size // SLICES
+    # Short slices, all kinds in turn: a neighbour that wakes up spoils one of them, not the figure.
+    for _ in range(SLICES):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            for _ in range(some):
+                await call()
+            best[name] = min(best[name], (time.perf_counter() - started) / some)
+        for name, function in plain_calls.items():
+            started = time.perf_counter()
+            for _ in range(some):
+                function()
+            best[name] = min(best[name], (time.perf_counter() - started) / some)
+    expect(held.status().succeeded, 4 * SLICES * some)
+    seconds = sum(best.values()) * size
+    return {
+        "seconds": seconds,
+        "per_second": len(best) * size / seconds,
+        "async_with_us": (best["async_with"] - best["bare"]) * 1e6,
+        "new_us": (best["new"] - best["bare"]) * 1e6,
+        "decorated_us": (best["decorated"] - best["bare"]) * 1e6,
+        "plain_us": (best["plain"] - best["bare_plain"]) * 1e6,
+    }
+
+
 CASES_ALONE: Mapping[str, Callable[[int], Figures]] = {
     **{name: partial(extra_cost, name) for name in KINDS},
     "critical_path": critical_path,
+    "breaker": breaker,
 }

@@ -30,7 +30,7 @@ if typing.TYPE_CHECKING:
     from agenticflow.core.clocks import VectorClock
     from agenticflow.core.context import TaskContext
     from agenticflow.core.engine import EffectClass
-    from agenticflow.core.events import AgenticEvent, EventMetadata, EventPredicate, RecordedEvent, TimeRange
+    from agenticflow.core.events import AgenticEvent, EventPredicate, RecordedEvent, TimeRange
     from agenticflow.core.results import ErrorInfo, TaskResult
     from agenticflow.core.schemas import SchemaRegistry
     from agenticflow.errors import (
@@ -66,6 +66,7 @@ if typing.TYPE_CHECKING:
         WorkflowStatus,
     )
     from agenticflow.resilience import BackPressure, Limit, RetryPolicy
+    from agenticflow.runtime.resources import CircuitBreaker, circuit_breaker
     from agenticflow.runtime.shared_state import StateManager
 
 __version__ = "0.2.0"
@@ -90,7 +91,7 @@ _HOMES = {
     "agenticflow.core.clocks": ("VectorClock",),
     "agenticflow.core.context": ("TaskContext",),
     "agenticflow.core.engine": ("EffectClass",),
-    "agenticflow.core.events": ("AgenticEvent", "EventMetadata", "EventPredicate", "RecordedEvent", "TimeRange"),
+    "agenticflow.core.events": ("AgenticEvent", "EventPredicate", "RecordedEvent", "TimeRange"),
     "agenticflow.core.results": ("ErrorInfo", "TaskResult"),
     "agenticflow.core.schemas": ("SchemaRegistry",),
     "agenticflow.errors": (
@@ -126,6 +127,7 @@ _HOMES = {
         "WorkflowStatus",
     ),
     "agenticflow.resilience": ("BackPressure", "Limit", "RetryPolicy"),
+    "agenticflow.runtime.resources": ("CircuitBreaker", "circuit_breaker"),
     "agenticflow.runtime.shared_state": ("StateManager",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -140,6 +142,7 @@ __all__ = [
     "BackPressure",
     "BoundExceeded",
     "CapabilityMatcher",
+    "CircuitBreaker",
     "CommandRefused",
     "Compensation",
     "ConcurrencyConflict",
@@ -149,7 +152,6 @@ __all__ = [
     "EffectClass",
     "ErrorInfo",
     "EventBus",
-    "EventMetadata",
     "EventPredicate",
     "InvalidInput",
     "Limit",
@@ -187,6 +189,7 @@ __all__ = [
     "WorkflowNotFoundError",
     "WorkflowState",
     "WorkflowStatus",
+    "circuit_breaker",
     "load_workflow",
     "open_store",
     "worker",

@@ -21,11 +21,14 @@
     │   │   ├── StoreUnavailable      closed, busy, disk full
     │   │   ├── StoreOwned            another process owns the file
     │   │   ├── NoHealthyAgentError   whoever could do the work is unhealthy, stopped or suspended
+    │   │   ├── CircuitOpen           a circuit breaker lets nothing through
+    │   │   ├── ResourceExhausted     no place, turn or resource became free in time
     │   │   └── TaskTimeout           a time limit passed
     │   └── PermanentError            will not go away by itself
     │       ├── CorruptStore          the file is damaged or not ours
     │       ├── OutcomeUnknown        nobody can say whether the work happened
     │       ├── TaskCancelled         the work was told to stop, and did
+    │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks
     └── InvariantError                ours: a promise of the engine is broken; please report it
 
@@ -42,6 +45,7 @@ __all__ = [
     "AgentNotFoundError",
     "AgenticFlowError",
     "BoundExceeded",
+    "CircuitOpen",
     "CommandRefused",
     "ConcurrencyConflict",
     "ConfigurationError",
@@ -54,6 +58,8 @@ __all__ = [
     "NotSerializable",
     "OutcomeUnknown",
     "PermanentError",
+    "ResourceExhausted",
+    "ResourceLimitExceeded",
     "SecurityError",
     "StoreOwned",
     "StoreUnavailable",
@@ -225,6 +231,35 @@ class NoHealthyAgentError(TemporaryError):
         self.agent_ids = tuple(agent_ids)
 
 
+class CircuitOpen(TemporaryError):
+    """A circuit breaker lets nothing through; nothing was asked of what stands behind it.
+
+    ``retry_after_seconds`` is when it lets the next one through at the earliest, ``None`` when a person holds it open.
+    """
+
+    code = "circuit_open"
+
+    def __init__(
+        self, message: str, *, hint: str = "", breaker: str = "", retry_after_seconds: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.breaker = breaker
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ResourceExhausted(TemporaryError):
+    """No place, turn or resource became free in time, or too many wait for one already; nothing was started.
+
+    ``retry_after_seconds`` is when asking again makes sense, ``None`` when nobody can say.
+    """
+
+    code = "resource_exhausted"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
 class TaskTimeout(TemporaryError):
     """A time limit of an attempt, a task or a workflow has passed."""
 
@@ -253,6 +288,12 @@ class TaskCancelled(PermanentError):
     """The work was told to stop, and did."""
 
     code = "cancelled"
+
+
+class ResourceLimitExceeded(PermanentError):
+    """The work needed more memory or processor time than it may have, and was ended."""
+
+    code = "resource_limit_exceeded"
 
 
 class WorkflowExecutionError(PermanentError):

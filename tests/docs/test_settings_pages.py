@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from agenticflow.config.profiles import PROFILES
 from agenticflow.config.settings import fields
 from agenticflow.config.sources import NO_SETTINGS
-from agenticflow.core.measures import Measures
+from agenticflow.core.measures import Measures, ResourceMeasures
 from agenticflow.observability import Metrics
 from tests.docs.pages import ROOT
 from tests.docs.test_reference import code, page, rows_under
@@ -37,10 +41,15 @@ def test_every_variable_that_is_no_setting_is_on_the_page() -> None:
     assert {code(row[0]) for row in rows_under(page("settings.md"), "variable", "meaning")} == NO_SETTINGS
 
 
-def test_every_metric_of_the_engine_is_on_the_page() -> None:
+@pytest.mark.parametrize(
+    ("measures", "name"),
+    [(Measures, "metrics-and-logs.md"), (ResourceMeasures, "breakers-and-pools.md")],
+    ids=["engine", "resources"],
+)
+def test_every_metric_is_on_its_page(measures: Callable[[Metrics], object], name: str) -> None:
     metrics = Metrics()
-    Measures(metrics)
-    text = (ROOT / "docs" / "how-to" / "metrics-and-logs.md").read_text(encoding="utf-8")
+    measures(metrics)
+    text = (ROOT / "docs" / "how-to" / name).read_text(encoding="utf-8")
     assert sorted(row[:3] for row in rows_under(text, "metric", "kind", "labels", "tells")) == [
         (f"`{family.name}`", family.kind, ", ".join(f"`{label}`" for label in family.labels) or "none")
         for family in metrics.look()

@@ -15,6 +15,7 @@ from agenticflow import (
     AgentState,
     BackPressure,
     CapabilityMatcher,
+    CircuitBreaker,
     EffectClass,
     EventBus,
     MemoryStore,
@@ -33,6 +34,7 @@ from agenticflow import (
     WorkflowHandle,
     WorkflowState,
     WorkflowStatus,
+    circuit_breaker,
     load_workflow,
     open_store,
     worker,
@@ -51,6 +53,16 @@ from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
+from agenticflow.resilience import BreakerState, BreakerStatus
+from agenticflow.runtime.resources import (
+    PoolStatus,
+    RateLimiter,
+    ResourceManager,
+    ResourcePool,
+    list_breakers,
+    resource_bounded,
+    retry,
+)
 from agenticflow.storage import Store
 from agenticflow.testing.virtual_time import run_virtual
 
@@ -330,3 +342,57 @@ def a_builder_stays_a_builder_and_branches_stay_branches() -> None:
     assert_type(builder, WorkflowBuilder)
     assert_type(builder.add_choice("c", {"${n} > 1": Steps().add_step("b", "x")}).build(), WorkflowDefinition)
     assert_type(load_workflow(Path("w.yaml")).definition, WorkflowDefinition)
+
+
+# --- guarding -----------------------------------------------------------------------------------------------------------
+
+
+async def guarded_functions_keep_their_types() -> None:
+    def cached(order: int, *, rate: float = 0.2) -> float:
+        return 0.0
+
+    @circuit_breaker(
+        failure_threshold=5, recovery_timeout=30, ignored_errors=(LookupError, "NotFound"), fallback=cached
+    )
+    def price(order: int, *, rate: float = 0.2) -> float:
+        return order * rate
+
+    @circuit_breaker("checkout")
+    @retry(RetryPolicy(max_attempts=5))
+    async def checkout(order: int) -> str:
+        return str(order)
+
+    @retry
+    async def ask(order: int) -> str:
+        return str(order)
+
+    @resource_bounded(max_memory="1GB", max_cpu_time=timedelta(seconds=30), timeout="60s")
+    async def crunch(order: int) -> list[int]:
+        return [order]
+
+    assert_type(price(7, rate=0.1), float)
+    assert_type(await checkout(7), str)
+    assert_type(await ask(7), str)
+    assert_type(await crunch(7), list[int])
+    async with (
+        CircuitBreaker("payments", failure_threshold=5, recovery_timeout=30) as breaker,
+        RateLimiter("payments", 5),
+    ):
+        assert_type(breaker.state, BreakerState)
+    assert_type(list_breakers(), tuple[BreakerStatus, ...])
+
+
+async def pools_know_what_they_lend() -> None:
+    async def connect() -> bytearray:
+        return bytearray()
+
+    async def disconnect(connection: bytearray) -> None: ...
+
+    pool = ResourcePool("connection", 10, connect, disconnect)
+    assert_type(pool, ResourcePool[bytearray])
+    async with pool.acquire() as connection:
+        assert_type(connection, bytearray)
+    async with ResourceManager() as resources:
+        plain = resources.create_pool("numbers", "number", 3, lambda: 7, max_age_seconds=60)
+        assert_type(plain, ResourcePool[int])
+        assert_type((await resources.health_check()).pools, dict[str, PoolStatus])

@@ -9,6 +9,7 @@ from agenticflow import (
     Agent,
     AgentRegistry,
     CapabilityMatcher,
+    CircuitBreaker,
     EventBus,
     MemoryStore,
     Orchestrator,
@@ -18,11 +19,13 @@ from agenticflow import (
     TaskDefinition,
     WorkflowDefinition,
     WorkflowHandle,
+    circuit_breaker,
     worker,
 )
 from agenticflow.core.clocks import Clock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
+from agenticflow.runtime.resources import RateLimiter, ResourcePool
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import ConcurrencyConflict
 
@@ -172,3 +175,14 @@ async def a_handler_of_the_bus_takes_an_event(bus: EventBus) -> None:
     await bus.subscribe("a", takes_a_text)  # E: arg-type
     await bus.subscribe("a", answers)  # E: arg-type
     await bus.publish("order_placed")  # E: arg-type
+
+
+async def what_guards_calls_is_told_in_numbers(pool: ResourcePool[int]) -> None:
+    CircuitBreaker()  # E: call-arg
+    CircuitBreaker("payments", "five")  # E: arg-type
+    circuit_breaker(5, 30)  # E: arg-type, call-arg
+    RateLimiter("payments", rate="fast")  # E: arg-type
+    ResourcePool("connection", 10)  # E: call-overload
+    with CircuitBreaker("payments"):  # E: attr-defined
+        pass
+    connection: str = await pool.acquire().__aenter__()  # E: assignment

@@ -19,7 +19,7 @@ import msgspec
 from agenticflow.core.context import TaskContext
 from agenticflow.errors import DefinitionError, InvalidInput
 
-__all__ = ["Handler", "HandlerFunction", "RunsIn"]
+__all__ = ["Handler", "HandlerFunction", "HandlerRule", "RunsIn", "rule_of", "set_rule"]
 
 HandlerFunction = Callable[..., object]
 _MISSING: Final = object()
@@ -35,6 +35,31 @@ class RunsIn(enum.StrEnum):
     """A plain function: in a thread."""
     PROCESS = "process"
     """CPU-bound work, on request: in a process of its own, spawned, which can be killed."""
+
+
+class HandlerRule(msgspec.Struct, frozen=True):
+    """What a decorator says about its function becoming a handler; decorators around it pass it on, as ``functools.wraps`` does."""
+
+    refusal: str = ""
+    """Why it may not be one, after its name; empty: it may."""
+    hint: str = ""
+    needs_process: bool = False
+    """Whether it keeps its promise in a process of its own only."""
+
+
+_NO_RULE: Final = HandlerRule()
+_RULE: Final = "__handler_rule__"
+
+
+def rule_of(function: object) -> HandlerRule:
+    """Return what the decorators of ``function`` say."""
+    rule = getattr(function, _RULE, _NO_RULE)
+    return rule if isinstance(rule, HandlerRule) else _NO_RULE
+
+
+def set_rule(function: object, rule: HandlerRule) -> None:
+    """Let ``function`` carry ``rule``."""
+    setattr(function, _RULE, rule)
 
 
 class _Parameter(msgspec.Struct, frozen=True):
@@ -107,6 +132,11 @@ class Handler:
                 f"the handler {name!r} runs in a process of its own and cannot take the context there",
                 hint="take the values it needs as params: ${input.x}, or the results by name",
             )
+
+    @property
+    def takes_context(self) -> bool:
+        """Whether it has a parameter for the context."""
+        return self._context_name is not None
 
     def arguments(self, params: dict[str, object], context: TaskContext) -> dict[str, Any]:
         """Return the keyword arguments of one call.
@@ -204,8 +234,11 @@ class Handler:
 
 def _place(function: HandlerFunction, name: str, run_in: str | None) -> RunsIn:
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    rule = rule_of(function)
+    if rule.refusal:
+        raise DefinitionError(f"the handler {name!r} {rule.refusal}", hint=rule.hint)
     if run_in is None:
-        return RunsIn.LOOP if is_async else RunsIn.THREAD
+        run_in = RunsIn.LOOP if is_async else RunsIn.PROCESS if rule.needs_process else RunsIn.THREAD
     try:
         place = RunsIn(run_in)
     except ValueError:
@@ -218,6 +251,11 @@ def _place(function: HandlerFunction, name: str, run_in: str | None) -> RunsIn:
             if place is not RunsIn.LOOP
             else f"the handler {name!r} is not async and would block the event loop",
             hint="async functions run on the loop, plain ones in a thread or a process",
+        )
+    if rule.needs_process and place is RunsIn.THREAD:
+        raise DefinitionError(
+            f"the handler {name!r} has bounds that cannot be enforced in a thread",
+            hint='leave run_in away or say run_in="process": a thread can be neither measured nor stopped',
         )
     if place is RunsIn.PROCESS and not _is_importable(function):
         raise DefinitionError(

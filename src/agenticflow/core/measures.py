@@ -14,7 +14,7 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.results import OutcomeKind
 from agenticflow.core.telemetry import COUNT_BOUNDS, Telemetry
 
-__all__ = ["Measures"]
+__all__ = ["Measures", "ResourceMeasures"]
 
 NANOSECONDS: Final = 1_000_000_000
 
@@ -98,3 +98,25 @@ class Measures:
     def recovered(self, count: int) -> None:
         """So many unfinished executions were taken up."""
         self._recovered.add(count)
+
+
+class ResourceMeasures:
+    """The instruments of breakers, limiters and pools, which belong to the process and not to an engine; labels are their names."""
+
+    __slots__ = ("breaker_calls", "breaker_opened", "breaker_state", "limiter_refused", "limiter_waiting", "pool")
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.breaker_state = telemetry.gauge(
+            "circuit_breaker_state", "0 closed, 1 half open, 2 open, by breaker", ("breaker",)
+        )
+        self.breaker_opened = telemetry.counter("circuit_breaker_opened", "How often a breaker opened", ("breaker",))
+        self.breaker_calls = telemetry.counter(
+            "circuit_breaker_calls", "Calls that met a breaker, by how they ended", ("breaker", "outcome")
+        )
+        self.limiter_waiting = telemetry.gauge(
+            "rate_limiter_waiting", "Calls that wait for their turn, by limiter", ("limiter",)
+        )
+        self.limiter_refused = telemetry.counter("rate_limiter_refused", "Calls turned away, by limiter", ("limiter",))
+        self.pool = telemetry.gauge(
+            "pool_resources", "Resources of a pool that are in use or idle, and callers that wait", ("pool", "state")
+        )

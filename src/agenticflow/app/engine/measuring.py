@@ -18,6 +18,7 @@ from agenticflow.core.telemetry import Counter, Telemetry
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.resources import measure_resources
 from agenticflow.storage.store import Store
 
 __all__ = ["measure"]
@@ -86,8 +87,10 @@ def measure(telemetry: Telemetry, engine: Measured, performers: Mapping[str, Per
         places.update(by_role)
 
     forget = telemetry.before_look(refresh)
+    forget_resources = measure_resources(telemetry)
 
     def end() -> None:
+        forget_resources()
         forget()
         refresh()
         fill({})

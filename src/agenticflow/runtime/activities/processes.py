@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import inspect
 import multiprocessing
 import os
 import signal
@@ -25,7 +26,8 @@ from agenticflow.core import codec
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
-from agenticflow.errors import NotSerializable, UsageError
+from agenticflow.errors import NotSerializable, ResourceLimitExceeded, TaskTimeout, UsageError
+from agenticflow.runtime.activities.restraints import bounds_of, enter_child, restrained
 
 __all__ = ["ProcessPool"]
 
@@ -61,7 +63,10 @@ class _Child:
             return msgspec.msgpack.decode(self._pipe.recv_bytes(), type=Outcome)
         except (EOFError, OSError):
             self.process.join(EXIT_SECONDS)
-            message = f"the process of the handler ended with exit code {self.process.exitcode}"
+            code = self.process.exitcode
+            message = f"the process of the handler ended with exit code {code}"
+            if code == -signal.SIGXCPU:
+                message += ", because it went on after its processor time was used up"
             return Outcome(OutcomeKind.UNKNOWN, error=ErrorInfo("ProcessDied", message, kinds=("ProcessDied",)))
 
     def terminate(self) -> None:
@@ -92,24 +97,37 @@ class ProcessPool:
         self, handler: Handler, params: dict[str, object], values: dict[str, object], kill: asyncio.Future[None]
     ) -> Outcome:
         """Call ``handler`` with ``params``, and ``values`` to look up, in a child. When ``kill`` is done first, the child
-        is terminated and the outcome is ``UNKNOWN``. Raises ``NotSerializable`` for values that cannot go there."""
+        is terminated and the outcome is ``UNKNOWN``; when the function's own time limit passes first, it is ``TIMED_OUT``.
+        Raises ``NotSerializable`` for values that cannot go there."""
         function = handler.function
         call = _Call(function.__module__, getattr(function, "__qualname__", handler.name), handler.name, params, values)
         request = codec.encode(call)
         loop = asyncio.get_running_loop()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(2 * self.limit, thread_name_prefix="agenticflow-process")
-        child = self._idle.pop() if self._idle else await loop.run_in_executor(self._threads, _Child)
+        try:
+            child = self._idle.pop()  # asked for, not looked at: calls by hand come from several threads
+        except IndexError:
+            child = await loop.run_in_executor(self._threads, _Child)
         running = loop.run_in_executor(self._threads, child.call, request)
+        bounds = bounds_of(function)
+        limit = bounds.timeout_seconds if bounds is not None else None
+        is_late = False
         try:
             waited: set[asyncio.Future[Any]] = {running, kill}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            is_late = not running.done() and not kill.done()
         finally:
             if not running.done():
                 self._threads.submit(child.terminate)
         outcome = await running
-        if child.process.is_alive() and outcome.kind is not OutcomeKind.UNKNOWN:
+        if outcome.error is not None and outcome.error.code == ResourceLimitExceeded.code:
+            self._threads.submit(child.terminate)  # what it had taken may still be there: not for the next call
+        elif child.process.is_alive() and outcome.kind is not OutcomeKind.UNKNOWN:
             self._idle.append(child)
+        elif is_late and outcome.kind is OutcomeKind.UNKNOWN:
+            late = TaskTimeout(f"{handler.name!r} was not done within its bound of {limit:g} s, and was killed")
+            return Outcome(OutcomeKind.TIMED_OUT, error=describe_error(late))
         return outcome
 
     def close(self) -> None:
@@ -124,6 +142,7 @@ class ProcessPool:
 
 def _serve(pipe: Connection) -> None:
     """Main of a child: answer calls until the pipe closes."""
+    enter_child()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -148,10 +167,14 @@ def _answer(call: _Call, handlers: dict[tuple[str, str], Handler]) -> Outcome:
             for part in call.name.split("."):
                 target = getattr(target, part)
             target = getattr(target, "function", target)
-            handler = handlers[call.module, call.name] = Handler(target, name=call.handler, run_in="process")
-        value = handler.function(**handler.arguments(call.params, _context_of(call)))
-        return Outcome(OutcomeKind.SUCCEEDED, value=codec.encode(value))
-    except (UsageError, NotSerializable) as error:
+            handler = handlers[call.module, call.name] = Handler(target, name=call.handler)
+        with restrained(bounds_of(handler.function), call.handler):
+            value = handler.function(**handler.arguments(call.params, _context_of(call)))
+            if inspect.iscoroutine(value):
+                value = asyncio.run(value)
+            encoded = codec.encode(value)
+        return Outcome(OutcomeKind.SUCCEEDED, value=encoded)
+    except (UsageError, NotSerializable, ResourceLimitExceeded) as error:
         return Outcome(OutcomeKind.FAILED, error=describe_error(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its outcome
         return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=traceback.format_exc(limit=-8)))
