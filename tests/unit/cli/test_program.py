@@ -30,6 +30,8 @@ COMMANDS: list[list[str]] = [
         ["runs", name]
         for name in ("list", "show", "events", "cancel", "signal", "resume", "pause", "unpause", "resolve")
     ),
+    ["schedules"],
+    *(["schedules", name] for name in ("list", "show", "create", "pause", "resume", "delete", "trigger")),
     ["store"],
     ["store", "verify"],
     ["config"],
@@ -59,7 +61,7 @@ def test_every_command_and_option_has_help() -> None:
     assert undescribed(typer.main.get_command(app), "agenticflow") == []
 
 
-@pytest.mark.parametrize("command", [[], ["runs"], ["store"], ["config"]])
+@pytest.mark.parametrize("command", [[], ["runs"], ["schedules"], ["store"], ["config"]])
 def test_without_a_command_there_is_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
     assert "Commands" in (shown := capsys.readouterr().out) or "Start here" in shown
