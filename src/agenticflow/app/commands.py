@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar, Final, Protocol
 
 import msgspec
@@ -17,6 +18,8 @@ import msgspec
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
+from agenticflow.app.schedules.schedules import Schedules
+from agenticflow.app.schedules.views import ScheduleView
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
 from agenticflow.observability.metrics import render
@@ -31,17 +34,22 @@ __all__ = [
     "Cancel",
     "CancelTask",
     "Compact",
+    "CreateSchedule",
+    "DeleteSchedule",
     "Liveness",
     "Metrics",
     "Operation",
     "Pause",
+    "PauseSchedule",
     "Ping",
     "Reject",
     "Resolve",
     "Resume",
+    "ResumeSchedule",
     "Signal",
     "Start",
     "Steered",
+    "TriggerSchedule",
     "Unpause",
     "Waits",
     "Why",
@@ -89,6 +97,9 @@ class Steered(Controls, Protocol):
     async def why(self, workflow_id: str, task_key: str | None = None, run_no: int | None = None) -> Explained: ...
     async def check_liveness(self) -> LivenessReport: ...
     async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted: ...
+
+    @property
+    def schedules(self) -> Schedules: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -303,11 +314,81 @@ class Metrics(Operation, frozen=True, kw_only=True):
         return {"pid": os.getpid(), "is_measured": f"# TYPE {A_MEASURE} " in text, "text": text}
 
 
+class CreateSchedule(Operation, frozen=True, kw_only=True):
+    """Create a schedule. Whatever is left out has the default of ``Schedules.create``."""
+
+    name: ClassVar[str] = "create_schedule"
+    schedule_id: str
+    workflow: WorkflowDefinition | str
+    cron: str | None = None
+    every: float | None = None
+    at: datetime | None = None
+    timezone: str = "UTC"
+    input: dict[str, object] | None = None
+    overlap: str = "skip"
+    catch_up: str = "last"
+    catch_up_window: float = 86_400.0
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    max_runs: int | None = None
+    jitter: float = 0.0
+    replace: bool = False
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        arguments = msgspec.structs.asdict(self)
+        schedule_id, workflow = arguments.pop("schedule_id"), arguments.pop("workflow")
+        return _schedule(await orchestrator.schedules.create(schedule_id, workflow, **arguments))
+
+
+class _ScheduleOperation(Operation, frozen=True, kw_only=True):
+    schedule_id: str
+    reason: str = ""
+
+
+class PauseSchedule(_ScheduleOperation, frozen=True, kw_only=True):
+    """Start nothing by a schedule."""
+
+    name: ClassVar[str] = "pause_schedule"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _schedule(await orchestrator.schedules.pause(self.schedule_id, reason=self.reason))
+
+
+class ResumeSchedule(_ScheduleOperation, frozen=True, kw_only=True):
+    """Start again by a schedule."""
+
+    name: ClassVar[str] = "resume_schedule"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _schedule(await orchestrator.schedules.resume(self.schedule_id, reason=self.reason))
+
+
+class DeleteSchedule(_ScheduleOperation, frozen=True, kw_only=True):
+    """End a schedule."""
+
+    name: ClassVar[str] = "delete_schedule"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _schedule(await orchestrator.schedules.delete(self.schedule_id, reason=self.reason))
+
+
+class TriggerSchedule(Operation, frozen=True, kw_only=True):
+    """Start what a schedule starts, now."""
+
+    name: ClassVar[str] = "trigger_schedule"
+    schedule_id: str
+    trigger_id: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _schedule(await orchestrator.schedules.trigger(self.schedule_id, trigger_id=self.trigger_id))
+
+
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
         *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
         *(Compact, Waits, Why, Liveness, Ping, Metrics),
+        *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
     )
 }
 
@@ -385,3 +466,12 @@ async def _run(orchestrator: Steered, workflow_id: str) -> dict[str, object]:
 async def _stands(handle: WorkflowHandle) -> dict[str, object]:
     status = await handle.status()
     return {"workflow_id": handle.workflow_id, "run_no": handle.run_no, "status": status.value}
+
+
+def _schedule(view: ScheduleView) -> dict[str, object]:
+    return {
+        "schedule_id": view.schedule_id,
+        "status": view.status.value,
+        "next_moment": view.next_moments[0].isoformat() if view.next_moments else None,
+        "runs": view.runs,
+    }

@@ -25,6 +25,7 @@ from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
+from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER, Steering
 from agenticflow.app.wiring import open_store
 from agenticflow.config import Settings, load_settings
@@ -117,6 +118,7 @@ class Orchestrator(Steering):
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
         self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
+        self.schedules = Schedules(self._running, self._plan, self._clock)
         for definition in workflows:
             self.register_workflow(definition)
 

@@ -32,6 +32,8 @@ COMMANDS: list[list[str]] = [
     ),
     ["debug"],
     ["debug", "why"],
+    ["schedules"],
+    *(["schedules", name] for name in ("list", "show", "create", "pause", "resume", "delete", "trigger")),
     ["store"],
     ["store", "verify"],
     ["config"],
@@ -61,7 +63,7 @@ def test_every_command_and_option_has_help() -> None:
     assert undescribed(typer.main.get_command(app), "agenticflow") == []
 
 
-@pytest.mark.parametrize("command", [[], ["runs"], ["debug"], ["store"], ["config"]])
+@pytest.mark.parametrize("command", [[], ["runs"], ["schedules"], ["debug"], ["store"], ["config"]])
 def test_without_a_command_there_is_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 0
     assert "Commands" in (shown := capsys.readouterr().out) or "Start here" in shown

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
-from agenticflow.app.engine.sub_workflows import SubWorkflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.plan import Plan
+from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.coordination.children import Children
@@ -95,8 +96,9 @@ def assemble(
     host = Host(store, clock)
     host.add_guest(WorkflowGuest())
     host.add_guest(GateGuest())
+    host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
-    children = Children(host, gates, clock, SubWorkflows(host, store, clock, named))
+    children = Children(host, gates, clock, Launches(host, store, clock, named))
     dispatcher = Dispatcher(
         host,
         clock,
