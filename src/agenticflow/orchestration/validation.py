@@ -58,7 +58,7 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
     for task_id, primary in rescued.items():
         waits.setdefault(task_id, []).append(primary.task_id)
     if cycle := find_cycle(waits):
-        return [*problems, f"tasks wait for each other: {' -> '.join(cycle)}"]
+        problems.append(f"tasks wait for each other: {' -> '.join(cycle)}")
     problems.extend(_fallback_problems(tasks, by_id))
     ancestors = _Ancestors(waits)
     for task in tasks:

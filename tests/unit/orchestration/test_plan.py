@@ -123,6 +123,14 @@ def test_a_cycle_is_shown_from_end_to_end() -> None:
     }
 
 
+def test_a_cycle_hides_no_other_mistake() -> None:
+    found = problems(task("a", "b", params={"x": "${c}"}), task("b", "a", when="${a} >"), task("c"))
+    assert len(found) == 3
+    assert "wait for each other" in found[0]
+    assert "uses ${c} but does not depend on 'c'" in found[1]
+    assert found[2].startswith("when of task 'b'")
+
+
 def test_a_task_that_waits_for_itself_is_a_cycle() -> None:
     assert problems(task("a", "a")) == ["tasks wait for each other: a -> a"]
 

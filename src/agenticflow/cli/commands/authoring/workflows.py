@@ -43,7 +43,8 @@ def validate(targets: Sequence[str], *, checks_handlers: bool, form: Format) -> 
         for one in told:
             _print(one)
         if mistakes:
-            note(f"{mistakes} mistake{'s' if mistakes > 1 else ''} in {sum(not one['valid'] for one in told)} files")
+            wrong = sum(not one["valid"] for one in told)
+            note(f"{mistakes} mistake{'s' if mistakes > 1 else ''} in {wrong} file{'s' if wrong > 1 else ''}")
     return Exit.USAGE if mistakes else Exit.OK
 
 
