@@ -391,7 +391,7 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
         case AwaitsSignal(signal):
             return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
         case AwaitsAnswer():
-            return f"`approve({workflow_id!r}, {key!r})` or `reject` answers"
+            return f"`agenticflow runs approve {workflow_id} {key}` (or `reject`) answers"
         case TimerRuns() | Retrying():
             return "it comes by itself"
         case OutcomeInQuestion():
