@@ -195,6 +195,11 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def is_plain(self) -> bool:
         """Whether it is just a task for somebody, after others: nearly every one is, and is looked at no further."""
+        return self.workflow is None and self.is_usual
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is just a task for somebody, or just a sub-workflow: none of the other options is used."""
         return _options(self) == _USUAL
 
     def __post_init__(self) -> None:
@@ -210,7 +215,10 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
                     f"effect={self.effect!r} of task {self.task_id!r} is unknown",
                     hint="use 'pure', 'idempotent' or 'at_most_once'",
                 ) from None
-        if self.agent_id and self.is_plain:
+        if self.is_usual:
+            # The other options are as they are when left out: only what kind of task it is can be wrong.
+            if self.workflow is not None or not self.agent_id:
+                _check_kind(self)
             return
         for name in ("capabilities", "locks", "cancels", "reassign_to"):
             msgspec.structs.force_setattr(self, name, _names(self, name) if getattr(self, name) else ())
@@ -323,7 +331,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
 _OPTIONS: Final = {
     field.name: field.default
     for field in msgspec.structs.fields(TaskDefinition)
-    if field.name not in ("task_id", "agent_id", "task_type", "params", "dependencies", "retry_policy")
+    if field.name not in ("task_id", "agent_id", "task_type", "params", "dependencies", "retry_policy", "workflow")
 }
 _options: Final = attrgetter(*_OPTIONS)
 _USUAL: Final = tuple(_OPTIONS.values())

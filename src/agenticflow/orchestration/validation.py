@@ -48,7 +48,7 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
     known = set(by_id)
     problems = [f"two tasks are called {name!r}" for name, n in Counter(t.task_id for t in tasks).items() if n > 1]
     for task in tasks:
-        if not (task.is_plain and known.issuperset(task.dependencies)):
+        if not (task.is_usual and known.issuperset(task.dependencies)):
             problems.extend(_unknown_names(task, by_id))
     problems.extend(f"{name!r} cannot be a task id: references use it" for name in sorted(RESERVED & set(by_id)))
     for key in sorted(set(definition.context or ()) & set(by_id)):
@@ -62,11 +62,13 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
     problems.extend(_fallback_problems(tasks, by_id))
     ancestors = _Ancestors(waits)
     for task in tasks:
-        if task.params or not task.is_plain:
+        is_usual = task.is_usual
+        if task.params or not is_usual:
             problems.extend(_reference_problems(task, by_id, ancestors))
-        if not task.is_plain:
+        if not is_usual:
             problems.extend(_join_problems(task))
             problems.extend(_choice_problems(task, by_id))
+        if task.workflow is not None:
             problems.extend(_nested_problems(task, depth))
     if definition.output is not None:
         try:
