@@ -18,6 +18,23 @@ def test_the_result_goes_to_stdout_and_everything_else_to_stderr(cli: CommandLin
     assert "agenticflow runs show p1" in errors
 
 
+def test_a_workflow_may_be_its_own_sub_workflow(cli: CommandLine) -> None:
+    (cli.folder / "deep.yaml").write_text(
+        "name: deep\nhandlers: flow\ntasks:\n"
+        "- {task_id: again, workflow: deep, params: {depth: 1}, when: '${depth} == 0'}\n"
+        "- {task_id: last, agent_id: hand, task_type: step, params: {name: last}, dependencies: [again], join: settled}\n"
+    )
+    told = cli.json("run", "deep.yaml", "-i", "depth=0", "--workflow-id", "d1")
+    assert told["status"] == "COMPLETED"
+    assert cli.ran() == ["last", "last"]
+
+
+def test_a_workflow_that_names_itself_for_ever_fails(cli: CommandLine) -> None:
+    (cli.folder / "self.yaml").write_text("name: self\ntasks:\n- {task_id: a, workflow: self}\n")
+    _, errors = cli.run("run", "self.yaml", "--workflow-id", "s1", code=3)
+    assert "a failed: WorkflowExecutionError: workflow 's1~a' failed" in errors
+
+
 def test_the_result_as_json(cli: CommandLine) -> None:
     told = cli.json("run", "flow.py:plain", "--workflow-id", "p1", "--quiet")
     assert told["workflow_id"] == "p1"

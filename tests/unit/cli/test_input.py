@@ -58,6 +58,8 @@ def test_the_document_comes_from_a_file_or_stdin(tmp_path: Path, monkeypatch: py
         (["a=1"], "[]", "to be an object"),
         ([], "{", "--input-json line 1 is no JSON"),
         ([], "@/nowhere/at/all.json", "cannot be read"),
+        ([], "[" * 100_000, "nested too deeply"),
+        ([], '{"a": NaN}', "has NaN, which is no JSON"),
     ],
 )
 def test_a_wrong_input_is_told(pairs: list[str], document: str | None, words: str) -> None:

@@ -67,14 +67,20 @@ class Loaded(msgspec.Struct, frozen=True):
     place: str = ""
     """The file, for people."""
 
+    @property
+    def workflows(self) -> tuple[WorkflowDefinition, ...]:
+        """Return those that sub-workflows may name: the others, and this one itself when none of them has its name."""
+        is_alone = all(other.name != self.definition.name for other in self.others)
+        return (*self.others, self.definition) if is_alone else self.others
+
     def register_with(self, orchestrator: Registry) -> None:
-        """Make the performers, and the other workflows by their names, known to ``orchestrator``."""
+        """Make the performers, and the workflows of the file by their names, known to ``orchestrator``: one may name itself."""
         for performer in self.performers:
             if isinstance(performer, Agent):
                 orchestrator.register_agent(performer)
             else:
                 orchestrator.register_worker(performer)
-        for definition in self.others:
+        for definition in self.workflows:
             orchestrator.register_workflow(definition)
 
 
@@ -203,15 +209,17 @@ class _DocumentFile:
         except DefinitionError as error:
             problems.extend(error.problems if error.hint == "" else [f"{error.problems[0]} ({error.hint})"])
         is_checked = _is_checked(self._demand, performers)
+        hint = ""
         parts = [reader.partial for reader in readers]
         names = {part.name for part in parts if part is not None}
         for reader, part in zip(readers, parts, strict=True):
             if is_checked and part is not None:
                 found = unperformed(part, performers, workflows=None if None in parts else names, given=self._given)
                 problems.extend(reader.located(found))
+                hint = _NO_PERFORMERS if found and not performers else hint
         if problems:
             problems = sorted(dict.fromkeys(problems), key=_line_of)
-            raise _mistakes(self._name, problems, hint=_NO_PERFORMERS if is_checked and not performers else "")
+            raise _mistakes(self._name, problems, hint=hint)
         sound = [definition for definition in definitions if definition is not None]
         return [
             Loaded(one, performers, tuple(other for other in sound if other is not one), self._name) for one in sound
@@ -333,6 +341,7 @@ class _ModuleFile:
     def _checked(self, definition: WorkflowDefinition) -> Loaded:
         performers = performers_in(self._module)
         others = tuple(one for one in self._found.values() if one is not definition)
+        hint = ""
         try:
             compile_plan(definition)
             problems = deep_problems(definition)
@@ -341,8 +350,9 @@ class _ModuleFile:
         if not problems and _is_checked(self._demand, performers):
             names = {definition.name, *(one.name for one in others)}
             problems = unperformed(definition, performers, workflows=names, given=self._given)
+            hint = "" if performers else _NO_PERFORMERS
         if problems:
-            raise _mistakes(self._place, self._located(problems), hint="" if performers else _NO_PERFORMERS)
+            raise _mistakes(self._place, self._located(problems), hint=hint)
         return Loaded(definition, performers, others, Path(self._place).name)
 
     def _located(self, problems: Sequence[str]) -> list[str]:

@@ -81,6 +81,10 @@ def import_named(name: str, folder: Path, *, where: str = "") -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     prefix = f"{where}: " if where else ""
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise DefinitionError(
+            f"{prefix}{name!r} is no name of a module", hint="write it as after `import`: `package.module`"
+        )
     try:
         return importlib.import_module(name)
     except SyntaxError as error:

@@ -51,7 +51,7 @@ def run(
 async def _run(
     loaded: Loaded, given: object, workflow_id: str | None, store: str | None, *, waits: bool, is_quiet: bool
 ) -> Attended:
-    async with orchestrating(store, loaded.performers, loaded.others) as (orchestrator, interrupts):
+    async with orchestrating(store, loaded.performers, loaded.workflows) as (orchestrator, interrupts):
         is_known = workflow_id is not None and await _is_known(orchestrator, workflow_id)
         handle = await orchestrator.start_workflow(loaded.definition, given, workflow_id=workflow_id)
         if not is_quiet:
@@ -185,12 +185,20 @@ def _document(text: str) -> object:
         elif text.startswith("@"):
             source = text[1:]
             text = Path(source).read_text(encoding="utf-8-sig")
-        value: object = json.loads(text)
+        value: object = json.loads(text, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise InvalidInput(
+            f"{source} is nested too deeply", hint="put what is that deep into a file, and give its name"
+        ) from error
     except json.JSONDecodeError as error:
         raise InvalidInput(
             f"{source} line {error.lineno} is no JSON: {error.msg} (column {error.colno})",
             hint="""write --input-json '{"key": "value"}', or @file.json""",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{source!r} cannot be read: {error}") from error
+        raise InvalidInput(
+            f"{source!r} cannot be read: {error}", hint="check the path, and that it is UTF-8"
+        ) from error
+    except ValueError as error:
+        raise InvalidInput(f"{source} has {error}, which is no JSON", hint="use a number, null or text") from error
     return value

@@ -91,7 +91,7 @@ class Gatekeeper:
             finally:
                 del self._waiting[gate, holder]
             asked.remove(gate)
-            self._run_nos[permit.key] = self._run_nos.get(permit.key, 1) + 1
+            self._remember(permit.key, int(gate.rpartition("/")[2]) + 1)
 
     async def _ask(self, gate: str, command: Acquire) -> Answer | None:
         """Have the request recorded, however long the store takes to come back; ``None`` when this stream of the gate is closed."""
@@ -166,10 +166,14 @@ class Gatekeeper:
         if run_no is None:
             row = await self._store.get_run(key, kind=KIND)
             run_no = 1 if row is None else row.run_no
-            self._run_nos[key] = run_no
-            if len(self._run_nos) > CACHED_GATES:
-                self._run_nos.popitem(last=False)
+        self._remember(key, run_no)
         return f"{KIND}-{key}/{run_no}"
+
+    def _remember(self, key: str, run_no: int) -> None:
+        self._run_nos[key] = run_no
+        self._run_nos.move_to_end(key)
+        while len(self._run_nos) > CACHED_GATES:
+            self._run_nos.popitem(last=False)
 
 
 def _holder(stream_id: str, token: int) -> str:

@@ -224,6 +224,11 @@ def test_merge_keys_and_anchors_are_resolved(write: Write) -> None:
             id="file for module",
         ),
         pytest.param(
+            "handlers: ../../etc\ntasks:\n- {task_id: a, agent_id: b}",
+            "f.yaml line 1: '../../etc' is no name of a module",
+            id="path for module",
+        ),
+        pytest.param(
             "handlers: 5\ntasks:\n- {task_id: a, agent_id: b}",
             "f.yaml line 1: handlers is a number",
             id="number for module",

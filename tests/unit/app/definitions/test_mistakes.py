@@ -358,7 +358,7 @@ def test_a_loaded_file_is_made_known_to_an_orchestrator(write: Write) -> None:
 
     known = Known()
     load_workflow(write("f.yaml", text) + ":one").register_with(known)  # type: ignore[arg-type]  # a stand-in that only counts
-    assert len(known.names) == 4
+    assert len(known.names) == 5, "three agents and workers, and both workflows: one may name itself"
 
 
 # --- Python -------------------------------------------------------------------------------------------------------------
