@@ -193,13 +193,8 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
         return self.max_iterations or DEFAULT_ITERATIONS
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is just a task for somebody, after others: nearly every one is, and is looked at no further."""
-        return self.workflow is None and self.is_usual
-
-    @property
     def is_usual(self) -> bool:
-        """Whether it is just a task for somebody, or just a sub-workflow: none of the other options is used."""
+        """Whether it is just a task for somebody, or just a sub-workflow: nearly every one is, and is looked at no further."""
         return _options(self) == _USUAL
 
     def __post_init__(self) -> None:
