@@ -12,7 +12,7 @@ import pytest
 
 from agenticflow import Agent, EventBus, TaskDefinition, WorkflowDefinition
 from agenticflow.app.engine.assembly import Engine
-from agenticflow.app.engine.liveness import Watch
+from agenticflow.app.engine.liveness import LivenessReport, Watch
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core.engine import ContinueExecution, Effect, GrantPermit, RunActivity, RunChild
 from agenticflow.core.events import AgenticEvent, RecordedEvent
@@ -501,3 +501,26 @@ def test_the_watch_stops_twice() -> None:
             await watch.stop()
 
     asyncio.run(main())
+
+
+@in_virtual_time
+async def test_a_mistake_in_the_watch_does_not_end_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, calls = MemoryStore(), list[str]()
+    async with running(counting(calls), store=store) as orchestrator:
+        watch, looks = engine_of(orchestrator).watch, list[int]()
+        right = watch.check
+
+        async def once_wrong() -> LivenessReport:
+            looks.append(1)
+            if len(looks) == 1:
+                raise RuntimeError("a bug")
+            return await right()
+
+        monkeypatch.setattr(watch, "check", once_wrong)
+        losing(orchestrator, lambda effect: isinstance(effect, RunActivity))
+        await orchestrator.start_workflow(WorkflowDefinition([work()]))
+        await passes(2 * ALARM_SECONDS)
+    assert calls == ["work"]
+    assert "met a mistake and looks on" in caplog.text

@@ -14,7 +14,9 @@ from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinit
 from agenticflow.orchestration.state import WorkflowStatus
 from agenticflow.resilience.gate import GateState
 from agenticflow.resilience.limits import Limit
+from agenticflow.runtime.coordination import gates
 from agenticflow.storage.memory import MemoryStore
+from agenticflow.storage.rows import RunRow
 from tests.unit.runtime.engine import in_virtual_time, kinds, running, until, virtual_clock
 
 
@@ -228,3 +230,26 @@ async def test_an_idle_gate_is_nothing_a_restart_has_to_look_at() -> None:
     rows = await store.list_runs(kind="gate")
     assert [(row.execution_id, row.status, row.is_open) for row in rows] == [("x", "FREE", False)]
     assert GateState("gate-x/1").next_due is None
+
+
+class Asked(MemoryStore):
+    """Remembers which gates were looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: list[str] = []
+
+    async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
+        if kind == gates.KIND:
+            self.gates.append(execution_id)
+        return await super().get_run(execution_id, run_no, kind=kind)
+
+
+@in_virtual_time
+async def test_the_gate_used_last_is_remembered_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gates, "CACHED_GATES", 2)
+    store, book = Asked(), Book()
+    async with running(book.worker(), store=store) as orchestrator:
+        for lock in ("hot", "a", "hot", "b", "hot", "a"):
+            await orchestrator.execute_workflow(stays("one", locks={lock}))
+    assert store.gates == ["hot", "a", "b", "a"]

@@ -252,6 +252,9 @@ class Watch:
                 await self.look()
             except AgenticFlowError as error:
                 log.error("the watch over open runs could not look: %s", error)
+            except Exception:
+                # A mistake of ours must not end the watch: then nobody would tell of the next run that is stuck.
+                log.exception("the watch over open runs met a mistake and looks on; please report it")
 
     async def look(self) -> None:
         """Check, record and log what has changed, and hand on again what was lost."""
