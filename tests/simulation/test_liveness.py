@@ -510,6 +510,7 @@ async def test_a_mistake_in_the_watch_does_not_end_it(
     store, calls = MemoryStore(), list[str]()
     async with running(counting(calls), store=store) as orchestrator:
         watch, looks = engine_of(orchestrator).watch, list[int]()
+        assert watch is not None
         right = watch.check
 
         async def once_wrong() -> LivenessReport:

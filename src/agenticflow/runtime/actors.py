@@ -1,12 +1,13 @@
 """What the host keeps of one execution in memory, and the forms its work takes at the edges: requests, answers, index rows.
 
-Data only: the host is the one that acts on it.
+Nothing here decides, waits or writes: that is the host's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +18,7 @@ from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.storage.rows import RunRow
 
-__all__ = ["Actor", "Answer", "Request", "as_failure", "is_success", "metadata_of", "run_row"]
+__all__ = ["Actor", "Answer", "Request", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -91,6 +92,19 @@ class Actor:
         self.settled: list[asyncio.Future[None]] = []
         """Who waits for the facts being decided to be committed, or thrown away."""
 
+    def forget(self) -> None:
+        """Throw the folded state away; the next turn folds it from the store."""
+        self.state = None
+        self.version = 0
+        self.listed = None
+
+    def tell_the_end(self) -> None:
+        """Hand the state to everybody who waits for the end."""
+        for future in self.ended:
+            if not future.done():
+                future.set_result(self.state)
+        self.ended.clear()
+
 
 class _EngineMetadata(msgspec.Struct, omit_defaults=True):
     """The two fields of ``EventMetadata`` that the engine's own events carry."""
@@ -126,6 +140,13 @@ def run_row(stream_id: str, guest: Guest[Any], state: Any, version: int) -> RunR
         ended_at=summary.ended_at,
         version=version,
     )
+
+
+def refuse(requests: Iterable[Request], error: Exception) -> None:
+    """Answer with ``error`` whoever still waits."""
+    for request in requests:
+        if request.answer is not None and not request.answer.done():
+            request.answer.set_exception(error)
 
 
 def is_success(command: Command) -> bool:

@@ -31,7 +31,7 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
-from agenticflow.runtime.actors import Actor, Answer, Request, as_failure, is_success, metadata_of, run_row
+from agenticflow.runtime.actors import Actor, Answer, Request, as_failure, is_success, metadata_of, refuse, run_row
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.loading import Loader
 from agenticflow.runtime.timers import Timers
@@ -257,7 +257,7 @@ class Host:
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1)
         for actor in self._actors.values():
-            self._refuse(actor.inbox, _stopped())
+            refuse(actor.inbox, _stopped())
             actor.inbox.clear()
             for future in actor.ended:
                 if not future.done():
@@ -313,11 +313,11 @@ class Host:
                     await self._turn(actor, batch)
                     actor.conflicts = actor.failures = 0
                 except ConcurrencyConflict as conflict:
-                    self._forget(actor)
+                    actor.forget()
                     actor.conflicts += 1
                     actor.dispatched = -1  # what somebody else made true is theirs to dispatch
                     if actor.conflicts > MAX_CONFLICTS:
-                        self._refuse(batch, conflict)
+                        refuse(batch, conflict)
                         batch = [request for request in batch if request.answer is None]
                         actor.inbox.extendleft(reversed(batch))
                         actor.is_deciding = False
@@ -325,11 +325,11 @@ class Host:
                     else:
                         actor.inbox.extendleft(reversed(batch))
                 except asyncio.CancelledError:
-                    self._forget(actor)
-                    self._refuse(batch, _stopped())
+                    actor.forget()
+                    refuse(batch, _stopped())
                     raise
                 except Exception as error:
-                    self._forget(actor)
+                    actor.forget()
                     actor.is_deciding = False
                     if not await self._survive(actor, batch, error):
                         raise
@@ -413,7 +413,7 @@ class Host:
             reach("host.committed")
             is_repeated = committed.is_repeated
             if is_repeated:
-                self._forget(actor)
+                actor.forget()
                 answers = [(answer, 0, committed.version) for answer, _, _ in answers]
             else:
                 self._take_effect(actor, facts, version)
@@ -421,7 +421,7 @@ class Host:
             # Nothing new; but what was read again after a conflict may be news to whoever waits here.
             self._timers.set(stream_id, actor.state.next_due)
             if not actor.state.is_open:
-                self._tell_the_end(actor)
+                actor.tell_the_end()
         for answer, count, at in answers:
             if not answer.done():
                 answer.set_result(Answer(at, count, is_repeated))
@@ -468,7 +468,7 @@ class Host:
     async def _refuse_or_repeat(self, stream_id: str, request: Request, refusal: AgenticFlowError) -> None:
         known = await self._answered_before(stream_id, request.command_id)
         if known is None:
-            self._refuse([request], refusal)
+            refuse([request], refusal)
         elif request.answer is not None and not request.answer.done():
             request.answer.set_result(known)
 
@@ -502,7 +502,7 @@ class Host:
                 self._perform(stream_id, effect)
         self._timers.set(stream_id, state.next_due)
         if not state.is_open:
-            self._tell_the_end(actor)
+            actor.tell_the_end()
             if not actor.inbox:
                 self._actors.pop(stream_id, None)
         if at >= ADVISED_RUN_EVENTS > at - len(facts):
@@ -510,12 +510,6 @@ class Host:
                 "%s has %d events; split it, or continue in a new run: %d is the end", stream_id, at, MAX_RUN_EVENTS
             )
         reach("host.dispatched")
-
-    def _tell_the_end(self, actor: Actor) -> None:
-        for future in actor.ended:
-            if not future.done():
-                future.set_result(actor.state)
-        actor.ended.clear()
 
     def _catch_up(self, actor: Actor, facts: list[Fact]) -> None:
         """The commit of these facts was not answered, but it happened: do now what they ask for."""
@@ -531,7 +525,7 @@ class Host:
                     self._perform(stream_id, effect)
         self._timers.set(stream_id, state.next_due)
         if not state.is_open:
-            self._tell_the_end(actor)
+            actor.tell_the_end()
 
     def _add_rows(self, actor: Actor, version: int, rows: list[Row]) -> None:
         state, guest = actor.state, actor.guest
@@ -546,20 +540,9 @@ class Host:
 
     # --- failure ----------------------------------------------------------------------------------------------------
 
-    def _forget(self, actor: Actor) -> None:
-        """Throw the folded state away; the next turn folds it from the store."""
-        actor.state = None
-        actor.version = 0
-        actor.listed = None
-
-    def _refuse(self, batch: Sequence[Request], error: Exception) -> None:
-        for request in batch:
-            if request.answer is not None and not request.answer.done():
-                request.answer.set_exception(error)
-
     async def _survive(self, actor: Actor, batch: list[Request], error: Exception) -> bool:
         """Deal with a failed turn: callers are told, reports are kept and tried again. Returns ``False`` for a bug."""
-        self._refuse(batch, error)
+        refuse(batch, error)
         reports = [request for request in batch if request.answer is None]
         if isinstance(error, OutcomeUnknown):
             # What was written after all is found by reading again, which any command brings about.
