@@ -14,7 +14,7 @@ from agenticflow.core.engine import ActivityFinished, ActivityStarted, TimersDue
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import CommandRefused
-from agenticflow.orchestration import facts as f
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.facts import FACTS
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import RunState
@@ -112,9 +112,9 @@ def test_a_closed_run_has_nothing_more_to_say(history: History) -> None:
             )
         assert not GUEST.decide(state, ActivityStarted(now=FAR_AWAY, task_key=key, token=record.token))
     for command in (
-        f.Signal(now=FAR_AWAY, signal="first", value=codec.NULL, requested_by="test"),
-        f.Abort(now=FAR_AWAY, requested_by="test"),
-        f.Pause(now=FAR_AWAY, requested_by="test"),
+        c.Signal(now=FAR_AWAY, signal="first", value=codec.NULL, requested_by="test"),
+        c.Abort(now=FAR_AWAY, requested_by="test"),
+        c.Pause(now=FAR_AWAY, requested_by="test"),
     ):
         with pytest.raises(CommandRefused):
             GUEST.decide(state, command)

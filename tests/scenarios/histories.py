@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agenticflow.core.decider import Fact
-from agenticflow.orchestration import facts as f
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import FACTS
@@ -83,7 +83,7 @@ def continued_run() -> Run:
     """Ends with the beginning of the next."""
     run = Run(task("page"), TaskDefinition("again", continue_with={"cursor": "${page}"}, dependencies={"page"}))
     run.succeed("page", value=7)
-    run.ask(f.NextRunStarted(now=run.now))
+    run.ask(c.NextRunStarted(now=run.now))
     return run
 
 

@@ -20,7 +20,7 @@ from agenticflow.core.engine import (
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import Values
 from agenticflow.errors import CommandRefused
-from agenticflow.orchestration import facts as f
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
@@ -77,7 +77,7 @@ class Run:
         """What the last command asked of the world."""
         if scenario is None:
             self.ask(
-                f.StartRun(
+                c.StartRun(
                     now=now,
                     workflow_id="w",
                     run_no=run_no,
@@ -154,32 +154,32 @@ class Run:
         return self.ended(key, OutcomeKind.CANCELLED)
 
     def pause(self) -> list[Fact]:
-        return self.ask(f.Pause(now=self.now, requested_by="somebody"))
+        return self.ask(c.Pause(now=self.now, requested_by="somebody"))
 
     def resume(self) -> list[Fact]:
-        return self.ask(f.Resume(now=self.now, requested_by="somebody"))
+        return self.ask(c.Resume(now=self.now, requested_by="somebody"))
 
     def abort(self, reason: str = "enough", grace: float = 10.0) -> list[Fact]:
-        return self.ask(f.Abort(now=self.now, requested_by="somebody", reason=reason, grace_seconds=grace))
+        return self.ask(c.Abort(now=self.now, requested_by="somebody", reason=reason, grace_seconds=grace))
 
     def signal(self, name: str, value: object = None) -> list[Fact]:
-        return self.ask(f.Signal(now=self.now, signal=name, value=codec.encode(value), requested_by="somebody"))
+        return self.ask(c.Signal(now=self.now, signal=name, value=codec.encode(value), requested_by="somebody"))
 
     def cancel_task(self, task_id: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
-        return self.ask(f.CancelTask(now=self.now, task_id=task_id, requested_by=by, reason=reason))
+        return self.ask(c.CancelTask(now=self.now, task_id=task_id, requested_by=by, reason=reason))
 
     def approve(self, key: str, result: object = None, *, by: str = "ada", comment: str = "") -> list[Fact]:
         encoded = codec.encode({"approved": True} if result is None else result)
-        return self.ask(f.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=encoded))
+        return self.ask(c.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=encoded))
 
     def reject(self, key: str, *, by: str = "ada", comment: str = "") -> list[Fact]:
-        return self.ask(f.Reject(now=self.now, task_key=key, requested_by=by, comment=comment))
+        return self.ask(c.Reject(now=self.now, task_key=key, requested_by=by, comment=comment))
 
     def resolve(
         self, key: str, decision: Literal["completed", "failed", "run_again"], value: object = None, reason: str = ""
     ) -> list[Fact]:
         return self.ask(
-            f.Resolve(
+            c.Resolve(
                 now=self.now,
                 task_key=key,
                 decision=decision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import TaskDefinition
 from tests.scenarios.runs import Run, task
@@ -62,14 +63,14 @@ def test_nobody_answers_in_time() -> None:
 def test_an_answer_nobody_waits_for_is_refused() -> None:
     run = Run(*asking())
     for command in (
-        f.Approve(now=run.now, task_key="may", requested_by="ada"),
-        f.Reject(now=run.now, task_key="draft", requested_by="ada"),
+        c.Approve(now=run.now, task_key="may", requested_by="ada"),
+        c.Reject(now=run.now, task_key="draft", requested_by="ada"),
     ):
         run.refused(command, "does not wait for an answer .waiting for one: none")
     run.succeed("draft", value={"title": "x"})
-    run.refused(f.Approve(now=run.now, task_key="draft", requested_by="ada"), "waiting for one: may")
+    run.refused(c.Approve(now=run.now, task_key="draft", requested_by="ada"), "waiting for one: may")
     run.approve("may")
-    run.refused(f.Approve(now=run.now, task_key="may", requested_by="bob"))
+    run.refused(c.Approve(now=run.now, task_key="may", requested_by="bob"))
 
 
 def test_an_answer_is_taken_while_the_run_is_paused_and_acts_when_it_goes_on() -> None:

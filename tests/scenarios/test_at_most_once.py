@@ -7,6 +7,7 @@ import pytest
 from agenticflow.core.engine import ActivityStarted
 from agenticflow.core.results import ErrorInfo, OutcomeKind
 from agenticflow.errors import CommandRefused
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import TaskDefinition
@@ -193,11 +194,11 @@ def test_an_old_limit_does_not_disturb_a_new_generation_that_waits_for_the_resum
 def test_only_what_is_in_question_can_be_resolved() -> None:
     run = in_question()
     run.refused(
-        f.Resolve(now=run.now, task_key="ship", decision="failed", requested_by="x"),
+        c.Resolve(now=run.now, task_key="ship", decision="failed", requested_by="x"),
         "not in question .*in question: pay",
     )
     run.resolve("pay", "completed")
-    run.refused(f.Resolve(now=run.now, task_key="pay", decision="failed", requested_by="x"), "in question: none")
+    run.refused(c.Resolve(now=run.now, task_key="pay", decision="failed", requested_by="x"), "in question: none")
 
 
 def aborted_in_question() -> Run:

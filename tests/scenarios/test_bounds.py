@@ -6,6 +6,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.types import MAX_RUN_EVENTS
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.advance import HISTORY_RESERVE
 from agenticflow.orchestration.definition import TaskDefinition
@@ -31,7 +32,7 @@ def test_a_run_at_the_limit_of_its_history_is_ended_with_room_for_what_is_in_fli
 
 def test_the_end_says_that_a_bound_was_passed() -> None:
     run = Run(task("a"), task("b", "a"))
-    run.ask(f.Pause(now=run.now, requested_by="x"))
+    run.ask(c.Pause(now=run.now, requested_by="x"))
     decider = RunDecider()
     state = grown(run).state
     for fact in decider.advance(state, run.now):
@@ -53,6 +54,6 @@ def test_a_run_that_is_done_when_it_reaches_the_limit_is_done() -> None:
 def test_signals_without_end_do_not_fill_the_history() -> None:
     run = Run(TaskDefinition.wait_for("a", "wanted"))
     run.state.version = LIMIT
-    facts = RunDecider().decide(run.state, f.Signal(now=run.now, signal="other", value=b"\xc0", requested_by="x"))
+    facts = RunDecider().decide(run.state, c.Signal(now=run.now, signal="other", value=b"\xc0", requested_by="x"))
     RunDecider().evolve(run.state, facts[0], LIMIT + 1, run.now)
     assert isinstance(RunDecider().advance(run.state, run.now)[0], f.WorkflowCancelRequested)

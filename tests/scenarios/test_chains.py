@@ -7,6 +7,7 @@ import pytest
 from agenticflow.core import codec
 from agenticflow.core.values import Values, store_form
 from agenticflow.errors import CommandRefused, InvalidInput
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition
@@ -125,7 +126,7 @@ def test_large_kept_results_stay_references() -> None:
     story = given(GUEST, stream_id=stream_of("w", 2))
     story.state.values = Values()
     story.when(
-        f.StartRun(
+        c.StartRun(
             now=START,
             workflow_id="w",
             run_no=2,

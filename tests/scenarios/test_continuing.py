@@ -7,6 +7,7 @@ import pytest
 from agenticflow.core import codec
 from agenticflow.core.engine import ContinueExecution
 from agenticflow.errors import DefinitionError
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import TaskDefinition
 from tests.scenarios.runs import GUEST, Run, task
@@ -21,7 +22,7 @@ TASKS = (
 
 
 def next_run_started(run: Run) -> None:
-    run.ask(f.NextRunStarted(now=run.now))
+    run.ask(c.NextRunStarted(now=run.now))
 
 
 def test_the_run_ends_and_asks_for_the_next_with_its_input() -> None:
@@ -57,7 +58,7 @@ def test_between_two_runs_nothing_is_taken_any_more() -> None:
     run = Run(*TASKS)
     run.succeed("page", value={"next": 7})
     run.cancelled("other")
-    run.refused(f.Pause(now=run.now, requested_by="ada"), "is being continued in the next")
+    run.refused(c.Pause(now=run.now, requested_by="ada"), "is being continued in the next")
     assert run.succeed("page", token=run.token("page")) == []
     assert run.timers() == []
 

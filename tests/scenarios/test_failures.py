@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agenticflow.core.engine import TellPerformer
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import TaskDefinition
 from tests.scenarios.runs import Run, task
@@ -78,7 +79,7 @@ def test_an_ended_run_hears_nothing_any_more() -> None:
     assert run.timers() == []
     assert run.started("a") == []
     assert run.state.next_due is None
-    run.refused(f.Pause(now=run.now, requested_by="x"), "run 1 of workflow 'w' is FAILED and takes no Pause .*next run")
+    run.refused(c.Pause(now=run.now, requested_by="x"), "run 1 of workflow 'w' is FAILED and takes no Pause .*next run")
 
 
 def test_the_last_success_is_known() -> None:
@@ -94,7 +95,7 @@ def test_a_run_starts_once() -> None:
     run = Run(task("a"))
     start = run.facts(f.WorkflowStarted)[0]
     run.refused(
-        f.StartRun(
+        c.StartRun(
             now=run.now,
             workflow_id="w",
             run_no=1,

@@ -6,6 +6,7 @@ import pytest
 
 from agenticflow.core.results import OutcomeKind
 from agenticflow.errors import DefinitionError, InvalidInput
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import TaskDefinition
@@ -227,7 +228,7 @@ def test_what_has_not_begun_and_what_runs_as_a_whole_can_be_cancelled_by_a_perso
 def test_what_cannot_be_cancelled_is_refused_in_words() -> None:
     run = Run(task("a"), task("map", for_each=[1, 2]))
     run.succeed("a")
-    run.refused(f.CancelTask(now=run.now, task_id="a", requested_by="ada"), "is COMPLETED, there is nothing to cancel")
-    run.scenario.when(f.CancelTask(now=run.now, task_id="map[0]", requested_by="ada")).then_refused(
+    run.refused(c.CancelTask(now=run.now, task_id="a", requested_by="ada"), "is COMPLETED, there is nothing to cancel")
+    run.scenario.when(c.CancelTask(now=run.now, task_id="map[0]", requested_by="ada")).then_refused(
         InvalidInput, "has no task 'map.0.'"
     )

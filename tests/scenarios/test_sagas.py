@@ -8,6 +8,7 @@ import pytest
 
 from agenticflow.core.results import ErrorInfo, OutcomeKind
 from agenticflow.errors import DefinitionError, InvariantError
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
@@ -161,7 +162,7 @@ def test_a_payment_in_question_is_decided_and_then_undone() -> None:
     assert run.statuses["pay"] == "UNKNOWN"
     run.succeed("undo:first")
     assert run.status == "NEEDS_ATTENTION"
-    run.refused(f.Resolve(now=run.now, task_key="pay", decision="run_again", requested_by="ada"), "is being undone")
+    run.refused(c.Resolve(now=run.now, task_key="pay", decision="run_again", requested_by="ada"), "is being undone")
     run.resolve("pay", "completed", {"receipt": 1})
     assert run.in_work == ["undo:pay"]
     run.succeed("undo:pay")
@@ -171,8 +172,8 @@ def test_a_payment_in_question_is_decided_and_then_undone() -> None:
 def test_while_it_is_undone_nothing_else_is_taken() -> None:
     run = until_ship(order())
     run.fail("ship")
-    run.refused(f.Pause(now=run.now, requested_by="ada"), "is being undone")
-    run.refused(f.Abort(now=run.now, requested_by="ada"), "is being undone")
+    run.refused(c.Pause(now=run.now, requested_by="ada"), "is being undone")
+    run.refused(c.Abort(now=run.now, requested_by="ada"), "is being undone")
     assert run.due is None
 
 

@@ -7,6 +7,7 @@ import pytest
 from agenticflow.core.engine import PauseActivities, TimersDue
 from agenticflow.core.results import OutcomeKind
 from agenticflow.errors import CommandRefused, InvalidInput
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.resilience.retry import RetryPolicy
@@ -175,7 +176,7 @@ def test_no_grace_is_over_at_once() -> None:
 @pytest.mark.parametrize("grace", [-1.0, float("nan"), float("inf"), 1e12])
 def test_an_impossible_grace_is_refused(grace: float) -> None:
     run = Run(task("a"))
-    command = f.Abort(now=run.now, requested_by="somebody", grace_seconds=grace)
+    command = c.Abort(now=run.now, requested_by="somebody", grace_seconds=grace)
     run.scenario.when(command).then_refused(InvalidInput, "give 0 to 86,400")
     assert run.status == "RUNNING"
 
@@ -227,11 +228,11 @@ def test_a_run_being_cancelled_takes_no_more_wishes() -> None:
     run = Run(task("a"))
     run.abort()
     for command in (
-        f.Pause(now=run.now, requested_by="x"),
-        f.Resume(now=run.now, requested_by="x"),
-        f.Abort(now=run.now, requested_by="x"),
-        f.Signal(now=run.now, signal="s", value=b"\xc0", requested_by="x"),
-        f.Resolve(now=run.now, task_key="a", decision="failed", requested_by="x"),
+        c.Pause(now=run.now, requested_by="x"),
+        c.Resume(now=run.now, requested_by="x"),
+        c.Abort(now=run.now, requested_by="x"),
+        c.Signal(now=run.now, signal="s", value=b"\xc0", requested_by="x"),
+        c.Resolve(now=run.now, task_key="a", decision="failed", requested_by="x"),
     ):
         run.refused(command, "is being cancelled and takes no")
 
@@ -264,7 +265,7 @@ def test_a_restart_during_the_grace_ends_what_was_in_flight() -> None:
 
 def test_wishes_come_after_the_start() -> None:
     nothing_yet = given(GUEST, stream_id="workflow-w/1")
-    nothing_yet.when(f.Pause(now=1, requested_by="x")).then_refused(CommandRefused, "has not started")
+    nothing_yet.when(c.Pause(now=1, requested_by="x")).then_refused(CommandRefused, "has not started")
     nothing_yet.when(TimersDue(now=1)).then_nothing()
     assert nothing_yet.state.status == "PENDING"
 

@@ -15,7 +15,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.values import store_form
 from agenticflow.errors import InvalidInput
-from agenticflow.orchestration import facts as f
+from agenticflow.orchestration import commands as c
 from agenticflow.runtime.actors import Answer
 
 __all__ = ["LOCAL_OWNER", "Steering"]
@@ -41,11 +41,11 @@ class Steering(ABC):
 
     async def pause(self, workflow_id: str, *, reason: str = "") -> None:
         """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
-        await self._command(workflow_id, f.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+        await self._command(workflow_id, c.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
 
     async def resume(self, workflow_id: str, *, reason: str = "") -> None:
         """Schedule again after ``pause``."""
-        await self._command(workflow_id, f.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+        await self._command(workflow_id, c.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
 
     async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None:
         """End the run: nothing starts or advances any more; running handlers get ``grace_seconds`` to stop.
@@ -54,7 +54,7 @@ class Steering(ABC):
         """
         await self._command(
             workflow_id,
-            f.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
+            c.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
         )
         await self._bury(workflow_id)
 
@@ -66,7 +66,7 @@ class Steering(ABC):
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"{name!r} is no name of a signal")
         stored, blob = store_form(codec.encode(value))
-        command = f.Signal(
+        command = c.Signal(
             now=self._clock.now_ns(),
             signal=name,
             value=stored,
@@ -82,7 +82,7 @@ class Steering(ABC):
 
         Raises ``InvalidInput`` for an unknown task, ``CommandRefused`` when it has ended.
         """
-        command = f.CancelTask(now=self._clock.now_ns(), task_id=task_id, requested_by=cancelled_by, reason=reason)
+        command = c.CancelTask(now=self._clock.now_ns(), task_id=task_id, requested_by=cancelled_by, reason=reason)
         await self._command(workflow_id, command)
 
     async def approve(
@@ -100,7 +100,7 @@ class Steering(ABC):
         """
         answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
         stored, blob = store_form(codec.encode(answer))
-        command = f.Approve(
+        command = c.Approve(
             now=self._clock.now_ns(),
             task_key=task_key,
             requested_by=approved_by,
@@ -114,7 +114,7 @@ class Steering(ABC):
         self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = LOCAL_OWNER
     ) -> None:
         """Say no to what the task asks: it has failed. Raises ``CommandRefused`` when it does not wait for an answer."""
-        command = f.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
+        command = c.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
         await self._command(workflow_id, command)
 
     async def resolve(
@@ -141,6 +141,6 @@ class Steering(ABC):
                 "reason": reason,
                 "blobs": () if blob is None else (blob,),
             },
-            f.Resolve,
+            c.Resolve,
         )
         await self._command(workflow_id, command)

@@ -2,7 +2,7 @@
 
 ``decide`` answers a command with facts or a refusal, ``orchestration.advance`` says what follows from the state alone (what is ready
 is scheduled, a finished run ends), ``orchestration.evolve`` folds. Time, ids and seeds come in with the command; nothing here waits,
-looks at a clock or talks to anybody. Data passes in as commands (``facts.py``, ``core.engine``) and out as facts, which the host
+looks at a clock or talks to anybody. Data passes in as commands (``commands.py``, ``core.engine``) and out as facts, which the host
 commits before any of them takes effect.
 """
 
@@ -18,6 +18,7 @@ from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, TimersDue
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import CommandRefused, InvalidInput, InvariantError
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.advance import (
     GRACE_SECONDS,
@@ -78,11 +79,11 @@ class RunDecider:
                 return self._activity_started(state, command)
             case TimersDue(now=now):
                 return self._timers_due(state, now)
-            case f.StartRun():
+            case c.StartRun():
                 return self._start_run(state, command)
-            case f.NextRunStarted():
+            case c.NextRunStarted():
                 return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
-            case f.Resolve() if state.phase is Phase.COMPENSATING:
+            case c.Resolve() if state.phase is Phase.COMPENSATING:
                 return self._resolve(state, command)
             case _:
                 self._demand_open(state, command)
@@ -90,30 +91,30 @@ class RunDecider:
 
     def _intervene(self, state: RunState, command: Command) -> Facts:
         match command:
-            case f.Signal():
+            case c.Signal():
                 return [f.SignalReceived(command.signal, msgspec.Raw(command.value), command.requested_by)]
-            case f.Pause():
+            case c.Pause():
                 return [] if state.is_paused else [f.WorkflowPaused(command.requested_by, command.reason)]
-            case f.Resume():
+            case c.Resume():
                 return [f.WorkflowResumed(command.requested_by, command.reason)] if state.is_paused else []
-            case f.Abort():
+            case c.Abort():
                 if not 0 <= command.grace_seconds <= MAX_GRACE_SECONDS:
                     raise InvalidInput(
                         f"grace_seconds is {command.grace_seconds!r}", hint=f"give 0 to {MAX_GRACE_SECONDS:,}"
                     )
                 grace = command.now + int(command.grace_seconds * NANOSECONDS)
                 return [f.WorkflowCancelRequested("abort", command.requested_by, command.reason, grace)]
-            case f.Resolve():
+            case c.Resolve():
                 return self._resolve(state, command)
-            case f.CancelTask():
+            case c.CancelTask():
                 return self._cancel_task(state, command)
-            case f.Approve():
+            case c.Approve():
                 record = self._asked(state, command.task_key)
                 result = msgspec.Raw(command.result)
                 return [
                     f.ApprovalGranted(record.key, record.token, command.requested_by, _cut(command.comment), result)
                 ]
-            case f.Reject():
+            case c.Reject():
                 record = self._asked(state, command.task_key)
                 message = f"{command.requested_by} rejected it" + (f": {command.comment}" if command.comment else "")
                 error = ErrorInfo("ApprovalRejected", _cut(message), "rejected", is_permanent=True, at=command.now)
@@ -121,7 +122,7 @@ class RunDecider:
             case _:
                 raise InvariantError(f"a run does not know the command {type(command).__name__}")
 
-    def _cancel_task(self, state: RunState, command: f.CancelTask) -> Facts:
+    def _cancel_task(self, state: RunState, command: c.CancelTask) -> Facts:
         task_id, index = command.task_id, state.laid_out.by_id.get(command.task_id)
         if index is None:
             raise InvalidInput(
@@ -166,7 +167,7 @@ class RunDecider:
                 hint="resume_workflow opens its next run" if can_go_on else "",
             )
 
-    def _start_run(self, state: RunState, command: f.StartRun) -> Facts:
+    def _start_run(self, state: RunState, command: c.StartRun) -> Facts:
         if state.phase is not Phase.NEW:
             raise CommandRefused(f"run {command.run_no} of workflow {command.workflow_id!r} has started already")
         plan = decode_plan(state.values.resolve(command.definition))
@@ -254,7 +255,7 @@ class RunDecider:
             return f.TaskOutcomeUnknown(key, token, f"it could not be undone: {error}"[:1_000])
         return f.TaskFailed(key, token, error, grace)
 
-    def _resolve(self, state: RunState, command: f.Resolve) -> Facts:
+    def _resolve(self, state: RunState, command: c.Resolve) -> Facts:
         record = state.tasks.get(command.task_key)
         if record is None or record.status is not TaskStatus.UNKNOWN:
             unknown = [key for key, task in state.tasks.items() if task.status is TaskStatus.UNKNOWN]

@@ -13,7 +13,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput
-from agenticflow.orchestration import facts as f
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.state import RunState
@@ -35,7 +35,7 @@ def first_run(
     now: int,
     parent: Parent | None = None,
     depth: int = 0,
-) -> f.StartRun:
+) -> c.StartRun:
     """Return the command that starts ``workflow_id`` with the input ``given`` over the definition's defaults.
 
     Raises ``DefinitionError`` when references lead nowhere with this input, ``InvalidInput`` and ``NotSerializable`` for the input itself.
@@ -48,7 +48,7 @@ def first_run(
         )
     stored_input, input_blob = store_form(codec.encode(merged))
     stored_definition, definition_blob = store_form(plan.encoded)
-    return f.StartRun(
+    return c.StartRun(
         now=now,
         workflow_id=workflow_id,
         run_no=1,
@@ -66,12 +66,12 @@ def first_run(
 
 def next_run(
     state: RunState, carried: Carried, *, requested_by: str, now: int, parent: Parent | None = None
-) -> f.StartRun:
+) -> c.StartRun:
     """Return the command that starts the run after ``state``, with what it keeps."""
     stored_kept, kept_blob = store_form(codec.encode(carried.kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
     stored_definition, definition_blob = store_form(state.laid_out.encoded)
-    return f.StartRun(
+    return c.StartRun(
         now=now,
         workflow_id=state.workflow_id,
         run_no=state.run_no + 1,
@@ -92,7 +92,7 @@ def next_run(
 
 def forked_run(
     plan: Plan, given: object, workflow_id: str, carried: Carried, *, requested_by: str, now: int
-) -> f.StartRun:
+) -> c.StartRun:
     """Return the command that starts ``workflow_id`` with what is ``carried`` over from another run.
 
     What is kept of tasks that the definition does not have is left out. Errors as for ``first_run``.
@@ -109,7 +109,7 @@ def _fingerprint(plan: Plan, merged: object) -> str:
     return codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True))
 
 
-def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
+def continued_run(state: RunState, given: bytes, *, now: int) -> c.StartRun:
     """Return the command that starts the run which goes on, with the encoded input ``given``, in the place of ``state``.
 
     It keeps no results; signals nobody took are kept. Everything in it is new work, so its effect keys are others.
@@ -117,7 +117,7 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> f.StartRun:
     signals = {name: list(values) for name, values in state.signals.items() if values}
     stored_signals, signals_blob = store_form(codec.encode(signals))
     stored_definition, definition_blob = store_form(state.laid_out.encoded)
-    return f.StartRun(
+    return c.StartRun(
         now=now,
         workflow_id=state.workflow_id,
         run_no=state.run_no + 1,

@@ -18,7 +18,7 @@ from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import AgenticFlowError, BoundExceeded, CommandRefused, InvariantError, WorkflowIdConflict
-from agenticflow.orchestration import facts as f
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
@@ -94,7 +94,7 @@ class SubWorkflows:
         command = continued_run(state, effect.input, now=now)
         with suppress(CommandRefused):  # it was started before a crash
             await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
-        await self._host.submit(stream_id, f.NextRunStarted(now=now))
+        await self._host.submit(stream_id, c.NextRunStarted(now=now))
 
     def successor(self, child: str, state: RunState) -> str | None:
         return stream_of(state.workflow_id, state.run_no + 1) if state.outcome is WorkflowStatus.CONTINUED else None
@@ -104,12 +104,12 @@ class SubWorkflows:
         return None if row is None else row.stream_id
 
     async def abort(self, child: str, reason: str) -> None:
-        command = f.Abort(now=self._clock.now_ns(), requested_by="parent", reason=reason, grace_seconds=GRACE_SECONDS)
+        command = c.Abort(now=self._clock.now_ns(), requested_by="parent", reason=reason, grace_seconds=GRACE_SECONDS)
         await self._host.submit(child, command)
 
     async def pause(self, child: str, *, is_paused: bool) -> None:
         now = self._clock.now_ns()
-        kind = f.Pause if is_paused else f.Resume
+        kind = c.Pause if is_paused else c.Resume
         await self._host.submit(child, kind(now=now, requested_by="parent", reason="as its parent"))
 
     async def outcome(self, child: str, state: RunState) -> tuple[Outcome, Blobs]:
