@@ -291,8 +291,8 @@ def _expand(state: RunState, record: TaskRecord) -> Fact:
 
 def _end(state: RunState, now: int) -> Fact:
     failed = [record for record in state.tasks.values() if record.status is TaskStatus.FAILED]
-    if not all(_is_tolerated(state, record) for record in failed):
-        return _failed(state, [record for record in failed if not _is_tolerated(state, record)], now)
+    if failed and (to_tell := [record for record in failed if not _is_tolerated(state, record)]):
+        return _failed(state, to_tell, now)
     return _completed(state, now)
 
 

@@ -62,7 +62,7 @@ class Compensation(msgspec.Struct, frozen=True, omit_defaults=True):
     timeout_seconds: float | None = 300
 
 
-class _TaskHead(msgspec.Struct, frozen=True, omit_defaults=True):
+class _TaskHead(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The arguments of a task that may be given by position."""
 
     task_id: str
@@ -72,7 +72,7 @@ class _TaskHead(msgspec.Struct, frozen=True, omit_defaults=True):
     dependencies: Collection[str] = ()
 
 
-class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True):
+class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One node of a workflow: who performs what, with which params, after which other tasks.
 
     ``TaskDefinition("report", "reporter", "create_report", {"rows": "${load.rows}"}, dependencies={"load"})``. For a worker, which has
@@ -303,7 +303,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         for task in self.tasks:
             changed = {
                 name: ordered
-                for name in ("params", "for_each", "repeat_from", "continue_with")
+                for name in (("params",) if task.is_usual else ("params", "for_each", "repeat_from", "continue_with"))
                 if (given := getattr(task, name)) is not None and (ordered := codec.in_order(given)) is not given
             }
             if isinstance(task.workflow, WorkflowDefinition):
@@ -338,6 +338,8 @@ _USUAL: Final = tuple(_OPTIONS.values())
 def _names(task: TaskDefinition, name: str) -> tuple[str, ...]:
     """Return the names in a collection, each once; a set has another order in each process, and the definition must not."""
     given = getattr(task, name)
+    if type(given) in (tuple, list) and len(given) == 1 and type(given[0]) is str and given[0]:
+        return (given[0],)  # nearly always
     if (
         isinstance(given, (str, Mapping))
         or not isinstance(given, Collection)
@@ -352,9 +354,9 @@ def _names(task: TaskDefinition, name: str) -> tuple[str, ...]:
 
 
 def _check_head(task: TaskDefinition) -> None:
-    for name in ("task_id", "agent_id"):
-        if not isinstance(getattr(task, name), str):
-            raise DefinitionError(f"{name} is {getattr(task, name)!r:.60}, not a text", hint=_RIGHT_CALL)
+    if not (isinstance(task.task_id, str) and isinstance(task.agent_id, str)):
+        name = "agent_id" if isinstance(task.task_id, str) else "task_id"
+        raise DefinitionError(f"{name} is {getattr(task, name)!r:.60}, not a text", hint=_RIGHT_CALL)
     if (
         not task.task_id
         or len(task.task_id) > MAX_ID_CHARS
@@ -368,7 +370,7 @@ def _check_head(task: TaskDefinition) -> None:
         raise DefinitionError(
             f"task_type of task {task.task_id!r} is a {type(task.task_type).__name__}, not a text", hint=_RIGHT_CALL
         )
-    if task.params is not None and not isinstance(task.params, Mapping):
+    if task.params is not None and type(task.params) is not dict and not isinstance(task.params, Mapping):
         raise DefinitionError(
             f"params of task {task.task_id!r} are a {type(task.params).__name__}, not a dict", hint=_RIGHT_CALL
         )

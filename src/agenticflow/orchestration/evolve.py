@@ -56,20 +56,18 @@ def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
 
 def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) -> None:
     plan = decode_plan(state.values.resolve(bytes(fact.definition)))
-    kept = codec.decode(state.values.resolve(bytes(fact.kept))) or {}
-    if not isinstance(kept, dict):
-        raise InvariantError(f"the kept results of run {state.stream_id!r} are no mapping")
-    signals = codec.decode(state.values.resolve(bytes(fact.signals))) or {}
-    if not isinstance(signals, dict):
-        raise InvariantError(f"the signals of run {state.stream_id!r} are no mapping")
+    kept = _mapping(state, bytes(fact.kept), "kept results")
+    signals = _mapping(state, bytes(fact.signals), "signals")
     state.plan = plan
     state.phase = Phase.RUNNING
-    state.signals = {name: deque(values) for name, values in signals.items()}
+    if signals:
+        state.signals = {name: deque(values) for name, values in signals.items()}
     state.workflow_id, state.run_no = fact.workflow_id, fact.run_no
     state.input, state.seed, state.fingerprint = bytes(fact.input), fact.seed, fact.fingerprint
     state.started_by, state.started_at, state.deadline = fact.started_by, at, fact.deadline
     state.parent, state.depth, state.first_generation = fact.parent, fact.depth, fact.first_generation
-    state.generations = dict(fact.generations)
+    if fact.generations:
+        state.generations = dict(fact.generations)
     state.kept = kept
     state.unmet = plan.unmet.copy()
     state.has_live_dependency = bytearray(len(plan.nodes))
@@ -91,6 +89,15 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
         state.settle(node, TaskStatus.COMPLETED)
         if node.rest:
             state.cancel_soon(node.rest, node.task.task_id)
+
+
+def _mapping(state: RunState, data: bytes, what: str) -> dict[str, Any]:
+    if data == codec.NULL:
+        return {}
+    found = codec.decode(state.values.resolve(data)) or {}
+    if not isinstance(found, dict):
+        raise InvariantError(f"the {what} of run {state.stream_id!r} are no mapping")
+    return found
 
 
 def _scheduled(state: RunState, fact: f.TaskScheduled, version: int, at: int) -> None:

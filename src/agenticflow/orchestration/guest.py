@@ -35,6 +35,8 @@ __all__ = ["Results", "WorkflowGuest", "child_id", "run_output", "stream_of"]
 
 KIND: Final = "workflow"
 MAX_ID_CHARS: Final = 200
+_WITHOUT_EFFECT: Final = frozenset({f.WorkflowStarted, f.TaskCompleted, f.TaskStarted, f.TaskSkipped, f.ChoiceMade})
+"""The most frequent facts that ask for nothing; others are looked at one by one."""
 
 
 def stream_of(workflow_id: str, run_no: int) -> str:
@@ -84,7 +86,7 @@ class WorkflowGuest(RunDecider):
             if record.token != version:
                 return ()
             return (self._run(state, record) if record.node.task.workflow is None else self._child(state, record),)
-        if kind is f.TaskCompleted:
+        if kind in _WITHOUT_EFFECT or (kind is f.WorkflowCompleted and not state.is_paused):
             return ()
         if isinstance(fact, f.TaskFailed) and fact.token:
             told = TellPerformer(state.tasks[fact.task_key].performer_id, "task_failed")

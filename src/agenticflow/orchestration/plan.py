@@ -23,6 +23,8 @@ from agenticflow.resilience.limits import Limit
 __all__ = ["Node", "Plan", "compile_plan", "decode_plan", "unknown_roots"]
 
 CACHED_PLANS: Final = 256
+_NO_PARAMS: Final = codec.encode({})
+_NOWHERE: Final = dict[str, object]().__getitem__
 
 
 class Node:
@@ -86,12 +88,12 @@ class Node:
             compile_template(task.continue_with) if task.continue_with is not None else None
         )
         self.approval: Template | None = compile_template(task.approval) if task.approval is not None else None
-        self.permits = [
-            *((compile_template(name), Limit(name, max_concurrent=1)) for name in task.locks),
-            *((compile_template(limit.key), limit) for limit in task.limits),
-        ]
+        self.permits: tuple[tuple[Template, Limit], ...] = ()
         """Keys to hold before an attempt may start."""
-        self.choices: list[tuple[int, Condition | None]] = []
+        if task.locks or task.limits:
+            limits = (*(Limit(name, max_concurrent=1) for name in task.locks), *task.limits)
+            self.permits = tuple((compile_template(limit.key), limit) for limit in limits)
+        self.choices: tuple[tuple[int, Condition | None], ...] = ()
         self.cancels: tuple[int, ...] = ()
         self.rest: tuple[int, ...] = ()
         """With ``cancel_rest``: what leads only here."""
@@ -107,14 +109,17 @@ class Node:
         """Whether its end means more than that its dependents may start."""
         self.is_plain = not self.permits and _options(task) == _USUAL
         """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
-        self.undo: Node | None = _undoing(self, task)
+        self.undo: Node | None = _undoing(self, task) if task.compensation is not None else None
         """Lays out what undoes it."""
-        params = compile_template(task.params or {})
-        self.params: Template | None = params if params.references else None
+        self.params: Template | None = None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
-        self.encoded_params = codec.encode(
-            params.resolve(dict[str, object]().__getitem__) if not params.references else {}
-        )
+        self.encoded_params = _NO_PARAMS
+        if task.params:
+            params = compile_template(task.params)
+            if params.references:
+                self.params = params
+            else:
+                self.encoded_params = codec.encode(params.resolve(_NOWHERE))
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
@@ -212,8 +217,9 @@ class Plan:
             self._lay_out(node)
         self.is_limited = definition.max_parallel is not None
         self.has_order = self.is_limited or len({node.priority for node in self.nodes}) > 1
-        for node in self.nodes:
-            node.is_ordered = self.has_order
+        if self.has_order:
+            for node in self.nodes:
+                node.is_ordered = True
         self.unmet = [len(node.depends_on) for node in self.nodes]
         self.roots = [node.index for node in self.nodes if not node.depends_on and not node.is_alternative]
         self.sinks = [node.index for node in self.nodes if not node.dependents and not node.is_alternative]
@@ -225,11 +231,13 @@ class Plan:
         task = node.task
         node.priority = task.priority + self.definition.priority
         node.is_plain = node.is_plain and not node.priority
-        node.cancels = tuple(self.by_id[task_id] for task_id in task.cancels)
-        node.choices = [
-            (self.by_id[choice.then], parse_condition(choice.when) if choice.when is not None else None)
-            for choice in task.choices
-        ]
+        if task.cancels:
+            node.cancels = tuple(self.by_id[task_id] for task_id in task.cancels)
+        if task.choices:
+            node.choices = tuple(
+                (self.by_id[choice.then], parse_condition(choice.when) if choice.when is not None else None)
+                for choice in task.choices
+            )
         if task.fallback is not None:
             node.fallback = self.by_id[task.fallback]
             self.nodes[node.fallback].is_alternative = True
@@ -251,7 +259,8 @@ class Plan:
     def _free_roots(self) -> frozenset[str]:
         found = {reference.root for reference in self.output.references} if self.output is not None else set()
         for node in self.nodes:
-            found |= {reference.root for reference in node.references()} - item_roots(node.task)
+            if node.params is not None or not node.is_plain:
+                found |= {reference.root for reference in node.references()} - item_roots(node.task)
         return frozenset(found - INPUT_ROOTS - set(self.by_id))
 
 
@@ -306,6 +315,8 @@ def _remember(plan: Plan) -> Plan:
 
 def unknown_roots(plan: Plan, workflow_input: object) -> list[str]:
     """Return, in words, every reference that is neither to a task nor to a key of ``workflow_input``, and every collision."""
+    if not plan.free_roots and not workflow_input:
+        return []
     keys = set(workflow_input) if isinstance(workflow_input, Mapping) else set()
     if plan.free_roots <= keys and keys.isdisjoint(plan.by_id):
         return []

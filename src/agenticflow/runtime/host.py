@@ -181,19 +181,22 @@ class Host:
 
     async def ended(self, stream_id: str) -> Any:
         """Wait until the execution has ended; return its final state."""
-        state = self.peek(stream_id)
-        if state is None:
+        actor = self._actors.get(stream_id)
+        if actor is None or not actor.version or actor.is_deciding:
             state = await self.read(stream_id)
-        if not state.is_open:
-            return state
-        actor = self._actor(stream_id)
+            if not state.is_open:
+                return state
+            actor = self._actor(stream_id)
+        elif not actor.state.is_open:
+            return actor.state
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         actor.ended.append(future)
         try:
             return await future
-        finally:
+        except asyncio.CancelledError:
             if future in actor.ended:
                 actor.ended.remove(future)
+            raise
 
     def peek(self, stream_id: str) -> Any:
         """Return the committed state if it is in memory, else ``None``. Look, do not touch, do not keep it across an await."""

@@ -123,6 +123,8 @@ def check_bounds(commit: Commit) -> int:
 
 
 def _check_text(what: str, text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -5,6 +5,7 @@ A moment starts its workflow once. Asking again, after a crash or in the schedul
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import tzinfo
 from typing import Any, Final
@@ -43,9 +44,12 @@ def zone_of(name: str) -> tzinfo:
 class Launches(SubWorkflows):
     """The launcher of whatever starts workflows: tasks and schedules."""
 
-    async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
+    def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> Coroutine[Any, Any, str]:
         if not stream_id.startswith(_PREFIX):
-            return await super().launch(stream_id, effect, params)
+            return super().launch(stream_id, effect, params)
+        return self._launch_moment(stream_id, effect, params)
+
+    async def _launch_moment(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         row = await self._store.get_run(effect.execution_id)
         if row is None:
             plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
@@ -81,9 +85,12 @@ class Launches(SubWorkflows):
             await self._host.submit(following, ContinueSchedule(now=now, left=what_is_left(state)))
         await self._host.submit(stream_id, NextScheduleOpened(now=now))
 
-    async def outcome(self, child: str, state: Any) -> tuple[Outcome, Blobs]:
+    def outcome(self, child: str, state: Any) -> Coroutine[Any, Any, tuple[Outcome, Blobs]]:
         if state.parent is None or not state.parent[0].startswith(_PREFIX):
-            return await super().outcome(child, state)
+            return super().outcome(child, state)
+        return self._outcome_of_moment(child, state)
+
+    async def _outcome_of_moment(self, child: str, state: Any) -> tuple[Outcome, Blobs]:
         # How it ended is what a schedule records, and not what came of it.
         if state.outcome is WorkflowStatus.COMPLETED:
             return Outcome(OutcomeKind.SUCCEEDED, codec.NULL), ()

@@ -60,7 +60,7 @@ def first_run(
         requested_by=requested_by,
         parent=parent,
         depth=depth,
-        blobs=tuple(blob for blob in (input_blob, definition_blob) if blob is not None),
+        blobs=tuple(filter(None, (input_blob, definition_blob))),
     )
 
 

@@ -78,6 +78,8 @@ class Dispatcher:
         self._workers: set[asyncio.Task[None]] = set()
         self._max_workers = max_workers
         self._is_waking = False
+        self._lingering = 0
+        """Workers that have nothing to do and look once more before they end."""
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._complained: set[str] = set()
         self._end_listening: Callable[[], None] = lambda: None
@@ -153,12 +155,12 @@ class Dispatcher:
         """Take a committed effect."""
         if isinstance(effect, RunActivity):
             self._run(stream_id, effect)
+        elif isinstance(effect, RunChild):
+            self._children.run(stream_id, effect)
         elif isinstance(effect, GrantPermit):
             self._gates.granted(stream_id, effect.holder)
         elif isinstance(effect, ContinueExecution):
             self._children.carry_on(stream_id, effect)
-        elif isinstance(effect, RunChild):
-            self._children.run(stream_id, effect)
         elif isinstance(effect, StopActivity):
             if not self._children.stop(stream_id, effect.token, effect.reason):
                 self._stop(stream_id, effect.token)
@@ -235,7 +237,7 @@ class Dispatcher:
         self._ready.append(attempt)
         if not self._workers:
             self._hire()  # nobody is at work who could take it
-        elif not self._is_waking:
+        elif not self._is_waking and self._lingering < len(self._ready):
             # Not at once: the worker that is reporting right now will take it, unless there is more than it can do.
             self._is_waking = True
             self._loop.call_soon(self._wake)
@@ -300,7 +302,11 @@ class Dispatcher:
         while not self._is_draining:
             if not self._ready:
                 # Who was told of the end of what came last may have the next in a moment.
-                await asyncio.sleep(0)
+                self._lingering += 1
+                try:
+                    await asyncio.sleep(0)
+                finally:
+                    self._lingering -= 1
                 if not self._ready:
                     return
             attempt = self._ready.popleft()

@@ -86,10 +86,14 @@ class Children:
         self._gates = gates
         self._clock = clock
         self._launcher = launcher
+        self._loop = asyncio.get_running_loop()
         self._children: dict[tuple[str, int], _Child] = {}
         self._requested: deque[_Child] = deque()
         """Those that nobody has begun to look after."""
         self._is_waking = False
+        self._reporting: set[str] = set()
+        """Parents whose next request is taken by whoever reports to them right now."""
+        self._lookers: set[asyncio.Task[None]] = set()
         self._continuing: set[str] = set()
         """Whose next run somebody is about starting."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,16 +106,21 @@ class Children:
             return
         child = self._children[key] = _Child(parent, effect)
         self._requested.append(child)
+        if parent not in self._reporting:
+            self._wake_soon()
+
+    def _wake_soon(self) -> None:
         if not self._is_waking:
-            # Not at once: whoever is reporting the end of a child right now takes the next one itself.
             self._is_waking = True
-            asyncio.get_running_loop().call_soon(self._wake)
+            self._loop.call_soon(self._wake)
 
     def _wake(self) -> None:
         self._is_waking = False
         while self._requested and not self._is_stopping:
             child = self._requested.popleft()
-            child.task = asyncio.get_running_loop().create_task(self._look_after(child))
+            child.task = self._loop.create_task(self._look_after(child))
+            self._lookers.add(child.task)
+            child.task.add_done_callback(self._lookers.discard)
 
     def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         """Take a committed request for the next run."""
@@ -175,35 +184,41 @@ class Children:
     async def _look_after(self, child: _Child) -> None:
         """See the child to its end and report that, then the next that was requested meanwhile, until there is none."""
         task = child.task
-        while await self._live(child) and self._requested and not self._is_stopping:
+        while True:
+            effect = child.effect
+            try:
+                outcome, blobs = await self._outcome(child)
+            except asyncio.CancelledError:
+                self._forget(child)
+                raise
+            except AgenticFlowError as error:
+                if self._is_stopping or self._host.is_closing:
+                    return  # the child goes on after the next start
+                outcome, blobs = Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
+            self._forget(child)
+            child.task = None  # which may go on with another that must not be cancelled in its place
+            reach("children.before_report")
+            finished = ActivityFinished(
+                now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
+            )
+            self._reporting.add(child.parent)
+            try:
+                await self._host.report(child.parent, finished)
+            except AgenticFlowError as error:
+                log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, child.parent, error)
+            except BaseException:
+                self._wake_soon()
+                raise
+            finally:
+                self._reporting.discard(child.parent)
+            if len(self._requested) > 1:
+                self._wake_soon()
+            if effect.permits:
+                self._gates.release(child.parent, effect.token)
+            if not self._requested or self._is_stopping:
+                return
             child = self._requested.popleft()
             child.task = task
-
-    async def _live(self, child: _Child) -> bool:
-        """See the child to its end and report that; ``False`` when the engine stops first: it goes on after the next start."""
-        effect = child.effect
-        try:
-            outcome, blobs = await self._outcome(child)
-        except asyncio.CancelledError:
-            self._forget(child)
-            raise
-        except AgenticFlowError as error:
-            if self._is_stopping or self._host.is_closing:
-                return False
-            outcome, blobs = Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
-        self._forget(child)
-        child.task = None  # which may go on with another that must not be cancelled in its place
-        reach("children.before_report")
-        finished = ActivityFinished(
-            now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
-        )
-        try:
-            await self._host.report(child.parent, finished)
-        except AgenticFlowError as error:
-            log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, child.parent, error)
-        if effect.permits:
-            self._gates.release(child.parent, effect.token)
-        return True
 
     async def _outcome(self, child: _Child) -> tuple[Outcome, Blobs]:
         effect = child.effect
@@ -212,7 +227,11 @@ class Children:
         params = (await self._host.inputs(child.parent, effect.task_key)).params
         while child.stream_id is None:
             if not child.is_told:
-                child.stream_id = await self._launch(child, params)
+                reach("children.before_launch")
+                try:
+                    child.stream_id = await self._launcher.launch(child.parent, effect, params)
+                except AgenticFlowError as error:
+                    await self._wait_to_launch(child, error)
                 continue
             # It may be there all the same, started by a process that died before it could tell it to stop.
             child.stream_id = await self._launcher.find(effect)
@@ -252,12 +271,9 @@ class Children:
                 log.critical("the run after %s cannot be started: %s", stream_id, error)
                 return
 
-    async def _launch(self, child: _Child, params: dict[str, object]) -> str | None:
-        """Start the child; ``None`` when that has to be tried again."""
-        reach("children.before_launch")
-        try:
-            return await self._launcher.launch(child.parent, child.effect, params)
-        except WorkflowNotFoundError:
+    async def _wait_to_launch(self, child: _Child, error: AgenticFlowError) -> None:
+        """Return when it is worth trying to start the child again, which has just failed; otherwise raise ``error``."""
+        if isinstance(error, WorkflowNotFoundError):
             child.waits_for = asyncio.Event()
             try:
                 async with asyncio.timeout(COMPLAIN_SECONDS):
@@ -268,14 +284,13 @@ class Children:
                 await child.waits_for.wait()
             finally:
                 child.waits_for = None
-        except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
-            if self._host.is_closing:
-                raise
+        elif isinstance(error, (ConcurrencyConflict, OutcomeUnknown, TemporaryError)) and not self._host.is_closing:
             log.warning(
                 "cannot start the sub-workflow %s of %s, trying again: %s", child.effect.task_key, child.parent, error
             )
             await asyncio.sleep(RETRY_SECONDS)
-        return None
+        else:
+            raise error
 
     async def _end(self, child: _Child, reason: str) -> None:
         """Have the child end, or let it go."""
@@ -318,6 +333,6 @@ class Children:
         self._children.pop((child.parent, child.effect.token), None)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
