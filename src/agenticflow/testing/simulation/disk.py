@@ -164,16 +164,31 @@ class ProcessStore(FencedStore):
         if fault is FaultKind.UNANSWERED:
             raise OutcomeUnknown("the disk failed at the end of a commit", hint="ask again")
         await asyncio.sleep(traffic.latency())
-        traffic.demand()
+        self._hear()
         if entry is not None and self._disk.store is self._inner:
             self._disk.answered(entry)
         return committed
 
     async def _written(self, write: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        answer = await super()._written(write, *args, **kwargs)
+        traffic = self._traffic
+        traffic.demand()
+        await asyncio.sleep(traffic.latency())
+        traffic.arrive("value.sent")
+        traffic.demand()
+        answer = await write(*args, **kwargs)
         name = getattr(write, "__name__", "")
         self._disk.note_value(lambda store: getattr(store, name)(*args, **kwargs))
+        traffic.arrive("value.true")
+        await asyncio.sleep(traffic.latency())
+        self._hear()
         return answer
+
+    def _hear(self) -> None:
+        """The answer to a write arrives, or not: then nobody knows that it was written."""
+        try:
+            self._traffic.demand()
+        except StoreUnavailable as error:
+            raise OutcomeUnknown("the store was cut off in the middle of a write", hint="ask again") from error
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         self._look()

@@ -11,7 +11,6 @@ import contextvars
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any, Final, Protocol
 
 from agenticflow.app.execution import WorkflowHandle
@@ -51,9 +50,6 @@ class Network(Protocol):
 
     def receiver(self) -> SimulatedProcess | None:
         """Return the process that takes messages now."""
-
-    def unanswered(self, what: str, times: int) -> None:
-        """Nobody has answered, so many times in a row."""
 
     def tell(self, what: str) -> None:
         """Put it down for the story."""
@@ -180,14 +176,13 @@ class Outside:
 
     async def ask(self, what: str, request: Ask) -> _Reply:
         """Ask until there is an answer; a refusal is one."""
-        for times in count(1):
+        while True:
             answer: asyncio.Future[_Reply] = self._loop.create_future()
             self._send(what, request, answer)
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     reply = await answer
             except TimeoutError:
-                self._network.unanswered(what, times)
                 continue
             if isinstance(reply.error, TemporaryError | OutcomeUnknown | ConcurrencyConflict | WorkflowNotFoundError):
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -195,7 +190,6 @@ class Outside:
             if reply.error is not None and not isinstance(reply.error, CommandRefused):
                 raise reply.error
             return reply
-        raise AssertionError("counting has no end")
 
     def _send(self, what: str, request: Ask, answer: asyncio.Future[_Reply]) -> None:
         fate = self._network.fate_of_message()

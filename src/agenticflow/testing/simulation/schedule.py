@@ -42,8 +42,8 @@ LIMIT_SECONDS: Final = 6 * 3600.0
 RESTART_SECONDS: Final = 1.0
 POWER_BACK_SECONDS: Final = 0.5
 SLOW_COMMITS: Final = 12
-UNANSWERED: Final = 20
-"""So often in a row a client asks in vain before somebody looks after it."""
+LOOK_AFTER_SECONDS: Final = 120.0
+"""How long after a second orchestrator was at work somebody looks whether the run has ended."""
 MAX_STORY: Final = 400
 CONTROL_SECONDS: Final = 1.0
 """Within this time after a pause or an abort no handler starts any more."""
@@ -299,6 +299,7 @@ class Schedule:
                     self.tell(f"{process} is overtaken at {where}")
                     self._later(0, self._start_process)
                     self._later(fault.amount, self._die, process, "was killed", 0.0)
+                    self._later(fault.amount + LOOK_AFTER_SECONDS, self._look_after)
             case FaultKind.PARTITION:
                 process.cut_off_until = self.loop.time() + fault.amount
                 self.tell(f"{process} is cut off from the store at {where} for {fault.amount:g} s")
@@ -362,12 +363,16 @@ class Schedule:
         ready = [process for process in self.alive if process.is_ready]
         return self._chance.choice(ready) if ready else None
 
-    def unanswered(self, what: str, times: int) -> None:
-        """Orchestrators that shared a store do not hear what the other did; whoever looks after them starts the last one again."""
-        if self.is_lenient and times % UNANSWERED == 0:
-            sometimes("an orchestrator was started again, because it did not answer")
-            for process in self.alive:
-                self._die(process, f"did not answer to {what!r}", 0.0)
+    def _look_after(self) -> None:
+        """Orchestrators that share a store do not hear what the other did, and may answer from what was true before: whoever looks
+        after them starts the last one again, and everybody asks once more."""
+        if self._is_over() or not self.is_lenient:
+            return
+        sometimes("an orchestrator was started again after it had overtaken another")
+        for process in self.alive:
+            self._die(process, "is started again by somebody who looks after it", 0.0)
+        self._look_again()
+        self._later(LOOK_AFTER_SECONDS, self._look_after)
 
     # --- what becomes true --------------------------------------------------------------------------------------------
 
