@@ -27,7 +27,7 @@ Arguments = TypeVarTuple("Arguments")
 NANOSECONDS: Final = 1_000_000_000
 THREAD_SECONDS: Final = 0.003
 """How late the work of a thread is done, at most."""
-MAX_STEPS: Final = 1_000_000
+MAX_STEPS: Final = 200_000
 """Steps of one schedule; more are taken for a loop without end."""
 
 
