@@ -159,15 +159,7 @@ class Host:
         Raises ``WorkflowNotFoundError`` when the stream has no events.
         """
         actor = self._actor(stream_id)
-        while True:
-            if actor.is_deciding:
-                settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                actor.settled.append(settled)
-                await settled
-            elif actor.state is None:
-                await self._ensure(actor)
-            else:
-                break
+        await self._settle(actor)
         if actor.version == 0 and not actor.is_busy:
             self._actors.pop(stream_id, None)
             raise WorkflowNotFoundError(
@@ -229,7 +221,8 @@ class Host:
 
     async def _recover_one(self, stream_id: str) -> None:
         actor = self._actor(stream_id)
-        await self._ensure(actor)
+        # A parent that is taken up may ask for its child first: then the child's state is what it would be if it were new.
+        await self._settle(actor)
         if not actor.state.is_open:
             return
         recovery = actor.guest.recover(actor.state, self._clock.now_ns())
@@ -579,6 +572,18 @@ class Host:
             finally:
                 actor.loading = None
                 loading.set_result(None)
+
+    async def _settle(self, actor: Actor) -> None:
+        """Have the state in memory, and no fact in it that is not committed."""
+        while True:
+            if actor.is_deciding:
+                settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                actor.settled.append(settled)
+                await settled
+            elif actor.state is None:
+                await self._ensure(actor)
+            else:
+                return
 
     # --- timers -----------------------------------------------------------------------------------------------------
 
