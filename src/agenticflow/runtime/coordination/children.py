@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Protocol
 
 from agenticflow.core.clocks import Clock
@@ -64,7 +65,7 @@ class Launcher(Protocol):
 
 
 class _Child:
-    __slots__ = ("effect", "is_told", "parent", "stream_id", "task", "waits_for")
+    __slots__ = ("effect", "is_hearing", "is_told", "parent", "stream_id", "task", "waits_for")
 
     def __init__(self, parent: str, effect: RunChild) -> None:
         self.parent = parent
@@ -72,6 +73,8 @@ class _Child:
         self.stream_id: str | None = None
         self.is_told = False
         """Whether it was told to stop."""
+        self.is_hearing = False
+        """Whether somebody is about telling it that its parent was paused, or goes on."""
         self.task: asyncio.Task[None] | None = None
         self.waits_for: asyncio.Event | None = None
         """Set while no workflow of its name is registered."""
@@ -88,6 +91,8 @@ class Children:
         self._children: dict[tuple[str, int], _Child] = {}
         self._continuing: set[str] = set()
         """Whose next run somebody is about starting."""
+        self._paused: set[str] = set()
+        """The parents that were paused and do not go on yet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
@@ -116,10 +121,14 @@ class Children:
         return True
 
     def pause(self, parent: str, *, is_paused: bool) -> None:
-        """The parent was paused, or goes on: so do its children."""
+        """The parent was paused, or goes on: so do its children, those that are only now being started too."""
+        if is_paused:
+            self._paused.add(parent)
+        else:
+            self._paused.discard(parent)
         for child in list(self._children.values()):
-            if child.parent == parent and child.stream_id is not None and not child.effect.is_detached:
-                self._spawn(self._pause(child.stream_id, is_paused=is_paused))
+            if child.parent == parent:
+                self._pause_too(child)
 
     def missing(self, parent: str | None = None) -> list[str]:
         """Return, in words, which workflows children (of one execution) wait for."""
@@ -161,7 +170,7 @@ class Children:
     async def _live(self, child: _Child) -> None:
         effect = child.effect
         try:
-            outcome, blobs = await self._outcome(child)
+            outcome, blobs = await self._followed(child)
         except asyncio.CancelledError:
             self._forget(child)
             raise
@@ -181,6 +190,17 @@ class Children:
         if effect.permits:
             self._gates.release(child.parent, effect.token)
 
+    async def _followed(self, child: _Child) -> tuple[Outcome, Blobs]:
+        """Follow the child to its end, over the times when the store cannot be read: that is no outcome of it."""
+        while True:
+            try:
+                return await self._outcome(child)
+            except TemporaryError as error:
+                if self._is_stopping or self._host.is_closing:
+                    raise
+                log.warning("cannot follow the sub-workflow %s, trying again: %s", child.effect.task_key, error)
+                await asyncio.sleep(RETRY_SECONDS)
+
     async def _outcome(self, child: _Child) -> tuple[Outcome, Blobs]:
         effect = child.effect
         if effect.permits:
@@ -194,6 +214,8 @@ class Children:
             child.stream_id = await self._launcher.find(effect)
             if child.stream_id is None:
                 return Outcome(OutcomeKind.CANCELLED), ()
+        if child.parent in self._paused:
+            self._pause_too(child)
         if child.is_told:
             if effect.is_detached:
                 return Outcome(OutcomeKind.CANCELLED), ()
@@ -261,12 +283,7 @@ class Children:
             if child.stream_id is not None or self._gates.waits(child.parent, child.effect.token):
                 await self._let_go(child)
             return
-        try:
-            await self._launcher.abort(child.stream_id, reason)
-        except CommandRefused:
-            return  # it has ended, or is about to
-        except AgenticFlowError as error:
-            log.error("the sub-workflow %s could not be told to stop: %s", child.stream_id, error)
+        await self._until_recorded(partial(self._launcher.abort, child.stream_id, reason), child.stream_id)
 
     async def _let_go(self, child: _Child) -> None:
         if child.task is not None:
@@ -282,13 +299,38 @@ class Children:
             self._gates.release(child.parent, effect.token)
         await self._host.report(child.parent, finished)
 
-    async def _pause(self, stream_id: str, *, is_paused: bool) -> None:
+    def _pause_too(self, child: _Child) -> None:
+        if child.stream_id is not None and not child.effect.is_detached and not child.is_hearing:
+            child.is_hearing = True
+            self._spawn(self._tell_pause(child, child.stream_id))
+
+    async def _tell_pause(self, child: _Child, stream_id: str) -> None:
+        """Tell the child how its parent stands, and once more if that has changed meanwhile."""
         try:
-            await self._launcher.pause(stream_id, is_paused=is_paused)
-        except CommandRefused:
-            return  # it has ended
-        except AgenticFlowError as error:
-            log.error("the sub-workflow %s was not paused with its parent: %s", stream_id, error)
+            while True:
+                is_paused = child.parent in self._paused
+                await self._until_recorded(partial(self._launcher.pause, stream_id, is_paused=is_paused), stream_id)
+                if is_paused == (child.parent in self._paused):
+                    return
+        finally:
+            child.is_hearing = False
+
+    async def _until_recorded(self, tell: Callable[[], Awaitable[None]], stream_id: str) -> None:
+        """Have the child told something, however long the store takes to come back. One that has ended does not mind."""
+        while True:
+            try:
+                await tell()
+                return
+            except CommandRefused:
+                return  # it has ended, or is about to
+            except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
+                if self._is_stopping or self._host.is_closing:
+                    return  # the next start tells it again
+                log.warning("the sub-workflow %s could not be told, trying again: %s", stream_id, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except AgenticFlowError as error:
+                log.error("the sub-workflow %s could not be told: %s", stream_id, error)
+                return
 
     def _forget(self, child: _Child) -> None:
         self._children.pop((child.parent, child.effect.token), None)
