@@ -165,7 +165,9 @@ class _Author:
             kind = chance.choice(KINDS)
             before = [task.task_id for task in story.tasks]
             wanted = chance.sample(before, min(len(before), chance.choice((0, 1, 1, 2, 2, 3))))
-            story.tasks.append(self.task(number, "task" if kind in ("child", "signal") and self.prefix else kind, wanted))
+            story.tasks.append(
+                self.task(number, "task" if kind in ("child", "signal") and self.prefix else kind, wanted)
+            )
         self.add_choices()
         self.add_fallbacks()
         if self.has_joins_of_some:
@@ -231,8 +233,12 @@ class _Author:
             options["compensation"] = "undo"
         elif self.rarely():
             options |= {"on_failure": "reassign", "reassign_to": ["second"]}
-        options["retry_policy"] = RetryPolicy(chance.randint(1, 3), chance.choice((0.05, 5.0)), jitter=chance.random() < 0.5)
-        return TaskDefinition(task_id, "agent", {"thread": "plain", "large": "large"}.get(kind, "work"), params, **options)
+        options["retry_policy"] = RetryPolicy(
+            chance.randint(1, 3), chance.choice((0.05, 5.0)), jitter=chance.random() < 0.5
+        )
+        return TaskDefinition(
+            task_id, "agent", {"thread": "plain", "large": "large"}.get(kind, "work"), params, **options
+        )
 
     def add_items(self, options: dict[str, Any]) -> None:
         count = self.chance.randint(0, 5)
@@ -315,10 +321,13 @@ def tell(story: Story) -> Told | None:
 
 
 def _did_something(story: Story, model: Interpreter) -> bool:
-    return any(
-        status == "COMPLETED" and (is_part(key) or key not in model.items) and model.tasks[task_of(key)].compensation is not None
-        for key, status in model.status.items()
-    )
+    for key, status in model.status.items():
+        task = model.tasks[task_of(key)]
+        stood_in = task.fallback is not None and model.status.get(task.fallback) == "COMPLETED"
+        if status == "COMPLETED" and task.compensation is not None and (is_part(key) or key not in model.items):
+            if is_part(key) or not stood_in:
+                return True
+    return False
 
 
 def _played(story: Story) -> Interpreter:

@@ -93,7 +93,9 @@ class StoryWorld:
         if task.params and "seen" in task.params:
             expected = model.result(str(task.params["seen"])[2:-1])
             if context.params["seen"] != expected:
-                self.problems.append(f"{context.task_key} was given {context.params['seen']!r:.60}, not {expected!r:.60}")
+                self.problems.append(
+                    f"{context.task_key} was given {context.params['seen']!r:.60}, not {expected!r:.60}"
+                )
 
     def _undo_worker(self) -> Worker[..., Any]:
         @worker("undo")

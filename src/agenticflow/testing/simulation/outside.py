@@ -138,9 +138,11 @@ class Outside:
     async def _resolve(self, workflow_id: str, task_key: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
         said = self._case.resolve(task_key)
-        await self.ask(
-            f"resolve {task_key}", lambda o: o.resolve(workflow_id, task_key, said.decision, value=said.value)
-        )
+        resolve = partial(_resolve, workflow_id=workflow_id, task_key=task_key, value=said.value)
+        reply = await self.ask(f"resolve {task_key}", partial(resolve, decision=said.decision))
+        if reply.error is not None and said.decision == "run_again":
+            # A run that is being undone runs nothing again: it has not happened, and will not.
+            await self.ask(f"resolve {task_key}", partial(resolve, decision="failed"))
 
     async def _answer(self, workflow_id: str, task_key: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
@@ -226,6 +228,12 @@ class Outside:
 def _arrive(answer: asyncio.Future[_Reply], reply: _Reply) -> None:
     if not answer.done():
         answer.set_result(reply)
+
+
+async def _resolve(
+    orchestrator: Orchestrator, *, workflow_id: str, task_key: str, value: object, decision: str
+) -> None:
+    await orchestrator.resolve(workflow_id, task_key, decision, value=value)
 
 
 async def _send_signal(orchestrator: Orchestrator, *, name: str, value: object, signal_id: str) -> None:

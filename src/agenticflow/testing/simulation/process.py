@@ -15,6 +15,7 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.telemetry import NO_TELEMETRY
 from agenticflow.errors import AgenticFlowError, OutcomeUnknown, StoreUnavailable, TemporaryError
 from agenticflow.orchestration.guest import stream_of
+from agenticflow.runtime.clock import SystemClock
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.testing.crashes.cases import CrashCase
 from agenticflow.testing.crashes.watch import Calls, watched_agent, watched_worker
@@ -52,17 +53,12 @@ class Surroundings(Protocol):
         """It could not start."""
 
 
-class ProcessClock:
-    """The clock of the machine as a process sees it: somebody may set it, and the process does not see it go back."""
+class ProcessClock(SystemClock):
+    """The clock of a process on a machine whose clock somebody may set."""
 
     def __init__(self, loop: SimulatedLoop, offset_seconds: float) -> None:
-        self._loop = loop
+        super().__init__(lambda: loop.now_ns() + round(self.offset_seconds * NANOSECONDS), loop.now_ns)
         self.offset_seconds = offset_seconds
-        self._last = 0
-
-    def now_ns(self) -> int:
-        self._last = max(self._last, self._loop.now_ns() + round(self.offset_seconds * NANOSECONDS))
-        return self._last
 
 
 class SimulatedProcess(Mortal):

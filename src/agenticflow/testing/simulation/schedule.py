@@ -13,7 +13,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from agenticflow.app.engine import starting
@@ -39,6 +39,8 @@ __all__ = ["Schedule"]
 
 LIMIT_SECONDS: Final = 6 * 3600.0
 """Of virtual time: clocks are set back by an hour, a process may be gone for half a minute, several times."""
+QUIET_SECONDS: Final = 60.0
+"""How long after the end permits may take to come back: a store that fails is asked again."""
 RESTART_SECONDS: Final = 1.0
 POWER_BACK_SECONDS: Final = 0.5
 SLOW_COMMITS: Final = 12
@@ -71,7 +73,11 @@ class _CallsOfSchedule(Calls):
             # Work of an orchestrator that another one has overtaken runs again; what it must not do is count, or be at-most-once.
             strict = [what for what in self.violations[before:] if "at-most-once" in what and not schedule.has_lost]
             self.violations[before:] = strict
-        elif (since := schedule.held_since.get(stream_id)) is not None and not key.startswith("undo:"):
+        elif (
+            schedule.is_undisturbed
+            and (since := schedule.held_since.get(stream_id)) is not None
+            and not key.startswith("undo:")
+        ):
             late = schedule.loop.time() - since
             if late > CONTROL_SECONDS:
                 self.violations.append(
@@ -138,6 +144,8 @@ class Schedule:
             try:
                 self._outside_context.run(self._begin)
                 self.loop.run_until(self._is_over, limit_seconds=LIMIT_SECONDS)
+                with suppress(Standstill):  # a permit that is still held then is told of
+                    self.loop.run_until(self._is_quiet, limit_seconds=QUIET_SECONDS)
                 self._end()
             except Standstill as stuck:
                 self.violations.append(f"the run was stuck: {stuck}; {self._standing()}")
@@ -156,6 +164,9 @@ class Schedule:
         return self.outside.has_outcome and not at_once(
             self.disk.store.list_runs(kind="workflow", is_open=True, limit=1)
         )
+
+    def _is_quiet(self) -> bool:
+        return not at_once(self.disk.store.list_runs(kind="gate", is_open=True, limit=1))
 
     def _end(self) -> None:
         """Everything has ended: the orchestrators stop in good order."""
@@ -473,8 +484,8 @@ class _CriticalLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         process = PROCESS.get()
-        if process is not None and process.is_dead:
-            return
+        if isinstance(process, SimulatedProcess) and (process.is_dead or not process.is_ready):
+            return  # one that could not start, and says so, is started again
         message = record.getMessage()
         if " is stuck: " in message or "branches of runs are stuck" in message:
             sometimes("the watch found a stuck run")
