@@ -19,7 +19,7 @@ from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
-from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
+from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS, SNAPSHOT_EVERY
 from agenticflow.core.values import BlobMissing, Values
 from agenticflow.errors import (
     AgenticFlowError,
@@ -43,10 +43,8 @@ __all__ = ["Host"]
 
 log = logging.getLogger("agenticflow.engine")
 
-MAX_BATCH: Final = 2_000
 MAX_INBOX: Final = 20_000
 """Commands of callers that wait for their turn in one execution."""
-MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
 MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
 RETRY_LAST_SECONDS: Final = 5.0
@@ -300,7 +298,7 @@ class Host:
         actor.is_busy = True
         try:
             while actor.inbox:
-                batch = self._take_batch(actor)
+                batch = actor.take_batch()
                 actor.is_deciding = True
                 try:
                     await self._turn(actor, batch)
@@ -336,21 +334,6 @@ class Host:
         finally:
             actor.is_busy = False
 
-    def _take_batch(self, actor: Actor) -> list[Request]:
-        """Take what goes into one commit: one command that has an id, or as many as fit of those that have none."""
-        inbox = actor.inbox
-        batch = [inbox.popleft()]
-        if batch[0].command_id is not None:
-            return batch
-        size = 0
-        while inbox and len(batch) < MAX_BATCH and inbox[0].command_id is None:
-            command = inbox[0].command
-            size += len(command.outcome.value) if type(command) is ActivityFinished else 1_000
-            if size > MAX_BATCH_BYTES:
-                break
-            batch.append(inbox.popleft())
-        return batch
-
     async def _turn(self, actor: Actor, batch: list[Request]) -> None:
         if actor.state is None:
             if batch[0].command.opens_stream and actor.loading is None and not actor.conflicts:
@@ -364,6 +347,7 @@ class Host:
         events: list[NewEvent] = []
         facts: list[Fact] = []
         answers: list[tuple[asyncio.Future[Answer], int, int]] = []
+        refusals: list[tuple[Request, AgenticFlowError]] = []
         rows: list[Row] = []
         for request in batch:
             command = request.command
@@ -373,7 +357,11 @@ class Host:
             except AgenticFlowError as refusal:
                 if isinstance(refusal, InvariantError) or request.answer is None or decided:
                     raise  # with facts decided the state is half-folded: it must not be used any more
-                await self._refuse_or_repeat(stream_id, request, refusal)
+                if facts:
+                    # It may be refused for what is decided and not true yet: it is told when that is, or has failed.
+                    refusals.append((request, refusal))
+                else:
+                    await self._refuse_or_repeat(stream_id, request, refusal)
                 continue
             if decided:
                 metadata = metadata_of(actor, command)
@@ -415,6 +403,8 @@ class Host:
             self._timers.set(stream_id, actor.state.next_due)
             if not actor.state.is_open:
                 actor.tell_the_end()
+        for request, reason in refusals:
+            refuse([request], reason)
         for answer, count, at in answers:
             if not answer.done():
                 answer.set_result(Answer(at, count, is_repeated))

@@ -26,6 +26,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.state import TaskStatus
 from agenticflow.testing.crashes.cases import CrashCase
 from agenticflow.testing.simulation.faults import FaultKind
 from agenticflow.testing.simulation.loop import SimulatedLoop
@@ -136,13 +137,23 @@ class Outside:
                 self.acknowledged_signals.add(number)
 
     async def _resolve(self, workflow_id: str, task_key: str) -> None:
-        await asyncio.sleep(LOOK_SECONDS)
-        said = self._case.resolve(task_key)
-        resolve = partial(_resolve, workflow_id=workflow_id, task_key=task_key, value=said.value)
-        reply = await self.ask(f"resolve {task_key}", partial(resolve, decision=said.decision))
-        if reply.error is not None and said.decision == "run_again":
-            # A run that is being undone runs nothing again: it has not happened, and will not.
-            await self.ask(f"resolve {task_key}", partial(resolve, decision="failed"))
+        """Say what became of it, until somebody hears it: a run that is told to end takes no answer before it has stopped."""
+        is_unknown = True
+        while is_unknown:
+            await asyncio.sleep(LOOK_SECONDS)
+            said = self._case.resolve(task_key)
+            resolve = partial(_resolve, workflow_id=workflow_id, task_key=task_key, value=said.value)
+            reply = await self.ask(f"resolve {task_key}", partial(resolve, decision=said.decision))
+            if said.decision == "run_again" and "is being undone" in str(reply.error):
+                # It has not happened, and will not.
+                reply = await self.ask(f"resolve {task_key}", partial(resolve, decision="failed"))
+            if reply.error is None:
+                return
+            await asyncio.sleep(AGAIN_SECONDS)
+            still = await self.ask(
+                f"look at {task_key}", partial(_is_unknown, workflow_id=workflow_id, task_key=task_key)
+            )
+            is_unknown = still.value is True
 
     async def _answer(self, workflow_id: str, task_key: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
@@ -234,6 +245,11 @@ async def _resolve(
     orchestrator: Orchestrator, *, workflow_id: str, task_key: str, value: object, decision: str
 ) -> None:
     await orchestrator.resolve(workflow_id, task_key, decision, value=value)
+
+
+async def _is_unknown(orchestrator: Orchestrator, *, workflow_id: str, task_key: str) -> bool:
+    task = (await orchestrator.get_workflow_state(workflow_id)).tasks.get(task_key)
+    return task is not None and task.status is TaskStatus.UNKNOWN
 
 
 async def _send_signal(orchestrator: Orchestrator, *, name: str, value: object, signal_id: str) -> None:

@@ -489,7 +489,7 @@ class _CriticalLog(logging.Handler):
         message = record.getMessage()
         if " is stuck: " in message or "branches of runs are stuck" in message:
             sometimes("the watch found a stuck run")
-            if not self._schedule.is_undisturbed:
+            if self._schedule.is_lenient:
                 self._schedule.tell(f"the watch: {message}")
                 return
         self._schedule.violations.append(f"the engine reported: {message}")
