@@ -215,6 +215,8 @@ class Orchestrator(Steering):
                     engine.host.perform_with(_leave_to_the_next_owner)
                     resumed = 0
             except BaseException:
+                # Recovery may have handed out work already; nothing of it may go on beside the next try.
+                await engine.dispatcher.stop(drain_seconds=0)
                 await self._shut(engine)
                 raise
             self._engine = engine

@@ -100,7 +100,8 @@ class WorkflowGuest(RunDecider):
             return [StopActivity(token, reason) for token in tokens if token in state.lingering]
         if isinstance(fact, f.TaskReassigned) and fact.grace_until is not None:
             return (StopActivity(fact.token, "another agent does it"),)
-        if isinstance(fact, f.CompensationStarted) and state.cancel is None:
+        if isinstance(fact, f.CompensationStarted):
+            # Also after an abort: with nothing in work the two are one decision, and the run is no longer paused where that one looks.
             return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
             return (StopActivity(fact.token, fact.reason),)

@@ -16,9 +16,13 @@ from agenticflow.core.decider import Command
 from agenticflow.core.engine import ActivityFinished, Guest
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
+from agenticflow.core.types import MAX_COMMIT_BYTES
 from agenticflow.storage.rows import RunRow
 
 __all__ = ["Actor", "Answer", "Request", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
+
+MAX_BATCH: Final = 2_000
+MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -91,6 +95,21 @@ class Actor:
         """Whether the state holds facts that are not committed yet."""
         self.settled: list[asyncio.Future[None]] = []
         """Who waits for the facts being decided to be committed, or thrown away."""
+
+    def take_batch(self) -> list[Request]:
+        """Take what goes into one commit: one command that has an id, or as many as fit of those that have none."""
+        inbox = self.inbox
+        batch = [inbox.popleft()]
+        if batch[0].command_id is not None:
+            return batch
+        size = 0
+        while inbox and len(batch) < MAX_BATCH and inbox[0].command_id is None:
+            command = inbox[0].command
+            size += len(command.outcome.value) if type(command) is ActivityFinished else 1_000
+            if size > MAX_BATCH_BYTES:
+                break
+            batch.append(inbox.popleft())
+        return batch
 
     def forget(self) -> None:
         """Throw the folded state away; the next turn folds it from the store."""

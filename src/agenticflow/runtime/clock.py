@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 
 from agenticflow.core.clocks import CounterIds, ambient
 
@@ -16,17 +17,31 @@ os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 
 
 class SystemClock:
-    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock."""
+    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock.
 
-    __slots__ = ("_last",)
+    When that is set back, time goes on from where it was, at its usual pace, until the wall has caught up: standing still it would
+    hold up every timer for as long, and have those that are nearly due rung for again and again.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_ahead", "_last", "_monotonic", "_wall")
+
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
         self._last = 0
+        self._ahead: int | None = None
+        """While the wall is behind: what to add to the monotonic clock."""
 
     def now_ns(self) -> int:
-        now = time.time_ns()
+        now = self._wall()
         if now < self._last:
-            return self._last
+            if self._ahead is None:
+                self._ahead = self._last - self._monotonic()
+            now = max(self._last, self._ahead + self._monotonic())
+        elif self._ahead is not None:
+            self._ahead = None
         self._last = now
         return now
 

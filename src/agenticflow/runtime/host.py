@@ -18,7 +18,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
-from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_COMMIT_BYTES, MAX_RUN_EVENTS, SNAPSHOT_EVERY
+from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS, SNAPSHOT_EVERY
 from agenticflow.core.values import BlobMissing, Values
 from agenticflow.errors import (
     AgenticFlowError,
@@ -42,10 +42,8 @@ __all__ = ["Host"]
 
 log = logging.getLogger("agenticflow.engine")
 
-MAX_BATCH: Final = 2_000
 MAX_INBOX: Final = 20_000
 """Commands of callers that wait for their turn in one execution."""
-MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
 MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
 RETRY_LAST_SECONDS: Final = 5.0
@@ -159,15 +157,7 @@ class Host:
         Raises ``WorkflowNotFoundError`` when the stream has no events.
         """
         actor = self._actor(stream_id)
-        while True:
-            if actor.is_deciding:
-                settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                actor.settled.append(settled)
-                await settled
-            elif actor.state is None:
-                await self._ensure(actor)
-            else:
-                break
+        await self._settle(actor)
         if actor.version == 0 and not actor.is_busy:
             self._actors.pop(stream_id, None)
             raise WorkflowNotFoundError(
@@ -234,7 +224,8 @@ class Host:
 
     async def _recover_one(self, stream_id: str) -> None:
         actor = self._actor(stream_id)
-        await self._ensure(actor)
+        # A parent that is taken up may ask for its child first: then the child's state is what it would be if it were new.
+        await self._settle(actor)
         if not actor.state.is_open:
             return
         recovery = actor.guest.recover(actor.state, self._clock.now_ns())
@@ -312,7 +303,7 @@ class Host:
         actor.is_busy = True
         try:
             while actor.inbox:
-                batch = self._take_batch(actor)
+                batch = actor.take_batch()
                 actor.is_deciding = True
                 try:
                     await self._turn(actor, batch)
@@ -348,21 +339,6 @@ class Host:
         finally:
             actor.is_busy = False
 
-    def _take_batch(self, actor: Actor) -> list[Request]:
-        """Take what goes into one commit: one command that has an id, or as many as fit of those that have none."""
-        inbox = actor.inbox
-        batch = [inbox.popleft()]
-        if batch[0].command_id is not None:
-            return batch
-        size = 0
-        while inbox and len(batch) < MAX_BATCH and inbox[0].command_id is None:
-            command = inbox[0].command
-            size += len(command.outcome.value) if type(command) is ActivityFinished else 1_000
-            if size > MAX_BATCH_BYTES:
-                break
-            batch.append(inbox.popleft())
-        return batch
-
     async def _turn(self, actor: Actor, batch: list[Request]) -> None:
         if actor.state is None:
             if batch[0].command.opens_stream and actor.loading is None and not actor.conflicts:
@@ -376,6 +352,7 @@ class Host:
         events: list[NewEvent] = []
         facts: list[Fact] = []
         answers: list[tuple[asyncio.Future[Answer], int, int]] = []
+        refusals: list[tuple[Request, AgenticFlowError]] = []
         rows: list[Row] = []
         for request in batch:
             command = request.command
@@ -385,7 +362,11 @@ class Host:
             except AgenticFlowError as refusal:
                 if isinstance(refusal, InvariantError) or request.answer is None or decided:
                     raise  # with facts decided the state is half-folded: it must not be used any more
-                await self._refuse_or_repeat(stream_id, request, refusal)
+                if facts:
+                    # It may be refused for what is decided and not true yet: it is told when that is, or has failed.
+                    refusals.append((request, refusal))
+                else:
+                    await self._refuse_or_repeat(stream_id, request, refusal)
                 continue
             if decided:
                 metadata = metadata_of(actor, command)
@@ -427,6 +408,8 @@ class Host:
             self._timers.set(stream_id, actor.state.next_due)
             if not actor.state.is_open:
                 actor.tell_the_end()
+        for request, reason in refusals:
+            refuse([request], reason)
         for answer, count, at in answers:
             if not answer.done():
                 answer.set_result(Answer(at, count, is_repeated))
@@ -568,6 +551,18 @@ class Host:
             finally:
                 actor.loading = None
                 loading.set_result(None)
+
+    async def _settle(self, actor: Actor) -> None:
+        """Have the state in memory, and no fact in it that is not committed."""
+        while True:
+            if actor.is_deciding:
+                settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                actor.settled.append(settled)
+                await settled
+            elif actor.state is None:
+                await self._ensure(actor)
+            else:
+                return
 
     # --- timers -----------------------------------------------------------------------------------------------------
 

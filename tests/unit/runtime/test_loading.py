@@ -16,7 +16,7 @@ from agenticflow import (
     TaskDefinition,
     WorkflowDefinition,
 )
-from agenticflow.runtime import host, loading
+from agenticflow.runtime import actors, host, loading
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import Snapshot
@@ -169,7 +169,7 @@ async def test_a_store_that_hangs_does_not_keep_the_engine_from_stopping() -> No
 
 @in_virtual_time
 async def test_reports_that_are_too_much_for_one_commit_take_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "MAX_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(actors, "MAX_BATCH_BYTES", 100_000)
     store, agent = FlakyStore(delay_seconds=0.5), Agent("agent", concurrency=50)
     largest: list[int] = []
 

@@ -19,7 +19,7 @@ import msgspec
 from agenticflow.app.engine.explaining import Held, gate_state
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Fact
-from agenticflow.core.engine import ContinueExecution, RunActivity, RunChild
+from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunActivity, RunChild
 from agenticflow.errors import AgenticFlowError, WorkflowNotFoundError
 from agenticflow.orchestration.guest import WorkflowGuest, stream_of
 from agenticflow.orchestration.liveness import (
@@ -323,7 +323,12 @@ class Watch:
         tokens = {breach.token for breach in breaches if breach.missing == "attempt"}
         if "timer" in missing:
             engine.host.set_timer(stream_id, state.next_due)
-        for effect in self._guest.recover(state, self._clock.now_ns()).effects:
+        recovery = self._guest.recover(state, self._clock.now_ns())
+        for command in recovery.commands:
+            # At-most-once work that nobody performs is not handed on: what became of it is in question, as after a restart.
+            if isinstance(command, ActivityFinished) and command.token in tokens:
+                engine.host.tell(stream_id, command)
+        for effect in recovery.effects:
             is_lost = isinstance(effect, (RunActivity, RunChild)) and effect.token in tokens
             if is_lost or (isinstance(effect, ContinueExecution) and "next_run" in missing):
                 engine.dispatcher.perform(stream_id, effect)

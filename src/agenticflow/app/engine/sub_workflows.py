@@ -19,6 +19,7 @@ from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import AgenticFlowError, BoundExceeded, CommandRefused, InvariantError, WorkflowIdConflict
 from agenticflow.orchestration import commands as c
+from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
@@ -31,6 +32,9 @@ __all__ = ["SubWorkflows"]
 
 GRACE_SECONDS: Final = 10.0
 MAX_DEPTH: Final = 50
+PAGE_EVENTS: Final = 2_000
+PARENT: Final = "parent"
+"""Who pauses a child with its parent."""
 
 
 class SubWorkflows:
@@ -78,10 +82,27 @@ class SubWorkflows:
                 hint="start the parent under another workflow_id",
             )
         if state.parent == parent or state.phase is not Phase.ENDED or state.outcome is WorkflowStatus.COMPLETED:
+            if state.is_paused and state.phase is Phase.RUNNING:
+                await self._go_on_with(stream_id, row.stream_id)
             return row.stream_id
         command = next_run(state, carry_over(state), requested_by=stream_id, now=self._clock.now_ns(), parent=parent)
         await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
         return stream_of(effect.execution_id, command.run_no)
+
+    async def _go_on_with(self, parent: str, child: str) -> None:
+        """A process may die after the parent goes on and before its child does. One that a person has paused stays as it is."""
+        if (await self._host.read(parent)).is_paused:
+            return
+        last = ""
+        version = 0
+        while page := await self._store.read_page(child, version, PAGE_EVENTS):
+            for stored in page:
+                if stored.event_type == f.WorkflowPaused.event_type:
+                    fact = f.FACTS.decode(stored.event_type, stored.data, stored.schema_version)
+                    last = fact.requested_by if isinstance(fact, f.WorkflowPaused) else last
+            version = page[-1].version
+        if last == PARENT:
+            await self.pause(child, is_paused=False)
 
     async def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         state: RunState = await self._host.read(stream_id)
@@ -99,13 +120,13 @@ class SubWorkflows:
         return None if row is None else row.stream_id
 
     async def abort(self, child: str, reason: str) -> None:
-        command = c.Abort(now=self._clock.now_ns(), requested_by="parent", reason=reason, grace_seconds=GRACE_SECONDS)
+        command = c.Abort(now=self._clock.now_ns(), requested_by=PARENT, reason=reason, grace_seconds=GRACE_SECONDS)
         await self._host.submit(child, command)
 
     async def pause(self, child: str, *, is_paused: bool) -> None:
         now = self._clock.now_ns()
         kind = c.Pause if is_paused else c.Resume
-        await self._host.submit(child, kind(now=now, requested_by="parent", reason="as its parent"))
+        await self._host.submit(child, kind(now=now, requested_by=PARENT, reason="as its parent"))
 
     async def outcome(self, child: str, state: RunState) -> tuple[Outcome, Blobs]:
         if state.outcome is WorkflowStatus.COMPLETED:

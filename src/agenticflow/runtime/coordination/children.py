@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, Protocol
 
 from agenticflow.core.clocks import Clock
@@ -65,7 +66,7 @@ class Launcher(Protocol):
 
 
 class _Child:
-    __slots__ = ("effect", "is_told", "parent", "stream_id", "task", "waits_for")
+    __slots__ = ("effect", "is_hearing", "is_told", "parent", "stream_id", "task", "waits_for")
 
     def __init__(self, parent: str, effect: RunChild) -> None:
         self.parent = parent
@@ -73,6 +74,8 @@ class _Child:
         self.stream_id: str | None = None
         self.is_told = False
         """Whether it was told to stop."""
+        self.is_hearing = False
+        """Whether somebody is about telling it that its parent was paused, or goes on."""
         self.task: asyncio.Task[None] | None = None
         self.waits_for: asyncio.Event | None = None
         """Set while no workflow of its name is registered."""
@@ -96,6 +99,8 @@ class Children:
         self._lookers: set[asyncio.Task[None]] = set()
         self._continuing: set[str] = set()
         """Whose next run somebody is about starting."""
+        self._paused: set[str] = set()
+        """The parents that were paused and do not go on yet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
@@ -139,10 +144,14 @@ class Children:
         return True
 
     def pause(self, parent: str, *, is_paused: bool) -> None:
-        """The parent was paused, or goes on: so do its children."""
+        """The parent was paused, or goes on: so do its children, those that are only now being started too."""
+        if is_paused:
+            self._paused.add(parent)
+        else:
+            self._paused.discard(parent)
         for child in list(self._children.values()):
-            if child.parent == parent and child.stream_id is not None and not child.effect.is_detached:
-                self._spawn(self._pause(child.stream_id, is_paused=is_paused))
+            if child.parent == parent:
+                self._pause_too(child)
 
     def missing(self, parent: str | None = None) -> list[str]:
         """Return, in words, which workflows children (of one execution) wait for."""
@@ -187,7 +196,10 @@ class Children:
         while True:
             effect = child.effect
             try:
-                outcome, blobs = await self._outcome(child)
+                try:
+                    outcome, blobs = await self._outcome(child)
+                except TemporaryError as error:
+                    outcome, blobs = await self._outcome_later(child, error)
             except asyncio.CancelledError:
                 self._forget(child)
                 raise
@@ -220,6 +232,17 @@ class Children:
             child = self._requested.popleft()
             child.task = task
 
+    async def _outcome_later(self, child: _Child, error: TemporaryError) -> tuple[Outcome, Blobs]:
+        """Follow the child to its end when the store could not be read: that is no outcome of it."""
+        while not (self._is_stopping or self._host.is_closing):
+            log.warning("cannot follow the sub-workflow %s, trying again: %s", child.effect.task_key, error)
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                return await self._outcome(child)
+            except TemporaryError as again:
+                error = again
+        raise error
+
     async def _outcome(self, child: _Child) -> tuple[Outcome, Blobs]:
         effect = child.effect
         if effect.permits:
@@ -237,6 +260,8 @@ class Children:
             child.stream_id = await self._launcher.find(effect)
             if child.stream_id is None:
                 return Outcome(OutcomeKind.CANCELLED), ()
+        if child.parent in self._paused:
+            self._pause_too(child)
         if child.is_told:
             if effect.is_detached:
                 return Outcome(OutcomeKind.CANCELLED), ()
@@ -300,12 +325,7 @@ class Children:
             if child.stream_id is not None or self._gates.waits(child.parent, child.effect.token):
                 await self._let_go(child)
             return
-        try:
-            await self._launcher.abort(child.stream_id, reason)
-        except CommandRefused:
-            return  # it has ended, or is about to
-        except AgenticFlowError as error:
-            log.error("the sub-workflow %s could not be told to stop: %s", child.stream_id, error)
+        await self._until_recorded(partial(self._launcher.abort, child.stream_id, reason), child.stream_id)
 
     async def _let_go(self, child: _Child) -> None:
         if child.task is not None:
@@ -321,13 +341,38 @@ class Children:
             self._gates.release(child.parent, effect.token)
         await self._host.report(child.parent, finished)
 
-    async def _pause(self, stream_id: str, *, is_paused: bool) -> None:
+    def _pause_too(self, child: _Child) -> None:
+        if child.stream_id is not None and not child.effect.is_detached and not child.is_hearing:
+            child.is_hearing = True
+            self._spawn(self._tell_pause(child, child.stream_id))
+
+    async def _tell_pause(self, child: _Child, stream_id: str) -> None:
+        """Tell the child how its parent stands, and once more if that has changed meanwhile."""
         try:
-            await self._launcher.pause(stream_id, is_paused=is_paused)
-        except CommandRefused:
-            return  # it has ended
-        except AgenticFlowError as error:
-            log.error("the sub-workflow %s was not paused with its parent: %s", stream_id, error)
+            while True:
+                is_paused = child.parent in self._paused
+                await self._until_recorded(partial(self._launcher.pause, stream_id, is_paused=is_paused), stream_id)
+                if is_paused == (child.parent in self._paused):
+                    return
+        finally:
+            child.is_hearing = False
+
+    async def _until_recorded(self, tell: Callable[[], Awaitable[None]], stream_id: str) -> None:
+        """Have the child told something, however long the store takes to come back. One that has ended does not mind."""
+        while True:
+            try:
+                await tell()
+                return
+            except CommandRefused:
+                return  # it has ended, or is about to
+            except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
+                if self._is_stopping or self._host.is_closing:
+                    return  # the next start tells it again
+                log.warning("the sub-workflow %s could not be told, trying again: %s", stream_id, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except AgenticFlowError as error:
+                log.error("the sub-workflow %s could not be told: %s", stream_id, error)
+                return
 
     def _forget(self, child: _Child) -> None:
         self._children.pop((child.parent, child.effect.token), None)

@@ -72,7 +72,13 @@ class Gatekeeper:
         holder = _holder(stream_id, token)
         asked = self._held.setdefault(holder, [])
         for permit in permits:
-            await self._acquire(holder, asked, permit, priority)
+            while True:
+                try:
+                    await self._acquire(holder, asked, permit, priority)
+                    break
+                except TemporaryError as error:
+                    # The store cannot be read for a while: that delays the attempt, and is no outcome of it.
+                    await self._try_again(holder, asked, error)
 
     async def _acquire(self, holder: str, asked: list[str], permit: Permit, priority: int) -> None:
         command = Acquire(now=self._clock.now_ns(), holder=holder, permit=permit, priority=priority)
@@ -82,7 +88,7 @@ class Gatekeeper:
             self._waiting[gate, holder] = granted
             asked.append(gate)
             try:
-                answer = await self._ask(gate, command)
+                answer = await self._ask(gate, command, asked)
                 if answer is not None:
                     if not granted.done() and not answer.facts and await self._has(gate, holder):
                         return
@@ -90,10 +96,12 @@ class Gatekeeper:
                     return
             finally:
                 del self._waiting[gate, holder]
+                if granted.done() and not granted.cancelled():
+                    granted.exception()  # it may have been given up while nobody waited
             asked.remove(gate)
             self._remember(permit.key, int(gate.rpartition("/")[2]) + 1)
 
-    async def _ask(self, gate: str, command: Acquire) -> Answer | None:
+    async def _ask(self, gate: str, command: Acquire, asked: list[str]) -> Answer | None:
         """Have the request recorded, however long the store takes to come back; ``None`` when this stream of the gate is closed."""
         while True:
             try:
@@ -103,10 +111,17 @@ class Gatekeeper:
                     return None
                 raise
             except (ConcurrencyConflict, OutcomeUnknown, TemporaryError) as error:
-                if self._host.is_closing:
-                    raise
-                log.warning("cannot ask %s for a permit, trying again: %s", gate, error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._try_again(command.holder, asked, error)
+
+    async def _try_again(self, holder: str, asked: list[str], error: AgenticFlowError) -> None:
+        """Wait a moment. Raises ``error`` when the engine stops, ``CommandRefused`` when nobody wants the permit any more: what was told
+        to give it back may have been told before it was asked for."""
+        if self._host.is_closing:
+            raise error
+        log.warning("cannot ask for a permit of %s, trying again: %s", holder, error)
+        await asyncio.sleep(RETRY_SECONDS)
+        if self._held.get(holder) is not asked:
+            raise CommandRefused(f"{holder!r} does not want its permits any more")
 
     def granted(self, gate: str, holder: str) -> None:
         """The gate has let ``holder`` in."""

@@ -28,10 +28,11 @@ class CrashSignal:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What an operator says of an at-most-once task whose outcome is unknown, after a look at the outside world."""
+    """What an operator says: of an at-most-once task whose outcome is unknown, after a look at the outside world, or to a question."""
 
     decision: str
-    """``"completed"`` with the ``value``, ``"failed"`` or ``"run_again"``."""
+    """``"completed"`` with the ``value``, ``"failed"`` or ``"run_again"``; to an approval ``"approved"`` with the ``value``, or
+    ``"rejected"``."""
     value: object = None
 
 
@@ -40,6 +41,10 @@ def _nobody_knows(task_key: str) -> Resolution:
         f"the outcome of task {task_key!r} is unknown and the case says nothing about it",
         hint="give CrashCase(resolve=…): look at what the handler has done and say so",
     )
+
+
+def _always_yes(task_key: str) -> Resolution:
+    return Resolution("approved")
 
 
 def _nothing_to_check() -> Sequence[str]:
@@ -57,6 +62,8 @@ class CrashCase:
     signals: Sequence[CrashSignal] = ()
     resolve: Callable[[str], Resolution] = _nobody_knows
     """Asked with the task key when an outcome is unknown."""
+    answer: Callable[[str], Resolution] = _always_yes
+    """Asked with the task key when an approval is wanted."""
     check: Callable[[], Iterable[str]] = _nothing_to_check
     """Returns, in words, what is wrong with the outside world at the end."""
     steer: Callable[[Orchestrator, str], Awaitable[object]] | None = None

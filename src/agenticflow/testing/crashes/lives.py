@@ -326,6 +326,13 @@ class Play:
                     said = self._case.resolve(key)
                     with suppress(CommandRefused):  # the run has ended meanwhile
                         await orchestrator.resolve(WORKFLOW_ID, key, said.decision, value=said.value)
+                elif task.status is TaskStatus.WAITING and task.question is not None:
+                    said = self._case.answer(key)
+                    with suppress(CommandRefused):
+                        if said.decision == "approved":
+                            await orchestrator.approve(WORKFLOW_ID, key, value=said.value)
+                        else:
+                            await orchestrator.reject(WORKFLOW_ID, key)
             await asyncio.sleep(POLL_SECONDS)
 
 
