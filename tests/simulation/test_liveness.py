@@ -121,7 +121,7 @@ async def test_work_that_must_not_run_twice_is_handed_out_again_only_before_it_h
 
 @in_virtual_time
 async def test_work_that_has_begun_and_vanished_is_told_and_never_begun_again() -> None:
-    """At-most-once work whose handler was called and whose outcome got lost: a person has to look, nobody calls it again."""
+    """At-most-once work whose handler was called and whose outcome got lost: a person is asked, as after a restart, nobody calls it again."""
     store, calls = MemoryStore(), list[str]()
     async with running(counting(calls, seconds=30), store=store) as orchestrator:
         engine = engine_of(orchestrator)
@@ -138,8 +138,11 @@ async def test_work_that_has_begun_and_vanished_is_told_and_never_begun_again() 
         engine.host.report = report  # type: ignore[method-assign]  # as above
         await passes(3 * ALARM_SECONDS)
         assert calls == ["work"]
-        assert await told(store) == [("liveness_breached", "attempt", "work")]
-        assert await handle.status() is WorkflowStatus.RUNNING
+        assert await told(store) == [("liveness_breached", "attempt", "work"), ("liveness_restored", "attempt", "work")]
+        assert await handle.status() is WorkflowStatus.NEEDS_ATTENTION
+        await orchestrator.resolve(handle.workflow_id, "work", "completed", value="seen")
+        assert await handle.result() == {"work": "seen"}
+    assert calls == ["work"]
 
 
 @in_virtual_time

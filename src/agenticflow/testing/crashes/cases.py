@@ -43,10 +43,6 @@ def _nobody_knows(task_key: str) -> Resolution:
     )
 
 
-def _always_yes(task_key: str) -> Resolution:
-    return Resolution("approved")
-
-
 def _nothing_to_check() -> Sequence[str]:
     return ()
 
@@ -62,8 +58,8 @@ class CrashCase:
     signals: Sequence[CrashSignal] = ()
     resolve: Callable[[str], Resolution] = _nobody_knows
     """Asked with the task key when an outcome is unknown."""
-    answer: Callable[[str], Resolution] = _always_yes
-    """Asked with the task key when an approval is wanted."""
+    answer: Callable[[str], Resolution] | None = None
+    """Asked with the task key when an approval is wanted; left out, nobody answers in a search, and in a simulation everything is approved."""
     check: Callable[[], Iterable[str]] = _nothing_to_check
     """Returns, in words, what is wrong with the outside world at the end."""
     steer: Callable[[Orchestrator, str], Awaitable[object]] | None = None

@@ -326,7 +326,7 @@ class Play:
                     said = self._case.resolve(key)
                     with suppress(CommandRefused):  # the run has ended meanwhile
                         await orchestrator.resolve(WORKFLOW_ID, key, said.decision, value=said.value)
-                elif task.status is TaskStatus.WAITING and task.question is not None:
+                elif self._case.answer and task.status is TaskStatus.WAITING and task.question is not None:
                     said = self._case.answer(key)
                     with suppress(CommandRefused):
                         if said.decision == "approved":

@@ -27,7 +27,7 @@ from agenticflow.errors import (
 )
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.state import TaskStatus
-from agenticflow.testing.crashes.cases import CrashCase
+from agenticflow.testing.crashes.cases import CrashCase, Resolution
 from agenticflow.testing.simulation.faults import FaultKind
 from agenticflow.testing.simulation.loop import SimulatedLoop
 from agenticflow.testing.simulation.process import SimulatedProcess
@@ -157,7 +157,7 @@ class Outside:
 
     async def _answer(self, workflow_id: str, task_key: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
-        said = self._case.answer(task_key)
+        said = self._case.answer(task_key) if self._case.answer is not None else Resolution("approved")
         if said.decision == "approved":
             await self.ask(f"approve {task_key}", lambda o: o.approve(workflow_id, task_key, value=said.value))
         else:
