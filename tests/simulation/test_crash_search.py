@@ -44,7 +44,7 @@ def test_killed_at_every_point_in_memory(record_property: Record) -> None:
 
 def test_every_point_that_has_a_name_is_reached(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A fail-point nobody comes to would be a kill nobody tried."""
-    monkeypatch.setattr("agenticflow.runtime.host.SNAPSHOT_EVERY", 25)
+    monkeypatch.setattr("agenticflow.runtime.actors.SNAPSHOT_EVERY", 25)
     report = crash_search(fifty_tasks, directory=tmp_path, every=40)
     assert not report.violations, report
     theirs = {point for point in POINTS if point.startswith(("children.", "gates."))}  # see test_crash_patterns.py
@@ -53,7 +53,7 @@ def test_every_point_that_has_a_name_is_reached(monkeypatch: pytest.MonkeyPatch,
 
 def test_killed_with_snapshots_taken_all_the_time(monkeypatch: pytest.MonkeyPatch, record_property: Record) -> None:
     """What a recovery folds from a snapshot is what it would fold from the beginning."""
-    monkeypatch.setattr("agenticflow.runtime.host.SNAPSHOT_EVERY", 5)
+    monkeypatch.setattr("agenticflow.runtime.actors.SNAPSHOT_EVERY", 5)
     report = crash_search(fifty_tasks, every=2, double_kills=20, seed=2)
     show(record_property, "every second point, snapshots every 5 events", report)
     assert report.arrivals["host.snapshot"] > 10

@@ -246,7 +246,7 @@ async def test_a_sub_workflow_whose_end_nobody_was_told_is_found() -> None:
     async with running(counting(calls, seconds=5), store=store) as orchestrator:
         await orchestrator.start_workflow(WorkflowDefinition([TaskDefinition("sub", workflow=CHILD)]), workflow_id="p")
         await passes(1)
-        for actor in engine_of(orchestrator).host._actors.values():
+        for actor in engine_of(orchestrator).host.actors.values():
             actor.ended.clear()  # the end of the child will be told to nobody
         await passes(ALARM_SECONDS)
         [event] = await alarms(store)
@@ -353,7 +353,7 @@ async def test_what_is_lost_of_a_run_that_is_not_in_memory_is_found_too() -> Non
     async with running(counting(calls), store=store) as orchestrator:
         losing(orchestrator, lambda effect: isinstance(effect, RunActivity))
         await orchestrator.start_workflow(WorkflowDefinition([work()]), workflow_id="w")
-        engine_of(orchestrator).host._actors.clear()  # as if others had needed the room
+        engine_of(orchestrator).host.actors.clear()  # as if others had needed the room
         assert [breach.task_key for breach in (await orchestrator.check_liveness()).breaches] == ["work"]
         await passes(ALARM_SECONDS)
     assert calls == ["work"]

@@ -526,11 +526,11 @@ class Orchestrator(Steering):
     async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted:
         """Archive and delete what ``policy`` lets go, give back what nobody needs; see ``Store.compact``. Goes on beside running work."""
         engine = await self._running()
-        engine.host.forget_ended()
+        engine.host.actors.forget_ended()
         try:
             return await engine.store.compact(policy, now=self._clock.now_ns())
         finally:
-            engine.host.forget_ended()
+            engine.host.actors.forget_ended()
 
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -16,11 +16,25 @@ from agenticflow.core.decider import Command
 from agenticflow.core.engine import ActivityFinished, Guest
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
-from agenticflow.core.types import MAX_COMMIT_BYTES
-from agenticflow.storage.rows import RunRow
+from agenticflow.core.types import MAX_COMMIT_BYTES, SNAPSHOT_EVERY
+from agenticflow.errors import InvariantError
+from agenticflow.runtime.failpoints import reach
+from agenticflow.storage.rows import Row, RunRow, Snapshot
 
-__all__ = ["Actor", "Answer", "Request", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
+__all__ = [
+    "Actor",
+    "Actors",
+    "Answer",
+    "Request",
+    "Waiting",
+    "as_failure",
+    "is_success",
+    "metadata_of",
+    "refuse",
+    "run_row",
+]
 
+Told_contra = TypeVar("Told_contra", contravariant=True)
 MAX_BATCH: Final = 2_000
 MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
 
@@ -36,12 +50,25 @@ class Answer(msgspec.Struct, frozen=True):
     """Whether its command id had been decided before."""
 
 
+class Waiting(Protocol[Told_contra]):
+    """Somebody who waits for something: a future is one. Is told on the event loop, in the middle of a turn: it must not take long."""
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+
+    def set_result(self, result: Told_contra, /) -> None:
+        """It has come."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """It will not come."""
+
+
 class Request:
     """A command and who waits for its answer."""
 
     __slots__ = ("answer", "command", "command_id")
 
-    def __init__(self, command: Command, command_id: str | None, answer: asyncio.Future[Answer] | None) -> None:
+    def __init__(self, command: Command, command_id: str | None, answer: Waiting[Answer] | None) -> None:
         self.command = command
         self.command_id = command_id
         self.answer = answer
@@ -82,7 +109,7 @@ class Actor:
         self.told = "NEW"
         """The status that was measured last."""
         self.snapshot_version = 0
-        self.ended: list[asyncio.Future[Any]] = []
+        self.ended: list[Waiting[Any]] = []
         """Who waits for the end."""
         self.loading: asyncio.Future[None] | None = None
         self.conflicts = 0
@@ -95,6 +122,11 @@ class Actor:
         """Whether the state holds facts that are not committed yet."""
         self.settled: list[asyncio.Future[None]] = []
         """Who waits for the facts being decided to be committed, or thrown away."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is about anything of it here."""
+        return not self.is_busy and not self.inbox and self.loading is None
 
     def take_batch(self) -> list[Request]:
         """Take what goes into one commit: one command that has an id, or as many as fit of those that have none."""
@@ -111,6 +143,18 @@ class Actor:
             batch.append(inbox.popleft())
         return batch
 
+    def add_rows(self, version: int, rows: list[Row]) -> None:
+        """Add what else has to be recorded with the events up to ``version``: how the execution is listed now, and a snapshot."""
+        state = self.state
+        listed = (state.status, state.next_due)
+        if listed != self.listed:
+            self.listed = listed
+            rows.append(run_row(self.stream_id, self.guest, state, version))
+        if version - self.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
+            self.snapshot_version = version
+            reach("host.snapshot")
+            rows.append(Snapshot(stream_id=self.stream_id, version=version, data=self.guest.snapshot(state)))
+
     def forget(self) -> None:
         """Throw the folded state away; the next turn folds it from the store."""
         self.state = None
@@ -119,10 +163,71 @@ class Actor:
 
     def tell_the_end(self) -> None:
         """Hand the state to everybody who waits for the end."""
-        for future in self.ended:
-            if not future.done():
-                future.set_result(self.state)
-        self.ended.clear()
+        waiting, self.ended = self.ended, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(self.state)
+
+
+class Actors(dict[str, Actor]):
+    """The executions in memory, by stream. Those that nobody is about leave when there are more than ``limit``, the oldest first."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+        self.guests: dict[str, Guest[Any]] = {}
+        """What runs the executions of each kind."""
+
+    def of(self, stream_id: str) -> Actor:
+        """Return the execution, new when it is not in memory. Raises ``InvariantError`` when nobody here runs its kind."""
+        actor = self.get(stream_id)
+        if actor is None:
+            guest = self.guests.get(stream_id.partition("-")[0])
+            if guest is None:
+                raise InvariantError(f"nobody here runs {stream_id!r}")
+            actor = self[stream_id] = Actor(stream_id, guest)
+            if len(self) > self._limit:
+                self._evict()
+        return actor
+
+    def peek(self, stream_id: str) -> Any:
+        """Return the committed state if it is in memory, else ``None``. Look, do not touch, do not keep it across an await."""
+        actor = self.get(stream_id)
+        return None if actor is None or actor.is_deciding or actor.version == 0 else actor.state
+
+    def is_busy(self, stream_id: str) -> bool:
+        """Whether a command of the execution waits here, or is being decided or committed."""
+        actor = self.get(stream_id)
+        return actor is not None and not actor.is_idle
+
+    def when_ended(self, stream_id: str, waiting: Waiting[Any]) -> bool:
+        """Hand the final state to ``waiting``; ``False`` when the execution is not open, or not in memory."""
+        actor = self.get(stream_id)
+        if actor is None or actor.state is None or not actor.state.is_open:
+            return False
+        actor.ended.append(waiting)
+        return True
+
+    def stop(self, error: Exception) -> None:
+        """Tell whoever still waits that nothing will come."""
+        for actor in self.values():
+            refuse(actor.inbox, error)
+            actor.inbox.clear()
+            for waiting in actor.ended:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            actor.ended.clear()
+
+    def _evict(self) -> None:
+        for stream_id, actor in list(self.items())[: self._limit // 10]:
+            if actor.is_idle and not actor.ended:
+                del self[stream_id]
+
+    def forget_ended(self) -> None:
+        """Keep nothing of executions that have ended: the store may have let go of them."""
+        for stream_id, actor in list(self.items()):
+            if actor.is_idle and actor.state is not None and not actor.state.is_open:
+                del self[stream_id]
 
 
 class _EngineMetadata(msgspec.Struct, omit_defaults=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -18,7 +17,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
-from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS, SNAPSHOT_EVERY
+from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS
 from agenticflow.core.values import BlobMissing, Values
 from agenticflow.errors import (
     AgenticFlowError,
@@ -30,12 +29,22 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
-from agenticflow.runtime.actors import Actor, Answer, Request, as_failure, is_success, metadata_of, refuse, run_row
+from agenticflow.runtime.actors import (
+    Actor,
+    Actors,
+    Answer,
+    Request,
+    Waiting,
+    as_failure,
+    is_success,
+    metadata_of,
+    refuse,
+)
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.loading import Loader
 from agenticflow.runtime.timers import Timers
 from agenticflow.storage.commits import Commit, Committed, NewEvent
-from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot
+from agenticflow.storage.rows import Blob, Row, RunRow
 from agenticflow.storage.store import Store
 
 __all__ = ["Host"]
@@ -56,15 +65,18 @@ class Host:
     def __init__(self, store: Store, clock: Clock, *, max_actors: int = 20_000) -> None:
         self._store = store
         self._clock = clock
-        self._guests: dict[str, Guest[Any]] = {}
-        self._actors: OrderedDict[str, Actor] = OrderedDict()
-        self._max_actors = max_actors
+        self.actors = Actors(max_actors)
+        """The executions in memory."""
         self._timers = Timers(clock, self._timer_due)
         self._tasks: set[asyncio.Task[None]] = set()
         self._values = Values()
         self._loader = Loader(store, self._values)
         self._perform: Callable[[str, Effect], None] = _nobody_performs
         self.is_closing = False
+        self.is_taking_effect = False
+        """Whether facts that are committed are being dispatched right now."""
+        self._following: list[Actor] = []
+        """Those that got commands meanwhile: whoever takes this turn takes theirs next."""
         self.stale_reports = 0
         """Reports whose token was not current: counted, otherwise without effect."""
         self.measures: Measures | None = None
@@ -72,7 +84,7 @@ class Host:
 
     def add_guest(self, guest: Guest[Any]) -> None:
         """Run executions of this kind."""
-        self._guests[guest.kind] = guest
+        self.actors.guests[guest.kind] = guest
 
     def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
         """Hand committed effects to ``perform(stream_id, effect)``."""
@@ -92,7 +104,7 @@ class Host:
         """
         if self.is_closing:
             raise StoreUnavailable("the engine is stopping and takes no commands", hint="start it again")
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         if len(actor.inbox) >= MAX_INBOX:
             raise BoundExceeded(
                 f"{len(actor.inbox):,} commands wait for {stream_id!r} already", hint="send them more slowly"
@@ -105,7 +117,7 @@ class Host:
 
     async def demand(self, stream_id: str, command: Command) -> Answer:
         """Like ``submit``, by somebody who is cancelled only when the engine stops: spares the way over another task."""
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         actor.inbox.append(Request(command, None, answer))
         if not actor.is_busy:
@@ -114,7 +126,7 @@ class Host:
 
     async def report(self, stream_id: str, command: Command) -> None:
         """Take the outcome of an attempt. Returns when it is committed, or when somebody else is at it and will be soon."""
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         actor.inbox.append(Request(command, None, None))
         if not actor.is_busy:
             await self._pump(actor)
@@ -123,19 +135,35 @@ class Host:
         """Have ``command`` decided soon; nobody waits for its answer. What the store fails at is tried again."""
         if self.is_closing:
             return
-        actor = self._actor(stream_id)
-        actor.inbox.append(Request(command, None, None))
-        if not actor.is_busy:
+        self._enqueue(stream_id, Request(command, None, None))
+
+    def ask(self, stream_id: str, command: Command, answer: Waiting[Answer]) -> None:
+        """Like ``tell``, but ``answer`` is told what comes of it, or why nothing does."""
+        self._enqueue(stream_id, Request(command, None, answer))
+
+    def _enqueue(self, stream_id: str, request: Request) -> None:
+        actor = self.actors.of(stream_id)
+        actor.inbox.append(request)
+        if actor.is_busy:
+            return
+        if self.is_taking_effect:
+            self._following.append(actor)
+        else:
             self._spawn(self._pump(actor))
 
     async def is_in_work(self, stream_id: str, token: int) -> bool:
         """Whether the attempt with this token has not ended. Raises ``WorkflowNotFoundError``."""
         state = await self.read(stream_id)
-        return self._actor(stream_id).guest.is_in_work(state, token)
+        return self.actors.of(stream_id).guest.is_in_work(state, token)
+
+    def inputs_at_hand(self, stream_id: str, task_key: str) -> ActivityInput:
+        """Return what the handler of ``task_key`` is given, while a fact of this execution takes effect. Raises ``BlobMissing``."""
+        actor = self.actors[stream_id]
+        return actor.guest.inputs(actor.state, task_key)
 
     async def inputs(self, stream_id: str, task_key: str) -> ActivityInput:
         """Return what the handler of ``task_key`` is given. Raises ``InvalidInput``."""
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         if actor.state is None:
             await self._ensure(actor)
         try:
@@ -156,10 +184,10 @@ class Host:
 
         Raises ``WorkflowNotFoundError`` when the stream has no events.
         """
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         await self._settle(actor)
         if actor.version == 0 and not actor.is_busy:
-            self._actors.pop(stream_id, None)
+            self.actors.pop(stream_id, None)
             raise WorkflowNotFoundError(
                 f"there is no {stream_id!r} in this store", hint="`agenticflow runs list` shows what there is"
             )
@@ -171,12 +199,12 @@ class Host:
 
     async def ended(self, stream_id: str) -> Any:
         """Wait until the execution has ended; return its final state."""
-        actor = self._actors.get(stream_id)
+        actor = self.actors.get(stream_id)
         if actor is None or not actor.version or actor.is_deciding:
             state = await self.read(stream_id)
             if not state.is_open:
                 return state
-            actor = self._actor(stream_id)
+            actor = self.actors.of(stream_id)
         elif not actor.state.is_open:
             return actor.state
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -187,16 +215,6 @@ class Host:
             if future in actor.ended:
                 actor.ended.remove(future)
             raise
-
-    def peek(self, stream_id: str) -> Any:
-        """Return the committed state if it is in memory, else ``None``. Look, do not touch, do not keep it across an await."""
-        actor = self._actors.get(stream_id)
-        return None if actor is None or actor.is_deciding or actor.version == 0 else actor.state
-
-    def is_busy(self, stream_id: str) -> bool:
-        """Whether a command of the execution waits here, or is being decided or committed."""
-        actor = self._actors.get(stream_id)
-        return actor is not None and bool(actor.is_busy or actor.inbox or actor.loading)
 
     def timer_of(self, stream_id: str) -> int | None:
         """Return the moment at which the execution will be told the time, ``None`` when it will not."""
@@ -213,7 +231,7 @@ class Host:
         rows: list[RunRow] = []
         after: str | None = None
         while page := await self._store.list_runs(is_open=True, after=after, limit=1_000):
-            rows.extend(row for row in page if row.kind in self._guests)
+            rows.extend(row for row in page if row.kind in self.actors.guests)
             after = page[-1].stream_id
         reach("host.recovering")
         for start in range(0, len(rows), batch):
@@ -223,7 +241,7 @@ class Host:
         return len(rows)
 
     async def _recover_one(self, stream_id: str) -> None:
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         # A parent that is taken up may ask for its child first: then the child's state is what it would be if it were new.
         await self._settle(actor)
         if not actor.state.is_open:
@@ -243,7 +261,7 @@ class Host:
         """Finish what is being committed; take nothing new."""
         self.is_closing = True
         self._timers.stop()
-        for actor in self._actors.values():
+        for actor in self.actors.values():
             if actor.inbox and not actor.is_busy:
                 self._spawn(self._pump(actor))
         if self._tasks:
@@ -252,38 +270,9 @@ class Host:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=1)
-        for actor in self._actors.values():
-            refuse(actor.inbox, _stopped())
-            actor.inbox.clear()
-            for future in actor.ended:
-                if not future.done():
-                    future.set_exception(_stopped())
-            actor.ended.clear()
+        self.actors.stop(_stopped())
 
     # --- the turn of an actor ---------------------------------------------------------------------------------------
-
-    def _actor(self, stream_id: str) -> Actor:
-        actor = self._actors.get(stream_id)
-        if actor is None:
-            guest = self._guests.get(stream_id.partition("-")[0])
-            if guest is None:
-                raise InvariantError(f"nobody here runs {stream_id!r}")
-            actor = self._actors[stream_id] = Actor(stream_id, guest)
-            if len(self._actors) > self._max_actors:
-                self._evict()
-        return actor
-
-    def _evict(self) -> None:
-        for stream_id, actor in list(self._actors.items())[: self._max_actors // 10]:
-            if not actor.is_busy and not actor.inbox and not actor.ended and actor.loading is None:
-                del self._actors[stream_id]
-
-    def forget_ended(self) -> None:
-        """Keep nothing in memory of executions that have ended: the store may have let go of them."""
-        for stream_id, actor in list(self._actors.items()):
-            is_idle = not actor.is_busy and not actor.inbox and actor.loading is None
-            if is_idle and actor.state is not None and not actor.state.is_open:
-                del self._actors[stream_id]
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -297,6 +286,23 @@ class Host:
             log.critical("a turn of the engine ended: %s", error)
 
     async def _pump(self, actor: Actor) -> None:
+        """Take the actor's commands in turn until there are none, and then those of actors that got some by that."""
+        await self._take_turns(actor)
+        while self._following:
+            following = self._following.pop()
+            self._spawn_following()
+            try:
+                await self._take_turns(following)
+            except Exception as error:  # noqa: BLE001 - not the caller's
+                log.critical("a turn of the engine ended: %s", error)
+
+    def _spawn_following(self) -> None:
+        """Have those that got commands served by tasks of their own: nobody may wait for another's commit."""
+        following, self._following = self._following, []
+        for actor in following:
+            self._spawn(self._pump(actor))
+
+    async def _take_turns(self, actor: Actor) -> None:
         """Take the actor's commands in turn until there are none."""
         if actor.is_busy:
             return
@@ -308,6 +314,8 @@ class Host:
                 try:
                     await self._turn(actor, batch)
                     actor.conflicts = actor.failures = 0
+                    if self._following and actor.inbox:
+                        self._spawn_following()
                 except ConcurrencyConflict as conflict:
                     actor.forget()
                     actor.conflicts += 1
@@ -336,22 +344,20 @@ class Host:
                             if not waiting.done():
                                 waiting.set_result(None)
                         actor.settled.clear()
+        except BaseException:
+            self._spawn_following()
+            raise
         finally:
             actor.is_busy = False
 
     async def _turn(self, actor: Actor, batch: list[Request]) -> None:
         if actor.state is None:
-            if batch[0].command.opens_stream and actor.loading is None and not actor.conflicts:
-                # If the stream is not empty after all, the commit meets a conflict, and the next turn reads it.
-                actor.state, actor.version = actor.guest.initial(actor.stream_id), 0
-                actor.state.values = self._values
-            else:
-                await self._ensure(actor)
+            await self._prepare(actor, batch[0].command)
         guest, stream_id = actor.guest, actor.stream_id
         version = actor.version
         events: list[NewEvent] = []
         facts: list[Fact] = []
-        answers: list[tuple[asyncio.Future[Answer], int, int]] = []
+        answers: list[tuple[Waiting[Answer], int, int]] = []
         refusals: list[tuple[Request, AgenticFlowError]] = []
         rows: list[Row] = []
         for request in batch:
@@ -384,7 +390,7 @@ class Host:
         reach("host.decided")
         is_repeated = False
         if events:
-            self._add_rows(actor, version, rows)
+            actor.add_rows(version, rows)
             commit = Commit(
                 stream_id=stream_id,
                 expected=actor.version,
@@ -468,15 +474,19 @@ class Host:
         if self.measures is not None:
             self.measures.took_effect(guest.kind, facts, actor.told, state.status)
             actor.told = state.status
-        for fact in facts:
-            at += 1
-            for effect in guest.effects(state, fact, at):
-                self._perform(stream_id, effect)
-        self._timers.set(stream_id, state.next_due)
-        if not state.is_open:
-            actor.tell_the_end()
-            if not actor.inbox:
-                self._actors.pop(stream_id, None)
+        self.is_taking_effect = True
+        try:
+            for fact in facts:
+                at += 1
+                for effect in guest.effects(state, fact, at):
+                    self._perform(stream_id, effect)
+            self._timers.set(stream_id, state.next_due)
+            if not state.is_open:
+                actor.tell_the_end()
+                if not actor.inbox:
+                    self.actors.pop(stream_id, None)
+        finally:
+            self.is_taking_effect = False
         if at >= ADVISED_RUN_EVENTS > at - len(facts):
             log.warning(
                 "%s has %d events; split it, or continue in a new run: %d is the end", stream_id, at, MAX_RUN_EVENTS
@@ -498,17 +508,6 @@ class Host:
         self._timers.set(stream_id, state.next_due)
         if not state.is_open:
             actor.tell_the_end()
-
-    def _add_rows(self, actor: Actor, version: int, rows: list[Row]) -> None:
-        state, guest = actor.state, actor.guest
-        listed = (state.status, state.next_due)
-        if listed != actor.listed:
-            actor.listed = listed
-            rows.append(run_row(actor.stream_id, guest, state, version))
-        if version - actor.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
-            actor.snapshot_version = version
-            reach("host.snapshot")
-            rows.append(Snapshot(stream_id=actor.stream_id, version=version, data=guest.snapshot(state)))
 
     # --- failure ----------------------------------------------------------------------------------------------------
 
@@ -552,6 +551,15 @@ class Host:
                 actor.loading = None
                 loading.set_result(None)
 
+    async def _prepare(self, actor: Actor, command: Command) -> None:
+        """Have the state in memory that ``command`` is decided by."""
+        if command.opens_stream and actor.loading is None and not actor.conflicts:
+            # If the stream is not empty after all, the commit meets a conflict, and the next turn reads it.
+            actor.state, actor.version = actor.guest.initial(actor.stream_id), 0
+            actor.state.values = self._values
+        else:
+            await self._ensure(actor)
+
     async def _settle(self, actor: Actor) -> None:
         """Have the state in memory, and no fact in it that is not committed."""
         while True:
@@ -570,7 +578,7 @@ class Host:
         if self.is_closing:
             return
         reach("timers.due")
-        actor = self._actor(stream_id)
+        actor = self.actors.of(stream_id)
         actor.inbox.append(Request(TimersDue(now=self._clock.now_ns()), None, None))
         if not actor.is_busy:
             self._spawn(self._pump(actor))

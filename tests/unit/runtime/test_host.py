@@ -126,7 +126,7 @@ async def test_what_is_evicted_comes_back_as_it_was() -> None:
     engine = Engine(MemoryStore(), clock=virtual_clock(), max_actors=10)
     for number in range(50):
         await engine.host.submit(stream_of(f"c{number}"), Begin(now=1, start=2))
-    assert len(engine.host._actors) <= 11
+    assert len(engine.host.actors) <= 11
     for number in range(50):
         await engine.host.report(stream_of(f"c{number}"), report(2))
         assert (await engine.host.read(stream_of(f"c{number}"))).left == 1
@@ -152,7 +152,7 @@ async def test_a_waiter_that_gives_up_leaves_nothing_behind() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(10):
             await engine.host.ended(stream_of("a"))
-    assert engine.host._actors[stream_of("a")].ended == []
+    assert engine.host.actors[stream_of("a")].ended == []
     await engine.stop()
 
 
@@ -254,7 +254,7 @@ async def test_a_decider_that_breaks_tells_its_caller_and_does_not_stop_the_othe
 ) -> None:
     engine = Engine(MemoryStore(), clock=virtual_clock())
     await engine.host.submit(stream_of("a"), Begin(now=1, start=2))
-    guest = engine.host._guests["countdown"]
+    guest = engine.host.actors.guests["countdown"]
     decide: Callable[..., object] = guest.decide
 
     def broken(state: object, command: object) -> object:

@@ -16,7 +16,7 @@ from agenticflow import (
     TaskDefinition,
     WorkflowDefinition,
 )
-from agenticflow.runtime import actors, host, loading
+from agenticflow.runtime import actors, loading
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import Snapshot
@@ -40,7 +40,7 @@ def recording(calls: list[int], *, concurrency: int = 1, seconds: float = 1) -> 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Snapshots every twenty events, pages of seven."""
-    monkeypatch.setattr(host, "SNAPSHOT_EVERY", 20)
+    monkeypatch.setattr(actors, "SNAPSHOT_EVERY", 20)
     monkeypatch.setattr(loading, "PAGE_EVENTS", 7)
 
 

@@ -5,15 +5,15 @@ A moment starts its workflow once. Asking again, after a crash or in the schedul
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import tzinfo
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from agenticflow.app.engine.starting import first_run
 from agenticflow.app.engine.sub_workflows import SubWorkflows
 from agenticflow.core import codec
+from agenticflow.core.decider import Command
 from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import CommandRefused, InvalidInput, WorkflowIdConflict
@@ -44,12 +44,9 @@ def zone_of(name: str) -> tzinfo:
 class Launches(SubWorkflows):
     """The launcher of whatever starts workflows: tasks and schedules."""
 
-    def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> Coroutine[Any, Any, str]:
+    async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         if not stream_id.startswith(_PREFIX):
-            return super().launch(stream_id, effect, params)
-        return self._launch_moment(stream_id, effect, params)
-
-    async def _launch_moment(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
+            return await super().launch(stream_id, effect, params)
         row = await self._store.get_run(effect.execution_id)
         if row is None:
             plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
@@ -85,18 +82,19 @@ class Launches(SubWorkflows):
             await self._host.submit(following, ContinueSchedule(now=now, left=what_is_left(state)))
         await self._host.submit(stream_id, NextScheduleOpened(now=now))
 
-    def outcome(self, child: str, state: Any) -> Coroutine[Any, Any, tuple[Outcome, Blobs]]:
-        if state.parent is None or not state.parent[0].startswith(_PREFIX):
-            return super().outcome(child, state)
-        return self._outcome_of_moment(child, state)
+    def first(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> tuple[str, Command] | None:
+        # What a moment starts may be there already, started from the schedule's stream before this one.
+        return None if stream_id.startswith(_PREFIX) else super().first(stream_id, effect, params)
 
-    async def _outcome_of_moment(self, child: str, state: Any) -> tuple[Outcome, Blobs]:
+    def outcome_at_hand(self, state: RunState) -> tuple[Outcome, Blobs]:
+        if state.parent is None or not state.parent[0].startswith(_PREFIX):
+            return super().outcome_at_hand(state)
         # How it ended is what a schedule records, and not what came of it.
         if state.outcome is WorkflowStatus.COMPLETED:
             return Outcome(OutcomeKind.SUCCEEDED, codec.NULL), ()
         if state.outcome is WorkflowStatus.CANCELLED:
             return Outcome(OutcomeKind.CANCELLED), ()
-        return await super().outcome(child, state)
+        return super().outcome_at_hand(state)
 
 
 def _id_of(stream_id: str) -> str:

@@ -151,7 +151,7 @@ class Watch:
         for number, stream_id in enumerate(streams, 1):
             if number % TURN_ROWS == 0:
                 await asyncio.sleep(0)
-            state: RunState | None = host.peek(stream_id)
+            state: RunState | None = host.actors.peek(stream_id)
             if state is None:
                 try:
                     state = await host.read(stream_id)
@@ -175,7 +175,7 @@ class Watch:
         return Holding(
             tokens.get(stream_id, ()),
             host.timer_of(stream_id),
-            host.is_busy(stream_id),
+            host.actors.is_busy(stream_id),
             self._engine.children.is_continuing(stream_id),
         )
 
@@ -197,9 +197,9 @@ class Watch:
     async def _is_open(self, child: str) -> bool:
         """Whether the sub-workflow has not ended, or its end is only now being told."""
         host = self._engine.host
-        state: RunState | None = host.peek(child)
+        state: RunState | None = host.actors.peek(child)
         if state is not None:
-            return state.is_open or host.is_busy(child)
+            return state.is_open or host.actors.is_busy(child)
         workflow_id, _, run_no = child.removeprefix(f"{self._guest.kind}-").rpartition("/")
         row = await self._engine.store.get_run(workflow_id, int(run_no))
         return row is None or row.is_open
@@ -210,7 +210,7 @@ class Watch:
         found: list[Breach] = []
         gates: dict[str, tuple[Collection[str], bool]] = {}
         for gate, stream_id, token in self._engine.gates.waiting():
-            if stream_id not in streams or host.is_busy(gate):
+            if stream_id not in streams or host.actors.is_busy(gate):
                 continue
             if gate not in gates:
                 state = await gate_state(host, gate)
@@ -222,7 +222,7 @@ class Watch:
         return found
 
     def _not_let_in(self, stream_id: str, token: int) -> list[Breach]:
-        state: RunState | None = self._engine.host.peek(stream_id)
+        state: RunState | None = self._engine.host.actors.peek(stream_id)
         if state is None:
             return []
         return [
@@ -317,7 +317,7 @@ class Watch:
         """Hand on again what was lost on its way: whoever has it already takes it once, by its token."""
         engine = self._engine
         state: RunState = await engine.host.read(stream_id)
-        if engine.host.is_busy(stream_id):
+        if engine.host.actors.is_busy(stream_id):
             return  # somebody is at it after all
         missing = {breach.missing for breach in breaches}
         tokens = {breach.token for breach in breaches if breach.missing == "attempt"}

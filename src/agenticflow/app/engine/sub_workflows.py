@@ -14,6 +14,7 @@ from agenticflow.app.engine.starting import continued_run, first_run, next_run
 from agenticflow.app.execution import failure_of
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
+from agenticflow.core.decider import Command
 from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
@@ -46,26 +47,29 @@ class SubWorkflows:
         self._clock = clock
         self._named = named
 
+    def first(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> tuple[str, Command] | None:
+        if effect.depth > MAX_DEPTH:  # a workflow that names itself would go on for ever
+            raise BoundExceeded(
+                f"the sub-workflow of task {effect.task_key!r} would be {effect.depth} deep, the limit is {MAX_DEPTH}",
+                hint="end the recursion with a condition (`when`), or continue as new",
+            )
+        plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
+        command = first_run(
+            plan,
+            params,
+            effect.execution_id,
+            requested_by=stream_id,
+            now=self._clock.now_ns(),
+            parent=(stream_id, effect.task_key, effect.token),
+            depth=effect.depth,
+        )
+        return stream_of(effect.execution_id, 1), command
+
     async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         parent = (stream_id, effect.task_key, effect.token)
-        if effect.attempt == 1:
-            if effect.depth > MAX_DEPTH:  # a workflow that names itself would go on for ever
-                raise BoundExceeded(
-                    f"the sub-workflow of task {effect.task_key!r} would be {effect.depth} deep, the limit is {MAX_DEPTH}",
-                    hint="end the recursion with a condition (`when`), or continue as new",
-                )
+        if effect.attempt == 1 and (first := self.first(stream_id, effect, params)) is not None:
             # Nearly always there is none yet; the store is the one that knows, and it refuses a second beginning.
-            plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
-            command = first_run(
-                plan,
-                params,
-                effect.execution_id,
-                requested_by=stream_id,
-                now=self._clock.now_ns(),
-                parent=parent,
-                depth=effect.depth,
-            )
-            child = stream_of(effect.execution_id, 1)
+            child, command = first
             try:
                 await self._host.demand(child, command)
             except CommandRefused:
@@ -128,12 +132,9 @@ class SubWorkflows:
         kind = c.Pause if is_paused else c.Resume
         await self._host.submit(child, kind(now=now, requested_by=PARENT, reason="as its parent"))
 
-    async def outcome(self, child: str, state: RunState) -> tuple[Outcome, Blobs]:
+    def outcome_at_hand(self, state: RunState) -> tuple[Outcome, Blobs]:
         if state.outcome is WorkflowStatus.COMPLETED:
-            try:
-                value = run_output(state)
-            except BlobMissing:  # large values are fetched, and kept until all are there
-                value = await self._large_output(child, state)
+            value = run_output(state)
             try:
                 stored, blob = store_form(codec.encode(value))
             except AgenticFlowError as error:
@@ -146,11 +147,11 @@ class SubWorkflows:
             OutcomeKind.FAILED, error=ErrorInfo(type(failure).__name__, failure.message, failure.code, kinds=kinds)
         ), ()
 
-    async def _large_output(self, child: str, state: RunState) -> object:
-        with state.values.gathering():
+    async def outcome(self, child: str, state: RunState) -> tuple[Outcome, Blobs]:
+        with state.values.gathering():  # large values are fetched, and kept until all are there
             while True:
                 try:
-                    return run_output(state)
+                    return self.outcome_at_hand(state)
                 except BlobMissing as missing:
                     await self._host.fetch(child, missing)
 

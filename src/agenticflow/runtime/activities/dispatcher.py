@@ -78,8 +78,6 @@ class Dispatcher:
         self._workers: set[asyncio.Task[None]] = set()
         self._max_workers = max_workers
         self._is_waking = False
-        self._lingering = 0
-        """Workers that have nothing to do and look once more before they end."""
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self._complained: set[str] = set()
         self._end_listening: Callable[[], None] = lambda: None
@@ -237,7 +235,7 @@ class Dispatcher:
         self._ready.append(attempt)
         if not self._workers:
             self._hire()  # nobody is at work who could take it
-        elif not self._is_waking and self._lingering < len(self._ready):
+        elif not self._is_waking:
             # Not at once: the worker that is reporting right now will take it, unless there is more than it can do.
             self._is_waking = True
             self._loop.call_soon(self._wake)
@@ -299,16 +297,7 @@ class Dispatcher:
         assert task is not None  # a coroutine of ours runs in a task
         clean = contextvars.copy_context()
         turn_ends = self._clock.now_ns() + TURN_NANOSECONDS
-        while not self._is_draining:
-            if not self._ready:
-                # Who was told of the end of what came last may have the next in a moment.
-                self._lingering += 1
-                try:
-                    await asyncio.sleep(0)
-                finally:
-                    self._lingering -= 1
-                if not self._ready:
-                    return
+        while self._ready and not self._is_draining:
             attempt = self._ready.popleft()
             now = await self._perform(attempt, task)
             if contextvars.copy_context() != clean:

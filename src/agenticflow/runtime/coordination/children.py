@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
 from agenticflow.core.clocks import Clock
+from agenticflow.core.decider import Command
 from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunChild
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
+from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
@@ -24,6 +25,7 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
+from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
@@ -64,6 +66,13 @@ class Launcher(Protocol):
     async def outcome(self, child: str, state: Any) -> tuple[Outcome, Blobs]:
         """Return what the end of the child means for the task."""
 
+    def first(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> tuple[str, Command] | None:
+        """Return the stream of a child that nobody has started yet and the command that starts it; ``None`` when that is not known
+        without a look into the store. Raises like ``launch``."""
+
+    def outcome_at_hand(self, state: Any) -> tuple[Outcome, Blobs]:
+        """Return what the end of the child means for the task. Raises ``BlobMissing``: then ``outcome`` fetches it."""
+
 
 class _Child:
     __slots__ = ("effect", "is_hearing", "is_told", "parent", "stream_id", "task", "waits_for")
@@ -81,6 +90,44 @@ class _Child:
         """Set while no workflow of its name is registered."""
 
 
+class _Start:
+    """Who waits for the answer to the command that starts a child."""
+
+    __slots__ = ("_child", "_children")
+
+    def __init__(self, children: Children, child: _Child) -> None:
+        self._children = children
+        self._child = child
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, answer: Answer, /) -> None:
+        self._children.started(self._child)
+
+    def set_exception(self, error: Exception, /) -> None:
+        self._children.not_started(self._child)
+
+
+class _End:
+    """Who waits for the end of a child."""
+
+    __slots__ = ("_child", "_children")
+
+    def __init__(self, children: Children, child: _Child) -> None:
+        self._children = children
+        self._child = child
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, state: Any, /) -> None:
+        self._children.ended(self._child, state)
+
+    def set_exception(self, error: Exception, /) -> None:
+        """The engine stops: the child goes on after the next start."""
+
+
 class Children:
     """The children of the executions that run here."""
 
@@ -91,12 +138,6 @@ class Children:
         self._launcher = launcher
         self._loop = asyncio.get_running_loop()
         self._children: dict[tuple[str, int], _Child] = {}
-        self._requested: deque[_Child] = deque()
-        """Those that nobody has begun to look after."""
-        self._is_waking = False
-        self._reporting: set[str] = set()
-        """Parents whose next request is taken by whoever reports to them right now."""
-        self._lookers: set[asyncio.Task[None]] = set()
         self._continuing: set[str] = set()
         """Whose next run somebody is about starting."""
         self._paused: set[str] = set()
@@ -110,22 +151,8 @@ class Children:
         if key in self._children or self._is_stopping:
             return
         child = self._children[key] = _Child(parent, effect)
-        self._requested.append(child)
-        if parent not in self._reporting:
-            self._wake_soon()
-
-    def _wake_soon(self) -> None:
-        if not self._is_waking:
-            self._is_waking = True
-            self._loop.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        self._is_waking = False
-        while self._requested and not self._is_stopping:
-            child = self._requested.popleft()
-            child.task = self._loop.create_task(self._look_after(child))
-            self._lookers.add(child.task)
-            child.task.add_done_callback(self._lookers.discard)
+        if not self._begin(child):
+            self._look_after(child)
 
     def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         """Take a committed request for the next run."""
@@ -190,47 +217,87 @@ class Children:
 
     # --- the life of a child ----------------------------------------------------------------------------------------
 
-    async def _look_after(self, child: _Child) -> None:
-        """See the child to its end and report that, then the next that was requested meanwhile, until there is none."""
-        task = child.task
-        while True:
-            effect = child.effect
+    def _begin(self, child: _Child) -> bool:
+        """Have the child started by whoever takes the turn that asks for it, and reported by whoever takes its last: nearly always
+        there is nothing to wait for in between. Return whether that is so."""
+        effect, parent = child.effect, child.parent
+        if effect.attempt > 1 or effect.permits or parent in self._paused or not self._host.is_taking_effect:
+            return False
+        try:
+            given = self._host.inputs_at_hand(parent, effect.task_key)
+            first = self._launcher.first(parent, effect, given.params)
+        except (BlobMissing, AgenticFlowError):
+            return False  # what is wrong shows when it is looked after
+        if first is None:
+            return False
+        reach("children.before_launch")
+        child.stream_id, command = first
+        self._host.ask(child.stream_id, command, _Start(self, child))
+        return True
+
+    def not_started(self, child: _Child) -> None:
+        """The child was not started as quickly as usual: it is there already, or the store could not take it."""
+        if self._is_current(child) and not self._host.is_closing:
+            child.stream_id = None
+            self._look_after(child)
+
+    def started(self, child: _Child) -> None:
+        """The child has started, and may have ended."""
+        if child.stream_id is None or not self._is_current(child):
+            return
+        if not self._host.actors.when_ended(child.stream_id, _End(self, child)):
+            self._look_after(child)
+
+    def ended(self, child: _Child, state: Any) -> None:
+        """The child has ended."""
+        if child.stream_id is None or not self._is_current(child):
+            return
+        try:
+            is_over = not child.is_told and self._launcher.successor(child.stream_id, state) is None
+            outcome = self._launcher.outcome_at_hand(state) if is_over else None
+        except BlobMissing:
+            outcome = None
+        if outcome is None:
+            self._look_after(child)
+            return
+        self._forget(child)
+        reach("children.before_report")
+        self._host.tell(child.parent, self._finished(child.effect, *outcome))
+
+    def _is_current(self, child: _Child) -> bool:
+        return not self._is_stopping and self._children.get((child.parent, child.effect.token)) is child
+
+    def _look_after(self, child: _Child) -> None:
+        child.task = self._loop.create_task(self._live(child))
+
+    async def _live(self, child: _Child) -> None:
+        """See the child to its end, whatever has to be waited for, and report that."""
+        effect = child.effect
+        try:
             try:
-                try:
-                    outcome, blobs = await self._outcome(child)
-                except TemporaryError as error:
-                    outcome, blobs = await self._outcome_later(child, error)
-            except asyncio.CancelledError:
-                self._forget(child)
-                raise
-            except AgenticFlowError as error:
-                if self._is_stopping or self._host.is_closing:
-                    return  # the child goes on after the next start
-                outcome, blobs = Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
+                outcome, blobs = await self._outcome(child)
+            except TemporaryError as error:
+                outcome, blobs = await self._outcome_later(child, error)
+        except asyncio.CancelledError:
             self._forget(child)
-            child.task = None  # which may go on with another that must not be cancelled in its place
-            reach("children.before_report")
-            finished = ActivityFinished(
-                now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
-            )
-            self._reporting.add(child.parent)
-            try:
-                await self._host.report(child.parent, finished)
-            except AgenticFlowError as error:
-                log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, child.parent, error)
-            except BaseException:
-                self._wake_soon()
-                raise
-            finally:
-                self._reporting.discard(child.parent)
-            if len(self._requested) > 1:
-                self._wake_soon()
-            if effect.permits:
-                self._gates.release(child.parent, effect.token)
-            if not self._requested or self._is_stopping:
-                return
-            child = self._requested.popleft()
-            child.task = task
+            raise
+        except AgenticFlowError as error:
+            if self._is_stopping or self._host.is_closing:
+                return  # the child goes on after the next start
+            outcome, blobs = Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
+        self._forget(child)
+        reach("children.before_report")
+        try:
+            await self._host.report(child.parent, self._finished(effect, outcome, blobs))
+        except AgenticFlowError as error:
+            log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, child.parent, error)
+        if effect.permits:
+            self._gates.release(child.parent, effect.token)
+
+    def _finished(self, effect: RunChild, outcome: Outcome, blobs: Blobs = ()) -> ActivityFinished:
+        return ActivityFinished(
+            now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
+        )
 
     async def _outcome_later(self, child: _Child, error: TemporaryError) -> tuple[Outcome, Blobs]:
         """Follow the child to its end when the store could not be read: that is no outcome of it."""
@@ -331,15 +398,10 @@ class Children:
         if child.task is not None:
             child.task.cancel()
         effect = child.effect
-        finished = ActivityFinished(
-            now=self._clock.now_ns(),
-            task_key=effect.task_key,
-            token=effect.token,
-            outcome=Outcome(OutcomeKind.CANCELLED),
-        )
+        self._forget(child)
         if effect.permits:
             self._gates.release(child.parent, effect.token)
-        await self._host.report(child.parent, finished)
+        await self._host.report(child.parent, self._finished(effect, Outcome(OutcomeKind.CANCELLED)))
 
     def _pause_too(self, child: _Child) -> None:
         if child.stream_id is not None and not child.effect.is_detached and not child.is_hearing:

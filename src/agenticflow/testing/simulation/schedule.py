@@ -23,7 +23,7 @@ from agenticflow.core.engine import EffectClass
 from agenticflow.errors import AgenticFlowError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import WorkflowDefinition
-from agenticflow.runtime import failpoints, host
+from agenticflow.runtime import actors, failpoints
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.testing.crashes.cases import CrashCase
 from agenticflow.testing.crashes.record import TERMINAL
@@ -205,14 +205,14 @@ class Schedule:
         """Put in the place of chance, logs and points what belongs to this schedule."""
         seeds = vars(starting)
         new_seed = seeds["new_seed"]
-        snapshot_every = vars(host)["SNAPSHOT_EVERY"]
+        snapshot_every = vars(actors)["SNAPSHOT_EVERY"]
         log = logging.getLogger("agenticflow")
         level, propagates = log.level, log.propagate
         handler = _CriticalLog(self)
         excepthook = threading.excepthook
         seeds["new_seed"] = lambda: f"{self._chance.getrandbits(64):016x}"
         if self.plan.snapshot_every is not None:
-            vars(host)["SNAPSHOT_EVERY"] = self.plan.snapshot_every
+            vars(actors)["SNAPSHOT_EVERY"] = self.plan.snapshot_every
         log.addHandler(handler)
         log.propagate = False
         log.setLevel(logging.CRITICAL)
@@ -229,7 +229,7 @@ class Schedule:
             log.propagate = propagates
             log.setLevel(level)
             seeds["new_seed"] = new_seed
-            vars(host)["SNAPSHOT_EVERY"] = snapshot_every
+            vars(actors)["SNAPSHOT_EVERY"] = snapshot_every
 
     # --- processes ----------------------------------------------------------------------------------------------------
 
