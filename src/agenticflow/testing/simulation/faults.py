@@ -157,7 +157,7 @@ def _amount(chance: random.Random, kind: FaultKind) -> float:
 _marks: Final[ContextVar[Counter[str] | None]] = ContextVar("agenticflow_marks", default=None)
 
 
-def sometimes(name: str, condition: bool = True) -> None:  # noqa: FBT001, FBT002 - reads as a sentence
+def sometimes(name: str, condition: bool = True) -> None:
     """Say that this place should be reached, with ``condition``, by some schedule of a campaign; does nothing outside of one.
 
     A campaign that is given ``name`` among its ``marks`` fails when no schedule got here: it has not tried what it is for.
