@@ -178,8 +178,9 @@ def run_campaign(
     *,
     marks: Collection[str] = (),
     max_violations: int = 1,
+    makes_short: bool = True,
 ) -> SimulationReport:
-    """Play the trial of each seed under its plan."""
+    """Play the trial of each seed under its plan, ending after ``max_violations``, each of which is made short first."""
     report, injected, reached = SimulationReport(), Counter[str](), Counter[str]()
     for seed in seeds:
         trial = trial_of(seed)
@@ -192,7 +193,8 @@ def run_campaign(
         injected += schedule.injected
         reached += schedule.marks
         if problems:
-            report.violations = [*report.violations, _made_short(seed, trial, plan, schedule, problems)]
+            tell = _made_short if makes_short else _as_found
+            report.violations = [*report.violations, tell(seed, trial, plan, schedule, problems)]
             if len(report.violations) >= max_violations:
                 break
     report.faults, report.marks = dict(injected), dict(reached)
@@ -228,6 +230,10 @@ def _made_short(seed: int, trial: Trial, plan: Plan, schedule: Schedule, problem
             if kinds & {_kind_of(problem) for problem in found}:
                 trial, plan, schedule, problems, is_shorter = shorter_trial, shorter_plan, played, found, True
                 break
+    return _told(seed, trial, schedule, problems)
+
+
+def _as_found(seed: int, trial: Trial, plan: Plan, schedule: Schedule, problems: list[str]) -> SimulationViolation:
     return _told(seed, trial, schedule, problems)
 
 
