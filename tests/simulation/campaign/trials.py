@@ -56,7 +56,7 @@ def trial_of(seed: int) -> Trial:
 
 def plan_of(seed: int, trial: Trial) -> Plan:
     """Return the plan of a seed for its trial."""
-    return draw_plan(seed, arrivals=trial.arrivals, may_abort=True)
+    return draw_plan(seed, arrivals=trial.arrivals, may_abort=True, durability="normal")
 
 
 def campaign(first: int, count: int, *, marks: tuple[str, ...] = (), max_violations: int = 1) -> SimulationReport:

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -124,6 +124,7 @@ def simulate(
     faults: Collection[FaultKind] = ALL_FAULTS,
     may_pause: bool = True,
     may_abort: bool = False,
+    durability: Literal["full", "normal"] = "full",
     same_result: bool = True,
     marks: Collection[str] = (),
     max_violations: int = 1,
@@ -134,13 +135,15 @@ def simulate(
     outcome, an orchestrator overtaken by another, cut off, or with a clock that jumps, messages lost, repeated and late), and the same
     one every time. ``new_case`` makes a fresh case for each, with an outside world of its own; its ``resolve`` and ``answer`` are the
     people who are asked, its ``steer`` has no place here. With ``may_pause`` and ``may_abort`` somebody sometimes does that to the run.
+    With ``durability="normal"`` some power losses take acknowledged commits: then at-most-once work may run twice, which is what
+    that mode means.
 
     Checked after each: the result is that of a run where nothing goes wrong (unless the order of events has a say in it:
     ``same_result=False``), everything acknowledged is recorded, one terminal event and one completion per task, outcomes of superseded
     attempts do not count, at-most-once work is called once and never before its intent is recorded, nothing starts while paused or after an
     abort, no timer is early, what is undone is undone once and in reverse order, all readers fold the same state, every run
-    ends, and ``CrashCase.check``. Where a second orchestrator was at work, or acknowledged commits were lost (a disk that syncs late),
-    idempotent work may run again after its completion.
+    ends, and ``CrashCase.check``. Where a second orchestrator was at work, or acknowledged commits were lost, idempotent work may run
+    again after its completion.
 
     ``marks`` names places (``sometimes("…")`` in your handlers) that some schedule has to reach. Ends after ``max_violations``; each is
     made short first. Limits in time of your workflow are reached when a clock jumps: leave ``FaultKind.CLOCK_JUMP`` out then, or give
@@ -163,8 +166,14 @@ def simulate(
         trial = replace(trial, expected=calm.outcome)
 
     def plan_of(number: int, tried: Trial) -> Plan:
-        kinds = frozenset(faults)
-        return draw_plan(number, arrivals=calm.arrivals, kinds=kinds, may_pause=may_pause, may_abort=may_abort)
+        return draw_plan(
+            number,
+            arrivals=calm.arrivals,
+            kinds=frozenset(faults),
+            may_pause=may_pause,
+            may_abort=may_abort,
+            durability=durability,
+        )
 
     return run_campaign(
         lambda number: trial, range(seed, seed + schedules), plan_of, marks=marks, max_violations=max_violations
