@@ -16,7 +16,7 @@ heading = @printf '\n== %s ==\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check crash bench format-check lint layers types docs examples coverage format names pins clean
+.PHONY: help install demo test check crash simulate bench format-check lint layers types docs examples coverage format names pins clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -68,6 +68,9 @@ coverage: $(INSTALLED)
 
 crash: $(INSTALLED) ## the crash proofs: every crash point, 200 kill -9, power loss, restart, golden histories; minutes
 	$(PYTEST) -n $(JOBS) -m 'crash or proof' -p tests.crash_summary --timeout 1500 $(ARGS)
+
+simulate: $(INSTALLED) ## 20,000 random workflows, each under a random schedule of faults; minutes
+	$(BIN)/python -m tests.simulation.campaign $(ARGS)
 
 bench: $(INSTALLED) ## side by side with other engines, each in its own environment
 	$(BIN)/python benchmarks/run.py $(ARGS)

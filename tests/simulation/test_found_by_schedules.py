@@ -17,7 +17,7 @@ from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import RunRow
 from agenticflow.testing.fakes import FlakyStore
-from tests.unit.runtime.engine import in_virtual_time, kinds, passes, running
+from tests.unit.runtime.engine import in_virtual_time, kinds, passes, running, virtual_clock
 
 
 def doing(calls: list[str], seconds: float = 0.1) -> Worker[[TaskContext], Coroutine[Any, Any, str]]:
@@ -200,8 +200,7 @@ async def test_work_that_a_failed_start_has_handed_out_does_not_go_on_beside_the
         await passes(1)
     assert calls == ["a"]
     calls.clear()
-    loop = asyncio.get_running_loop()
-    second = Orchestrator(store=store, clock=loop.clock)  # type: ignore[attr-defined]  # a virtual loop
+    second = Orchestrator(store=store, clock=virtual_clock())
     second.register_worker(doing(calls, 5))
     store.fail("list_runs", skip=2)  # the runs are taken up, the gates are not looked at any more
     with pytest.raises(StoreUnavailable):
@@ -231,7 +230,7 @@ async def test_a_child_is_taken_up_from_its_history_also_when_its_parent_asks_fo
         await passes(4)
         assert calls == ["a", "b"]
     calls.clear()
-    orchestrator = Orchestrator(store=store, clock=asyncio.get_running_loop().clock)  # type: ignore[attr-defined]
+    orchestrator = Orchestrator(store=store, clock=virtual_clock())
     orchestrator.register_worker(doing(calls, 3))
     whole = store.list_runs
 

@@ -121,7 +121,7 @@ async def test_work_that_must_not_run_twice_is_handed_out_again_only_before_it_h
 
 @in_virtual_time
 async def test_work_that_has_begun_and_vanished_is_told_and_never_begun_again() -> None:
-    """At-most-once work whose handler was called and whose outcome got lost: a person is asked, as after a restart, nobody calls it again."""
+    """At-most-once work whose handler was called and whose outcome got lost: a person is asked, nobody calls it again."""
     store, calls = MemoryStore(), list[str]()
     async with running(counting(calls, seconds=30), store=store) as orchestrator:
         engine = engine_of(orchestrator)

@@ -414,11 +414,7 @@ class Host:
             self._timers.set(stream_id, actor.state.next_due)
             if not actor.state.is_open:
                 actor.tell_the_end()
-        for request, reason in refusals:
-            refuse([request], reason)
-        for answer, count, at in answers:
-            if not answer.done():
-                answer.set_result(Answer(at, count, is_repeated))
+        _tell(answers, refusals, is_repeated=is_repeated)
 
     async def _decide(self, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
         """Decide and evolve one command with everything that follows, add the facts to ``decided``; fetch large values as they
@@ -586,6 +582,19 @@ class Host:
 
 def _nobody_performs(stream_id: str, effect: Effect) -> None:
     """Without a dispatcher effects stay in the store; whoever takes the execution up later finds them there."""
+
+
+def _tell(
+    answers: list[tuple[asyncio.Future[Answer], int, int]],
+    refusals: list[tuple[Request, AgenticFlowError]],
+    *,
+    is_repeated: bool,
+) -> None:
+    for request, refusal in refusals:
+        refuse([request], refusal)
+    for answer, count, at in answers:
+        if not answer.done():
+            answer.set_result(Answer(at, count, is_repeated))
 
 
 def _stopped() -> StoreUnavailable:

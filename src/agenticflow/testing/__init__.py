@@ -11,15 +11,21 @@ from agenticflow.testing.crashes import (
     kill_campaign,
     problems_of_run,
 )
+from agenticflow.testing.simulation import FaultKind, SimulationReport, SimulationViolation, simulate, sometimes
 
 __all__ = [
     "CrashCase",
     "CrashReport",
     "CrashSignal",
     "CrashViolation",
+    "FaultKind",
     "KillReport",
     "Resolution",
+    "SimulationReport",
+    "SimulationViolation",
     "crash_search",
     "kill_campaign",
     "problems_of_run",
+    "simulate",
+    "sometimes",
 ]

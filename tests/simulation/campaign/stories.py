@@ -38,7 +38,8 @@ ONCE = RetryPolicy(1)
 
 @dataclass(frozen=True)
 class Deed:
-    """What the world does with a task: so many attempts fail, then it has its value, after some time. A person rejects when attempts fail."""
+    """What the world does with a task: so many attempts fail, then it has its value, after some time. A person rejects where
+    attempts fail."""
 
     fails: int = 0
     is_permanent: bool = False
@@ -142,9 +143,9 @@ def story_of(seed: int, most: int = 20) -> Story:
 def _rolling(chance: random.Random) -> Story:
     """A run that is continued by the next, a few times: what goes on for ever."""
     tasks = [
-        TaskDefinition("t0", "agent", "count", {"round": "${round}"}),
+        TaskDefinition("t0", "agent", "count", {"number": "${number}"}),
         TaskDefinition("t1", "agent", "work", {"seen": "${t0}"}, ["t0"]),
-        TaskDefinition("t2", continue_with={"round": "${t0}"}, dependencies=["t0", "t1"], when="${t0} < 3"),
+        TaskDefinition("t2", continue_with={"number": "${t0}"}, dependencies=["t0", "t1"], when="${t0} < 3"),
     ]
     deeds = {"t0": Deed(), "t1": Deed(value=1, seconds=chance.choice((0.0, 0.01))), "t2": Deed()}
     return Story(tasks, deeds, rounds=3)
@@ -324,9 +325,9 @@ def _did_something(story: Story, model: Interpreter) -> bool:
     for key, status in model.status.items():
         task = model.tasks[task_of(key)]
         stood_in = task.fallback is not None and model.status.get(task.fallback) == "COMPLETED"
-        if status == "COMPLETED" and task.compensation is not None and (is_part(key) or key not in model.items):
-            if is_part(key) or not stood_in:
-                return True
+        is_whole = key not in model.items and not stood_in
+        if status == "COMPLETED" and task.compensation is not None and (is_part(key) or is_whole):
+            return True
     return False
 
 

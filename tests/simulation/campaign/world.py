@@ -8,8 +8,7 @@ from typing import Any
 
 from agenticflow import Agent, TaskContext, Worker, worker
 from agenticflow.errors import PermanentError
-from agenticflow.testing import CrashCase, CrashSignal, Resolution
-from agenticflow.testing.simulation import sometimes
+from agenticflow.testing import CrashCase, CrashSignal, Resolution, sometimes
 from tests.simulation.campaign.stories import Deed, Story, Told, index_of, value_of
 from tests.simulation.naive_interpreter import task_of
 
@@ -46,7 +45,7 @@ class StoryWorld:
             self.story.definition,
             [agent, second],
             [self._undo_worker()],
-            input={"one": 1, "round": 0} if self.story.rounds else {"one": 1},
+            input={"one": 1, "number": 0} if self.story.rounds else {"one": 1},
             signals=signals,
             resolve=self.resolve,
             answer=self.answer,
@@ -63,8 +62,8 @@ class StoryWorld:
     def plain(self, context: TaskContext, seen: object = None) -> object:
         return self.finish(context, *self.find(context))
 
-    async def count(self, round: int) -> int:
-        return round + 1
+    async def count(self, number: int) -> int:
+        return number + 1
 
     async def pay(self, context: TaskContext, seen: object = None) -> object:
         story, deed = self.find(context)

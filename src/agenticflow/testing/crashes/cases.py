@@ -59,7 +59,8 @@ class CrashCase:
     resolve: Callable[[str], Resolution] = _nobody_knows
     """Asked with the task key when an outcome is unknown."""
     answer: Callable[[str], Resolution] | None = None
-    """Asked with the task key when an approval is wanted; left out, nobody answers in a search, and in a simulation everything is approved."""
+    """Asked with the task key when an approval is wanted. Left out, nobody answers in a crash search, and in a simulation everything is
+    approved."""
     check: Callable[[], Iterable[str]] = _nothing_to_check
     """Returns, in words, what is wrong with the outside world at the end."""
     steer: Callable[[Orchestrator, str], Awaitable[object]] | None = None

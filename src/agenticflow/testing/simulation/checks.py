@@ -57,7 +57,11 @@ async def problems_of_schedule(played: Played) -> list[str]:
         problems += await problems_of_run(store, row.execution_id, row.run_no)
         events = await read_whole(store, row.stream_id)
         facts = [(event, decode(event)) for event in events]
-        problems += _problems_of_history(row.stream_id, facts)
+        history = _History(row.stream_id)
+        for event, fact in facts:
+            history.take(event, fact)
+        history.end(len(facts))
+        problems += history.problems
         problems += await _equal_folds(store, row.stream_id, events)
         if not played.plan.faults and played.plan.pause_at is None:
             problems += _late_timers(row.stream_id, facts)
@@ -114,58 +118,76 @@ async def _signals_arrived_once(played: Played) -> list[str]:
     return problems
 
 
-def _problems_of_history(stream_id: str, facts: Sequence[tuple[StoredEvent, Fact]]) -> list[str]:
+class _History:
     """G2, G4, G8, G9, G11: what the order of a run's events tells."""
-    problems: list[str] = []
-    tokens: dict[str, int] = {}
-    due: dict[str, int] = {}
-    is_paused = is_ending = is_undoing = False
-    completed: list[str] = []
-    undone: list[str] = []
-    for event, fact in facts:
+
+    def __init__(self, stream_id: str) -> None:
+        self.problems: list[str] = []
+        self._stream_id = stream_id
+        self._tokens: dict[str, int] = {}
+        self._due: dict[str, int] = {}
+        self._is_paused = self._is_ending = self._is_undoing = False
+        self._completed: list[str] = []
+        self._undone: list[str] = []
+
+    def take(self, event: StoredEvent, fact: Fact) -> None:
+        """Look at the next event."""
         match fact:
             case f.TaskScheduled():
-                key = fact.task_key
-                if event.timestamp < due.pop(key, 0):
-                    problems.append(f"G9: task {key!r} of {stream_id!r} was tried again before its time")
-                if is_paused and not is_undoing:
-                    problems.append(f"G8: task {key!r} of {stream_id!r} was scheduled while the run was paused")
-                if is_ending and not is_undoing:
-                    problems.append(f"G8: task {key!r} of {stream_id!r} was scheduled after the run was told to end")
-                if key.startswith(undo_key("")) and fact.attempt == 1:
-                    undone.append(key.removeprefix(undo_key("")))
-                tokens[key] = event.version
+                self._scheduled(event, fact)
             case f.TaskCompleted() | f.TaskFailed() | f.TaskRetryScheduled() | f.TaskReassigned():
-                key = fact.task_key
-                if key in tokens and fact.token != tokens[key]:
-                    problems.append(f"G4: the outcome of a superseded attempt of {key!r} counts in {stream_id!r}")
-                if isinstance(fact, f.TaskRetryScheduled):
-                    due[key] = fact.retry_at
-                if isinstance(fact, f.TaskCompleted):
-                    completed.append(key)
+                self._ended(fact)
             case f.TimerSet():
-                due[fact.task_key] = fact.due
+                self._due[fact.task_key] = fact.due
             case f.TimerFired():
-                if event.timestamp < due.pop(fact.task_key, 0):
-                    problems.append(f"G9: timer {fact.task_key!r} of {stream_id!r} fired before its time")
+                if event.timestamp < self._due.pop(fact.task_key, 0):
+                    self._tell(f"G9: timer {fact.task_key!r} fired before its time")
             case f.WorkflowPaused() | f.WorkflowResumed():
-                is_paused = isinstance(fact, f.WorkflowPaused)
+                self._is_paused = isinstance(fact, f.WorkflowPaused)
             case f.WorkflowCancelRequested():
-                is_ending = True
+                self._is_ending = True
             case f.CompensationStarted():
-                is_undoing = True
+                self._is_undoing = True
             case _:
-                pass
+                """The others say nothing about order."""
         if len(event.data) > MAX_EVENT_BYTES:
-            problems.append(f"G11: event {event.version} of {stream_id!r} has {len(event.data):,} bytes")
-    if len(facts) > MAX_RUN_EVENTS:
-        problems.append(f"G11: {stream_id!r} has {len(facts):,} events")
-    if len(undone) != len(set(undone)):
-        problems.append(f"G8: {stream_id!r} undid something twice: {undone}")
-    order = [key for key in reversed(completed) if key in undone]
-    if is_undoing and undone != list(dict.fromkeys(order)) and set(undone) <= set(completed):
-        problems.append(f"G8: {stream_id!r} undid {undone}, and had done {completed} in this order")
-    return problems
+            self._tell(f"G11: event {event.version} has {len(event.data):,} bytes")
+
+    def _scheduled(self, event: StoredEvent, fact: f.TaskScheduled) -> None:
+        key = fact.task_key
+        if event.timestamp < self._due.pop(key, 0):
+            self._tell(f"G9: task {key!r} was tried again before its time")
+        if self._is_paused and not self._is_undoing:
+            self._tell(f"G8: task {key!r} was scheduled while the run was paused")
+        if self._is_ending and not self._is_undoing:
+            self._tell(f"G8: task {key!r} was scheduled after the run was told to end")
+        if key.startswith(undo_key("")) and fact.attempt == 1:
+            self._undone.append(key.removeprefix(undo_key("")))
+        self._tokens[key] = event.version
+
+    def _ended(self, fact: f.TaskCompleted | f.TaskFailed | f.TaskRetryScheduled | f.TaskReassigned) -> None:
+        key = fact.task_key
+        if key in self._tokens and fact.token != self._tokens[key]:
+            self._tell(f"G4: the outcome of a superseded attempt of {key!r} counts")
+        if isinstance(fact, f.TaskRetryScheduled):
+            self._due[key] = fact.retry_at
+        elif isinstance(fact, f.TaskCompleted):
+            self._completed.append(key)
+
+    def end(self, count: int) -> None:
+        """The run has ended after so many events."""
+        undone = self._undone
+        if count > MAX_RUN_EVENTS:
+            self._tell(f"G11: there are {count:,} events")
+        if len(undone) != len(set(undone)):
+            self._tell(f"G8: something was undone twice: {undone}")
+        order = list(dict.fromkeys(key for key in reversed(self._completed) if key in undone))
+        # What ended late, after all, is undone too, and is no completion.
+        if undone != order and set(undone) <= set(self._completed):
+            self._tell(f"G8: undone were {undone}, and completed {self._completed}, in this order")
+
+    def _tell(self, what: str) -> None:
+        self.problems.append(f"{what}, in {self._stream_id!r}")
 
 
 def _late_timers(stream_id: str, facts: Sequence[tuple[StoredEvent, Fact]]) -> list[str]:

@@ -1,8 +1,8 @@
 """What survives a process: a store that remembers what was synced, and the view a process has of it, with everything that fails there.
 
-``Disk`` is the one truth of a schedule; a ``ProcessStore`` stands before it for each process and is where commits are slow, refused, lost on
-the way or not answered. A power loss takes the commits that were not synced, the last ones first: a commit is all or nothing, which real
-files are held to by ``testing.faulty_disk``.
+``Disk`` is the one truth of a schedule; a ``ProcessStore`` stands before it for each process and is where commits are slow, refused,
+lost on the way or not answered. A power loss takes the commits that were not synced, the last ones first: a commit is all or nothing,
+which real files are held to by ``testing.faulty_disk``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 __all__ = ["ALL_FAULTS", "Fault", "FaultKind", "Plan", "counting_marks", "draw_plan", "sometimes"]
 
@@ -112,8 +112,12 @@ def draw_plan(
     kinds: frozenset[FaultKind] = ALL_FAULTS,
     may_pause: bool = True,
     may_abort: bool = False,
+    durability: Literal["full", "normal"] = "full",
 ) -> Plan:
-    """Return the plan of ``seed`` for a run that has about so many ``arrivals`` when nothing goes wrong."""
+    """Return the plan of ``seed`` for a run that has about so many ``arrivals`` when nothing goes wrong.
+
+    With ``durability="normal"`` the disk of some plans syncs late, so that power losses take acknowledged commits.
+    """
     chance = random.Random(f"plan {seed}")  # noqa: S311 - repeatable by its seed
     faults: list[Fault] = []
     groups = [[kind for kind in group if kind in kinds] for group in (AT_ARRIVALS, AT_COMMITS, AT_MESSAGES)]
@@ -130,7 +134,7 @@ def draw_plan(
         disorder=chance.choice((0.0, 0.2, 1.0, 1.0)),
         latency_seconds=chance.choice((0.0, 0.002, 0.006, 0.05)),
         snapshot_every=chance.choice((None, None, 3, 10)),
-        synced_every=chance.choice((1, 1, 1, 5)),
+        synced_every=chance.choice((1, 1, 1, 5)) if durability == "normal" else 1,
         pause_at=chance.randint(1, arrivals) if may_pause and chance.random() < 0.15 else None,
         abort_at=chance.randint(1, arrivals) if may_abort and chance.random() < 0.15 else None,
     )

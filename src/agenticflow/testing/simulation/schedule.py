@@ -142,19 +142,30 @@ class Schedule:
             self._outside_context = contextvars.copy_context()
             self.outside = Outside(self.case, self.loop, self, self._outside_context)
             try:
-                self._outside_context.run(self._begin)
-                self.loop.run_until(self._is_over, limit_seconds=LIMIT_SECONDS)
-                with suppress(Standstill):  # a permit that is still held then is told of
-                    self.loop.run_until(self._is_quiet, limit_seconds=QUIET_SECONDS)
-                self._end()
-            except Standstill as stuck:
-                self.violations.append(f"the run was stuck: {stuck}; {self._standing()}")
-            self.violations += self.calls.violations
-            self.violations += self.loop.problems
-            self.violations += self.case.check()
-            failpoints.watch(None)
+                self._live()
+                failpoints.watch(None)
+                self._judge()
+            finally:
+                self.loop.close()
+
+    def _live(self) -> None:
+        try:
+            self._outside_context.run(self._begin)
+            self.loop.run_until(self._is_over, limit_seconds=LIMIT_SECONDS)
+            with suppress(Standstill):  # a permit that is still held then is told of
+                self.loop.run_until(self._is_quiet, limit_seconds=QUIET_SECONDS)
+            self._end()
+        except Standstill as stuck:
+            self.violations.append(f"the run was stuck: {stuck}; {self._standing()}")
+
+    def _judge(self) -> None:
+        self.violations += self.calls.violations
+        self.violations += self.loop.problems
+        self.violations += self.case.check()
+        try:
             self.violations += at_once(problems_of_schedule(self))
-            self.loop.close()
+        except Exception as error:  # noqa: BLE001 - a history that cannot be folded is what is looked for
+            self.violations.append(f"G5: the history cannot be read: {error!r}")
 
     def _begin(self) -> None:
         self._start_process()
