@@ -139,22 +139,22 @@ def an_unknown_outcome_is_tried_again(patch: Patch) -> None:
 
 def work_begins_before_it_is_committed(patch: Patch) -> None:
     """The effects of a decision are performed while its commit is on its way."""
-    whole = Host._add_rows
+    whole = Host._decide
 
-    def add_rows(self: Host, actor: Actor, version: int, rows: list[Any]) -> None:
+    async def decide(self: Host, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
+        await whole(self, actor, command, version, decided)
         for effect in actor.guest.recover(actor.state, 0).effects:
             if isinstance(effect, RunActivity):
                 self._perform(actor.stream_id, effect)
-        whole(self, actor, version, rows)
 
-    patch.setattr(Host, "_add_rows", add_rows)
+    patch.setattr(Host, "_decide", decide)
 
 
 def a_pause_is_not_kept(patch: Patch) -> None:
     whole = WorkflowGuest.evolve
 
-    def evolve(self: WorkflowGuest, state: RunState, fact: Fact, version: int, at: int) -> None:
-        whole(self, state, fact, version, at)
+    def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
+        whole(state, fact, version, at)
         if isinstance(fact, f.WorkflowPaused):
             state.is_paused = False
 
@@ -163,7 +163,7 @@ def a_pause_is_not_kept(patch: Patch) -> None:
     def effects(self: WorkflowGuest, state: RunState, fact: Fact, version: int) -> Sequence[Effect]:
         return [one for one in orders(self, state, fact, version) if not isinstance(one, PauseActivities)]
 
-    patch.setattr(WorkflowGuest, "evolve", evolve)
+    patch.setattr(WorkflowGuest, "evolve", staticmethod(evolve))
     patch.setattr(WorkflowGuest, "effects", effects)
 
 

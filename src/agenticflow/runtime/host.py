@@ -574,10 +574,7 @@ class Host:
         if self.is_closing:
             return
         reach("timers.due")
-        actor = self.actors.of(stream_id)
-        actor.inbox.append(Request(TimersDue(now=self._clock.now_ns()), None, None))
-        if not actor.is_busy:
-            self._spawn(self._pump(actor))
+        self._enqueue(stream_id, Request(TimersDue(now=self._clock.now_ns()), None, None))
 
 
 def _nobody_performs(stream_id: str, effect: Effect) -> None:
@@ -585,7 +582,7 @@ def _nobody_performs(stream_id: str, effect: Effect) -> None:
 
 
 def _tell(
-    answers: list[tuple[asyncio.Future[Answer], int, int]],
+    answers: list[tuple[Waiting[Answer], int, int]],
     refusals: list[tuple[Request, AgenticFlowError]],
     *,
     is_repeated: bool,
