@@ -31,17 +31,16 @@ class SystemClock:
         self._wall = wall
         self._monotonic = monotonic
         self._last = 0
-        self._ahead: int | None = None
-        """While the wall is behind: what to add to the monotonic clock."""
+        self._ahead = 0
+        """What to add to the monotonic clock while the wall is behind."""
 
     def now_ns(self) -> int:
         now = self._wall()
         if now < self._last:
-            if self._ahead is None:
-                self._ahead = self._last - self._monotonic()
-            now = max(self._last, self._ahead + self._monotonic())
-        elif self._ahead is not None:
-            self._ahead = None
+            now = self._ahead + self._monotonic()
+            if now < self._last:
+                self._ahead += self._last - now
+                now = self._last
         self._last = now
         return now
 

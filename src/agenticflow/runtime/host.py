@@ -287,14 +287,26 @@ class Host:
 
     async def _pump(self, actor: Actor) -> None:
         """Take the actor's commands in turn until there are none, and then those of actors that got some by that."""
-        await self._take_turns(actor)
-        while self._following:
-            following = self._following.pop()
+        first = actor
+        while True:
+            if not actor.is_busy:
+                actor.is_busy = True
+                try:
+                    while actor.inbox:
+                        await self._take_turn(actor)
+                        if self._following and actor.inbox:
+                            self._spawn_following()
+                except BaseException as error:
+                    self._spawn_following()
+                    if actor is first or not isinstance(error, Exception):
+                        raise
+                    log.critical("a turn of the engine ended: %s", error)
+                finally:
+                    actor.is_busy = False
+            if not self._following:
+                return
+            actor = self._following.pop()
             self._spawn_following()
-            try:
-                await self._take_turns(following)
-            except Exception as error:  # noqa: BLE001 - not the caller's
-                log.critical("a turn of the engine ended: %s", error)
 
     def _spawn_following(self) -> None:
         """Have those that got commands served by tasks of their own: nobody may wait for another's commit."""
@@ -302,53 +314,40 @@ class Host:
         for actor in following:
             self._spawn(self._pump(actor))
 
-    async def _take_turns(self, actor: Actor) -> None:
-        """Take the actor's commands in turn until there are none."""
-        if actor.is_busy:
-            return
-        actor.is_busy = True
+    async def _take_turn(self, actor: Actor) -> None:
+        batch = actor.take_batch()
+        actor.is_deciding = True
         try:
-            while actor.inbox:
-                batch = actor.take_batch()
-                actor.is_deciding = True
-                try:
-                    await self._turn(actor, batch)
-                    actor.conflicts = actor.failures = 0
-                    if self._following and actor.inbox:
-                        self._spawn_following()
-                except ConcurrencyConflict as conflict:
-                    actor.forget()
-                    actor.conflicts += 1
-                    actor.dispatched = -1  # what somebody else made true is theirs to dispatch
-                    if actor.conflicts > MAX_CONFLICTS:
-                        refuse(batch, conflict)
-                        batch = [request for request in batch if request.answer is None]
-                        actor.inbox.extendleft(reversed(batch))
-                        actor.is_deciding = False
-                        await asyncio.sleep(RETRY_FIRST_SECONDS)
-                    else:
-                        actor.inbox.extendleft(reversed(batch))
-                except asyncio.CancelledError:
-                    actor.forget()
-                    refuse(batch, _stopped())
-                    raise
-                except Exception as error:
-                    actor.forget()
-                    actor.is_deciding = False
-                    if not await self._survive(actor, batch, error):
-                        raise
-                finally:
-                    actor.is_deciding = False
-                    if actor.settled:
-                        for waiting in actor.settled:
-                            if not waiting.done():
-                                waiting.set_result(None)
-                        actor.settled.clear()
-        except BaseException:
-            self._spawn_following()
+            await self._turn(actor, batch)
+            actor.conflicts = actor.failures = 0
+        except ConcurrencyConflict as conflict:
+            actor.forget()
+            actor.conflicts += 1
+            actor.dispatched = -1  # what somebody else made true is theirs to dispatch
+            if actor.conflicts > MAX_CONFLICTS:
+                refuse(batch, conflict)
+                batch = [request for request in batch if request.answer is None]
+                actor.inbox.extendleft(reversed(batch))
+                actor.is_deciding = False
+                await asyncio.sleep(RETRY_FIRST_SECONDS)
+            else:
+                actor.inbox.extendleft(reversed(batch))
+        except asyncio.CancelledError:
+            actor.forget()
+            refuse(batch, _stopped())
             raise
+        except Exception as error:
+            actor.forget()
+            actor.is_deciding = False
+            if not await self._survive(actor, batch, error):
+                raise
         finally:
-            actor.is_busy = False
+            actor.is_deciding = False
+            if actor.settled:
+                for waiting in actor.settled:
+                    if not waiting.done():
+                        waiting.set_result(None)
+                actor.settled.clear()
 
     async def _turn(self, actor: Actor, batch: list[Request]) -> None:
         if actor.state is None:

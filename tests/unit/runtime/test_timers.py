@@ -97,7 +97,7 @@ async def test_stopped_timers_are_silent() -> None:
 
 def test_the_system_clock_never_goes_back_and_never_stands_still() -> None:
     """Set back by ten at the second look: time goes on as fast as the monotonic clock does, until the wall has caught up."""
-    wall, monotonic = iter([100, 90, 95, 96, 140, 141]), iter([7, 7, 12, 13])
+    wall, monotonic = iter([100, 90, 95, 96, 140, 141]), iter([7, 12, 13])
     clock = SystemClock(lambda: next(wall), lambda: next(monotonic))
     assert [clock.now_ns() for _ in range(6)] == [100, 100, 105, 106, 140, 141]
 
