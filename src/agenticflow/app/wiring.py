@@ -40,9 +40,16 @@ def sqlite_path(url: str) -> tuple[Path, dict[str, str]]:
     for pair in filter(None, query.split("&")):
         key, _, value = pair.partition("=")
         # vfs names a file system layer that the process has registered: how a test puts a faulty disk beneath
-        if not (key == "durability" and value in ("full", "normal")) and not (key == "vfs" and value):
+        if key == "blobs":
+            if not value:
+                raise ConfigurationError(
+                    f"{url!r} names no folder for large values", hint="write blobs=./values, or leave it out"
+                )
+            value = unquote(value)
+        elif not (key == "durability" and value in ("full", "normal")) and not (key == "vfs" and value):
             raise ConfigurationError(
-                f"{url!r} has the unknown option {pair!r}", hint="there is durability=full and durability=normal"
+                f"{url!r} has the unknown option {pair!r}",
+                hint="there are durability=full, durability=normal and blobs=FOLDER",
             )
         options[key] = value
     return Path(unquote(place[3:])), options

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import apsw
 
+from agenticflow.integrations.stores.sqlite.large import LargeValues
 from agenticflow.integrations.stores.sqlite.values import ValueWrites
 from agenticflow.storage.commits import StoredEvent
 
@@ -68,12 +69,13 @@ class Batch:
         self.values = ValueWrites()
         self.follow: list[StoredEvent] = []
 
-    def insert(self, db: apsw.Connection) -> None:
-        """Write everything, inside the open transaction of ``db``."""
+    def insert(self, db: apsw.Connection, large: LargeValues | None) -> None:
+        """Write everything, inside the open transaction of ``db``; large values into their folder, when there is one."""
         _insert_rows(db, _INTO_STREAMS, self.streams)
         _insert_rows(db, _INTO_EVENTS, self.events)
         _insert_rows(db, _INTO_RUNS, list(self.runs.values()), _ON_RUNS)
-        _insert_rows(db, _INTO_BLOBS, self.blobs)
+        if self.blobs:
+            _insert_rows(db, _INTO_BLOBS, self.blobs if large is None else large.keep(db, self.blobs))
         _insert_rows(db, _INTO_SNAPSHOTS, list(self.snapshots.values()))
         _insert_rows(db, _INTO_COMMANDS, list(self.commands.values()))
         self.values.insert(db)

@@ -34,6 +34,7 @@ from agenticflow.errors import (
 )
 from agenticflow.integrations.stores.sqlite.batch import Batch
 from agenticflow.integrations.stores.sqlite.file import BUSY_MILLISECONDS, connect, mapped
+from agenticflow.integrations.stores.sqlite.large import LargeValues
 from agenticflow.integrations.stores.sqlite.log import CHECKPOINT_PAGES, reserve_log
 from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue
 from agenticflow.runtime.failpoints import reach
@@ -115,6 +116,8 @@ class Writer:
         """A job that was met behind commits: it comes next."""
         self.referred: set[str] | None = None
         """While somebody collects blobs: the names of all that anything written since then refers to."""
+        self.large: LargeValues | None = None
+        """Where large values become files; set before the first commit."""
         self._is_sealed = False
         self.transactions = 0
         self._log_limit = MAX_LOG_BYTES
@@ -255,7 +258,7 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             for request, answer, _ in waiting:
                 batch.answers.append((answer, self._take(request, batch)))
-            batch.insert(self._connection)
+            batch.insert(self._connection, self.large)
             reach("store.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is undone and everybody told
             self._undo(position, last_sid)
@@ -458,7 +461,7 @@ class Writer:
             for command_id in list(batch.commands):
                 if self._recorded(command_id) is not None:
                     del batch.commands[command_id]
-            batch.insert(self._connection)
+            batch.insert(self._connection, self.large)
             self._connection.execute("COMMIT")
         except apsw.Error as error:
             self._undo(self._position, self._last_sid)
