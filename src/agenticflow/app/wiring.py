@@ -81,7 +81,7 @@ def back_up_file(url: str | None, target: Path, *, force: bool, progress: Callab
     """Copy the store's file, beside its owner; see ``agenticflow.app.upkeep.backups``. Blocks."""
     from agenticflow.integrations.stores.sqlite.upkeep import backup  # loads a driver: only when chosen
 
-    return backup.back_up(_file_of(url), target, force=force, progress=progress)
+    return backup.back_up(_file_of(url), target, force=force, progress=progress, blobs=_folder_of(url))
 
 
 @asynccontextmanager
@@ -97,7 +97,7 @@ async def restored_file(
     file = _place_of(url)
     ownership = Ownership.take(file)
     try:
-        part = await in_thread(backup.prepare, source, file, progress)
+        part = await in_thread(backup.prepare, source, file, progress, into=_folder_of(url))
         try:
             yield await SQLiteStore.open(part, read_only=True), lambda: in_thread(backup.put_in_place, part, file)
         finally:
@@ -111,6 +111,12 @@ def _file_of(url: str | None) -> Path:
     if not chosen.startswith("sqlite:"):
         raise ConfigurationError(f"the store {chosen!r} is no file", hint="only SQLite files are copied and put back")
     return sqlite_path(chosen)[0]
+
+
+def _folder_of(url: str | None) -> Path | None:
+    """Return where large values go, when the URL says so."""
+    folder = sqlite_path(store_url(url))[1].get("blobs")
+    return None if folder is None else Path(os.path.realpath(folder))
 
 
 def _place_of(url: str | None) -> Path:

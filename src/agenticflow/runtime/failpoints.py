@@ -46,8 +46,8 @@ UPKEEP_POINTS: Final = (
 )
 """Those that no run passes: where a store's file is copied and put back."""
 
-FILE_POINTS: Final = ("blob.written", "blob.named", "blob.synced", "blob.forgotten")
-"""Those of a store that keeps large values in files: each half of a value is on disk without the other."""
+FILE_POINTS: Final = ("blob.written", "blob.named", "blob.synced", "blob.forgotten", "blob.copied")
+"""Those of a store that keeps large values in files, where a file and its row are not both on disk."""
 
 _watcher: Callable[[str], None] | None = None
 

@@ -180,7 +180,7 @@ def trouble(error: OSError, path: Path) -> AgenticFlowError:
     where = str(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreUnavailable(
-            f"no space for large values in {where!r}; nothing of this commit was written", hint="make room, then go on"
+            f"no space for large values in {where!r}; nothing was written", hint="make room, then go on"
         )
     if error.errno in _NO_RIGHT:
         return ConfigurationError(

@@ -137,9 +137,9 @@ class Compaction:
 
     async def _sweep(self) -> None:
         last_position = await self._write(self._begin_to_note)
-        marking = Marking(last_position)
         large = self._writer.large
-        steps = await self._look(marking.steps, None if large is None else large.folder)
+        marking = Marking(last_position, None if large is None else large.folder)
+        steps = await self._look(marking.steps)
         while await self._look(_next, steps):
             pass
         for candidates in marking.rows():

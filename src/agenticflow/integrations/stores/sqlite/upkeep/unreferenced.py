@@ -46,15 +46,16 @@ Candidate = tuple[str, int]
 class Marking:
     """Finds what is referred to, in steps: each call of ``step`` reads a little, on a connection of its own."""
 
-    def __init__(self, last_position: int) -> None:
+    def __init__(self, last_position: int, folder: BlobFolder | None = None) -> None:
         self._marked: set[str] = set()
         self._inner: dict[str, set[str]] = {}
         """What a blob refers to in its turn."""
         self._rows: list[Candidate] = []
         self._files: list[Candidate] = []
         self._last_position = last_position
+        self._folder = folder
 
-    def steps(self, db: apsw.Connection, folder: BlobFolder | None) -> Iterator[None]:
+    def steps(self, db: apsw.Connection) -> Iterator[None]:
         """Read everything that may refer to a blob, and the names of all blobs; yield between two steps.
 
         Raises ``CorruptStore`` when a file is missing: what it refers to must not go.
@@ -78,15 +79,18 @@ class Marking:
                 if data is not None:
                     self._inner[name] = references_within(data)
             yield
-        for name, size, has_references in () if folder is None else rows_of_files(db):
+        if self._folder is not None:
+            yield from self._look_at_files(db, self._folder)
+
+    def _look_at_files(self, db: apsw.Connection, folder: BlobFolder) -> Iterator[None]:
+        for name, size, has_references in rows_of_files(db):
             self._files.append((name, size))
             if has_references:
                 yield from self._read_file(folder, name)
             elif len(self._files) % STEP_ROWS == 0:
                 yield
 
-    def _read_file(self, folder: BlobFolder | None, name: str) -> Iterator[None]:
-        assert folder is not None
+    def _read_file(self, folder: BlobFolder, name: str) -> Iterator[None]:
         found: set[str] = set()
         try:
             for block in folder.blocks(name, overlap=OVERLAP_BYTES):
