@@ -131,7 +131,8 @@ def claim(
             return None
         known = (new_seed(), "")
     folder = _folder(file, known, given)
-    if not folder.is_there():
+    is_new = not folder.is_there()
+    if is_new:
         if known[1] and _has_files(db):
             raise _lost(file, known, given)
         try:
@@ -144,6 +145,9 @@ def claim(
     mark(folder, file)
     if given is not None and within(file, given) != known[1]:
         record(known[0], within(file, given))
+        before = _folder(file, known, None).path
+        if is_new and known[1] and marked(before) == file:
+            shutil.rmtree(before, ignore_errors=True)  # no row names any file in it
     return folder
 
 
