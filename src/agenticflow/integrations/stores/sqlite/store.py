@@ -146,12 +146,12 @@ class SQLiteStore(Store):
                 )
             return cls._open_for_reading(file, schemas, vfs, blobs)
         is_there(file)  # before the lock: beside a file that is not ours nothing is left
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
         with ExitStack() as undo:
             given = None if blobs is None else prepared(blobs, undo)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
             ownership = Ownership.take(file)
             undo.callback(ownership.release)
             if not is_there(file):
