@@ -266,9 +266,9 @@ async def test_a_value_that_goes_and_comes_again_while_it_is_read_is_found(tmp_p
     class Slow:
         """The reading connection; behind the first look the file goes, behind the second it is back."""
 
-        def execute(self, sql: str, *bound: object) -> object:
+        def execute(self, sql: str, bound: tuple[str, ...] = ()) -> object:
             nonlocal seen
-            answer = reader.execute(sql, *bound)
+            answer = reader.execute(sql, bound)
             if "blob_files WHERE hash" in sql:
                 seen += 1
                 if seen == 1:
