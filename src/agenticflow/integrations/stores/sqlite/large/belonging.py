@@ -22,7 +22,18 @@ from agenticflow.integrations.stores.sqlite.file import is_there, sync_folder
 from agenticflow.integrations.stores.sqlite.large.folder import MARKER, BlobFolder, trouble
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["claim", "demand_folder", "enter", "folder_of", "mark", "prepared", "recorded", "recorded_in", "within"]
+__all__ = [
+    "claim",
+    "demand_folder",
+    "enter",
+    "folder_of",
+    "make_folder",
+    "mark",
+    "prepared",
+    "recorded",
+    "recorded_in",
+    "within",
+]
 
 FIRST_VERSION: Final = 3
 """Of the schema that has the table."""
@@ -72,11 +83,7 @@ def prepared(folder: Path | str, undo: ExitStack) -> Path:
     """
     place = named(folder)
     try:
-        missing = [path for path in (place, *place.parents) if not path.exists()]
-        for path in reversed(missing):
-            path.mkdir()
-            undo.callback(_remove_empty, path)
-            sync_folder(path.parent)
+        make_folder(place, undo)
         probe = place / f".{new_seed()}"
         probe.mkdir()
         probe.rmdir()
@@ -85,6 +92,15 @@ def prepared(folder: Path | str, undo: ExitStack) -> Path:
             f"large values cannot be kept in {str(place)!r}: {error}", hint="give blobs= a folder that can be written"
         ) from error
     return place
+
+
+def make_folder(path: Path, undo: ExitStack | None = None) -> None:
+    """Make the folder, and those above it that are missing, so that they survive power loss; they go with ``undo``."""
+    for one in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        one.mkdir()
+        if undo is not None:
+            undo.callback(_remove_empty, one)
+        sync_folder(one.parent)
 
 
 def named(folder: Path | str) -> Path:
@@ -105,6 +121,7 @@ def named(folder: Path | str) -> Path:
 
 def _remove_empty(path: Path) -> None:
     with contextlib.suppress(OSError):
+        (path / MARKER).unlink(missing_ok=True)
         path.rmdir()
 
 
@@ -136,9 +153,7 @@ def claim(
         if known[1] and _has_files(db):
             raise _lost(file, known, given)
         try:
-            folder.path.mkdir(parents=True)
-            undo.callback(shutil.rmtree, folder.path, ignore_errors=True)
-            sync_folder(folder.path.parent)
+            make_folder(folder.path, undo)
         except OSError as error:
             raise trouble(error, folder.path) from error
     _demand_own(folder, file, known[0])

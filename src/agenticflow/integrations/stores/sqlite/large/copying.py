@@ -24,6 +24,7 @@ from agenticflow.integrations.stores.sqlite.large.belonging import (
     demand_folder,
     enter,
     folder_of,
+    make_folder,
     mark,
     marked,
     recorded,
@@ -82,15 +83,14 @@ def copied(db: apsw.Connection, part: Path, source: BlobFolder, into: Path, mode
     store_id = new_seed()
     enter(db, store_id, within(part, into))
     folder = BlobFolder(into / store_id)
-    folder.path.mkdir(parents=True)
+    make_folder(folder.path)
     mark(folder, part)
     done = 0
     for name, size, _ in rows_of_files(db):
         for count in _copy(source, folder, name, size, mode):
             done += count
             progress(done)
-    for path in (folder.path, into, into.parent):
-        sync_folder(path)
+    sync_folder(folder.path)
     reach("blob.copied")
     return done
 
