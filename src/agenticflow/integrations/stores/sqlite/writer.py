@@ -463,9 +463,9 @@ class Writer:
                     del batch.commands[command_id]
             batch.insert(self._connection, self.large)
             self._connection.execute("COMMIT")
-        except apsw.Error as error:
+        except (apsw.Error, AgenticFlowError) as error:
             self._undo(self._position, self._last_sid)
-            self._broken = mapped(error, self._file)
+            self._broken = self._ours(error)
             return False
         return True
 
