@@ -149,6 +149,20 @@ async def test_a_database_that_was_copied_by_hand_cannot_share_the_files(tmp_pat
     await store.close()
 
 
+async def test_a_store_that_was_copied_with_its_folder_is_one_of_its_own(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    name = await made(here / "state.db", here / "values")
+    shutil.copytree(here, there)
+    store = await SQLiteStore.open(there / "state.db")
+    (other,) = await put(store, OTHER)
+    await store.close()
+    assert files_in(here / "values") == [name]
+    assert set(files_in(there / "values")) == {name, other}
+    store = await SQLiteStore.open(here / "state.db")
+    assert await store.verify() == []
+    await store.close()
+
+
 def a_file(folder: Path) -> Path:
     (folder / "file").touch()
     return folder / "file"

@@ -211,12 +211,17 @@ def mark(folder: BlobFolder, file: Path) -> None:
 
 
 def _demand_own(folder: BlobFolder, file: Path, store_id: str) -> None:
-    """Refuse a folder that another database has: it was copied by hand, and each would remove what the other needs."""
+    """Refuse a folder that another database has: it was copied by hand, and each would remove what the other needs.
+
+    A database that was copied together with its folder has one of its own; one that was moved leaves none behind.
+    """
     other = marked(folder.path)
     if other is None or other == file:
         return
     known = recorded_in(other)
-    if known is not None and known[0] == store_id:
+    if known is None or known[0] != store_id:
+        return
+    if os.path.realpath(_folder(other, known, None).path) == os.path.realpath(folder.path):
         raise ConfigurationError(
             f"{str(folder.path)!r} has the large values of the store {str(other)!r}, of which {str(file)!r} is a copy",
             hint="two stores cannot share them: copy with `agenticflow store backup`, or move the other one away",

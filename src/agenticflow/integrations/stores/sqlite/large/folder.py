@@ -46,7 +46,10 @@ class BlobFolder:
         self.path = path
 
     def is_there(self) -> bool:
-        return self.path.is_dir()
+        try:
+            return self.path.is_dir()
+        except OSError as error:
+            raise trouble(error, self.path) from error
 
     def write(self, name: str, data: bytes, mode: int) -> None:
         """Have ``data`` on disk under ``name``; the name itself is only after ``sync``. Raises like ``trouble``; then nothing is left."""
