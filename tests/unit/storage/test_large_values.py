@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,13 +17,14 @@ from agenticflow.core import codec
 from agenticflow.core.codec import content_hash
 from agenticflow.core.types import MAX_INLINE_BYTES
 from agenticflow.core.values import store_form
-from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
+from agenticflow.errors import ConfigurationError, CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.integrations.stores.sqlite.large.folder import BLOCK_BYTES, OVERLAP_BYTES, BlobFolder
 from agenticflow.runtime import failpoints
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.retention import references_within
 from agenticflow.storage.rows import Blob
+from agenticflow.testing.faulty_disk import faulty_disk
 
 LARGE = b"l" * 100_000
 OTHER = b"o" * 200_000
@@ -322,19 +324,47 @@ async def test_of_a_commit_with_several_values_that_fails_nothing_is_left(tmp_pa
     await store.close()
 
 
-@pytest.mark.parametrize(("number", "kind"), [(13, ConfigurationError), (5, StoreUnavailable)])
-async def test_trouble_with_the_folder_refuses_who_needs_it_only(
-    tmp_path: Path, number: int, kind: type[AgenticFlowError]
-) -> None:
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EROFS, errno.ENOENT, errno.ENOSPC])
+async def test_trouble_with_the_folder_refuses_who_needs_it_and_nobody_else(tmp_path: Path, number: int) -> None:
+    """Whatever it is, it is temporary for the engine: outcomes are kept and tried again until somebody has mended it."""
     store = await SQLiteStore.open(tmp_path / "state.db", blobs=tmp_path / "values")
 
-    def fail() -> None:
-        raise OSError(number, os.strerror(number))
+    def fail(point: str) -> None:
+        if point == "blob.written":
+            raise OSError(number, os.strerror(number))
 
-    with at("blob.written", fail), pytest.raises(kind, match="folder of large values"):
-        await put(store, LARGE)
-    await store.commit(Commit(stream_id="small", events=[NewEvent("happened", b"\x80", 1)]))
+    async def small(name: str) -> None:
+        await store.commit(Commit(stream_id=name, events=[NewEvent("happened", b"\x80", 1)]))
+
+    failpoints.watch(fail)
+    try:
+        before = store.transactions
+        work = [small("a"), put(store, LARGE), small("b"), put(store, OTHER, stream="t"), small("c")]
+        answers = await asyncio.gather(*work, return_exceptions=True)
+    finally:
+        failpoints.watch(None)
+    kinds = [type(answer) for answer in answers]
+    assert kinds == [type(None), StoreUnavailable, type(None), StoreUnavailable, type(None)]
+    assert store.transactions - before < 5, "some of them shared a transaction"
+    assert sorted(one.stream_id for one in await store.scan_page(0, 9)) == ["a", "b", "c"]
+    assert files_in(tmp_path / "values") == []
+    await put(store, LARGE)
+    assert await store.verify() == []
     await store.close()
+
+
+async def test_a_folder_that_cannot_be_written_is_told_when_the_store_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests may run as somebody who may do anything: what ``access`` would say to others is said here."""
+    file = tmp_path / "state.db"
+    await (await SQLiteStore.open(file, blobs=tmp_path / "values")).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+        with pytest.raises(ConfigurationError, match="cannot be written"):
+            await SQLiteStore.open(file)
+        await (await SQLiteStore.open(file, read_only=True)).close()
+    await (await SQLiteStore.open(file)).close()
 
 
 async def test_a_commit_that_fails_behind_its_files_leaves_them_over_until_the_next_compaction(tmp_path: Path) -> None:
@@ -444,4 +474,38 @@ async def test_a_file_has_the_rights_of_the_database(tmp_path: Path) -> None:
     store = await SQLiteStore.open(file, blobs=folder)
     (name,) = await put(store, LARGE)
     assert (own_folder(folder) / name).stat().st_mode & 0o777 == 0o600
+    await store.close()
+
+
+@pytest.mark.parametrize(("operation", "suffix"), [("committed", ".db"), ("sync", "-wal"), ("write", "-wal")])
+@pytest.mark.parametrize("has_events", [True, False])
+async def test_a_commit_whose_outcome_was_unknown_for_a_moment_has_its_file(
+    tmp_path: Path, operation: str, suffix: str, has_events: bool
+) -> None:
+    """The disk of the database fails: the writer looks what is true, or writes the rows again; the file stays where it is."""
+    failed = False
+
+    def trouble(met: str, name: str) -> None:
+        nonlocal failed
+        if not failed and met == operation and name.endswith(suffix):
+            failed = True
+            raise apsw.IOError(f"{operation} of {name}")
+
+    with faulty_disk(tmp_path) as (disk, layer):
+        store = await SQLiteStore.open(tmp_path / "state.db", vfs=layer, blobs=tmp_path / "values")
+        disk.trouble = trouble
+        events = [NewEvent("happened", b"\x80", 1)] if has_events else []
+        one = Commit(stream_id="s", events=events, rows=[Blob(content_hash(LARGE), LARGE)], command_id="c")
+        try:
+            await store.commit(one)
+        except StoreUnavailable:
+            assert has_events, "it had not happened"
+            await store.commit(one)
+        assert failed
+        assert (await store.commit(one)).is_repeated
+        assert await store.get_blob(content_hash(LARGE)) == LARGE
+        await store.close()
+    store = await SQLiteStore.open(tmp_path / "state.db")
+    assert await store.get_blob(content_hash(LARGE)) == LARGE
+    assert await store.verify() == []
     await store.close()

@@ -50,6 +50,7 @@ class Batch:
         "events",
         "follow",
         "is_followed",
+        "is_keeping",
         "runs",
         "snapshots",
         "streams",
@@ -66,6 +67,8 @@ class Batch:
         self.runs: dict[str, tuple[SQLiteValue, ...]] = {}
         self.snapshots: dict[str, tuple[SQLiteValue, ...]] = {}
         self.blobs: list[tuple[SQLiteValue, ...]] = []
+        self.is_keeping = False
+        """Whether it is just writing large values to their folder: what fails then is not the database."""
         self.values = ValueWrites()
         self.follow: list[StoredEvent] = []
 
@@ -74,8 +77,12 @@ class Batch:
         _insert_rows(db, _INTO_STREAMS, self.streams)
         _insert_rows(db, _INTO_EVENTS, self.events)
         _insert_rows(db, _INTO_RUNS, list(self.runs.values()), _ON_RUNS)
-        if self.blobs:
-            _insert_rows(db, _INTO_BLOBS, self.blobs if large is None else large.keep(db, self.blobs))
+        blobs = self.blobs
+        if blobs and large is not None:
+            self.is_keeping = True
+            blobs = large.keep(db, blobs)
+            self.is_keeping = False
+        _insert_rows(db, _INTO_BLOBS, blobs)
         _insert_rows(db, _INTO_SNAPSHOTS, list(self.snapshots.values()))
         _insert_rows(db, _INTO_COMMANDS, list(self.commands.values()))
         self.values.insert(db)

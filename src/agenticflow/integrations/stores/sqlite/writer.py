@@ -263,6 +263,8 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is undone and everybody told
             self._undo(position, last_sid)
             refusal = self._ours(error)
+            if len(waiting) > 1 and batch.is_keeping:
+                return self._write_without_blobs(waiting, refusal)
             if len(waiting) > 1 and not isinstance(refusal, WorldError):
                 return self._write_apart(waiting)  # something in one of them: the others must not fail with it
             return _refused(waiting, refusal)
@@ -308,6 +310,14 @@ class Writer:
             whole.events += part.events
             whole.follow += part.follow
             whole.is_followed = whole.is_followed and part.is_followed
+        return whole
+
+    def _write_without_blobs(self, waiting: list[_Waiting], refusal: AgenticFlowError) -> Batch:
+        """The folder of large values is in trouble: refuse those who need it, and write the others."""
+        refused = [one for one in waiting if _brings_blobs(one[0])]
+        others = [one for one in waiting if not _brings_blobs(one[0])]
+        whole = self._write(others) if others else Batch()
+        whole.answers += _refused(refused, refusal).answers
         return whole
 
     def _ours(self, error: Exception) -> AgenticFlowError:
@@ -542,6 +552,10 @@ class Writer:
 
 def _events_in(request: _Request) -> int:
     return len(request.events) if isinstance(request, Commit) else 1
+
+
+def _brings_blobs(request: _Request) -> bool:
+    return isinstance(request, Commit) and any(isinstance(row, Blob) for row in request.rows)
 
 
 def _references_of(commit: Commit) -> set[str]:

@@ -8,6 +8,7 @@ second database with the same id, copied by hand, is refused, because each would
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -88,10 +89,17 @@ def prepared(folder: Path | str, undo: ExitStack) -> Path:
         probe.mkdir()
         probe.rmdir()
     except OSError as error:
-        raise ConfigurationError(
-            f"large values cannot be kept in {str(place)!r}: {error}", hint="give blobs= a folder that can be written"
-        ) from error
+        raise _unusable(error, place) from error
     return place
+
+
+def _unusable(error: OSError, place: Path) -> AgenticFlowError:
+    """Return the error for a folder that is refused when the store is opened."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return trouble(error, place)
+    return ConfigurationError(
+        f"large values cannot be kept in {str(place)!r}: {error}", hint="give blobs= a folder that can be written"
+    )
 
 
 def make_folder(path: Path, undo: ExitStack | None = None) -> None:
@@ -155,8 +163,12 @@ def claim(
         try:
             make_folder(folder.path, undo)
         except OSError as error:
-            raise trouble(error, folder.path) from error
+            raise _unusable(error, folder.path) from error
     _demand_own(folder, file, known[0])
+    if not os.access(folder.path, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"the folder of large values {str(folder.path)!r} cannot be written", hint="check its rights"
+        )
     mark(folder, file)
     if given is not None and within(file, given) != known[1]:
         record(known[0], within(file, given))

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
+from agenticflow.errors import CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite.file import sync_folder
 from agenticflow.runtime.failpoints import reach
 
@@ -31,7 +31,6 @@ MARKER: Final = "store"
 _NEW: Final = ".new"
 _NAME: Final = re.compile(r"[0-9a-f]{40}")
 _OURS: Final = re.compile(r"[0-9a-f]{40}(\.new)?")
-_NO_RIGHT: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def is_name(name: str) -> bool:
@@ -178,18 +177,14 @@ class BlobFolder:
         return self.path / name
 
 
-def trouble(error: OSError, path: Path) -> AgenticFlowError:
-    """Return our error for the operating system's, as ``sqlite.file.mapped`` does for SQLite's."""
+def trouble(error: OSError, path: Path) -> StoreUnavailable:
+    """Return our error for the operating system's. Of whatever kind it is, a person can mend it, and the work goes on where it was."""
     where = str(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreUnavailable(
             f"no space for large values in {where!r}; nothing was written", hint="make room, then go on"
         )
-    if error.errno in _NO_RIGHT:
-        return ConfigurationError(
-            f"the folder of large values {where!r} cannot be used: {error}", hint="check the path and its rights"
-        )
     return StoreUnavailable(
         f"the folder of large values {where!r} cannot be read or written: {error}",
-        hint="check the disk, then try again",
+        hint="check the disk and the rights",
     )
