@@ -13,6 +13,7 @@ import apsw
 import msgspec
 import pytest
 
+from agenticflow import Orchestrator, TaskDefinition, WorkflowDefinition, worker
 from agenticflow.core import codec
 from agenticflow.core.codec import content_hash
 from agenticflow.core.types import MAX_INLINE_BYTES
@@ -509,3 +510,31 @@ async def test_a_commit_whose_outcome_was_unknown_for_a_moment_has_its_file(
     assert await store.get_blob(content_hash(LARGE)) == LARGE
     assert await store.verify() == []
     await store.close()
+
+
+async def test_a_run_waits_until_its_folder_is_mended_and_does_nothing_twice(tmp_path: Path) -> None:
+    calls, refused = 0, 0
+
+    @worker("fill")
+    async def fill() -> str:
+        nonlocal calls
+        calls += 1
+        return "x" * 70_000
+
+    def fail(point: str) -> None:
+        nonlocal refused
+        if point == "blob.written" and refused < 4:
+            refused += 1
+            raise OSError(errno.EACCES, "Permission denied")
+
+    definition = WorkflowDefinition([TaskDefinition("fill", "fill")], name="filled", output={"size": "${fill}"})
+    async with Orchestrator(store=f"sqlite:///{tmp_path / 'state.db'}?blobs={tmp_path / 'values'}") as orchestrator:
+        orchestrator.register_worker(fill)
+        failpoints.watch(fail)
+        try:
+            async with asyncio.timeout(30):
+                result = await orchestrator.wait(await orchestrator.execute_workflow(definition))
+        finally:
+            failpoints.watch(None)
+    assert result == {"size": "x" * 70_000}
+    assert (calls, refused) == (1, 4)
