@@ -97,7 +97,7 @@ async def restored_file(
     file = _place_of(url)
     ownership = Ownership.take(file)
     try:
-        part = await in_thread(backup.prepare, source, file, progress, into=_folder_of(url))
+        part = await in_thread(backup.prepare, source, file, progress, blobs=_folder_of(url))
         try:
             yield await SQLiteStore.open(part, read_only=True), lambda: in_thread(backup.put_in_place, part, file)
         finally:
@@ -113,10 +113,9 @@ def _file_of(url: str | None) -> Path:
     return sqlite_path(chosen)[0]
 
 
-def _folder_of(url: str | None) -> Path | None:
-    """Return where large values go, when the URL says so."""
-    folder = sqlite_path(store_url(url))[1].get("blobs")
-    return None if folder is None else Path(os.path.realpath(folder))
+def _folder_of(url: str | None) -> str | None:
+    """Return where large values are, when the URL says so."""
+    return sqlite_path(store_url(url))[1].get("blobs")
 
 
 def _place_of(url: str | None) -> Path:

@@ -103,6 +103,56 @@ async def test_a_restored_store_stands_beside_the_one_it_replaced(tmp_path: Path
     assert await values_in(copy, name) == [encoded(LARGE)]
 
 
+async def test_stores_that_were_restored_and_never_opened_keep_their_files(tmp_path: Path) -> None:
+    file, copies = tmp_path / "state.db", [tmp_path / "copies" / f"{number}.db" for number in range(4)]
+    names = []
+    for number, copy in enumerate(copies):
+        names.append(await made(copy, copy.with_name(f"{number} values"), bytes([number]) * 70_000))
+    replaced = [(await restore_store(url(file), copy)).replaced for copy in copies]
+    assert replaced[0] is None
+    for store, name in zip([*replaced[1:], file], names, strict=True):
+        assert store is not None
+        assert None not in await values_in(store, name)
+
+
+async def test_a_restore_that_was_killed_when_it_was_done_is_not_undone_by_the_next(tmp_path: Path) -> None:
+    """The folder is still marked as that of a half-made copy."""
+    file, copy = tmp_path / "state.db", tmp_path / "copies" / "b.db"
+    name = await made(copy, tmp_path / "copies" / "values")
+
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    with at("restore.named", kill), pytest.raises(Killed):
+        await restore_store(url(file), copy)
+    assert await values_in(file, name) == [encoded(LARGE)]
+    done = await restore_store(url(file), copy)
+    assert done.replaced is not None
+    for store in (file, done.replaced):
+        assert await values_in(store, name) == [encoded(LARGE)]
+
+
+@pytest.mark.parametrize(
+    "spoil", ["UPDATE blob_files SET hash = '../../x'", "UPDATE blob_folder SET store_id = '../x'"]
+)
+async def test_names_that_lead_elsewhere_are_not_followed(tmp_path: Path, spoil: str) -> None:
+    copy = tmp_path / "copies" / "b.db"
+    await made(copy, tmp_path / "copies" / "values")
+    db = apsw.Connection(str(copy))
+    db.execute(spoil)
+    db.close()
+    before = everything_in(tmp_path)
+    with pytest.raises(CorruptStore, match="is not the"):
+        await restore_store(url(tmp_path / "state.db"), copy)
+    with pytest.raises(CorruptStore, match="is not the"):
+        await back_up_store(url(copy), tmp_path / "c.db")
+    left = {"state.db.lock", "state.db.values", "c.db.values"}
+    assert set(everything_in(tmp_path)) - set(before) <= left
+
+
 async def test_values_are_restored_to_where_the_url_says_or_beside_the_store(tmp_path: Path) -> None:
     file, copy = tmp_path / "state.db", tmp_path / "copies" / "b.db"
     name = await made(file, tmp_path / "values")

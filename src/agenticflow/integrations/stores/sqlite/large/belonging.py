@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -38,13 +39,16 @@ __all__ = [
 
 FIRST_VERSION: Final = 3
 """Of the schema that has the table."""
+_ID: Final = re.compile("[0-9a-f]{16}")
 
 
 def recorded(db: apsw.Connection) -> tuple[str, str] | None:
-    """Return the id of the store and the path it recorded; ``None`` when its values are all rows."""
+    """Return the id of the store and the path it recorded; ``None`` when its values are all rows. Raises ``CorruptStore``."""
     if int(db.execute("PRAGMA user_version").get) < FIRST_VERSION:
         return None
     for store_id, path in db.execute("SELECT store_id, path FROM blob_folder"):
+        if not _ID.fullmatch(str(store_id)):
+            raise CorruptStore(f"{store_id!r} is not the id of a store", hint="restore the store from a backup")
         return str(store_id), str(path)
     return None
 

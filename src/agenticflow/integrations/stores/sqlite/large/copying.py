@@ -31,12 +31,12 @@ from agenticflow.integrations.stores.sqlite.large.belonging import (
     recorded_in,
     within,
 )
-from agenticflow.integrations.stores.sqlite.large.folder import BlobFolder
+from agenticflow.integrations.stores.sqlite.large.folder import BlobFolder, is_name
 from agenticflow.integrations.stores.sqlite.large.values import rows_of_files
 from agenticflow.runtime.clock import new_seed
 from agenticflow.runtime.failpoints import reach
 
-__all__ = ["clear", "copied", "discard_values", "remove", "size_of_files", "values_held", "values_of"]
+__all__ = ["clear", "copied", "discard_values", "remove", "settle", "size_of_files", "values_held", "values_of"]
 
 Progress = Callable[[int], None]
 LOOK_AGAIN_SECONDS: Final = 0.02
@@ -97,6 +97,8 @@ def copied(db: apsw.Connection, part: Path, source: BlobFolder, into: Path, mode
 
 def _copy(source: BlobFolder, folder: BlobFolder, name: str, size: int, mode: int) -> Iterator[int]:
     """Copy one file; yield the bytes of each piece."""
+    if not is_name(name):
+        raise CorruptStore(f"{name!r} is not the name of a large value", hint="take another backup")
     digest, done = blake2b(digest_size=20), 0
     try:
         descriptor = os.open(folder.path / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
@@ -118,6 +120,13 @@ def _copy(source: BlobFolder, folder: BlobFolder, name: str, size: int, mode: in
         raise CorruptStore(
             f"the large value {name} in {str(source.path)!r} is not what it was", hint="restore the store from a backup"
         )
+
+
+def settle(file: Path, part: Path) -> None:
+    """Once the copy ``part`` bears the name ``file``: let its folder say so. A second call does nothing."""
+    folder = values_of(file)
+    if folder is not None and marked(folder) == part:
+        mark(BlobFolder(folder), file)
 
 
 def discard_values(part: Path) -> None:

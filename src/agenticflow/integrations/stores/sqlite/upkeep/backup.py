@@ -20,12 +20,13 @@ import apsw
 from agenticflow.errors import ConfigurationError, CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite.file import connect, is_there, mapped, migrate, sync_folder
 from agenticflow.integrations.stores.sqlite.large import BlobFolder
-from agenticflow.integrations.stores.sqlite.large.belonging import recorded, recorded_in
+from agenticflow.integrations.stores.sqlite.large.belonging import named, recorded, recorded_in
 from agenticflow.integrations.stores.sqlite.large.copying import (
     clear,
     copied,
     discard_values,
     remove,
+    settle,
     size_of_files,
     values_held,
     values_of,
@@ -43,7 +44,7 @@ Progress = Callable[[int, int], None]
 
 
 def back_up(
-    source: Path, target: Path, *, force: bool = False, progress: Progress | None = None, blobs: Path | None = None
+    source: Path, target: Path, *, force: bool = False, progress: Progress | None = None, blobs: str | None = None
 ) -> int:
     """Copy the store ``source``, as it is at this moment, to ``target``; return the size in bytes. Blocks.
 
@@ -68,7 +69,7 @@ def back_up(
     part = target.with_name(target.name + ".part")
     into, replaced = values_beside(target), values_of(target)
     with _locked(part):
-        size = _copy(source, part, into, progress, blobs)
+        size = _copy(source, part, into, progress, None if blobs is None else named(blobs))
         try:
             reach("backup.copied")
             part.replace(target)
@@ -77,6 +78,7 @@ def back_up(
         except OSError as error:
             discard(part)
             raise _failed(error, target) from error
+        settle(target, part)
         remove(replaced, target)
         clear(into, part, target, but=values_of(target))
     return size
@@ -87,18 +89,21 @@ def values_beside(file: Path) -> Path:
     return file.with_name(file.name + ".values")
 
 
-def prepare(source: Path, target: Path, progress: Progress | None = None, *, into: Path | None = None) -> Path:
+def prepare(source: Path, target: Path, progress: Progress | None = None, *, blobs: str | None = None) -> Path:
     """Copy the backup ``source`` beside ``target``, bring it up to date, and return where it is. For who owns ``target``. Blocks.
 
-    Large values in files go ``into`` that folder; when it is ``None``, into that of the store at ``target``.
+    Large values in files go into the folder ``blobs``; when it is ``None``, into that of the store at ``target``.
     """
     source = Path(os.path.realpath(source))
     demand_store(source)
     if source == target:
         raise ConfigurationError(f"{str(target)!r} is the store itself", hint="give the name of a backup")
     part = target.with_name(target.name + ".restoring")
+    settle(target, part)  # when it was killed just before it could
     discard(part)
-    if into is None:
+    if blobs is not None:
+        into = named(blobs)
+    else:
         known = recorded_in(target)
         into = values_beside(target) if known is None else target.parent / known[1]
     clear(into, part)
@@ -137,6 +142,7 @@ def put_in_place(part: Path, target: Path) -> Path | None:
         part.replace(target)
         reach("restore.named")
         sync_folder(target.parent)
+        settle(target, part)
     except OSError as error:
         raise _failed(error, target) from error
     return kept if has_old else None
