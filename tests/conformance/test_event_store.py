@@ -45,5 +45,13 @@ class TestSQLiteStore(EventStoreKit, KeyValuesKit, RetentionKit):
         return self.file.read_bytes(), beside
 
 
+class TestSQLiteStoreWithFiles(TestSQLiteStore):
+    """Every value that is a row elsewhere is a file here, also the smallest."""
+
+    async def open_store(self, schemas: SchemaRegistry | None = None) -> Store:
+        folder = self.file.parent / "values"
+        return await SQLiteStore.open(self.file, schemas=schemas, blobs=folder, least_file_bytes=1)
+
+
 class TestSQLiteStoreWithNormalDurability(TestSQLiteStore):
     durability: ClassVar[Literal["full", "normal"]] = "normal"

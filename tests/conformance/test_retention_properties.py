@@ -1,4 +1,4 @@
-"""Random worlds, random policies: memory and SQLite let go of the same, and never of what somebody still needs."""
+"""Random worlds, random policies: memory, SQLite and SQLite with files let go of the same, and never of what somebody still needs."""
 
 from __future__ import annotations
 
@@ -123,18 +123,21 @@ def test_memory_and_sqlite_let_go_of_the_same_and_of_nothing_that_is_needed(
     async def live() -> None:
         with tempfile.TemporaryDirectory() as folder:
             memory = MemoryStore()
-            sqlite = await SQLiteStore.open(Path(folder) / "state.db", durability="normal")
-            begun: tuple[set[str], set[str]] = (set(), set())
+            rows, files = Path(folder) / "rows.db", Path(folder) / "files.db"
+            blobs = Path(folder) / "values"
+            sqlite = await SQLiteStore.open(rows, durability="normal")
+            with_files = await SQLiteStore.open(files, durability="normal", blobs=blobs)
+            stores = (memory, sqlite, with_files)
+            begun: tuple[set[str], ...] = (set(), set(), set())
             for step in [*steps, RetentionPolicy()]:
-                answers = [
-                    await apply(store, step, names) for store, names in zip((memory, sqlite), begun, strict=True)
-                ]
-                assert answers[0] == answers[1]
-                assert await contents(memory) == await contents(sqlite)
-            assert await sqlite.verify() == []
-            await sqlite.close()
-            again = await SQLiteStore.open(Path(folder) / "state.db")
-            assert await contents(again) == await contents(memory)
-            await again.close()
+                answers = [await apply(store, step, names) for store, names in zip(stores, begun, strict=True)]
+                assert answers[0] == answers[1] == answers[2]
+                assert await contents(memory) == await contents(sqlite) == await contents(with_files)
+            for store, file in ((sqlite, rows), (with_files, files)):
+                assert await store.verify() == []
+                await store.close()
+                again = await SQLiteStore.open(file)
+                assert await contents(again) == await contents(memory)
+                await again.close()
 
     asyncio.run(live())

@@ -24,8 +24,19 @@ class SQLiteMachine(StoreMachine):
         return await SQLiteStore.open(self.place / "state.db", durability="normal")
 
 
+class SQLiteMachineWithFiles(StoreMachine):
+    """Every value but the empty one is a file."""
+
+    async def open_store(self) -> Store:
+        folder = self.place / "values"
+        return await SQLiteStore.open(self.place / "state.db", durability="normal", blobs=folder, least_file_bytes=1)
+
+
 TestMemoryStore = MemoryMachine.TestCase
 TestMemoryStore.settings = settings(settings.get_profile("house"), max_examples=60, stateful_step_count=25)
 
 TestSQLiteStore = SQLiteMachine.TestCase
 TestSQLiteStore.settings = settings(settings.get_profile("house"), max_examples=25, stateful_step_count=25)
+
+TestSQLiteStoreWithFiles = SQLiteMachineWithFiles.TestCase
+TestSQLiteStoreWithFiles.settings = settings(settings.get_profile("house"), max_examples=10, stateful_step_count=25)

@@ -201,3 +201,48 @@ def test_mistakes_are_told_in_words_with_a_code(cli: CommandLine) -> None:
     assert "owned by another process" in cli.run("store", "restore", "b.db", code=8)[1]
     cli.let_go()
     cli.end(owner, 0)
+
+
+def test_large_values_in_files_through_the_command_line(cli: CommandLine) -> None:
+    """The option is given once; readers, backups and compactions find the folder, wherever it moved to."""
+    values, large = cli.folder / "values", f"size={'x' * 70_000}"
+
+    def files() -> int:
+        return sum(1 for path in values.rglob("*") if len(path.name) == 40)
+
+    cli.run("run", "flow.py:plain", "-i", large, "--workflow-id", "a", "--store", "sqlite:///state.db?blobs=./values")
+    assert files() == 1
+    cli.run("run", "flow.py:plain", "-i", f"{large}y", "--workflow-id", "b")
+    assert files() == 2
+    assert cli.json("runs", "show", "b")["result"]["size"] == "x" * 70_000 + "y"
+    assert cli.run("store", "verify")[0].startswith("sound: 2 runs")
+    assert cli.json("store", "backup", "copies/b.db")["bytes"] > 2 * 70_000
+    assert cli.run("store", "verify", "--store", "sqlite:///copies/b.db")[0].startswith("sound: 2 runs")
+    values.rename(cli.folder / "moved")
+    for command in (("store", "verify"), ("store", "compact"), ("runs", "show", "a"), ("store", "backup", "c.db")):
+        assert "blobs=" in cli.run(*command, code=2)[1]
+    assert not (cli.folder / "c.db").exists()
+    (cli.folder / "moved").rename(values)
+    assert cli.run("store", "restore", "copies/b.db")[0].startswith("restored, sound: 2 runs")
+    assert files() == 4, "the store that was there keeps its own"
+    done = cli.json("store", "compact", "--delete-after", "0", "--keep-last", "1")
+    assert (done["blobs"], files()) == (1, 3)
+    assert done["freed_bytes"] > 70_000
+    assert cli.run("store", "verify", "--store", "sqlite:///state.db.replaced-1")[0].startswith("sound: 2 runs")
+
+
+def test_a_folder_for_large_values_that_cannot_be_is_told_in_words(cli: CommandLine) -> None:
+    before = sorted(cli.folder.iterdir())
+    for blobs, words in (
+        ("", "names no folder"),
+        ("flow.py", "it is not a folder"),
+        ("flow.py/values", "Not a directory"),
+        ("/proc/values", "No such file"),
+        ("%00", "null"),
+    ):
+        url = f"sqlite:///state.db?blobs={blobs}"
+        output, errors = cli.run("run", "flow.py:plain", "--store", url, code=2)
+        assert words in errors
+        assert "hint: " in errors
+        assert output == ""
+        assert sorted(path for path in cli.folder.iterdir() if path.name != "__pycache__") == before

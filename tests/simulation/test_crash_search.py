@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agenticflow import TaskDefinition, WorkflowDefinition, worker
 from agenticflow.runtime.failpoints import POINTS
-from agenticflow.testing.crashes import CrashReport, crash_search
+from agenticflow.testing.crashes import CrashCase, CrashReport, crash_search
 from tests.simulation.remembered_world import fifty_tasks
 
 pytestmark = pytest.mark.proof
@@ -64,6 +65,33 @@ def test_killed_at_some_points_over_one_file(tmp_path: Path, record_property: Re
     report = crash_search(fifty_tasks, directory=tmp_path, every=16, start=3, double_kills=4, seed=3)
     show(record_property, "every 16th point, SQLite", report)
     assert set(report.arrivals) >= STORE_POINTS
+
+
+@worker("grow")
+async def grow(text: str = "") -> str:
+    return f"{text}{len(text)} " + "x" * 70_000
+
+
+@worker("weigh")
+async def weigh(texts: list[str]) -> int:
+    return sum(map(len, texts))
+
+
+def large_values() -> CrashCase:
+    """Large input, results that grow from task to task, and a small end."""
+    first = [TaskDefinition(f"grow{n}", "grow", params={"text": "${input.text}"}) for n in range(2)]
+    following = TaskDefinition("more", "grow", params={"text": "${grow0}"}, dependencies=("grow0",))
+    end = TaskDefinition("end", "weigh", params={"texts": ["${more}", "${grow1}"]}, dependencies=("more", "grow1"))
+    definition = WorkflowDefinition([*first, following, end], name="large")
+    return CrashCase(definition, workers=(grow, weigh), input={"text": "i" * 70_000})
+
+
+def test_killed_at_every_point_with_large_values_in_files(tmp_path: Path, record_property: Record) -> None:
+    report = crash_search(large_values, directory=tmp_path, large_in_files=True, double_kills=4, seed=4)
+    show(record_property, "every point, SQLite with large values in files", report)
+    assert set(report.arrivals) >= {"blob.written", "blob.named", "blob.synced"}
+    assert report.arrivals["blob.written"] == 3, "two tasks have the same result: it is kept once"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.crash

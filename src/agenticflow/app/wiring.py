@@ -40,9 +40,16 @@ def sqlite_path(url: str) -> tuple[Path, dict[str, str]]:
     for pair in filter(None, query.split("&")):
         key, _, value = pair.partition("=")
         # vfs names a file system layer that the process has registered: how a test puts a faulty disk beneath
-        if not (key == "durability" and value in ("full", "normal")) and not (key == "vfs" and value):
+        if key == "blobs":
+            if not value:
+                raise ConfigurationError(
+                    f"{url!r} names no folder for large values", hint="write blobs=./values, or leave it out"
+                )
+            value = unquote(value)
+        elif not (key == "durability" and value in ("full", "normal")) and not (key == "vfs" and value):
             raise ConfigurationError(
-                f"{url!r} has the unknown option {pair!r}", hint="there is durability=full and durability=normal"
+                f"{url!r} has the unknown option {pair!r}",
+                hint="there are durability=full, durability=normal and blobs=FOLDER",
             )
         options[key] = value
     return Path(unquote(place[3:])), options
@@ -74,7 +81,7 @@ def back_up_file(url: str | None, target: Path, *, force: bool, progress: Callab
     """Copy the store's file, beside its owner; see ``agenticflow.app.upkeep.backups``. Blocks."""
     from agenticflow.integrations.stores.sqlite.upkeep import backup  # loads a driver: only when chosen
 
-    return backup.back_up(_file_of(url), target, force=force, progress=progress)
+    return backup.back_up(_file_of(url), target, force=force, progress=progress, blobs=_folder_of(url))
 
 
 @asynccontextmanager
@@ -90,7 +97,7 @@ async def restored_file(
     file = _place_of(url)
     ownership = Ownership.take(file)
     try:
-        part = await in_thread(backup.prepare, source, file, progress)
+        part = await in_thread(backup.prepare, source, file, progress, blobs=_folder_of(url))
         try:
             yield await SQLiteStore.open(part, read_only=True), lambda: in_thread(backup.put_in_place, part, file)
         finally:
@@ -104,6 +111,11 @@ def _file_of(url: str | None) -> Path:
     if not chosen.startswith("sqlite:"):
         raise ConfigurationError(f"the store {chosen!r} is no file", hint="only SQLite files are copied and put back")
     return sqlite_path(chosen)[0]
+
+
+def _folder_of(url: str | None) -> str | None:
+    """Return where large values are, when the URL says so."""
+    return sqlite_path(store_url(url))[1].get("blobs")
 
 
 def _place_of(url: str | None) -> Path:

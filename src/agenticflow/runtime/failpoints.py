@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["POINTS", "UPKEEP_POINTS", "reach", "watch"]
+__all__ = ["FILE_POINTS", "POINTS", "UPKEEP_POINTS", "reach", "watch"]
 
 POINTS: Final = (
     "store.before_commit",
@@ -45,6 +45,9 @@ UPKEEP_POINTS: Final = (
     "restore.named",
 )
 """Those that no run passes: where a store's file is copied and put back."""
+
+FILE_POINTS: Final = ("blob.written", "blob.named", "blob.synced", "blob.forgotten", "blob.copied")
+"""Those of a store that keeps large values in files, where a file and its row are not both on disk."""
 
 _watcher: Callable[[str], None] | None = None
 

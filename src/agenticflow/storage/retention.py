@@ -86,7 +86,7 @@ class Compacted(msgspec.Struct):
     values: int = 0
     """Values that had expired."""
     freed_bytes: int = 0
-    """By how much the file is smaller now."""
+    """By how much the file, and the folder of large values, is smaller now."""
     free_bytes: int = 0
     """Room inside the file that is used again before it grows."""
     longest_pause_seconds: float = 0.0

@@ -36,9 +36,19 @@ async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
     await opened.close()
 
 
+@pytest.fixture(params=["rows", "files"])
+async def any_store(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[SQLiteStore]:
+    """A store with large values in rows, and one with them in files."""
+    blobs = tmp_path / "values" if request.param == "files" else None
+    opened = await SQLiteStore.open(tmp_path / "any.db", durability="normal", blobs=blobs)
+    yield opened
+    await opened.close()
+
+
 async def test_a_blob_that_is_referred_to_while_others_are_collected_stays(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    any_store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = any_store
     inner, inner_blob = large_value("inner")
     form, outer = store_form(codec.encode([msgspec.Raw(inner), bytes(70_000)]))
     assert outer is not None
@@ -64,8 +74,9 @@ async def test_a_blob_that_is_referred_to_while_others_are_collected_stays(
 
 
 async def test_a_blob_that_comes_again_while_others_are_collected_stays(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    any_store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = any_store
     reference, blob = large_value("again")
     await commit(store, "x", rows=(blob,))
     loop = asyncio.get_running_loop()

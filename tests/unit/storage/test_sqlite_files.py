@@ -73,7 +73,11 @@ FOREIGN: dict[str, tuple[Callable[[Path], object], type[AgenticFlowError], str]]
     "another program": (sqlite_file(0, 0), CorruptStore, "another program"),
     "another program with an id": (sqlite_file(0x0F055112, 1), CorruptStore, "another program"),
     "another program in WAL mode": (of_another_program_in_wal_mode, CorruptStore, "another program"),
-    "a later release": (sqlite_file(APPLICATION_ID, SCHEMA_VERSION + 1), ConfigurationError, "schema version 3"),
+    "a later release": (
+        sqlite_file(APPLICATION_ID, SCHEMA_VERSION + 1),
+        ConfigurationError,
+        f"schema version {SCHEMA_VERSION + 1}",
+    ),
     "a release that never was": (sqlite_file(APPLICATION_ID, 0), ConfigurationError, "schema version 0"),
     "a folder": (lambda file: file.mkdir(), ConfigurationError, "cannot be read"),
 }

@@ -109,7 +109,7 @@ def _told(done: Compacted) -> list[str]:
         lines.append(f"deleted {gone}")
     if not lines:
         lines.append("nothing was due")
-    lines.append(f"the file is {_size(done.freed_bytes)} smaller, {_size(done.free_bytes)} in it are free")
+    lines.append(f"the store is {_size(done.freed_bytes)} smaller, {_size(done.free_bytes)} in its file are free")
     return lines
 
 

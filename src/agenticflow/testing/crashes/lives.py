@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -82,16 +83,17 @@ class MemoryMedium:
 
 
 class FileMedium:
-    """One SQLite file, in real time."""
+    """One SQLite file, in real time; ``large_in_files`` with a folder beside it for large values."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, large_in_files: bool = False) -> None:
         self._path = path
+        self._options = f"?blobs={path}.values" if large_in_files else ""
 
     def new_loop(self) -> tuple[asyncio.AbstractEventLoop, Clock]:
         return asyncio.new_event_loop(), SystemClock()
 
     async def open(self) -> Store:
-        return await open_store(f"sqlite:///{self._path}")
+        return await open_store(f"sqlite:///{self._path}{self._options}")
 
     async def release(self, store: Store) -> None:
         """What was handed to the writer before the death may still become true: so it is after a real one, too."""
@@ -100,7 +102,10 @@ class FileMedium:
     def remove(self) -> None:
         """Take the file and what lies beside it away."""
         for path in self._path.parent.glob(f"{self._path.name}*"):
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 class _Life:

@@ -32,12 +32,14 @@ class _Search:
         directory: Path | None,
         time_limit_seconds: float,
         latency_seed: int | None,
+        large_in_files: bool,
     ) -> None:
         self._new_case = new_case
         self._directory = directory
         self._outcome: object = None
         self._limit = time_limit_seconds
         self._latency_seed = latency_seed
+        self._large_in_files = large_in_files
         self.report = CrashReport()
 
     def undisturbed(self) -> None:
@@ -61,7 +63,7 @@ class _Search:
         self.report.cases += 1
         medium: MemoryMedium | FileMedium = MemoryMedium()
         if self._directory is not None:
-            medium = FileMedium(self._directory / f"case-{self.report.cases}.db")
+            medium = FileMedium(self._directory / f"case-{self.report.cases}.db", large_in_files=self._large_in_files)
         play = Play(self._new_case(), medium, self._limit, self._new_latency())
         play.run(deaths)
         if isinstance(medium, FileMedium) and not play.violations:
@@ -94,15 +96,17 @@ def crash_search(
     latency_seed: int | None = None,
     max_violations: int = 20,
     time_limit_seconds: float = 30.0,
+    large_in_files: bool = False,
 ) -> CrashReport:
     """Kill the workflow at every arrival at a named point, restart it, and return what was promised and not kept.
 
     ``new_case`` makes a fresh case for each kill, with an outside world of its own. Without a ``directory`` runs live in a
     ``MemoryStore`` and virtual time, with it in SQLite files there and real time; the file of a case without violation is
-    removed. ``every`` and ``start`` search a share of the points (``every=4, start=2``: the second of each four).
-    ``double_kills`` more cases die once in the run and once more, at a random moment, in the life after. With a ``latency_seed``
-    each commit is on its way for some milliseconds, which gives another order of events per seed. ``time_limit_seconds`` is how
-    long one life may take before the run counts as stuck. The search ends early after ``max_violations``.
+    removed; ``large_in_files`` gives each file a folder for large values. ``every`` and ``start`` search a share of the points
+    (``every=4, start=2``: the second of each four). ``double_kills`` more cases die once in the run and once more, at a random moment,
+    in the life after. With a ``latency_seed`` each commit is on its way for some milliseconds, which gives another order of events per
+    seed. ``time_limit_seconds`` is how long one life may take before the run counts as stuck. The search ends early after
+    ``max_violations``.
 
     Checked in each case: the same result, no call of a handler after its task's completion (or before its scheduling, or after the end of
     the run) was recorded, at-most-once work called once and never before its intent was recorded, one terminal event, one completion
@@ -112,7 +116,7 @@ def crash_search(
     A killed life ends by cancellation behind a fence: nothing reaches the store, but a handler's own ``finally`` and
     ``except CancelledError`` blocks run, which a real kill would not let them.
     """
-    search = _Search(new_case, directory, time_limit_seconds, latency_seed)
+    search = _Search(new_case, directory, time_limit_seconds, latency_seed, large_in_files)
     report = search.report
     search.undisturbed()
     if report.violations:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import apsw
 
+from agenticflow.integrations.stores.sqlite.large import LargeValues
 from agenticflow.integrations.stores.sqlite.values import ValueWrites
 from agenticflow.storage.commits import StoredEvent
 
@@ -49,6 +50,7 @@ class Batch:
         "events",
         "follow",
         "is_followed",
+        "is_keeping",
         "runs",
         "snapshots",
         "streams",
@@ -65,15 +67,22 @@ class Batch:
         self.runs: dict[str, tuple[SQLiteValue, ...]] = {}
         self.snapshots: dict[str, tuple[SQLiteValue, ...]] = {}
         self.blobs: list[tuple[SQLiteValue, ...]] = []
+        self.is_keeping = False
+        """Whether it is just writing large values to their folder: what fails then is not the database."""
         self.values = ValueWrites()
         self.follow: list[StoredEvent] = []
 
-    def insert(self, db: apsw.Connection) -> None:
-        """Write everything, inside the open transaction of ``db``."""
+    def insert(self, db: apsw.Connection, large: LargeValues | None) -> None:
+        """Write everything, inside the open transaction of ``db``; large values into their folder, when there is one."""
         _insert_rows(db, _INTO_STREAMS, self.streams)
         _insert_rows(db, _INTO_EVENTS, self.events)
         _insert_rows(db, _INTO_RUNS, list(self.runs.values()), _ON_RUNS)
-        _insert_rows(db, _INTO_BLOBS, self.blobs)
+        blobs = self.blobs
+        if blobs and large is not None:
+            self.is_keeping = True
+            blobs = large.keep(db, blobs)
+            self.is_keeping = False
+        _insert_rows(db, _INTO_BLOBS, blobs)
         _insert_rows(db, _INTO_SNAPSHOTS, list(self.snapshots.values()))
         _insert_rows(db, _INTO_COMMANDS, list(self.commands.values()))
         self.values.insert(db)

@@ -6,6 +6,7 @@ Snapshots cannot: they have no second source here, and ``store verify`` folds th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import apsw
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from agenticflow.core.codec import content_hash, decode
 from agenticflow.core.events import EventMetadata
 from agenticflow.errors import AgenticFlowError
+from agenticflow.integrations.stores.sqlite.large.values import problems_of_files
 from agenticflow.storage.archives import Archive, unpack
 from agenticflow.storage.key_values import end_of_prefix
 from agenticflow.storage.retention import TOPIC_STREAMS
@@ -48,13 +50,17 @@ _VALUES = (
 )
 
 
-def problems_in(db: apsw.Connection) -> list[str]:
-    """Return, in words, everything that is wrong; empty when the file is sound. Reads all of it, in one snapshot."""
+def problems_in(db: apsw.Connection, file: Path, blobs: Path | None) -> list[str]:
+    """Return, in words, everything that is wrong; empty when the store is sound.
+
+    Reads all of the file in one snapshot, then the large values in files; ``blobs`` is where these are, when not where it is recorded.
+    """
     problems: list[str] = []
     try:
         with db:  # one transaction: what is written meanwhile is not half seen
             for part in (_structure, _streams, _events, _archives, _runs, _blobs, _commands, _values):
                 problems += part(db)
+        problems += problems_of_files(db, file, blobs)
     except (apsw.Error, UnicodeError) as error:
         problems.append(f"the file cannot be read further: {error}")
     return problems

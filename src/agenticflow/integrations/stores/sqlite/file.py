@@ -22,7 +22,7 @@ from agenticflow.errors import (
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "is_there", "make", "mapped", "migrate", "sync_folder"]
 
 APPLICATION_ID: Final = 0x41464C57  # "AFLW"
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 BUSY_MILLISECONDS: Final = 5_000
 CACHE_KIB: Final = 16 * 1024
 _MAGIC: Final = b"SQLite format 3\0"

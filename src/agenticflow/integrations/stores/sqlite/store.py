@@ -20,13 +20,14 @@ from weakref import WeakSet
 import apsw
 import msgspec
 
-from agenticflow.core.codec import content_hash
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import AgenticFlowError, ConfigurationError, CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite.check import problems_in
 from agenticflow.integrations.stores.sqlite.file import connect, is_there, make, mapped, migrate
+from agenticflow.integrations.stores.sqlite.large import LEAST_FILE_BYTES, LargeValues, blob_of
+from agenticflow.integrations.stores.sqlite.large.belonging import claim, demand_folder, enter, named, prepared
 from agenticflow.integrations.stores.sqlite.pages import event_page, run_page
 from agenticflow.integrations.stores.sqlite.upkeep import Compaction
 from agenticflow.integrations.stores.sqlite.upkeep.archived import archive_after
@@ -63,6 +64,7 @@ class SQLiteStore(Store):
         writer: Writer | None = None,
         ownership: Ownership | None = None,
         vfs: str | None = None,
+        blobs: Path | None = None,
     ) -> None:
         super().__init__(schemas)
         self.path = path
@@ -72,6 +74,8 @@ class SQLiteStore(Store):
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="agenticflow-sqlite-read")
         self._vfs = vfs
+        self._blobs = blobs
+        """The folder that the user named this time; without it the recorded one holds."""
         self._is_compacting = False
         # Beside an owner there may be archives any time; the owner knows, and asks once less for each stream it reads.
         self._may_have_archives = True
@@ -88,18 +92,33 @@ class SQLiteStore(Store):
         schemas: SchemaRegistry | None = None,
         read_only: bool = False,
         vfs: str | None = None,
+        blobs: Path | str | None = None,
+        least_file_bytes: int = LEAST_FILE_BYTES,
     ) -> Self:
         """Open the store at ``path``, making it when it is not there (not when ``read_only``).
+
+        ``blobs`` is a folder: from now on values of ``least_file_bytes`` or more become files in it. The store remembers it; given again,
+        it says where the folder has moved to.
 
         ``vfs`` names another file system layer to go through: ``agenticflow.testing.faulty_disk`` loses power with one.
 
         Raises ``StoreOwned`` when another process owns it, ``CorruptStore`` when the file is damaged or not ours (it is left untouched),
-        ``ConfigurationError`` when it was made by a later release or cannot be reached.
+        ``ConfigurationError`` when it was made by a later release or cannot be reached, or its large values are not where they should be.
         """
         if durability not in ("full", "normal"):
             raise ConfigurationError(f"durability={durability!r} is unknown", hint="use 'full' or 'normal'")
         opening = asyncio.ensure_future(
-            asyncio.to_thread(cls._open, path, durability, schemas, read_only, vfs, asyncio.get_running_loop())
+            asyncio.to_thread(
+                cls._open,
+                path,
+                durability,
+                schemas,
+                read_only,
+                vfs,
+                blobs,
+                least_file_bytes,
+                asyncio.get_running_loop(),
+            )
         )
         try:
             return await asyncio.shield(opening)
@@ -115,6 +134,8 @@ class SQLiteStore(Store):
         schemas: SchemaRegistry | None,
         read_only: bool,
         vfs: str | None,
+        blobs: Path | str | None,
+        least_file_bytes: int,
         loop: asyncio.AbstractEventLoop,
     ) -> Self:
         file = Path(os.path.realpath(path))  # one file, one lock, by whatever name it is called
@@ -123,13 +144,14 @@ class SQLiteStore(Store):
                 raise ConfigurationError(
                     f"there is no store at {str(file)!r}", hint="check --store, or run something first"
                 )
-            return cls(file, schemas, connect(file, read_only=True, vfs=vfs))
+            return cls._open_for_reading(file, schemas, vfs, blobs)
         is_there(file)  # before the lock: beside a file that is not ours nothing is left
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
         with ExitStack() as undo:
+            given = None if blobs is None else prepared(blobs, undo)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigurationError(f"the folder {str(file.parent)!r} cannot be made: {error}") from error
             ownership = Ownership.take(file)
             undo.callback(ownership.release)
             if not is_there(file):
@@ -146,11 +168,28 @@ class SQLiteStore(Store):
                 has_archives = bool(reader.execute("SELECT EXISTS (SELECT 1 FROM archives)").get)
             except apsw.Error as error:
                 raise mapped(error, file) from error
-            store = cls(file, schemas, reader, writer, ownership, vfs)
+            writer.large = _large_values(reader, file, given, vfs, least_file_bytes, undo)
+            store = cls(file, schemas, reader, writer, ownership, vfs, given)
             store._may_have_archives = has_archives
             store.followers = followers
             undo.pop_all()
         return store
+
+    @classmethod
+    def _open_for_reading(
+        cls, file: Path, schemas: SchemaRegistry | None, vfs: str | None, blobs: Path | str | None
+    ) -> Self:
+        given = None if blobs is None else named(blobs)
+        reader = connect(file, read_only=True, vfs=vfs)
+        try:
+            demand_folder(reader, file, given)
+        except apsw.Error as error:
+            reader.close()
+            raise mapped(error, file) from error
+        except AgenticFlowError:
+            reader.close()
+            raise
+        return cls(file, schemas, reader, vfs=vfs, blobs=given)
 
     @property
     def transactions(self) -> int:
@@ -261,12 +300,7 @@ class SQLiteStore(Store):
         return await self._read(read)
 
     async def get_blob(self, name: str) -> bytes | None:
-        data: bytes | None = await self._read(
-            lambda db: db.execute("SELECT data FROM blobs WHERE hash = ?", (name,)).get
-        )
-        if data is not None and content_hash(data) != name:
-            raise CorruptStore(f"blob {name} does not hash to its name", hint="restore the file from a backup")
-        return data
+        return await self._read(lambda db: blob_of(db, self.path, name, self._blobs))
 
     async def get_value(self, namespace: str, key: str, *, now: int) -> KeyValue | None:
         check_name(namespace, key)
@@ -310,8 +344,8 @@ class SQLiteStore(Store):
             self._is_compacting = False
 
     async def verify(self) -> list[str]:
-        """Return, in words, everything that is wrong with the file; empty when it is sound. Reads all of it."""
-        return await self._read(problems_in)
+        """Return, in words, everything that is wrong with the file and those beside it; empty when it is sound. Reads all of it."""
+        return await self._read(lambda db: problems_in(db, self.path, self._blobs))
 
     async def close(self) -> None:
         if self._closing is None and not self._is_closed:
@@ -367,6 +401,25 @@ class SQLiteStore(Store):
         return StoreUnavailable(
             f"the store {str(self.path)!r} is open for reading only", hint="open it without read_only"
         )
+
+
+def _large_values(
+    reader: apsw.Connection, file: Path, given: Path | None, vfs: str | None, least_bytes: int, undo: ExitStack
+) -> LargeValues | None:
+    """Return where the owner's large values become files, ``None`` when they are rows."""
+
+    def record(store_id: str, path: str) -> None:
+        db = connect(file, read_only=False, vfs=vfs)
+        try:
+            enter(db, store_id, path)
+        finally:
+            db.close()
+
+    try:
+        folder = claim(reader, file, given, record, undo)
+        return None if folder is None else LargeValues(folder, file.stat().st_mode & 0o666, least_bytes)
+    except apsw.Error as error:
+        raise mapped(error, file) from error
 
 
 def _sql_int(number: int) -> int:

@@ -34,6 +34,7 @@ from agenticflow.errors import (
 )
 from agenticflow.integrations.stores.sqlite.batch import Batch
 from agenticflow.integrations.stores.sqlite.file import BUSY_MILLISECONDS, connect, mapped
+from agenticflow.integrations.stores.sqlite.large import LargeValues
 from agenticflow.integrations.stores.sqlite.log import CHECKPOINT_PAGES, reserve_log
 from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue
 from agenticflow.runtime.failpoints import reach
@@ -115,6 +116,8 @@ class Writer:
         """A job that was met behind commits: it comes next."""
         self.referred: set[str] | None = None
         """While somebody collects blobs: the names of all that anything written since then refers to."""
+        self.large: LargeValues | None = None
+        """Where large values become files; set before the first commit."""
         self._is_sealed = False
         self.transactions = 0
         self._log_limit = MAX_LOG_BYTES
@@ -255,11 +258,13 @@ class Writer:
             self._connection.execute("BEGIN IMMEDIATE")
             for request, answer, _ in waiting:
                 batch.answers.append((answer, self._take(request, batch)))
-            batch.insert(self._connection)
+            batch.insert(self._connection, self.large)
             reach("store.before_commit")
         except Exception as error:  # noqa: BLE001 - whatever it is, the transaction is undone and everybody told
             self._undo(position, last_sid)
             refusal = self._ours(error)
+            if len(waiting) > 1 and batch.is_keeping:
+                return self._write_without_blobs(waiting, refusal)
             if len(waiting) > 1 and not isinstance(refusal, WorldError):
                 return self._write_apart(waiting)  # something in one of them: the others must not fail with it
             return _refused(waiting, refusal)
@@ -305,6 +310,14 @@ class Writer:
             whole.events += part.events
             whole.follow += part.follow
             whole.is_followed = whole.is_followed and part.is_followed
+        return whole
+
+    def _write_without_blobs(self, waiting: list[_Waiting], refusal: AgenticFlowError) -> Batch:
+        """The folder of large values is in trouble: refuse those who need it, and write the others."""
+        refused = [one for one in waiting if _brings_blobs(one[0])]
+        others = [one for one in waiting if not _brings_blobs(one[0])]
+        whole = self._write(others) if others else Batch()
+        whole.answers += _refused(refused, refusal).answers
         return whole
 
     def _ours(self, error: Exception) -> AgenticFlowError:
@@ -458,11 +471,11 @@ class Writer:
             for command_id in list(batch.commands):
                 if self._recorded(command_id) is not None:
                     del batch.commands[command_id]
-            batch.insert(self._connection)
+            batch.insert(self._connection, self.large)
             self._connection.execute("COMMIT")
-        except apsw.Error as error:
+        except (apsw.Error, AgenticFlowError) as error:
             self._undo(self._position, self._last_sid)
-            self._broken = mapped(error, self._file)
+            self._broken = self._ours(error)
             return False
         return True
 
@@ -539,6 +552,10 @@ class Writer:
 
 def _events_in(request: _Request) -> int:
     return len(request.events) if isinstance(request, Commit) else 1
+
+
+def _brings_blobs(request: _Request) -> bool:
+    return isinstance(request, Commit) and any(isinstance(row, Blob) for row in request.rows)
 
 
 def _references_of(commit: Commit) -> set[str]:

@@ -1,6 +1,7 @@
 """Copies of a store file that can be relied on: taken beside whoever writes, and put back without a moment in which neither is there.
 
-A copy is written under another name, synced, then renamed: whatever has the final name is whole. Nothing here changes the source.
+A copy is written under another name, synced, then renamed: whatever has the final name is whole. Nothing here changes the source. Large
+values in files are copied into a folder of the copy's own, before the copy has its name; meanwhile no sweep removes one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,18 @@ import apsw
 
 from agenticflow.errors import ConfigurationError, CorruptStore, StoreUnavailable
 from agenticflow.integrations.stores.sqlite.file import connect, is_there, mapped, migrate, sync_folder
+from agenticflow.integrations.stores.sqlite.large import BlobFolder
+from agenticflow.integrations.stores.sqlite.large.belonging import named, recorded, recorded_in
+from agenticflow.integrations.stores.sqlite.large.copying import (
+    clear,
+    copied,
+    discard_values,
+    remove,
+    settle,
+    size_of_files,
+    values_held,
+    values_of,
+)
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.ownership import Ownership
 
@@ -30,11 +43,16 @@ Progress = Callable[[int, int], None]
 """Called with the bytes copied so far and in all; what it raises ends the copy."""
 
 
-def back_up(source: Path, target: Path, *, force: bool = False, progress: Progress | None = None) -> int:
+def back_up(
+    source: Path, target: Path, *, force: bool = False, progress: Progress | None = None, blobs: str | None = None
+) -> int:
     """Copy the store ``source``, as it is at this moment, to ``target``; return the size in bytes. Blocks.
 
     Works beside a running owner, in this process or another, and does not make it wait: the copy is one read transaction, and only the
-    log grows meanwhile. Raises ``ConfigurationError`` when there is no store, or when something is at ``target`` already and not
+    log grows meanwhile. Large values in files go into ``<target>.values``; ``blobs`` is where they are,
+    when not where the store has recorded it.
+
+    Raises ``ConfigurationError`` when there is no store, or when something is at ``target`` already and not
     ``force``; ``StoreOwned`` when that is a store in use; ``StoreUnavailable`` when there is no space or somebody else copies there.
     """
     source, target = Path(os.path.realpath(source)), Path(os.path.realpath(target))
@@ -49,8 +67,9 @@ def back_up(source: Path, target: Path, *, force: bool = False, progress: Progre
             )
         _demand_unused(target)
     part = target.with_name(target.name + ".part")
+    into, replaced = values_beside(target), values_of(target)
     with _locked(part):
-        size = _copy(source, part, progress)
+        size = _copy(source, part, into, progress, None if blobs is None else named(blobs))
         try:
             reach("backup.copied")
             part.replace(target)
@@ -59,19 +78,37 @@ def back_up(source: Path, target: Path, *, force: bool = False, progress: Progre
         except OSError as error:
             discard(part)
             raise _failed(error, target) from error
+        settle(target, part)
+        remove(replaced, target)
+        clear(into, part, target, but=values_of(target))
     return size
 
 
-def prepare(source: Path, target: Path, progress: Progress | None = None) -> Path:
-    """Copy the backup ``source`` beside ``target``, bring it up to date, and return where it is. For who owns ``target``. Blocks."""
+def values_beside(file: Path) -> Path:
+    """Return where the large values of a copy go when nobody says where."""
+    return file.with_name(file.name + ".values")
+
+
+def prepare(source: Path, target: Path, progress: Progress | None = None, *, blobs: str | None = None) -> Path:
+    """Copy the backup ``source`` beside ``target``, bring it up to date, and return where it is. For who owns ``target``. Blocks.
+
+    Large values in files go into the folder ``blobs``; when it is ``None``, into that of the store at ``target``.
+    """
     source = Path(os.path.realpath(source))
     demand_store(source)
     if source == target:
         raise ConfigurationError(f"{str(target)!r} is the store itself", hint="give the name of a backup")
     part = target.with_name(target.name + ".restoring")
+    settle(target, part)  # when it was killed just before it could
     discard(part)
+    if blobs is not None:
+        into = named(blobs)
+    else:
+        known = recorded_in(target)
+        into = values_beside(target) if known is None else target.parent / known[1]
+    clear(into, part)
     with _locked(part):
-        _copy(source, part, progress)
+        _copy(source, part, into, progress, None)
     migrate(part)
     reach("restore.prepared")
     return part
@@ -105,6 +142,7 @@ def put_in_place(part: Path, target: Path) -> Path | None:
         part.replace(target)
         reach("restore.named")
         sync_folder(target.parent)
+        settle(target, part)
     except OSError as error:
         raise _failed(error, target) from error
     return kept if has_old else None
@@ -112,28 +150,29 @@ def put_in_place(part: Path, target: Path) -> Path | None:
 
 def discard(part: Path) -> None:
     """Remove what was prepared and not used."""
+    discard_values(part)
     with contextlib.suppress(OSError):
         part.unlink(missing_ok=True)
         _remove_beside(part)
 
 
-def _copy(source: Path, part: Path, progress: Progress | None) -> int:
+def _copy(source: Path, part: Path, into: Path, progress: Progress | None, blobs: Path | None) -> int:
     try:
-        reader = connect(source, read_only=True, any_version=True)
-        try:
+        with ExitStack() as ending:
+            reader = connect(source, read_only=True, any_version=True)
+            ending.callback(reader.close)
+            folder = ending.enter_context(values_held(reader, source, blobs))
             writer = apsw.Connection(os.fspath(part), flags=apsw.SQLITE_OPEN_READWRITE)
-            try:
-                writer.pragma("journal_mode", "off")  # it is synced as a whole, or thrown away
-                writer.pragma("synchronous", "off")
-                _copy_pages(reader, writer, progress)
-                writer.pragma("journal_mode", "delete")  # one plain file: who only reads it leaves nothing beside it
-            finally:
-                writer.close()
-        finally:
-            reader.close()
+            ending.callback(writer.close)
+            writer.pragma("journal_mode", "off")  # it is synced as a whole, or thrown away
+            writer.pragma("synchronous", "off")
+            values_bytes = 0 if folder is None else size_of_files(reader)
+            _copy_pages(reader, writer, values_bytes, progress)
+            size = _copy_values(writer, folder, source, part, into, progress)
+            writer.pragma("journal_mode", "delete")  # one plain file: who only reads it leaves nothing beside it
         part.chmod(source.stat().st_mode & 0o777)
         _sync(part)
-        return part.stat().st_size
+        return size + part.stat().st_size
     except BaseException as error:
         discard(part)
         if isinstance(error, apsw.Error):
@@ -143,7 +182,35 @@ def _copy(source: Path, part: Path, progress: Progress | None) -> int:
         raise
 
 
-def _copy_pages(reader: apsw.Connection, writer: apsw.Connection, progress: Progress | None) -> None:
+def _copy_values(
+    writer: apsw.Connection,
+    folder: BlobFolder | None,
+    source: Path,
+    part: Path,
+    into: Path,
+    progress: Progress | None,
+) -> int:
+    """Copy the large values that the copy of the database names; return their size."""
+    if folder is None:
+        if recorded(writer) is None:
+            return 0
+        raise StoreUnavailable(
+            f"the store {str(source)!r} began to keep large values in files just now", hint="try again"
+        )
+    pages, total = _size_in_pages(writer), size_of_files(writer)
+
+    def tell(done: int) -> None:
+        if progress is not None:
+            progress(pages + done, pages + total)
+
+    return copied(writer, part, folder, into, source.stat().st_mode & 0o666, tell)
+
+
+def _size_in_pages(db: apsw.Connection) -> int:
+    return int(db.pragma("page_size")) * int(db.pragma("page_count"))
+
+
+def _copy_pages(reader: apsw.Connection, writer: apsw.Connection, following: int, progress: Progress | None) -> None:
     # One read transaction: a copy that sees every commit would begin again with each, and never end beside a busy owner.
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM sqlite_schema").get  # noqa: B018 - begins to read
@@ -152,7 +219,7 @@ def _copy_pages(reader: apsw.Connection, writer: apsw.Connection, progress: Prog
         while not copy.done:
             copy.step(STEP_PAGES)
             if progress is not None:
-                progress((copy.page_count - copy.remaining) * page_bytes, copy.page_count * page_bytes)
+                progress((copy.page_count - copy.remaining) * page_bytes, copy.page_count * page_bytes + following)
     reader.execute("COMMIT")
 
 

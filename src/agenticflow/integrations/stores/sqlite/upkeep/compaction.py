@@ -7,6 +7,7 @@ changes, so that it does not matter what was committed since. A crash between tw
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from typing import Any, Final, TypeVar
 import apsw
 
 from agenticflow.integrations.stores.sqlite.file import connect
+from agenticflow.integrations.stores.sqlite.large import LargeValues
+from agenticflow.integrations.stores.sqlite.large.values import left_over
 from agenticflow.integrations.stores.sqlite.upkeep.archived import (
     DueRun,
     due_runs,
@@ -37,6 +40,8 @@ from agenticflow.storage.key_values import end_of_prefix
 from agenticflow.storage.retention import TOPIC_STREAMS, Compacted, RetentionPolicy
 
 __all__ = ["Compaction"]
+
+log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
 PAGE_RUNS: Final = 500
@@ -132,17 +137,52 @@ class Compaction:
 
     async def _sweep(self) -> None:
         last_position = await self._write(self._begin_to_note)
-        marking = Marking(last_position)
+        large = self._writer.large
+        marking = Marking(last_position, None if large is None else large.folder)
         steps = await self._look(marking.steps)
         while await self._look(_next, steps):
             pass
-        for candidates in marking.candidates():
-            gone = await self._write(self._sweep_some, marking, candidates)
-            self._done.blobs += len(gone)
-            self._done.blob_bytes += sum(size for _, size in gone)
+        for candidates in marking.rows():
+            self._count(await self._write(self._sweep_rows, marking, candidates))
+        if large is not None:
+            await self._sweep_folder(large, marking)
 
-    def _sweep_some(self, db: apsw.Connection, marking: Marking, candidates: list[Candidate]) -> list[Candidate]:
-        return marking.sweep(db, candidates, self._writer.referred or set())
+    def _sweep_rows(self, db: apsw.Connection, marking: Marking, candidates: list[Candidate]) -> list[Candidate]:
+        gone = marking.unreferred(candidates, self._writer.referred or set())
+        db.executemany("DELETE FROM blobs WHERE hash = ?", [(name,) for name, _ in gone])
+        return gone
+
+    async def _sweep_folder(self, large: LargeValues, marking: Marking) -> None:
+        """Remove the files that nothing refers to, and those left over. Each step holds the folder, so that no copy misses one."""
+
+        def sweep(db: apsw.Connection, candidates: list[Candidate]) -> list[Candidate] | None:
+            with large.folder.held(alone=True) as is_free:
+                if not is_free:
+                    return None
+                gone = marking.unreferred(candidates, self._writer.referred or set())
+                self._done.freed_bytes += large.let_go(db, [name for name, _ in gone])
+                return gone
+
+        def clear(db: apsw.Connection, names: list[str]) -> bool:
+            with large.folder.held(alone=True) as is_free:
+                if is_free:
+                    self._done.freed_bytes += large.remove_left_over(db, names)
+                return is_free
+
+        for candidates in marking.files():
+            gone = await self._write(sweep, candidates, is_transaction=False)
+            if gone is None:
+                return _say_busy(large)
+            self._count(gone)
+        pages = large.folder.listed()
+        while (page := await self._look(_next_left_over, pages)) is not None:
+            if page and not await self._write(clear, page, is_transaction=False):
+                return _say_busy(large)
+        return None
+
+    def _count(self, gone: list[Candidate]) -> None:
+        self._done.blobs += len(gone)
+        self._done.blob_bytes += sum(size for _, size in gone)
 
     def _begin_to_note(self, db: apsw.Connection) -> int:
         self._writer.referred = set()
@@ -194,6 +234,16 @@ class Compaction:
 def _next(_: apsw.Connection, steps: Iterator[None]) -> bool:
     """Take the next step; return whether there was one."""
     return next(steps, _END) is not _END
+
+
+def _next_left_over(db: apsw.Connection, pages: Iterator[list[str]]) -> list[str] | None:
+    """Return the files of the next page that seem to be left over; ``None`` when there is no page."""
+    page = next(pages, None)
+    return None if page is None else left_over(db, page)
+
+
+def _say_busy(large: LargeValues) -> None:
+    log.info("files of large values in %r stay until the next compaction: a backup needs them", str(large.folder.path))
 
 
 def _removed(db: apsw.Connection, statement: str, limit: int) -> int:

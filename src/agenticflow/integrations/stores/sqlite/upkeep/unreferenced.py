@@ -11,6 +11,10 @@ from typing import Any, Final
 
 import apsw
 
+from agenticflow.errors import CorruptStore
+from agenticflow.integrations.stores.sqlite.large import BlobFolder
+from agenticflow.integrations.stores.sqlite.large.folder import OVERLAP_BYTES
+from agenticflow.integrations.stores.sqlite.large.values import rows_of_files
 from agenticflow.storage.archives import Archive, raw_of
 from agenticflow.storage.retention import references_within
 
@@ -42,15 +46,20 @@ Candidate = tuple[str, int]
 class Marking:
     """Finds what is referred to, in steps: each call of ``step`` reads a little, on a connection of its own."""
 
-    def __init__(self, last_position: int) -> None:
+    def __init__(self, last_position: int, folder: BlobFolder | None = None) -> None:
         self._marked: set[str] = set()
         self._inner: dict[str, set[str]] = {}
         """What a blob refers to in its turn."""
-        self._names: list[Candidate] = []
+        self._rows: list[Candidate] = []
+        self._files: list[Candidate] = []
         self._last_position = last_position
+        self._folder = folder
 
     def steps(self, db: apsw.Connection) -> Iterator[None]:
-        """Read everything that may refer to a blob, and the names of all blobs; yield between two steps."""
+        """Read everything that may refer to a blob, and the names of all blobs; yield between two steps.
+
+        Raises ``CorruptStore`` when a file is missing: what it refers to must not go.
+        """
         first = int(db.execute("SELECT coalesce(min(position), 1) FROM events").get) - 1
         for start in range(first, self._last_position, STEP_POSITIONS):
             for data, metadata in db.execute(_EVENTS, (start, start + STEP_POSITIONS)):
@@ -66,17 +75,47 @@ class Marking:
             yield
         for blobs in _by_id(db, _BLOBS, STEP_BLOBS):
             for _, name, size, data in blobs:
-                self._names.append((name, size))
+                self._rows.append((name, size))
                 if data is not None:
                     self._inner[name] = references_within(data)
             yield
+        if self._folder is not None:
+            yield from self._look_at_files(db, self._folder)
 
-    def candidates(self) -> Iterator[list[Candidate]]:
-        """Yield the blobs that nothing refers to, as many at a time as one step may delete."""
+    def _look_at_files(self, db: apsw.Connection, folder: BlobFolder) -> Iterator[None]:
+        for name, size, has_references in rows_of_files(db):
+            self._files.append((name, size))
+            if has_references:
+                yield from self._read_file(folder, name)
+            elif len(self._files) % STEP_ROWS == 0:
+                yield
+
+    def _read_file(self, folder: BlobFolder, name: str) -> Iterator[None]:
+        found: set[str] = set()
+        try:
+            for block in folder.blocks(name, overlap=OVERLAP_BYTES):
+                found |= references_within(block)
+                yield
+        except FileNotFoundError as error:
+            raise CorruptStore(
+                f"the large value {name} is missing in {str(folder.path)!r}; no large value was removed",
+                hint="put the file back, or restore the store from a backup",
+            ) from error
+        self._inner[name] = found
+
+    def rows(self) -> Iterator[list[Candidate]]:
+        """Yield the blobs in rows that nothing refers to, as many at a time as one step may delete."""
+        return self._candidates(self._rows)
+
+    def files(self) -> Iterator[list[Candidate]]:
+        """Yield those in files."""
+        return self._candidates(self._files)
+
+    def _candidates(self, names: list[Candidate]) -> Iterator[list[Candidate]]:
         self._marked = self._with_inner(self._marked)
         step: list[Candidate] = []
         size = 0
-        for candidate in self._names:
+        for candidate in names:
             if candidate[0] not in self._marked:
                 step.append(candidate)
                 size += candidate[1]
@@ -86,13 +125,10 @@ class Marking:
         if step:
             yield step
 
-    def sweep(self, db: apsw.Connection, candidates: Sequence[Candidate], referred: set[str]) -> list[Candidate]:
-        """Delete those of the candidates that nothing has begun to refer to meanwhile; return them. On the writer's thread."""
+    def unreferred(self, candidates: Sequence[Candidate], referred: set[str]) -> list[Candidate]:
+        """Return those of the candidates that nothing has begun to refer to meanwhile. On the writer's thread."""
         kept = self._with_inner(referred)
-        gone = [candidate for candidate in candidates if candidate[0] not in kept]
-        for name, _ in gone:
-            db.execute("DELETE FROM blobs WHERE hash = ?", (name,))
-        return gone
+        return [candidate for candidate in candidates if candidate[0] not in kept]
 
     def _with_inner(self, names: set[str]) -> set[str]:
         """Return ``names`` with all that these blobs refer to in their turn."""
