@@ -168,6 +168,16 @@ class Run:
     def cancel_task(self, task_id: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
         return self.ask(c.CancelTask(now=self.now, task_id=task_id, requested_by=by, reason=reason))
 
+    def skip(self, key: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        return self.ask(c.SkipTask(now=self.now, task_key=key, requested_by=by, reason=reason))
+
+    def retry(self, key: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        return self.ask(c.RetryTask(now=self.now, task_key=key, requested_by=by, reason=reason))
+
+    def set_result(self, key: str, value: object = None, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        encoded = codec.encode(value)
+        return self.ask(c.SetResult(now=self.now, task_key=key, value=encoded, requested_by=by, reason=reason))
+
     def approve(self, key: str, result: object = None, *, by: str = "ada", comment: str = "") -> list[Fact]:
         encoded = codec.encode({"approved": True} if result is None else result)
         return self.ask(c.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=encoded))

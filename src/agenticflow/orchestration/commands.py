@@ -1,6 +1,7 @@
 """What can be asked of a workflow run. Data only; the run decider answers with facts, or refuses.
 
-Values are encoded already, and a large one is a blob reference (``core.values``).
+Values are encoded already, and a large one is a blob reference (``core.values``). ``words`` is what people call the request: a run that
+does not take it says so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ __all__ = [
     "Reject",
     "Resolve",
     "Resume",
+    "RetryTask",
+    "SetResult",
     "Signal",
+    "SkipTask",
     "StartRun",
 ]
 
@@ -50,6 +54,7 @@ class NextRunStarted(Command, frozen=True, kw_only=True):
 class Signal(Command, frozen=True, kw_only=True):
     """Send ``value`` (encoded) under the name ``signal``."""
 
+    words: ClassVar[str] = "signal"
     signal: str
     value: bytes
     requested_by: str
@@ -58,6 +63,7 @@ class Signal(Command, frozen=True, kw_only=True):
 class Pause(Command, frozen=True, kw_only=True):
     """Schedule nothing new."""
 
+    words: ClassVar[str] = "pause"
     requested_by: str
     reason: str = ""
 
@@ -65,6 +71,7 @@ class Pause(Command, frozen=True, kw_only=True):
 class Resume(Command, frozen=True, kw_only=True):
     """Schedule again."""
 
+    words: ClassVar[str] = "resume"
     requested_by: str
     reason: str = ""
 
@@ -72,6 +79,7 @@ class Resume(Command, frozen=True, kw_only=True):
 class Abort(Command, frozen=True, kw_only=True):
     """End the run; handlers get ``grace_seconds`` to stop."""
 
+    words: ClassVar[str] = "abort"
     requested_by: str
     reason: str = ""
     grace_seconds: float = 10.0
@@ -80,6 +88,7 @@ class Abort(Command, frozen=True, kw_only=True):
 class Resolve(Command, frozen=True, kw_only=True):
     """A person says what became of a task whose outcome is unknown."""
 
+    words: ClassVar[str] = "decision about a task"
     task_key: str
     decision: Literal["completed", "failed", "run_again"]
     requested_by: str
@@ -90,6 +99,7 @@ class Resolve(Command, frozen=True, kw_only=True):
 class CancelTask(Command, frozen=True, kw_only=True):
     """A task is not wanted any more; the run goes on without it."""
 
+    words: ClassVar[str] = "cancelled task"
     task_id: str
     requested_by: str
     reason: str = ""
@@ -98,6 +108,7 @@ class CancelTask(Command, frozen=True, kw_only=True):
 class Approve(Command, frozen=True, kw_only=True):
     """A person says yes; ``result`` (encoded) is what the task is completed with."""
 
+    words: ClassVar[str] = "approval"
     task_key: str
     requested_by: str
     comment: str = ""
@@ -107,6 +118,35 @@ class Approve(Command, frozen=True, kw_only=True):
 class Reject(Command, frozen=True, kw_only=True):
     """A person says no."""
 
+    words: ClassVar[str] = "rejection"
     task_key: str
     requested_by: str
     comment: str = ""
+
+
+class SkipTask(Command, frozen=True, kw_only=True):
+    """Go on as if the condition of the task did not hold."""
+
+    words: ClassVar[str] = "skipped task"
+    task_key: str
+    requested_by: str
+    reason: str = ""
+
+
+class RetryTask(Command, frozen=True, kw_only=True):
+    """Try a task now whose last attempt failed: its retry is due later, or it has failed for good."""
+
+    words: ClassVar[str] = "retry"
+    task_key: str
+    requested_by: str
+    reason: str = ""
+
+
+class SetResult(Command, frozen=True, kw_only=True):
+    """Take ``value`` (encoded) as the result of a task that nobody works on."""
+
+    words: ClassVar[str] = "result from a person"
+    task_key: str
+    value: bytes
+    requested_by: str
+    reason: str = ""

@@ -34,6 +34,8 @@ __all__ = [
     "TaskOutcomeUnknown",
     "TaskReassigned",
     "TaskRerunRequested",
+    "TaskResultGiven",
+    "TaskRetryRequested",
     "TaskRetryScheduled",
     "TaskScheduled",
     "TaskSkipped",
@@ -156,11 +158,13 @@ class TaskReassigned(Fact, frozen=True):
 
 
 class TaskSkipped(Fact, frozen=True, gc=False):
-    """A task will not run: its condition does not hold, or everything it hangs on was skipped."""
+    """A task will not run: its condition does not hold, everything it hangs on was skipped, or somebody said so."""
 
     event_type: ClassVar[str] = "task_skipped"
     task_key: str
     reason: str
+    decided_by: str = ""
+    """Who said so; empty when it follows from the definition."""
 
 
 class TaskCancelled(Fact, frozen=True, gc=False):
@@ -235,6 +239,25 @@ class TaskRerunRequested(Fact, frozen=True, gc=False):
     task_key: str
     generation: int
     requested_by: str
+
+
+class TaskRetryRequested(Fact, frozen=True, gc=False):
+    """Somebody asked to try the task now: the same work, with the same effect key. Of a map or a loop: what has failed of it."""
+
+    event_type: ClassVar[str] = "task_retry_requested"
+    task_key: str
+    decided_by: str
+    reason: str = ""
+
+
+class TaskResultGiven(Fact, frozen=True, gc=False):
+    """Somebody gave a task its result: no handler did, and none will."""
+
+    event_type: ClassVar[str] = "task_result_given"
+    task_key: str
+    result: msgspec.Raw
+    decided_by: str
+    reason: str = ""
 
 
 class MapExpanded(Fact, frozen=True, gc=False):
@@ -408,6 +431,8 @@ FACTS: Final = FactCodec(
         TaskOutcomeUnknown,
         TaskLateOutcome,
         TaskRerunRequested,
+        TaskRetryRequested,
+        TaskResultGiven,
         MapExpanded,
         TimerSet,
         TimerFired,

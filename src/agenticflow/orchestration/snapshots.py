@@ -20,7 +20,7 @@ from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskSta
 
 __all__ = ["restore", "take"]
 
-FORM = 2
+FORM = 3
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -67,6 +67,7 @@ class _Run(msgspec.Struct):
     barred: list[int]
     to_cancel: dict[int, str]
     surplus: list[str]
+    again: dict[str, list[str]]
     undecided: list[str]
     undoable: list[str]
     parent: tuple[str, str, int] | None
@@ -124,6 +125,7 @@ def take(state: RunState) -> bytes:
         barred=sorted(state.barred),
         to_cancel=state.to_cancel,
         surplus=list(state.surplus),
+        again={key: list(items) for key, items in state.again.items()},
         undecided=list(state.undecided),
         undoable=state.undoable,
         parent=state.parent,
@@ -176,6 +178,7 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.barred = set(run.barred)
     state.to_cancel = run.to_cancel
     state.surplus = dict.fromkeys(run.surplus)
+    state.again = {key: deque(items) for key, items in run.again.items()}
     state.undecided = dict.fromkeys(run.undecided)
     state.undoable = run.undoable
     state.parent = run.parent

@@ -161,6 +161,7 @@ class RunState:
 
     __slots__ = (
         "active",
+        "again",
         "barred",
         "cancel",
         "completed",
@@ -239,6 +240,8 @@ class RunState:
         """Nodes that are not wanted any more, each with the key of the task whose end said so."""
         self.surplus: dict[str, None] = {}
         """Maps that have enough: their open items are not wanted any more."""
+        self.again: dict[str, deque[str]] = {}
+        """Of maps, the keys of failed items that are to be tried again as soon as there is room."""
         self.undoable: list[str] = []
         """Keys of what was completed and can be undone, in the order of completion."""
         self.undecided: dict[str, None] = {}

@@ -58,7 +58,7 @@ class Recorded:
                 self.started.add((stream_id, fact.task_key, self._generation(stream_id, fact.task_key)))
             case f.TaskRerunRequested():
                 self._generations[stream_id, fact.task_key] = fact.generation
-            case f.TaskCompleted():
+            case f.TaskCompleted() | f.TaskResultGiven():
                 self.completed.add((stream_id, fact.task_key))
             case (
                 f.WorkflowCompleted()
