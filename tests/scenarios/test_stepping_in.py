@@ -156,6 +156,7 @@ def test_what_has_a_fallback_nobody_wants_is_tried_again() -> None:
     run.cancel_task("instead")
     run.retry("a")
     run.succeed("a", "end", "beside")
+    run.wait(10)
     assert run.status == "COMPLETED"
 
 

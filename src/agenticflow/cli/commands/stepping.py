@@ -1,0 +1,34 @@
+"""What a person changes in a run that goes on: each command is one intervention, taken by the owner of the store or recorded here."""
+
+from __future__ import annotations
+
+from agenticflow.app.commands import Intervene
+from agenticflow.app.steering import LOCAL_OWNER
+from agenticflow.cli.commands.run import parsed_value
+from agenticflow.cli.commands.runs import steer
+from agenticflow.cli.terminal import Format
+from agenticflow.orchestration import UserIntervention
+
+__all__ = ["retry", "set_result", "skip"]
+
+
+def skip(workflow_id: str, task_key: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
+    """Go on as if the condition of a task did not hold."""
+    intervention = UserIntervention("skip", by or LOCAL_OWNER, reason=reason, task_key=task_key)
+    return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
+
+
+def retry(workflow_id: str, task_key: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
+    """Try a task now."""
+    intervention = UserIntervention("retry", by or LOCAL_OWNER, reason=reason, task_key=task_key)
+    return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
+
+
+def set_result(
+    workflow_id: str, task_key: str, *, value: str, reason: str, by: str | None, store: str | None, form: Format
+) -> int:
+    """Give a task its result."""
+    intervention = UserIntervention(
+        "set_result", by or LOCAL_OWNER, reason=reason, task_key=task_key, value=parsed_value(value)
+    )
+    return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)

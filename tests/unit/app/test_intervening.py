@@ -1,0 +1,166 @@
+"""Stepping into a run through the façade: every type of intervention, what each needs, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from agenticflow import (
+    Agent,
+    CommandRefused,
+    InvalidInput,
+    Orchestrator,
+    RetryPolicy,
+    TaskDefinition,
+    TaskStatus,
+    WorkflowDefinition,
+    WorkflowExecutionError,
+    WorkflowHandle,
+    WorkflowNotFoundError,
+    WorkflowStatus,
+)
+from agenticflow.app.commands import carry_out
+from agenticflow.errors import UnsupportedInterventionError
+from agenticflow.orchestration import UserIntervention
+from agenticflow.storage.memory import MemoryStore
+from tests.unit.runtime.engine import in_virtual_time, running, until
+
+HOURLY = RetryPolicy(max_attempts=3, initial_delay_seconds=3_600, multiplier=1, jitter=False)
+
+
+class Desk(Agent):
+    """Does what it is told, once it is told that it may."""
+
+    def __init__(self) -> None:
+        super().__init__("desk", concurrency=5)
+        self.is_broken = True
+        self.asked: list[str] = []
+        self.gate = asyncio.Event()
+
+        @self.task("do")
+        async def do(context: object, name: str = "") -> str:
+            self.asked.append(name)
+            if name == "flaky" and self.is_broken:
+                raise ConnectionError("closed")
+            if name == "held":
+                await self.gate.wait()
+            return name
+
+
+def do(name: str, *after: str, **options: object) -> TaskDefinition:
+    return TaskDefinition(name, "desk", "do", {"name": name}, after, **options)  # type: ignore[arg-type]
+
+
+async def status_of(handle: WorkflowHandle, key: str) -> TaskStatus | None:
+    tasks = (await handle.execution()).tasks
+    return tasks[key].status if key in tasks else None
+
+
+FLOW = WorkflowDefinition(
+    [
+        do("flaky", retry_policy=HOURLY),
+        do("held"),
+        do("extra", "held"),
+        TaskDefinition.ask("q", "May I?"),
+        TaskDefinition.ask("r", "May I too?", on_failure="skip"),
+        do("end", "flaky", "extra", "q", "r", join="settled"),
+    ],
+    output=["${end}", "${q.value}"],
+)
+
+
+@in_virtual_time
+async def test_every_type_of_intervention_does_what_its_call_does_and_says_who_did_it() -> None:
+    desk, store = Desk(), MemoryStore()
+    async with running(desk, store=store) as orchestrator:
+        handle = await orchestrator.start_workflow(FLOW, workflow_id="w")
+        await until(lambda: len(desk.asked) == 2)
+
+        async def say(type: str, task_key: str | None = None, value: object = None, reason: str = "so") -> None:
+            said = UserIntervention(type, "ada", reason=reason, task_key=task_key, value=value)
+            assert list(await orchestrator.intervene("w", said)) == []
+
+        await say("pause")
+        assert await handle.status() is WorkflowStatus.PAUSED
+        await say("resume")
+        await say("skip", "extra")
+        desk.is_broken = False
+        await say("retry", "flaky")
+        await say("approve", "q", 5)
+        await say("reject", "r", reason="")
+        await until(lambda: desk.asked == ["flaky", "held", "flaky"])
+        await say("cancel_task", "held")
+        assert await handle.result() == ["end", 5]
+    events = [event async for event in store.read_stream("workflow-w/1")]
+    by = {event.event_type: event.payload for event in events if "ada" in event.payload.values()}
+    assert set(by) == {
+        "workflow_paused",
+        "workflow_resumed",
+        "task_skipped",
+        "task_retry_requested",
+        "approval_granted",
+        "approval_rejected",
+        "tasks_cancelled",
+    }
+    assert by["workflow_paused"]["reason"] == by["tasks_cancelled"]["reason"] == "so"
+
+
+@in_virtual_time
+async def test_a_question_is_answered_a_result_given_and_a_run_ended() -> None:
+    async with running(Desk()) as orchestrator:
+        flow = WorkflowDefinition([do("held"), TaskDefinition.ask("q", "How many?"), do("next", "held")])
+        handle = await orchestrator.start_workflow(flow, workflow_id="w")
+        await orchestrator.intervene("w", UserIntervention("answer", "ada", task_key="q", value=7))
+        large = "x" * 200_000
+        await orchestrator.intervene("w", UserIntervention("set_result", "ada", task_key="next", value=large))
+        execution = await handle.execution()
+        assert execution.task_results["q"].unwrap()["value"] == 7  # type: ignore[index]
+        assert execution.task_results["next"].unwrap() == large
+        await orchestrator.intervene("w", UserIntervention("abort", "ada", reason="done with it"))
+        with pytest.raises(WorkflowExecutionError, match="done with it"):
+            await handle.result()
+        with pytest.raises(CommandRefused, match="is CANCELLED and takes no skipped task"):
+            await orchestrator.skip_task("w", "held")
+
+
+@pytest.mark.parametrize(
+    ("intervention", "error", "words"),
+    [
+        (UserIntervention("dance", "ada"), UnsupportedInterventionError, "'dance' is no type .*pause, resume, abort"),
+        (UserIntervention("skip", "ada"), InvalidInput, "'skip' needs task_key"),
+        (UserIntervention("pause", "ada", task_key="a"), InvalidInput, "'pause' takes no task_key"),
+        (UserIntervention("skip", "ada", task_key="a", value=1), InvalidInput, "'skip' takes no value"),
+        (UserIntervention("pause", ""), InvalidInput, "say who does it"),
+        (UserIntervention("pause", "ada", reason=5), InvalidInput, "the reason is a int"),  # type: ignore[arg-type]
+        ({"type": "pause"}, InvalidInput, "intervene got a dict"),
+    ],
+)
+async def test_what_is_no_intervention_is_refused_before_anything_is_asked(
+    intervention: UserIntervention, error: type[Exception], words: str
+) -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        with pytest.raises(error, match=words):
+            await orchestrator.intervene("w", intervention)
+
+
+async def test_an_unknown_workflow_is_not_found() -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        with pytest.raises(WorkflowNotFoundError):
+            await orchestrator.intervene("nobody", UserIntervention("pause", "ada"))
+
+
+@in_virtual_time
+async def test_another_process_intervenes_by_the_same_data() -> None:
+    async with running(Desk()) as orchestrator:
+        await orchestrator.start_workflow(WorkflowDefinition([do("held"), do("b", "held")]), workflow_id="w")
+        said = UserIntervention("skip", "ada", task_key="b")
+        answer = await carry_out(
+            orchestrator, "intervene", {"workflow_id": "w", "intervention": msgspec.to_builtins(said)}
+        )
+        assert answer == {"workflow_id": "w", "run_no": 1, "status": "RUNNING", "differences": []}
+        with pytest.raises(CommandRefused, match="is skipped"):
+            await carry_out(orchestrator, "intervene", {"workflow_id": "w", "intervention": msgspec.to_builtins(said)})
+        with pytest.raises(InvalidInput, match="does not take these arguments"):
+            await carry_out(orchestrator, "intervene", {"workflow_id": "w", "intervention": {"type": 5}})
