@@ -98,6 +98,7 @@ def stepped_run() -> Run:
         task("d", "c"),
     )
     run.fail("a")
+    run.say({"hurry": True}, "a")
     run.retry("a", reason="now")
     for index in range(3):
         run.fail(f"each[{index}]")

@@ -67,6 +67,7 @@ class Run:
         first_generation: int = 0,
         now: int = START,
         scenario: Scenario[RunState] | None = None,
+        feedback: bytes | None = None,
         **options: Any,
     ) -> None:
         self.now = now
@@ -90,6 +91,7 @@ class Run:
                     generations={} if carried is None else carried.generations,
                     signals=None if carried is None else codec.encode(carried.signals),
                     first_generation=first_generation,
+                    feedback=feedback,
                 )
             )
 
@@ -177,6 +179,14 @@ class Run:
     def set_result(self, key: str, value: object = None, *, by: str = "ada", reason: str = "") -> list[Fact]:
         encoded = codec.encode(value)
         return self.ask(c.SetResult(now=self.now, task_key=key, value=encoded, requested_by=by, reason=reason))
+
+    def say(self, feedback: object, key: str = "", *, by: str = "ada") -> list[Fact]:
+        encoded = codec.encode(feedback)
+        return self.ask(c.GiveFeedback(now=self.now, feedback=encoded, requested_by=by, task_key=key))
+
+    def heard(self, key: str) -> list[object]:
+        """What the handler of ``key`` is told that people have said."""
+        return [feedback.value for feedback in GUEST.inputs(self.state, key).feedback]
 
     def approve(self, key: str, result: object = None, *, by: str = "ada", comment: str = "") -> list[Fact]:
         encoded = codec.encode({"approved": True} if result is None else result)

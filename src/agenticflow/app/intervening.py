@@ -64,6 +64,19 @@ class Intervening(Steering):
         )
         await self._command(workflow_id, command)
 
+    async def give_feedback(
+        self, workflow_id: str, feedback: object, *, task_key: str = "", given_by: str = LOCAL_OWNER
+    ) -> None:
+        """Tell the handlers of a run something: text or data, at most 16 KiB, at most 100 times.
+
+        Handlers that run find it in ``context.feedback`` when they look, those that start later from the beginning, also after a crash
+        and in the next run. With a ``task_key`` it is for that task only. Sub-workflows are runs of their own and do not hear it.
+        """
+        command = c.GiveFeedback(
+            now=self._clock.now_ns(), feedback=codec.encode(feedback), requested_by=given_by, task_key=task_key
+        )
+        await self._command(workflow_id, command)
+
     async def intervene(self, workflow_id: str, intervention: UserIntervention) -> Sequence[Difference]:
         """Do what a person asks; return how that changes the definition, which only ``modify`` does.
 
@@ -89,5 +102,6 @@ _BY_TYPE: Final[Mapping[str, _Way]] = {
     "cancel_task": lambda o, w, i: o.cancel_task(w, i.task_key, reason=i.reason or "", cancelled_by=i.user_id),
     "approve": lambda o, w, i: o.approve(w, i.task_key, value=i.value, comment=i.reason or "", approved_by=i.user_id),
     "answer": lambda o, w, i: o.approve(w, i.task_key, value=i.value, comment=i.reason or "", approved_by=i.user_id),
+    "inject_feedback": lambda o, w, i: o.give_feedback(w, i.feedback, task_key=i.task_key or "", given_by=i.user_id),
     "reject": lambda o, w, i: o.reject(w, i.task_key, comment=i.reason or "", rejected_by=i.user_id),
 }

@@ -14,6 +14,7 @@ __all__ = [
     "Abort",
     "Approve",
     "CancelTask",
+    "GiveFeedback",
     "NextRunStarted",
     "Pause",
     "Reject",
@@ -42,6 +43,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     kept: bytes | None = None
     generations: dict[str, int] = {}
     signals: bytes | None = None
+    feedback: bytes | None = None
     parent: tuple[str, str, int] | None = None
     depth: int = 0
     first_generation: int = 0
@@ -150,3 +152,12 @@ class SetResult(Command, frozen=True, kw_only=True):
     value: bytes
     requested_by: str
     reason: str = ""
+
+
+class GiveFeedback(Command, frozen=True, kw_only=True):
+    """Tell the handlers of a run something; ``feedback`` is encoded. Without a ``task_key`` it is for all of them."""
+
+    words: ClassVar[str] = "feedback"
+    feedback: bytes
+    requested_by: str
+    task_key: str = ""

@@ -29,6 +29,7 @@ from agenticflow.orchestration.endings import (
     stop_waiting,
     take_ready,
 )
+from agenticflow.orchestration.interventions.feedback import feedback_given, heard_before
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.state import (
@@ -65,6 +66,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     signals = codec.decode(state.values.resolve(bytes(fact.signals))) or {}
     if not isinstance(signals, dict):
         raise InvariantError(f"the signals of run {state.stream_id!r} are no mapping")
+    state.feedback = heard_before(state, fact)
     state.plan = plan
     state.phase = Phase.RUNNING
     state.signals = {name: deque(values) for name, values in signals.items()}
@@ -423,6 +425,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.TimerFired: _timer_fired,
     f.SignalAwaited: _signal_awaited,
     f.SignalReceived: _signal_received,
+    f.FeedbackGiven: feedback_given,
     f.ApprovalRequired: _approval_required,
     f.ApprovalGranted: _approval_granted,
     f.ApprovalRejected: _approval_rejected,

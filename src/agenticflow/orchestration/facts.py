@@ -22,6 +22,7 @@ __all__ = [
     "ApprovalRequired",
     "ChoiceMade",
     "CompensationStarted",
+    "FeedbackGiven",
     "LoopContinued",
     "LoopEnded",
     "MapExpanded",
@@ -81,6 +82,8 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Generations above 0, by task key."""
     signals: msgspec.Raw = _NOTHING
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
+    feedback: msgspec.Raw = _NOTHING
+    """Encoded list of what people said to the run before, or a reference to it; null for none."""
     parent: tuple[str, str, int] | None = None
     """Stream, task key and token of the attempt that this run is a sub-workflow of."""
     depth: int = 0
@@ -331,6 +334,16 @@ class SignalReceived(Fact, frozen=True, gc=False):
     sent_by: str
 
 
+class FeedbackGiven(Fact, frozen=True, gc=False):
+    """A person said something to the run: handlers that run and those that follow find it in their context."""
+
+    event_type: ClassVar[str] = "feedback_given"
+    feedback: msgspec.Raw
+    given_by: str
+    task_key: str = ""
+    """Whom it is for; empty for every task."""
+
+
 class WorkflowPaused(Fact, frozen=True, gc=False):
     """No new work is scheduled until the run is resumed; work in flight goes on."""
 
@@ -438,6 +451,7 @@ FACTS: Final = FactCodec(
         TimerFired,
         SignalAwaited,
         SignalReceived,
+        FeedbackGiven,
         ApprovalRequired,
         ApprovalGranted,
         ApprovalRejected,

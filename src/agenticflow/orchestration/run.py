@@ -31,6 +31,7 @@ from agenticflow.orchestration.advance import (
     open_keys,
 )
 from agenticflow.orchestration.evolve import evolve
+from agenticflow.orchestration.interventions.feedback import give_feedback
 from agenticflow.orchestration.interventions.moments import not_now
 from agenticflow.orchestration.interventions.tasks import retry_task, set_result, skip_task
 from agenticflow.orchestration.plan import decode_plan
@@ -115,6 +116,8 @@ class RunDecider:
                 return retry_task(state, command)
             case c.SetResult():
                 return set_result(state, command)
+            case c.GiveFeedback():
+                return give_feedback(state, command)
             case c.Approve():
                 record = self._asked(state, command.task_key)
                 result = msgspec.Raw(command.result)
@@ -182,6 +185,7 @@ class RunDecider:
                 kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
                 generations=command.generations,
                 signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
+                feedback=msgspec.Raw(codec.NULL if command.feedback is None else command.feedback),
                 parent=command.parent,
                 depth=command.depth,
                 first_generation=command.first_generation,

@@ -16,7 +16,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
-from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
 
 __all__ = ["restore", "take"]
 
@@ -70,6 +70,7 @@ class _Run(msgspec.Struct):
     again: dict[str, list[str]]
     undecided: list[str]
     undoable: list[str]
+    feedback: list[Heard]
     parent: tuple[str, str, int] | None
     phase: int
     outcome: WorkflowStatus | None
@@ -128,6 +129,7 @@ def take(state: RunState) -> bytes:
         again={key: list(items) for key, items in state.again.items()},
         undecided=list(state.undecided),
         undoable=state.undoable,
+        feedback=state.feedback,
         parent=state.parent,
         phase=state.phase.value,
         outcome=state.outcome,
@@ -181,6 +183,7 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.again = {key: deque(items) for key, items in run.again.items()}
     state.undecided = dict.fromkeys(run.undecided)
     state.undoable = run.undoable
+    state.feedback = run.feedback
     state.parent = run.parent
     state.phase = Phase(run.phase)
     state.outcome = run.outcome

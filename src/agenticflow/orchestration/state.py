@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+import msgspec
+
 from agenticflow.core import codec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
@@ -20,7 +22,7 @@ from agenticflow.errors import InvariantError
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
 
-__all__ = ["Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
+__all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
 class WorkflowStatus(enum.StrEnum):
@@ -84,6 +86,15 @@ _NEEDS_NO_PLACE: Final = 10_000_000
 
 TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
 """Kinds of entries in the heap of timers."""
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """What a person said to the run; ``feedback`` is encoded."""
+
+    feedback: bytes
+    given_by: str
+    at: int
+    task_key: str = ""
 
 
 def undo_key(task_key: str) -> str:
@@ -169,6 +180,7 @@ class RunState:
         "deliverable",
         "depth",
         "ended_at",
+        "feedback",
         "final",
         "fingerprint",
         "first_generation",
@@ -265,6 +277,7 @@ class RunState:
         self.deliverable: dict[str, None] = {}
         self.kept: dict[str, bytes] = {}
         self.generations: dict[str, int] = {}
+        self.feedback: list[Heard] = []
         self.last_success: str | None = None
 
     # --- what the engine reads --------------------------------------------------------------------------------------

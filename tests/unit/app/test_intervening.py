@@ -13,17 +13,18 @@ from agenticflow import (
     InvalidInput,
     Orchestrator,
     RetryPolicy,
+    StoreUnavailable,
+    TaskContext,
     TaskDefinition,
-    TaskStatus,
     WorkflowDefinition,
     WorkflowExecutionError,
-    WorkflowHandle,
     WorkflowNotFoundError,
     WorkflowStatus,
 )
 from agenticflow.app.commands import carry_out
 from agenticflow.errors import UnsupportedInterventionError
 from agenticflow.orchestration import UserIntervention
+from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from tests.unit.runtime.engine import in_virtual_time, running, until
 
@@ -51,11 +52,6 @@ class Desk(Agent):
 
 def do(name: str, *after: str, **options: object) -> TaskDefinition:
     return TaskDefinition(name, "desk", "do", {"name": name}, after, **options)  # type: ignore[arg-type]
-
-
-async def status_of(handle: WorkflowHandle, key: str) -> TaskStatus | None:
-    tasks = (await handle.execution()).tasks
-    return tasks[key].status if key in tasks else None
 
 
 FLOW = WorkflowDefinition(
@@ -164,3 +160,78 @@ async def test_another_process_intervenes_by_the_same_data() -> None:
             await carry_out(orchestrator, "intervene", {"workflow_id": "w", "intervention": msgspec.to_builtins(said)})
         with pytest.raises(InvalidInput, match="does not take these arguments"):
             await carry_out(orchestrator, "intervene", {"workflow_id": "w", "intervention": {"type": 5}})
+
+
+@in_virtual_time
+async def test_feedback_reaches_handlers_that_run_and_those_that_follow() -> None:
+    """On the loop and in a thread while it runs, in another process from its start."""
+    desk = Agent("desk", concurrency=5)
+    heard: dict[str, list[object]] = {}
+
+    @desk.task("listen")
+    async def listen(context: TaskContext) -> None:
+        while not context.feedback:
+            await asyncio.sleep(1)
+        heard[context.task_key] = [feedback.value for feedback in context.feedback]
+
+    flow = WorkflowDefinition(
+        [TaskDefinition("a", "desk", "listen"), TaskDefinition("b", "desk", "listen", dependencies={"a"})]
+    )
+    async with running(desk) as orchestrator:
+        handle = await orchestrator.start_workflow(flow, workflow_id="w")
+        await asyncio.sleep(5)
+        await orchestrator.intervene("w", UserIntervention("inject_feedback", "ada", feedback="hurry", task_key="a"))
+        await until(lambda: "a" in heard)
+        await asyncio.sleep(5)
+        await orchestrator.give_feedback("w", {"more": 1})
+        await handle.result()
+        assert heard == {"a": ["hurry"], "b": [{"more": 1}]}
+
+
+class Stuck(MemoryStore):
+    """Does not take feedback, and needs a while to say so."""
+
+    async def commit(self, commit: Commit) -> Committed:
+        if any(event.event_type == "feedback_given" for event in commit.events):
+            await asyncio.sleep(60)
+            raise StoreUnavailable("the disk is full")
+        return await super().commit(commit)
+
+
+@in_virtual_time
+async def test_nobody_hears_what_does_not_come_true() -> None:
+    desk = Agent("desk", concurrency=1)
+    heard: dict[str, list[object]] = {}
+
+    @desk.task("listen")
+    async def listen(context: TaskContext) -> None:
+        heard[context.task_key] = [feedback.value for feedback in context.feedback]
+        await asyncio.sleep(30)
+
+    flow = WorkflowDefinition([TaskDefinition("a", "desk", "listen"), TaskDefinition("b", "desk", "listen")])
+    async with running(desk, store=Stuck()) as orchestrator:
+        handle = await orchestrator.start_workflow(flow, workflow_id="w")
+        await asyncio.sleep(10)
+        with pytest.raises(StoreUnavailable):
+            await orchestrator.give_feedback("w", "too early")
+        await handle.result()
+        assert heard == {"a": [], "b": []}
+
+
+@in_virtual_time
+async def test_what_is_said_before_a_restart_is_heard_after_it_in_threads_too() -> None:
+    store, desk = MemoryStore(), Agent("desk")
+
+    @desk.task("listen")
+    def listen(context: TaskContext) -> list[object]:
+        return [feedback.value for feedback in context.feedback]
+
+    flow = WorkflowDefinition(
+        [TaskDefinition.wait_for("go", "go"), TaskDefinition("a", "desk", "listen", dependencies={"go"})]
+    )
+    async with running(store=store) as orchestrator:
+        await orchestrator.start_workflow(flow, workflow_id="w")
+        await orchestrator.give_feedback("w", "from before")
+    async with running(desk, store=store) as orchestrator:
+        await orchestrator.signal("w", "go")
+        assert await orchestrator.wait("w") == {"a": ["from before"]}

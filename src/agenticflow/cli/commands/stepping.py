@@ -9,7 +9,7 @@ from agenticflow.cli.commands.runs import steer
 from agenticflow.cli.terminal import Format
 from agenticflow.orchestration import UserIntervention
 
-__all__ = ["retry", "set_result", "skip"]
+__all__ = ["feedback", "retry", "set_result", "skip"]
 
 
 def skip(workflow_id: str, task_key: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
@@ -31,4 +31,13 @@ def set_result(
     intervention = UserIntervention(
         "set_result", by or LOCAL_OWNER, reason=reason, task_key=task_key, value=parsed_value(value)
     )
+    return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
+
+
+def feedback(
+    workflow_id: str, feedback: str, *, task_key: str | None, by: str | None, store: str | None, form: Format
+) -> int:
+    """Tell the handlers of a run something."""
+    said = parsed_value(feedback, "the feedback")
+    intervention = UserIntervention("inject_feedback", by or LOCAL_OWNER, feedback=said, task_key=task_key)
     return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)

@@ -1,4 +1,4 @@
-"""``runs skip|retry|set-result``: for whoever steps into a run that goes on, beside whoever performs it."""
+"""``runs skip|retry|set-result|feedback``: for whoever steps into a run that goes on, beside whoever performs it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def add_to(runs: typer.Typer) -> None:
     runs.command("skip")(_skip)
     runs.command("retry")(_retry)
     runs.command("set-result")(_set_result)
+    runs.command("feedback")(_feedback)
 
 
 def _skip(
@@ -63,3 +64,17 @@ def _set_result(
     from agenticflow.cli.commands import stepping  # late: only when run
 
     return stepping.set_result(workflow_id, task, value=value, reason=reason, by=by, store=store, form=form)
+
+
+def _feedback(
+    workflow_id: WorkflowId,
+    feedback: Annotated[str, typer.Argument(metavar="WHAT", help="What the handlers shall hear: JSON, or else text.")],
+    task: Annotated[str | None, typer.Option("--task", metavar="TASK", help="Only for this task.")] = None,
+    by: Person = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Tell the handlers of a run something: those that run now and those that follow."""
+    from agenticflow.cli.commands import stepping  # late: only when run
+
+    return stepping.feedback(workflow_id, feedback, task_key=task, by=by, store=store, form=form)

@@ -23,12 +23,14 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "approve": ("task_key",),
     "reject": ("task_key",),
     "answer": ("task_key",),
+    "inject_feedback": ("feedback",),
 }
 """What each type has to be given."""
 _TAKES: Final[Mapping[str, tuple[str, ...]]] = {
     "set_result": ("value",),
     "approve": ("value",),
     "answer": ("value",),
+    "inject_feedback": ("task_key",),
 }
 """What each type may be given beside that; all take a reason."""
 _PARTS: Final = ("task_key", "value", "modifications", "feedback")
@@ -38,7 +40,8 @@ class UserIntervention(msgspec.Struct, frozen=True):
     """Something a person does to a run. ``reason`` is recorded with it, and so is who does it.
 
     ``type`` is one of ``pause``, ``resume``, ``abort``; ``skip``, ``retry``, ``set_result`` (with ``value``), ``cancel_task``; ``approve``,
-    ``reject``, ``answer`` (with ``value``). All but the first three name a task with ``task_key``.
+    ``reject``, ``answer`` (with ``value``), all of which name a task with ``task_key``; ``inject_feedback`` (with ``feedback``), for one
+    task or for all.
     """
 
     type: str
@@ -48,6 +51,7 @@ class UserIntervention(msgspec.Struct, frozen=True):
     reason: str | None = None
     modifications: object = None
     feedback: object = None
+    """Text or data for the handlers, at most 16 KiB."""
     task_key: str | None = None
     """The task id, with ``[index]`` for an item of a map or an iteration of a loop."""
     value: object = None

@@ -112,7 +112,12 @@ class LocalWorker:
         """Return what the handler is given; a store that cannot be read for a while delays it."""
         while True:
             try:
-                return await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
+                given = await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
+                if given.feedback:
+                    # Nobody hears what may not come true: what is being committed is, or is not, after this.
+                    await self._host.read(attempt.stream_id)
+                    given = await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
+                return given
             except TemporaryError as error:
                 if self._host.is_closing:
                     raise
@@ -167,6 +172,7 @@ class LocalWorker:
                 params=given.params,
                 results=given.results,
                 encoded_input=given.encoded_input,
+                feedback=given.feedback,
             )
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
