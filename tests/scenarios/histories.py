@@ -98,6 +98,7 @@ def stepped_run() -> Run:
         task("d", "c"),
     )
     run.fail("a")
+    run.modify({"replace": task("d", "c", params={"x": "${c}"})}, {"add": task("e", "each", join="settled")})
     run.say({"hurry": True}, "a")
     run.retry("a", reason="now")
     for index in range(3):
@@ -108,7 +109,7 @@ def stepped_run() -> Run:
     run.skip("b")
     run.succeed("a", value=1)
     run.succeed("each[1]", "c", value=2)
-    run.succeed("d")
+    run.succeed("d", "e")
     return run
 
 

@@ -5,23 +5,44 @@ What a run takes, and when, is decided by the run; here arguments are checked, m
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agenticflow.app.steering import LOCAL_OWNER, Steering
 from agenticflow.core import codec
+from agenticflow.core.engine import Performer
 from agenticflow.core.values import store_form
-from agenticflow.errors import InvalidInput
+from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.comparison import Difference
+from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.interventions.checking import demand_version, problems_of
+from agenticflow.orchestration.interventions.difference import differences
 from agenticflow.orchestration.interventions.intervention import UserIntervention
+from agenticflow.orchestration.interventions.modification import Modification, encode_modifications, modifications_of
+from agenticflow.orchestration.interventions.moments import not_now
+from agenticflow.orchestration.state import Phase, RunState
 
 __all__ = ["Intervening"]
 
+T = TypeVar("T")
+
 
 class Intervening(Steering):
-    """All raise ``WorkflowNotFoundError`` for an unknown workflow, ``InvalidInput`` for an unknown task, and ``CommandRefused`` when the
-    run, or the task, does not take it now: the refusal says why, and what is possible."""
+    """The interventions of an orchestrator.
+
+    All raise ``WorkflowNotFoundError`` for an unknown workflow, ``InvalidInput`` for an unknown task, and ``CommandRefused`` when the
+    run, or the task, does not take it now: the refusal says why, and what is possible.
+    """
+
+    _performs: bool
+    _performers: dict[str, Performer]
+    _workflows: dict[str, WorkflowDefinition]
+
+    @abstractmethod
+    async def _look(self, workflow_id: str, read: Callable[[RunState], T]) -> T:
+        """Return what ``read`` finds in the state of the latest run of the workflow."""
 
     async def skip_task(
         self, workflow_id: str, task_key: str, *, reason: str = "", skipped_by: str = LOCAL_OWNER
@@ -77,6 +98,66 @@ class Intervening(Steering):
         )
         await self._command(workflow_id, command)
 
+    async def modify_workflow(
+        self,
+        workflow_id: str,
+        modifications: object,
+        *,
+        reason: str = "",
+        modified_by: str = LOCAL_OWNER,
+        expected_version: int | None = None,
+        dry_run: bool = False,
+    ) -> Sequence[Difference]:
+        """Change tasks that have not started: ``[{"add": task}, {"replace": task}, {"remove": "task_id"}]``, all or none of it.
+
+        A task is a ``TaskDefinition``, or the same as plain data. Returns what changes, one line each; with ``dry_run`` nothing is
+        recorded. An added task whose dependencies are met starts at once. The next run of the workflow goes on with the new definition.
+
+        Raises ``DefinitionError`` with every mistake, against the run as it stands; ``CommandRefused`` when its stream is not at
+        ``expected_version``, or somebody else modified it in the same moment.
+        """
+        wanted = modifications_of(modifications)
+        unperformed = self._unperformed(wanted)
+
+        def look(state: RunState) -> tuple[str, list[Difference], list[str]]:
+            if state.phase is not Phase.RUNNING:
+                raise not_now(state, c.Modify.words)
+            demand_version(state, expected_version)
+            found = [*problems_of(state, wanted), *unperformed]
+            return state.laid_out.content_hash, differences(state.laid_out.definition, wanted), found
+
+        seen, changes, problems = await self._look(workflow_id, look)
+        if problems:
+            raise DefinitionError(
+                f"workflow {workflow_id!r} cannot be modified so: {'; '.join(problems)}", problems=problems
+            )
+        stored, blob = store_form(encode_modifications(wanted))
+        if not dry_run:
+            command = c.Modify(
+                now=self._clock.now_ns(),
+                modifications=stored,
+                requested_by=modified_by,
+                reason=reason,
+                definition=seen,
+                expected_version=expected_version,
+                blobs=() if blob is None else (blob,),
+            )
+            await self._command(workflow_id, command)
+        return changes
+
+    def _unperformed(self, modifications: Sequence[Modification]) -> list[str]:
+        """Return, in words, which of the new tasks nobody here performs: a slip while the run goes on, not a plan."""
+        problems: list[str] = []
+        for task in (one.task for one in modifications if one.task is not None and self._performs):
+            performer = self._performers.get(task.agent_id)
+            if isinstance(task.workflow, str) and task.workflow not in self._workflows:
+                problems.append(f"task {task.task_id!r} is a workflow {task.workflow!r}, which is not registered here")
+            elif task.agent_id and performer is None:
+                problems.append(f"task {task.task_id!r} is for {task.agent_id!r}, which is not registered here")
+            elif performer is not None and performer.handler_for(task.task_type or "") is None:
+                problems.append(f"task {task.task_id!r}: {task.agent_id!r} has no handler for {task.task_type!r}")
+        return problems
+
     async def intervene(self, workflow_id: str, intervention: UserIntervention) -> Sequence[Difference]:
         """Do what a person asks; return how that changes the definition, which only ``modify`` does.
 
@@ -103,5 +184,13 @@ _BY_TYPE: Final[Mapping[str, _Way]] = {
     "approve": lambda o, w, i: o.approve(w, i.task_key, value=i.value, comment=i.reason or "", approved_by=i.user_id),
     "answer": lambda o, w, i: o.approve(w, i.task_key, value=i.value, comment=i.reason or "", approved_by=i.user_id),
     "inject_feedback": lambda o, w, i: o.give_feedback(w, i.feedback, task_key=i.task_key or "", given_by=i.user_id),
+    "modify": lambda o, w, i: o.modify_workflow(
+        w,
+        i.modifications,
+        reason=i.reason or "",
+        modified_by=i.user_id,
+        expected_version=i.expected_version,
+        dry_run=i.dry_run,
+    ),
     "reject": lambda o, w, i: o.reject(w, i.task_key, comment=i.reason or "", rejected_by=i.user_id),
 }

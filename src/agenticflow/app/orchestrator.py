@@ -559,6 +559,10 @@ class Orchestrator(Intervening):
 
     # --- steering: what `Steering` needs ------------------------------------------------------------------------------
 
+    async def _look(self, workflow_id: str, read: Callable[[RunState], T]) -> T:
+        engine = await self._running()
+        return await self._pure(engine, (await self._row(engine, workflow_id)).stream_id, read)
+
     async def _bury(self, workflow_id: str) -> None:
         if self._performs:
             return

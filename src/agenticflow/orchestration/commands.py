@@ -15,6 +15,7 @@ __all__ = [
     "Approve",
     "CancelTask",
     "GiveFeedback",
+    "Modify",
     "NextRunStarted",
     "Pause",
     "Reject",
@@ -161,3 +162,16 @@ class GiveFeedback(Command, frozen=True, kw_only=True):
     feedback: bytes
     requested_by: str
     task_key: str = ""
+
+
+class Modify(Command, frozen=True, kw_only=True):
+    """Change tasks that have not started."""
+
+    words: ClassVar[str] = "modification"
+    modifications: bytes
+    """Encoded, or a reference."""
+    requested_by: str
+    reason: str = ""
+    definition: str
+    """Content hash of the definition that whoever asks has seen."""
+    expected_version: int | None = None

@@ -30,6 +30,7 @@ from agenticflow.orchestration.endings import (
     take_ready,
 )
 from agenticflow.orchestration.interventions.feedback import feedback_given, heard_before
+from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.state import (
@@ -429,6 +430,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.ApprovalRequired: _approval_required,
     f.ApprovalGranted: _approval_granted,
     f.ApprovalRejected: _approval_rejected,
+    f.WorkflowModified: modified,
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,

@@ -51,6 +51,7 @@ __all__ = [
     "WorkflowContinued",
     "WorkflowContinuing",
     "WorkflowFailed",
+    "WorkflowModified",
     "WorkflowPaused",
     "WorkflowResumed",
     "WorkflowStarted",
@@ -344,6 +345,18 @@ class FeedbackGiven(Fact, frozen=True, gc=False):
     """Whom it is for; empty for every task."""
 
 
+class WorkflowModified(Fact, frozen=True, gc=False):
+    """A person changed tasks that had not started: the run goes on with the definition this gives, and so does the next run."""
+
+    event_type: ClassVar[str] = "workflow_modified"
+    modifications: msgspec.Raw
+    """Encoded ``[{"add": task}, {"replace": task}, {"remove": task id}]``, or a reference to it."""
+    modified_by: str
+    reason: str = ""
+    generations: dict[str, int] = {}
+    """Of tasks that were replaced or removed, by task id: what is called so from now on is other work."""
+
+
 class WorkflowPaused(Fact, frozen=True, gc=False):
     """No new work is scheduled until the run is resumed; work in flight goes on."""
 
@@ -455,6 +468,7 @@ FACTS: Final = FactCodec(
         ApprovalRequired,
         ApprovalGranted,
         ApprovalRejected,
+        WorkflowModified,
         WorkflowPaused,
         WorkflowResumed,
         WorkflowCancelRequested,

@@ -31,6 +31,7 @@ from agenticflow.orchestration.advance import (
     open_keys,
 )
 from agenticflow.orchestration.evolve import evolve
+from agenticflow.orchestration.interventions.checking import modify
 from agenticflow.orchestration.interventions.feedback import give_feedback
 from agenticflow.orchestration.interventions.moments import not_now
 from agenticflow.orchestration.interventions.tasks import retry_task, set_result, skip_task
@@ -118,6 +119,8 @@ class RunDecider:
                 return set_result(state, command)
             case c.GiveFeedback():
                 return give_feedback(state, command)
+            case c.Modify():
+                return modify(state, command)
             case c.Approve():
                 record = self._asked(state, command.task_key)
                 result = msgspec.Raw(command.result)

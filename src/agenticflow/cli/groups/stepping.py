@@ -1,4 +1,4 @@
-"""``runs skip|retry|set-result|feedback``: for whoever steps into a run that goes on, beside whoever performs it."""
+"""``runs skip|retry|set-result|feedback|modify``: for whoever steps into a run that goes on, beside whoever performs it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add_to(runs: typer.Typer) -> None:
     runs.command("retry")(_retry)
     runs.command("set-result")(_set_result)
     runs.command("feedback")(_feedback)
+    runs.command("modify")(_modify)
 
 
 def _skip(
@@ -78,3 +79,26 @@ def _feedback(
     from agenticflow.cli.commands import stepping  # late: only when run
 
     return stepping.feedback(workflow_id, feedback, task_key=task, by=by, store=store, form=form)
+
+
+def _modify(
+    workflow_id: WorkflowId,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A .yaml or .json list: add, replace, remove.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what it would change.")] = False,
+    expect: Annotated[
+        int | None, typer.Option("--expect", metavar="VERSION", min=1, help="Only when the run is still at this event.")
+    ] = None,
+    reason: Reason = "",
+    by: Person = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Add, replace or remove tasks that have not started, all or none of it; prints what changes.
+
+    The file is a list: `- add: {task_id: …}`, `- replace: {task_id: …}`, `- remove: task_id`, tasks as in a workflow file.
+    """
+    from agenticflow.cli.commands import stepping  # late: only when run
+
+    return stepping.modify(
+        workflow_id, file, is_dry=dry_run, expected=expect, reason=reason, by=by, store=store, form=form
+    )

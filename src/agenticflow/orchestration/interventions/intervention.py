@@ -24,6 +24,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "reject": ("task_key",),
     "answer": ("task_key",),
     "inject_feedback": ("feedback",),
+    "modify": ("modifications",),
 }
 """What each type has to be given."""
 _TAKES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -31,9 +32,10 @@ _TAKES: Final[Mapping[str, tuple[str, ...]]] = {
     "approve": ("value",),
     "answer": ("value",),
     "inject_feedback": ("task_key",),
+    "modify": ("expected_version", "dry_run"),
 }
 """What each type may be given beside that; all take a reason."""
-_PARTS: Final = ("task_key", "value", "modifications", "feedback")
+_PARTS: Final = ("task_key", "value", "modifications", "feedback", "expected_version", "dry_run")
 
 
 class UserIntervention(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ class UserIntervention(msgspec.Struct, frozen=True):
 
     ``type`` is one of ``pause``, ``resume``, ``abort``; ``skip``, ``retry``, ``set_result`` (with ``value``), ``cancel_task``; ``approve``,
     ``reject``, ``answer`` (with ``value``), all of which name a task with ``task_key``; ``inject_feedback`` (with ``feedback``), for one
-    task or for all.
+    task or for all; ``modify`` (with ``modifications``).
     """
 
     type: str
@@ -50,11 +52,16 @@ class UserIntervention(msgspec.Struct, frozen=True):
     """When the person said so, for whoever hands interventions on. The history has the moment at which the run took it."""
     reason: str | None = None
     modifications: object = None
+    """``[{"add": task}, {"replace": task}, {"remove": "task_id"}]``, of tasks that have not started."""
     feedback: object = None
     """Text or data for the handlers, at most 16 KiB."""
     task_key: str | None = None
     """The task id, with ``[index]`` for an item of a map or an iteration of a loop."""
     value: object = None
+    expected_version: int | None = None
+    """Of ``modify``: the version of the run's stream that whoever asks has seen; when it has gone on, nothing is modified."""
+    dry_run: bool = False
+    """Of ``modify``: only tell what it would change."""
 
     def checked(self) -> UserIntervention:
         """Return it when all that its type needs is there, and nothing else.
@@ -71,7 +78,7 @@ class UserIntervention(msgspec.Struct, frozen=True):
             raise InvalidInput(f"the reason is a {type(self.reason).__name__}", hint="give a text")
         needs = _NEEDS[self.type]
         for part in _PARTS:
-            is_given = getattr(self, part) is not None
+            is_given = getattr(self, part) not in (None, False) or (part == "value" and self.value is False)
             if part in needs and not is_given:
                 raise InvalidInput(f"the intervention {self.type!r} needs {part}", hint=f"give it {part}=…")
             if is_given and part not in needs and part not in _TAKES.get(self.type, ()):

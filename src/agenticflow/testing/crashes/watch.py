@@ -58,6 +58,9 @@ class Recorded:
                 self.started.add((stream_id, fact.task_key, self._generation(stream_id, fact.task_key)))
             case f.TaskRerunRequested():
                 self._generations[stream_id, fact.task_key] = fact.generation
+            case f.WorkflowModified():
+                for key, generation in fact.generations.items():
+                    self._generations[stream_id, key] = generation
             case f.TaskCompleted() | f.TaskResultGiven():
                 self.completed.add((stream_id, fact.task_key))
             case (
