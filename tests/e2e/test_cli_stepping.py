@@ -1,4 +1,4 @@
-"""``agenticflow runs skip|retry|set-result`` beside the process that performs the run, and without one."""
+"""``agenticflow runs skip|retry|set-result|feedback|modify`` beside the process that performs the run, and without one."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def test_steps_into_a_run_that_another_process_performs(cli: CommandLine) -> Non
     )
     _, errors = cli.run("runs", "set-result", "s1", "bad", "--value", "{done", code=2)
     assert "--value looks like JSON and is none" in errors
+    cli.run("runs", "feedback", "s1", "hurry up", "--task", "second")
     cli.run("runs", "set-result", "s1", "bad", "--value", "mended")
     cli.let_go()
     output, _ = cli.end(owner, 0)
@@ -66,3 +67,63 @@ def test_steps_into_a_run_that_nobody_performs_now(cli: CommandLine) -> None:
     assert "there is no workflow 'g2'" in errors
     cli.let_go()
     assert json.loads(cli.run("run", "flow.py:gated", "--workflow-id", "g1")[0]) == {"third": "by hand"}
+
+
+CHANGES = """
+- add: {task_id: check, agent_id: hand, task_type: step, params: {name: check}, dependencies: [second]}
+- replace:
+    task_id: third
+    agent_id: hand
+    task_type: step
+    params: {name: other}
+    dependencies: [check]
+"""
+
+
+def test_modifies_a_run_that_another_process_performs(cli: CommandLine) -> None:
+    (cli.folder / "changes.yaml").write_text(CHANGES, encoding="utf-8")
+    (cli.folder / "wrong.yaml").write_text("- remove: second\n- add: {task_id: x, agent: hand}\n", encoding="utf-8")
+    (cli.folder / "unfit.json").write_text('[{"remove": "second"}, {"add": {"task_id": "x", "agent_id": "nobody"}}]')
+    owner = cli.start("run", "flow.py:gated", "--workflow-id", "g1")
+    until(lambda: "second" in cli.ran())
+    _, errors = cli.run("runs", "modify", "g1", "wrong.yaml", code=2)
+    assert "wrong.yaml line 2: a task has no 'agent'; did you mean 'agent_id'?" in errors
+    _, errors = cli.run("runs", "modify", "g1", "unfit.json", code=2)
+    assert "task 'second' has started, it is" in errors
+    assert "'x' is for 'nobody', which is not registered here" in errors
+    output, _ = cli.run("runs", "modify", "g1", "changes.yaml", "--dry-run")
+    assert output.splitlines() == [
+        "task 'check': task: - → hand:step after 'second' params={'name': 'check'}",
+        "task 'third': params: {'gate': '', 'name': 'third'} → {'name': 'other'}",
+        "task 'third': dependencies: ['second'] → ['check']",
+        "g1 run 1: RUNNING",
+    ]
+    assert "workflow_modified" not in cli.run("runs", "events", "g1")[0]
+    _, errors = cli.run("runs", "modify", "g1", "changes.yaml", "--expect", 1, code=8)
+    assert "not at the expected 1" in errors
+    answer = cli.json("runs", "modify", "g1", "changes.yaml", "--reason", "one more look", "--by", "ada")
+    assert len(answer["differences"]) == 3
+    assert "check" in cli.run("runs", "graph", "g1")[0]
+    assert [line.split()[0] for line in cli.run("runs", "show", "g1")[0].splitlines()[3:]] == [
+        "first",
+        "second",
+        "third",
+        "check",
+    ]
+    cli.let_go()
+    assert json.loads(cli.end(owner, 0)[0]) == {"third": "other"}
+    assert cli.ran() == ["first", "second", "check", "other"]
+
+
+def test_modifies_a_run_that_nobody_performs_now(cli: CommandLine) -> None:
+    (cli.folder / "changes.yaml").write_text(CHANGES, encoding="utf-8")
+    owner = cli.start("run", "flow.py:gated", "--workflow-id", "g1")
+    until(lambda: "second" in cli.ran())
+    owner.kill()
+    owner.wait()
+    _, errors = cli.run("runs", "modify", "g1", "changes.yaml", "--dry-run")
+    assert "recorded" not in errors
+    _, errors = cli.run("runs", "modify", "g1", "changes.yaml")
+    assert "recorded; nobody runs this store now" in errors
+    cli.let_go()
+    assert json.loads(cli.run("run", "flow.py:gated", "--workflow-id", "g1")[0]) == {"third": "other"}

@@ -10,6 +10,7 @@ import pytest
 from agenticflow import (
     Agent,
     CommandRefused,
+    DefinitionError,
     InvalidInput,
     Orchestrator,
     RetryPolicy,
@@ -26,7 +27,7 @@ from agenticflow.errors import UnsupportedInterventionError
 from agenticflow.orchestration import UserIntervention
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
-from tests.unit.runtime.engine import in_virtual_time, running, until
+from tests.unit.runtime.engine import in_virtual_time, kinds, running, until
 
 HOURLY = RetryPolicy(max_attempts=3, initial_delay_seconds=3_600, multiplier=1, jitter=False)
 
@@ -235,3 +236,99 @@ async def test_what_is_said_before_a_restart_is_heard_after_it_in_threads_too() 
     async with running(desk, store=store) as orchestrator:
         await orchestrator.signal("w", "go")
         assert await orchestrator.wait("w") == {"a": ["from before"]}
+
+
+# --- modify -------------------------------------------------------------------------------------------------------------
+
+MIDDLE = WorkflowDefinition([do("held"), do("b", "held"), do("end", "b")], name="middle")
+
+
+@in_virtual_time
+async def test_a_run_goes_on_with_other_tasks_and_so_does_the_next_one_and_a_fork() -> None:
+    desk, store = Desk(), MemoryStore()
+    async with running(desk, store=store) as orchestrator:
+        handle = await orchestrator.start_workflow(MIDDLE, workflow_id="w")
+        changes: list[object] = [{"add": do("check", "held")}, {"replace": do("b", "check")}, {"remove": "end"}]
+        said = UserIntervention("modify", "ada", reason="one more look", modifications=changes)
+        looked = await orchestrator.intervene("w", msgspec.structs.replace(said, dry_run=True))
+        assert "workflow_modified" not in await kinds(store, "workflow-w/1")
+        told = [str(one) for one in await orchestrator.intervene("w", said)]
+        assert told == [str(one) for one in looked]
+        assert told[1] == "task 'b': dependencies: ['held'] → ['check']"
+        version = (await orchestrator.get_workflow_state("w")).version
+        with pytest.raises(CommandRefused, match="not at the expected 1"):
+            await orchestrator.modify_workflow("w", [{"remove": "b"}], expected_version=1, dry_run=True)
+        desk.gate.set()
+        assert await handle.result() == {"b": "b"}
+        assert [task.task_id for task in (await handle.execution()).definition.tasks] == ["held", "b", "check"]
+        first = await orchestrator.get_execution("w", at_version=1)
+        assert [task.task_id for task in first.definition.tasks] == ["held", "b", "end"]
+        assert (await orchestrator.start_workflow(MIDDLE, workflow_id="w")).run_no == 1, (
+            "the same start is the same run"
+        )
+        again = await orchestrator.resume_workflow("w", from_task="held")
+        assert await again.result() == {"b": "b"}
+        fork = await orchestrator.fork_workflow("w", run_no=1, at_version=version, new_workflow_id="f")
+        assert await fork.result() == {"b": "b"}
+        with pytest.raises(CommandRefused, match="takes no modification"):
+            await orchestrator.modify_workflow("w", [{"remove": "b"}])
+
+
+@in_virtual_time
+async def test_every_mistake_is_told_before_anything_is_recorded_agents_included() -> None:
+    store = MemoryStore()
+    async with running(Desk(), store=store) as orchestrator:
+        await orchestrator.start_workflow(MIDDLE, workflow_id="w")
+        with pytest.raises(DefinitionError) as refusal:
+            await orchestrator.modify_workflow(
+                "w",
+                [
+                    {"remove": "held"},
+                    {"add": TaskDefinition("x", "nobody", "do")},
+                    {"add": TaskDefinition("y", "desk", "sing")},
+                    {"add": TaskDefinition("z", workflow="unheard_of")},
+                    {"add": {"task_id": "fine", "agent_id": "desk", "task_type": "do"}},
+                    {"add": TaskDefinition.timer("t", 5)},
+                ],
+            )
+        assert refusal.value.problems == (
+            "task 'held' has started, it is SCHEDULED, and stays as it is",
+            "task 'x' is for 'nobody', which is not registered here",
+            "task 'y': 'desk' has no handler for 'sing'",
+            "task 'z' is a workflow 'unheard_of', which is not registered here",
+        )
+        assert "workflow_modified" not in await kinds(store, "workflow-w/1")
+
+
+async def test_who_only_records_does_not_know_who_performs() -> None:
+    store = MemoryStore()
+    async with running(Desk(), store=store) as orchestrator:
+        await orchestrator.start_workflow(MIDDLE, workflow_id="w")
+    async with Orchestrator(store=store, performs=False) as recorder:
+        [change] = await recorder.modify_workflow("w", [{"add": TaskDefinition("x", "other", "do")}])
+        assert change.task_key == "x"
+        assert "x" in {task.task_id for task in (await recorder.get_execution("w")).definition.tasks}
+
+
+@in_virtual_time
+async def test_two_who_modify_at_once_do_not_overwrite_each_other() -> None:
+    async with running(Desk()) as orchestrator:
+        await orchestrator.start_workflow(MIDDLE, workflow_id="w")
+        answers = await asyncio.gather(
+            *(orchestrator.modify_workflow("w", [{"replace": do("end", "b", priority=n)}]) for n in (1, 2)),
+            return_exceptions=True,
+        )
+        assert sorted(type(answer).__name__ for answer in answers) == ["CommandRefused", "list"]
+
+
+@in_virtual_time
+async def test_a_large_modification_with_large_values_around_it_outlives_a_restart() -> None:
+    desk, store = Desk(), MemoryStore()
+    large = {"add": msgspec.structs.replace(do("big", "held"), params={"name": "x" * 100_000})}
+    async with running(desk, store=store) as orchestrator:
+        await orchestrator.start_workflow(MIDDLE, {"text": "y" * 100_000}, workflow_id="w")
+        await orchestrator.modify_workflow("w", [large])
+    desk = Desk()
+    async with running(desk, store=store) as orchestrator:
+        desk.gate.set()
+        assert await orchestrator.wait("w") == {"end": "end", "big": "x" * 100_000}

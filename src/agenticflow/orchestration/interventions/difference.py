@@ -55,7 +55,7 @@ _DEFAULTS: Final = {field.name: field.default for field in msgspec.structs.field
 
 
 def _shown(value: object) -> str:
-    return _cut(repr(msgspec.to_builtins(value, enc_hook=repr)))
+    return _cut(repr(msgspec.to_builtins(list(value) if isinstance(value, tuple) else value, enc_hook=repr)))
 
 
 def _cut(text: str) -> str:
