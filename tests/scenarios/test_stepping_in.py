@@ -595,7 +595,18 @@ def test_what_takes_no_result() -> None:
     )
     run.refused(give("q"), r"asks a person \(approve or reject it\)")
     run.refused(give("next"), "begins the next run")
-    run.refused(give("instead"), "is a fallback nobody needs yet .*'a'")
+    run.refused(give("instead"), r"is the fallback of 'a', which has not failed \(give 'a' the result")
+
+
+def test_a_fallback_that_is_about_to_be_skipped_does_not_stand_in_for_what_succeeded() -> None:
+    """Found by random interventions: held back by a pause, it took a result, and what it stands in for was counted twice."""
+    run = Run(task("a", fallback="instead"), task("instead"), task("end", "a", "beside"), task("beside"))
+    run.pause()
+    run.succeed("a", value=1)
+    assert run.statuses["instead"] == "READY"
+    run.refused(give("instead"), "is the fallback of 'a', which has not failed")
+    run.resume()
+    assert "end" not in run.in_work
 
 
 @pytest.mark.parametrize("ask", ALL)

@@ -85,12 +85,10 @@ def set_result(state: RunState, command: c.SetResult) -> Sequence[Fact]:
         raise _refused(state, key, "asks a person", "approve or reject it")
     if node.continue_with is not None:
         raise _refused(state, key, "begins the next run, its result is that run's input", "skip it, or abort the run")
-    if record is None and node.is_alternative:
+    if node.is_alternative and not _is_needed(state, node):
+        primary = primary_of(state, node)
         raise _refused(
-            state,
-            key,
-            "is a fallback nobody needs yet",
-            f"give task {primary_of(state, node)!r} the result, for which it stands in",
+            state, key, f"is the fallback of {primary!r}, which has not failed", f"give {primary!r} the result"
         )
     if node.choices:
         _demand_choice(node, codec.decode(state.values.resolve(command.value)))
@@ -156,13 +154,17 @@ def _demand_needed(state: RunState, record: TaskRecord) -> None:
         raise _refused(
             state, record.key, f"has failed, and {stand_in!r} stands in for it", f"give {stand_in!r} the result"
         )
-    if node.is_alternative and state.tasks[primary_of(state, node)].status is not TaskStatus.FAILED:
+    if node.is_alternative and not _is_needed(state, node):
+        primary = primary_of(state, node)
         raise _refused(
-            state,
-            record.key,
-            f"has failed, and task {primary_of(state, node)!r} no longer needs it",
-            "there is nothing to do",
+            state, record.key, f"has failed, and task {primary!r} no longer needs it", "there is nothing to do"
         )
+
+
+def _is_needed(state: RunState, alternative: Node) -> bool:
+    """Whether the task that the fallback stands in for has failed, and still is."""
+    primary = state.tasks.get(primary_of(state, alternative))
+    return primary is not None and primary.status is TaskStatus.FAILED
 
 
 def _demand_choice(node: Node, value: object) -> None:
