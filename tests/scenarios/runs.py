@@ -68,7 +68,6 @@ class Run:
         first_generation: int = 0,
         now: int = START,
         scenario: Scenario[RunState] | None = None,
-        feedback: bytes | None = None,
         **options: Any,
     ) -> None:
         self.now = now
@@ -92,7 +91,7 @@ class Run:
                     generations={} if carried is None else carried.generations,
                     signals=None if carried is None else codec.encode(carried.signals),
                     first_generation=first_generation,
-                    feedback=feedback,
+                    feedback=() if carried is None else tuple(carried.feedback),
                 )
             )
 

@@ -51,8 +51,9 @@ def test_it_is_heard_again_after_a_crash_by_the_next_attempt_the_next_run_and_a_
     run.fail_for_good("a")
     carried = carry_over(run.state)
     assert carried.feedback == fork_of(run.state).feedback == run.state.feedback
-    again = Run(task("a"), feedback=codec.encode(carried.feedback))
+    again = Run(task("a"), run_no=2, carried=carried, now=run.now)
     assert again.state.feedback == run.state.feedback
+    assert [fact.said_at for fact in again.facts(f.FeedbackGiven)] == [START]
     assert again.heard("a") == ["once"]
 
 

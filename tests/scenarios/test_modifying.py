@@ -58,7 +58,8 @@ def test_an_added_task_whose_dependencies_are_met_starts_at_once_and_others_wait
         add("now", "a", params={"x": "${a}"}), add("root"), add("later", "b", "now"), reason="the customer asked"
     )
     assert [fact.event_type for fact in facts] == ["workflow_modified", "task_scheduled", "task_scheduled"]
-    assert (facts[0].modified_by, facts[0].reason) == ("ada", "the customer asked")  # type: ignore[attr-defined]
+    [fact] = run.facts(f.WorkflowModified)
+    assert (fact.modified_by, fact.reason) == ("ada", "the customer asked")
     assert run.in_work == ["b", "now", "root"]
     assert run.params("now") == {"x": 1}
     run.succeed("now", "root", "b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,9 @@ def give(key: str, value: object = 1) -> Command:
 ALL = (skip, retry, give)
 
 
-def held_open(*tasks: TaskDefinition, **options: object) -> Run:
+def held_open(*tasks: TaskDefinition, **options: Any) -> Run:
     """A run with one task beside the others that goes on, so that a failure does not end it."""
-    return Run(*tasks, task("beside"), **options)  # type: ignore[arg-type]
+    return Run(*tasks, task("beside"), **options)
 
 
 # --- skip ---------------------------------------------------------------------------------------------------------------
@@ -429,8 +430,8 @@ def test_what_has_a_fallback_that_failed_is_tried_again_itself() -> None:
 
 def test_a_person_gives_the_result_of_a_task_nobody_has_come_to() -> None:
     run = Run(task("a"), task("b", "a"), task("c", "b", params={"x": "${b}"}))
-    facts = run.set_result("b", 42, reason="done by hand")
-    assert facts[0].reason == "done by hand"  # type: ignore[attr-defined]
+    run.set_result("b", 42, reason="done by hand")
+    assert [(fact.decided_by, fact.reason) for fact in run.facts(f.TaskResultGiven)] == [("ada", "done by hand")]
     assert run.in_work == ["a", "c"]
     assert run.params("c") == {"x": 42}
     run.succeed("a")

@@ -86,7 +86,13 @@ class Intervening(Steering):
         await self._command(workflow_id, command)
 
     async def give_feedback(
-        self, workflow_id: str, feedback: object, *, task_key: str = "", given_by: str = LOCAL_OWNER
+        self,
+        workflow_id: str,
+        feedback: object,
+        *,
+        task_key: str = "",
+        reason: str = "",
+        given_by: str = LOCAL_OWNER,
     ) -> None:
         """Tell the handlers of a run something: text or data, at most 16 KiB, at most 100 times.
 
@@ -94,7 +100,11 @@ class Intervening(Steering):
         and in the next run. With a ``task_key`` it is for that task only. Sub-workflows are runs of their own and do not hear it.
         """
         command = c.GiveFeedback(
-            now=self._clock.now_ns(), feedback=codec.encode(feedback), requested_by=given_by, task_key=task_key
+            now=self._clock.now_ns(),
+            feedback=codec.encode(feedback),
+            requested_by=given_by,
+            task_key=task_key,
+            reason=reason,
         )
         await self._command(workflow_id, command)
 
@@ -183,7 +193,9 @@ _BY_TYPE: Final[Mapping[str, _Way]] = {
     "cancel_task": lambda o, w, i: o.cancel_task(w, i.task_key, reason=i.reason or "", cancelled_by=i.user_id),
     "approve": lambda o, w, i: o.approve(w, i.task_key, value=i.value, comment=i.reason or "", approved_by=i.user_id),
     "answer": lambda o, w, i: o.approve(w, i.task_key, value=i.value, comment=i.reason or "", approved_by=i.user_id),
-    "inject_feedback": lambda o, w, i: o.give_feedback(w, i.feedback, task_key=i.task_key or "", given_by=i.user_id),
+    "inject_feedback": lambda o, w, i: o.give_feedback(
+        w, i.feedback, task_key=i.task_key or "", reason=i.reason or "", given_by=i.user_id
+    ),
     "modify": lambda o, w, i: o.modify_workflow(
         w,
         i.modifications,

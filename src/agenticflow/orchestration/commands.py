@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from agenticflow.core.decider import Command
+from agenticflow.orchestration.state import Heard
 
 __all__ = [
     "Abort",
@@ -44,7 +45,8 @@ class StartRun(Command, frozen=True, kw_only=True):
     kept: bytes | None = None
     generations: dict[str, int] = {}
     signals: bytes | None = None
-    feedback: bytes | None = None
+    feedback: tuple[Heard, ...] = ()
+    """What people said to the run before."""
     parent: tuple[str, str, int] | None = None
     depth: int = 0
     first_generation: int = 0
@@ -162,6 +164,7 @@ class GiveFeedback(Command, frozen=True, kw_only=True):
     feedback: bytes
     requested_by: str
     task_key: str = ""
+    reason: str = ""
 
 
 class Modify(Command, frozen=True, kw_only=True):

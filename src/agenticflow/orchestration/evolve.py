@@ -29,7 +29,7 @@ from agenticflow.orchestration.endings import (
     stop_waiting,
     take_ready,
 )
-from agenticflow.orchestration.interventions.feedback import feedback_given, heard_before
+from agenticflow.orchestration.interventions.feedback import feedback_given
 from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.plan import Node, decode_plan
@@ -67,7 +67,6 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     signals = codec.decode(state.values.resolve(bytes(fact.signals))) or {}
     if not isinstance(signals, dict):
         raise InvariantError(f"the signals of run {state.stream_id!r} are no mapping")
-    state.feedback = heard_before(state, fact)
     state.plan = plan
     state.phase = Phase.RUNNING
     state.signals = {name: deque(values) for name, values in signals.items()}

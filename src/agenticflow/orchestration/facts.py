@@ -83,8 +83,6 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """Generations above 0, by task key."""
     signals: msgspec.Raw = _NOTHING
     """Encoded ``{name: [encoded values]}`` of signals that no task of the run before took, or a reference to it; null for none."""
-    feedback: msgspec.Raw = _NOTHING
-    """Encoded list of what people said to the run before, or a reference to it; null for none."""
     parent: tuple[str, str, int] | None = None
     """Stream, task key and token of the attempt that this run is a sub-workflow of."""
     depth: int = 0
@@ -343,6 +341,9 @@ class FeedbackGiven(Fact, frozen=True, gc=False):
     given_by: str
     task_key: str = ""
     """Whom it is for; empty for every task."""
+    reason: str = ""
+    said_at: int | None = None
+    """When it was said, if that was to a run before this one."""
 
 
 class WorkflowModified(Fact, frozen=True, gc=False):

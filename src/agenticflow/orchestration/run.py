@@ -32,7 +32,7 @@ from agenticflow.orchestration.advance import (
 )
 from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.interventions.checking import modify
-from agenticflow.orchestration.interventions.feedback import give_feedback
+from agenticflow.orchestration.interventions.feedback import give_feedback, said_before
 from agenticflow.orchestration.interventions.moments import not_now
 from agenticflow.orchestration.interventions.tasks import retry_task, set_result, skip_task
 from agenticflow.orchestration.plan import decode_plan
@@ -188,11 +188,11 @@ class RunDecider:
                 kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
                 generations=command.generations,
                 signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
-                feedback=msgspec.Raw(codec.NULL if command.feedback is None else command.feedback),
                 parent=command.parent,
                 depth=command.depth,
                 first_generation=command.first_generation,
-            )
+            ),
+            *said_before(command.feedback),
         ]
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:

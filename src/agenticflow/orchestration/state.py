@@ -95,6 +95,7 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
     given_by: str
     at: int
     task_key: str = ""
+    reason: str = ""
 
 
 def undo_key(task_key: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -51,8 +52,8 @@ class Desk(Agent):
             return name
 
 
-def do(name: str, *after: str, **options: object) -> TaskDefinition:
-    return TaskDefinition(name, "desk", "do", {"name": name}, after, **options)  # type: ignore[arg-type]
+def do(name: str, *after: str, **options: Any) -> TaskDefinition:
+    return TaskDefinition(name, "desk", "do", {"name": name}, after, **options)
 
 
 FLOW = WorkflowDefinition(
@@ -113,7 +114,9 @@ async def test_a_question_is_answered_a_result_given_and_a_run_ended() -> None:
         large = "x" * 200_000
         await orchestrator.intervene("w", UserIntervention("set_result", "ada", task_key="next", value=large))
         execution = await handle.execution()
-        assert execution.task_results["q"].unwrap()["value"] == 7  # type: ignore[index]
+        answer = execution.task_results["q"].unwrap()
+        assert isinstance(answer, dict)
+        assert answer["value"] == 7
         assert execution.task_results["next"].unwrap() == large
         await orchestrator.intervene("w", UserIntervention("abort", "ada", reason="done with it"))
         with pytest.raises(WorkflowExecutionError, match="done with it"):
@@ -130,7 +133,7 @@ async def test_a_question_is_answered_a_result_given_and_a_run_ended() -> None:
         (UserIntervention("pause", "ada", task_key="a"), InvalidInput, "'pause' takes no task_key"),
         (UserIntervention("skip", "ada", task_key="a", value=1), InvalidInput, "'skip' takes no value"),
         (UserIntervention("pause", ""), InvalidInput, "say who does it"),
-        (UserIntervention("pause", "ada", reason=5), InvalidInput, "the reason is a int"),  # type: ignore[arg-type]
+        (UserIntervention("pause", "ada", reason=cast("str", 5)), InvalidInput, "the reason is a int"),
         ({"type": "pause"}, InvalidInput, "intervene got a dict"),
     ],
 )

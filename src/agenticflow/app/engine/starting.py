@@ -70,7 +70,6 @@ def next_run(
     """Return the command that starts the run after ``state``, with what it keeps."""
     stored_kept, kept_blob = store_form(codec.encode(carried.kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
-    stored_feedback, feedback_blob = _feedback(carried)
     stored_definition, definition_blob = store_form(state.laid_out.encoded)
     return c.StartRun(
         now=now,
@@ -84,11 +83,11 @@ def next_run(
         kept=stored_kept,
         generations=carried.generations,
         signals=stored_signals,
-        feedback=stored_feedback,
+        feedback=tuple(carried.feedback),
         parent=parent,
         depth=state.depth,
         first_generation=state.first_generation,
-        blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob, feedback_blob) if blob is not None),
+        blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
 
 
@@ -103,19 +102,14 @@ def forked_run(
     kept = {key: value for key, value in carried.kept.items() if key.partition("[")[0] in plan.by_id}
     stored_kept, kept_blob = store_form(codec.encode(kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
-    stored_feedback, feedback_blob = _feedback(carried)
-    blobs = tuple(blob for blob in (kept_blob, signals_blob, feedback_blob) if blob is not None)
+    blobs = tuple(blob for blob in (kept_blob, signals_blob) if blob is not None)
     return msgspec.structs.replace(
         command,
         kept=stored_kept,
         signals=stored_signals,
-        feedback=stored_feedback,
+        feedback=tuple(carried.feedback),
         blobs=(*command.blobs, *blobs),
     )
-
-
-def _feedback(carried: Carried) -> tuple[bytes | None, tuple[str, bytes] | None]:
-    return store_form(codec.encode(carried.feedback)) if carried.feedback else (None, None)
 
 
 def _fingerprint(plan: Plan, merged: object) -> str:

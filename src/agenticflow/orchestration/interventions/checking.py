@@ -18,13 +18,12 @@ from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.interventions.modification import Modification, applied, decode_modifications
+from agenticflow.orchestration.interventions.moments import MAX_REASON_CHARS
 from agenticflow.orchestration.plan import Plan, decode_plan, unknown_roots
 from agenticflow.orchestration.state import RunState, TaskStatus
 from agenticflow.orchestration.validation import meant, validate
 
 __all__ = ["demand_version", "has_started", "modify", "problems_of"]
-
-MAX_REASON_CHARS = 2_000
 
 
 def modify(state: RunState, command: c.Modify) -> Sequence[Fact]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -13,9 +13,10 @@ from agenticflow.core.decider import Fact
 from agenticflow.errors import CommandRefused, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.interventions.moments import MAX_REASON_CHARS
 from agenticflow.orchestration.state import Heard, RunState, TaskRecord, TaskStatus
 
-__all__ = ["feedback_for", "feedback_given", "give_feedback", "heard_before", "is_for"]
+__all__ = ["feedback_for", "feedback_given", "give_feedback", "is_for", "said_before"]
 
 MAX_FEEDBACK: Final = 100
 """Times that somebody may say something to a workflow, over all of its runs."""
@@ -46,17 +47,20 @@ def give_feedback(state: RunState, command: c.GiveFeedback) -> Sequence[Fact]:
             f"task {key!r} of workflow {state.workflow_id!r} is {state.tasks[key].status}: nobody would hear it",
             hint="give it to another task, or to all that follow by naming none",
         )
-    return [f.FeedbackGiven(msgspec.Raw(command.feedback), command.requested_by, key)]
+    reason = command.reason[:MAX_REASON_CHARS]
+    return [f.FeedbackGiven(msgspec.Raw(command.feedback), command.requested_by, key, reason)]
 
 
 def feedback_given(state: RunState, fact: f.FeedbackGiven, version: int, at: int) -> None:
     """Part of the fold."""
-    state.feedback.append(Heard(bytes(fact.feedback), fact.given_by, at, fact.task_key))
+    said_at = at if fact.said_at is None else fact.said_at
+    state.feedback.append(Heard(bytes(fact.feedback), fact.given_by, said_at, fact.task_key, fact.reason))
 
 
-def heard_before(state: RunState, fact: f.WorkflowStarted) -> list[Heard]:
-    """Return what people said to the run before."""
-    return msgspec.convert(codec.decode(state.values.resolve(bytes(fact.feedback))) or [], list[Heard])
+def said_before(heard: Iterable[Heard]) -> Iterator[f.FeedbackGiven]:
+    """Yield what people said to the run before, for the one that goes on after it."""
+    for one in heard:
+        yield f.FeedbackGiven(msgspec.Raw(one.feedback), one.given_by, one.task_key, one.reason, one.at)
 
 
 def is_for(task_key: str, record: TaskRecord) -> bool:

@@ -8,7 +8,10 @@ from typing import Final
 from agenticflow.errors import CommandRefused
 from agenticflow.orchestration.state import Phase, RunState, WorkflowStatus
 
-__all__ = ["not_now"]
+__all__ = ["MAX_REASON_CHARS", "not_now"]
+
+MAX_REASON_CHARS: Final = 2_000
+"""Of why somebody did something."""
 
 _STANDS: Final[Mapping[Phase, str]] = {
     Phase.NEW: "has not started",

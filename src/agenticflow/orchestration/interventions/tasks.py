@@ -16,13 +16,13 @@ from agenticflow.errors import CommandRefused, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.endings import primary_of
+from agenticflow.orchestration.interventions.moments import MAX_REASON_CHARS
 from agenticflow.orchestration.interventions.taking import failed_parts, open_stand_in
 from agenticflow.orchestration.plan import Node
 from agenticflow.orchestration.state import IN_FLIGHT, RunState, TaskRecord, TaskStatus
 
 __all__ = ["retry_task", "set_result", "skip_task"]
 
-MAX_REASON_CHARS: Final = 2_000
 _NEVER_RAN: Final = frozenset({TaskStatus.SKIPPED, TaskStatus.CANCELLED})
 
 
