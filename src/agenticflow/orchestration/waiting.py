@@ -393,7 +393,9 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
         case AwaitsAnswer():
             return f"`agenticflow runs approve {workflow_id} {key}` (or `reject`) answers"
-        case TimerRuns() | Retrying():
+        case Retrying():
+            return f"it comes by itself; `agenticflow runs retry {workflow_id} {key}` tries it now"
+        case TimerRuns():
             return "it comes by itself"
         case OutcomeInQuestion():
             return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"

@@ -14,6 +14,7 @@ from agenticflow import (
     DefinitionError,
     InvalidInput,
     Orchestrator,
+    PermanentError,
     RetryPolicy,
     StoreUnavailable,
     TaskContext,
@@ -228,6 +229,8 @@ async def test_what_is_said_before_a_restart_is_heard_after_it_in_threads_too() 
 
     @desk.task("listen")
     def listen(context: TaskContext) -> list[object]:
+        if context.run_no == 1:
+            raise PermanentError("in the first run")
         return [feedback.value for feedback in context.feedback]
 
     flow = WorkflowDefinition(
@@ -238,7 +241,14 @@ async def test_what_is_said_before_a_restart_is_heard_after_it_in_threads_too() 
         await orchestrator.give_feedback("w", "from before")
     async with running(desk, store=store) as orchestrator:
         await orchestrator.signal("w", "go")
-        assert await orchestrator.wait("w") == {"a": ["from before"]}
+        with pytest.raises(WorkflowExecutionError):
+            await orchestrator.wait("w")
+        again = await orchestrator.resume_workflow("w")
+        assert await again.result() == {"a": ["from before"]}, "the next run hears it too"
+        fork = await orchestrator.fork_workflow("w", run_no=2, from_task="go", new_workflow_id="f")
+        with pytest.raises(WorkflowExecutionError):
+            await fork.result()
+        assert await (await orchestrator.resume_workflow("f")).result() == {"a": ["from before"]}
 
 
 # --- modify -------------------------------------------------------------------------------------------------------------
