@@ -410,6 +410,22 @@ def test_a_fallback_that_failed_too_is_tried_again_and_stands_in_after_all() -> 
     assert run.status == "COMPLETED"
 
 
+def test_the_failure_of_what_a_fallback_stands_in_for_is_taken_back_with_its_own() -> None:
+    run = held_open(
+        task("a", fallback="instead", retry_policy=NO_RETRY),
+        task("instead", retry_policy=NO_RETRY),
+        task("both", "a", "beside", join="settled"),
+        task("two", "a", "instead", "beside", join=3),
+    )
+    run.fail("a")
+    run.fail("instead")
+    run.retry("instead")
+    run.succeed("instead")
+    assert run.in_work == ["beside"], "it waits for the other, and is counted once"
+    run.succeed("beside")
+    assert run.in_work == ["both", "two"]
+
+
 def test_what_has_a_fallback_that_failed_is_tried_again_itself() -> None:
     run = held_open(
         task("a", fallback="instead", retry_policy=NO_RETRY), task("instead", retry_policy=NO_RETRY), task("end", "a")

@@ -77,10 +77,10 @@ class People:
     def end(self, key: str) -> None:
         record = self.run.record(key)
         fails, value = self.story.deeds.get(key.partition("[")[0], Deed()).of(record.index)
-        if record.attempt - record.attempts_before > fails:
+        if record.attempt - record.attempts_before > fails and not self.dice.is_lucky(3):
             self.run.succeed(key, value=value)
         else:
-            self.run.fail(key)
+            (self.run.fail_for_good if self.dice.is_lucky(2) else self.run.fail)(key)
 
     def signal(self, key: str) -> None:
         self.run.signal(self.run.record(key).node.task.signal or "", 1)
@@ -103,8 +103,8 @@ class People:
 
     def intervene(self) -> None:
         run, now = self.run, self.run.now
-        keys = [*run.state.tasks, *run.state.laid_out.by_id]
-        key = self.dice.choose(keys)
+        failed = [key for key, status in run.statuses.items() if status in ("FAILED", "RETRYING")]
+        key = self.dice.choose([*failed, *failed, *failed, *run.state.tasks, *run.state.laid_out.by_id])
         value = codec.encode(self.dice.choose([0, 1, "later", ["later"]]))
         choices: list[Command] = [
             c.SkipTask(now=now, task_key=key, requested_by="ada"),
