@@ -277,6 +277,18 @@ def test_what_has_failed_for_good_is_tried_again_with_all_its_attempts_as_the_sa
     assert run.status == "COMPLETED"
 
 
+def test_work_that_must_not_run_twice_and_says_it_has_not_happened_is_tried_again_when_somebody_asks() -> None:
+    run = held_open(once("pay"))
+    run.started("pay")
+    run.fail("pay", ConnectionError("card refused"))
+    assert run.statuses["pay"] == "FAILED"
+    run.retry("pay")
+    assert (run.dispatched["pay"].attempt, run.dispatched["pay"].generation) == (2, 0)
+    assert len(run.started("pay")) == 1, "its intent is recorded again"
+    run.crash()
+    assert run.statuses["pay"] == "UNKNOWN"
+
+
 def test_a_second_failure_for_good_fails_the_run_again() -> None:
     run = held_open(task("a", retry_policy=STEADY), task("b", "a", join="settled"), task("two", "a", "beside", join=2))
     for _ in range(2):

@@ -87,6 +87,15 @@ def skips() -> CrashCase:
 def retries() -> CrashCase:
     """What would be tried in a year is tried now, and what has failed for good as well, each as the same work."""
     keys: dict[str, set[str]] = {}
+    is_mended: list[bool] = []
+
+    @worker("pay")
+    async def pay() -> str:
+        await asyncio.sleep(0.001)
+        if not is_mended:
+            is_mended.append(True)
+            raise ConnectionError("card refused")
+        return "paid"
 
     @worker("second")
     async def second(context: TaskContext) -> str:
@@ -101,11 +110,12 @@ def retries() -> CrashCase:
         TaskDefinition("retried", "second", retry_policy=IN_A_YEAR),
         TaskDefinition("broken", "second", retry_policy=ONCE),
         TaskDefinition("each", "second", for_each=[1, 2, 3], max_parallel=2, retry_policy=ONCE),
-        C("end", "go", "retried", "broken", "each"),
+        TaskDefinition("pay", "pay", effect=EffectClass.AT_MOST_ONCE),
+        C("end", "go", "retried", "broken", "each", "pay"),
     ]
 
     async def steer(orchestrator: Orchestrator, workflow_id: str) -> None:
-        waiting = ["retried", "broken", "each"]
+        waiting = ["retried", "broken", "each", "pay"]
         while waiting:
             seen = (await orchestrator.get_workflow_state(workflow_id)).tasks
             waiting = [key for key in waiting if seen[key].status is not TaskStatus.COMPLETED]
@@ -118,7 +128,13 @@ def retries() -> CrashCase:
     def check() -> list[str]:
         return [f"{key} is {len(different)} works" for key, different in keys.items() if len(different) > 1]
 
-    return CrashCase(WorkflowDefinition(tasks), workers=[count, second], steer=steer, check=check)
+    return CrashCase(
+        WorkflowDefinition(tasks),
+        workers=[count, second, pay],
+        steer=steer,
+        check=check,
+        resolve=lambda key: Resolution("completed", "paid"),
+    )
 
 
 def results() -> CrashCase:
