@@ -19,8 +19,13 @@ from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.interventions.checking import demand_version, problems_of
 from agenticflow.orchestration.interventions.difference import differences
-from agenticflow.orchestration.interventions.intervention import UserIntervention
-from agenticflow.orchestration.interventions.modification import Modification, encode_modifications, modifications_of
+from agenticflow.orchestration.interventions.intervention import UserIntervention, check_words
+from agenticflow.orchestration.interventions.modification import (
+    Modification,
+    decode_modifications,
+    encode_modifications,
+    modifications_of,
+)
 from agenticflow.orchestration.interventions.moments import not_now
 from agenticflow.orchestration.state import Phase, RunState
 
@@ -52,6 +57,7 @@ class Intervening(Steering):
         For a task that nobody works on and that has no result: not started, waiting, between two attempts, failed for good, or in
         question. In this run only: the next run of the workflow would run it.
         """
+        check_words(skipped_by, reason)
         now = self._clock.now_ns()
         await self._command(workflow_id, c.SkipTask(now=now, task_key=task_key, requested_by=skipped_by, reason=reason))
 
@@ -62,6 +68,7 @@ class Intervening(Steering):
 
         It is the same work: the effect key stays. Of a map or a loop that has failed, what failed of it is tried again.
         """
+        check_words(retried_by, reason)
         now = self._clock.now_ns()
         await self._command(
             workflow_id, c.RetryTask(now=now, task_key=task_key, requested_by=retried_by, reason=reason)
@@ -74,6 +81,7 @@ class Intervening(Steering):
 
         Raises ``NotSerializable`` and ``BoundExceeded`` for what no handler could return.
         """
+        check_words(given_by, reason)
         stored, blob = store_form(codec.encode(value))
         command = c.SetResult(
             now=self._clock.now_ns(),
@@ -99,6 +107,7 @@ class Intervening(Steering):
         Handlers that run find it in ``context.feedback`` when they look, those that start later from the beginning, also after a crash
         and in the next run. With a ``task_key`` it is for that task only. Sub-workflows are runs of their own and do not hear it.
         """
+        check_words(given_by, reason)
         command = c.GiveFeedback(
             now=self._clock.now_ns(),
             feedback=codec.encode(feedback),
@@ -126,7 +135,9 @@ class Intervening(Steering):
         Raises ``DefinitionError`` with every mistake, against the run as it stands; ``CommandRefused`` when its stream is not at
         ``expected_version``, or somebody else modified it in the same moment.
         """
-        wanted = modifications_of(modifications)
+        check_words(modified_by, reason)
+        encoded = encode_modifications(modifications_of(modifications))
+        wanted = decode_modifications(encoded)
         unperformed = self._unperformed(wanted)
 
         def look(state: RunState) -> tuple[str, list[Difference], list[str]]:
@@ -141,7 +152,7 @@ class Intervening(Steering):
             raise DefinitionError(
                 f"workflow {workflow_id!r} cannot be modified so: {'; '.join(problems)}", problems=problems
             )
-        stored, blob = store_form(encode_modifications(wanted))
+        stored, blob = store_form(encoded)
         if not dry_run:
             command = c.Modify(
                 now=self._clock.now_ns(),

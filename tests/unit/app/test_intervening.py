@@ -133,7 +133,9 @@ async def test_a_question_is_answered_a_result_given_and_a_run_ended() -> None:
         (UserIntervention("skip", "ada"), InvalidInput, "'skip' needs task_key"),
         (UserIntervention("pause", "ada", task_key="a"), InvalidInput, "'pause' takes no task_key"),
         (UserIntervention("skip", "ada", task_key="a", value=1), InvalidInput, "'skip' takes no value"),
-        (UserIntervention("pause", ""), InvalidInput, "say who does it"),
+        (UserIntervention("pause", ""), InvalidInput, "'' is nobody .*say who does it"),
+        (UserIntervention("inject_feedback", "ada"), InvalidInput, "'inject_feedback' needs feedback"),
+        (UserIntervention("skip", "ada", task_key="a", dry_run=True), InvalidInput, "'skip' takes no dry_run"),
         (UserIntervention("pause", "ada", reason=cast("str", 5)), InvalidInput, "the reason is a int"),
         ({"type": "pause"}, InvalidInput, "intervene got a dict"),
     ],
@@ -144,6 +146,24 @@ async def test_what_is_no_intervention_is_refused_before_anything_is_asked(
     async with Orchestrator(store="memory:") as orchestrator:
         with pytest.raises(error, match=words):
             await orchestrator.intervene("w", intervention)
+
+
+async def test_each_call_wants_to_know_who_and_why() -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        for call in (
+            orchestrator.skip_task("w", "a", skipped_by=""),
+            orchestrator.retry_task("w", "a", retried_by=""),
+            orchestrator.set_result("w", "a", given_by=""),
+            orchestrator.give_feedback("w", "a", given_by=""),
+            orchestrator.modify_workflow("w", [{"remove": "a"}], modified_by=""),
+        ):
+            with pytest.raises(InvalidInput, match="'' is nobody"):
+                await call
+        with pytest.raises(InvalidInput, match="the reason is a NoneType"):
+            await orchestrator.skip_task("w", "a", reason=cast("str", None))
+        bad = TaskDefinition("x", "desk", "do", cast("dict[str, object]", {1: 2}))
+        with pytest.raises(DefinitionError, match="could not be read back"):
+            await orchestrator.modify_workflow("w", [{"add": bad}])
 
 
 async def test_an_unknown_workflow_is_not_found() -> None:
@@ -188,9 +208,9 @@ async def test_feedback_reaches_handlers_that_run_and_those_that_follow() -> Non
         await orchestrator.intervene("w", UserIntervention("inject_feedback", "ada", feedback="hurry", task_key="a"))
         await until(lambda: "a" in heard)
         await asyncio.sleep(5)
-        await orchestrator.give_feedback("w", {"more": 1})
+        await orchestrator.intervene("w", UserIntervention("inject_feedback", "ada", feedback=0))
         await handle.result()
-        assert heard == {"a": ["hurry"], "b": [{"more": 1}]}
+        assert heard == {"a": ["hurry"], "b": [0]}
 
 
 class Stuck(MemoryStore):

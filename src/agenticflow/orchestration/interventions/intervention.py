@@ -10,7 +10,7 @@ import msgspec
 
 from agenticflow.errors import InvalidInput, UnsupportedInterventionError
 
-__all__ = ["UserIntervention"]
+__all__ = ["UserIntervention", "check_words"]
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "pause": (),
@@ -36,6 +36,14 @@ _TAKES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What each type may be given beside that; all take a reason."""
 _PARTS: Final = ("task_key", "value", "modifications", "feedback", "expected_version", "dry_run")
+
+
+def check_words(who: object, reason: object) -> None:
+    """Raise ``InvalidInput`` when nobody says who steps in, or the reason is no text."""
+    if not isinstance(who, str) or not who:
+        raise InvalidInput(f"{who!r:.80} is nobody", hint="say who does it: it is recorded")
+    if not isinstance(reason, str):
+        raise InvalidInput(f"the reason is a {type(reason).__name__}", hint="give a text")
 
 
 class UserIntervention(msgspec.Struct, frozen=True):
@@ -72,13 +80,10 @@ class UserIntervention(msgspec.Struct, frozen=True):
             raise UnsupportedInterventionError(
                 f"{self.type!r:.80} is no type of intervention", hint=f"there are {', '.join(_NEEDS)}"
             )
-        if not isinstance(self.user_id, str) or not self.user_id:
-            raise InvalidInput(f"user_id is {self.user_id!r:.80}", hint="say who does it: it is recorded")
-        if self.reason is not None and not isinstance(self.reason, str):
-            raise InvalidInput(f"the reason is a {type(self.reason).__name__}", hint="give a text")
+        check_words(self.user_id, "" if self.reason is None else self.reason)
         needs = _NEEDS[self.type]
         for part in _PARTS:
-            is_given = getattr(self, part) not in (None, False) or (part == "value" and self.value is False)
+            is_given = self.dry_run if part == "dry_run" else getattr(self, part) is not None
             if part in needs and not is_given:
                 raise InvalidInput(f"the intervention {self.type!r} needs {part}", hint=f"give it {part}=…")
             if is_given and part not in needs and part not in _TAKES.get(self.type, ()):

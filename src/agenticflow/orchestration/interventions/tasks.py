@@ -43,8 +43,9 @@ def skip_task(state: RunState, command: c.SkipTask) -> Sequence[Fact]:
             if node.task.on_failure == "skip":
                 raise _refused(state, key, "has failed and counts as skipped already", "there is nothing to do")
             _demand_needed(state, record)
-    reason = command.reason or f"{command.requested_by} skipped it"
-    return [f.TaskSkipped(command.task_key, reason[:MAX_REASON_CHARS], command.requested_by)]
+    who = command.requested_by or "somebody"  # a skip that nobody decided follows from the definition
+    reason = command.reason or f"{who} skipped it"
+    return [f.TaskSkipped(command.task_key, reason[:MAX_REASON_CHARS], who)]
 
 
 def retry_task(state: RunState, command: c.RetryTask) -> Sequence[Fact]:
