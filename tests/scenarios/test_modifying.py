@@ -228,7 +228,9 @@ def test_the_next_run_and_a_look_at_both_have_the_definition_there_is_now() -> N
     before = Run(task("a"), task("b", "a"))
     run.modify(add("d", "a"))
     assert [task.task_id for task in run.state.laid_out.definition.tasks] == ["a", "b", "d"]
-    assert [one.what for one in compare_runs(before.state, run.state)] == ["definition"]
+    assert [str(one) for one in compare_runs(before.state, run.state)][1:] == [
+        "task 'd': task: - → agent:work after 'a'"
+    ]
     assert run.state.fingerprint == before.state.fingerprint, "it is still the workflow that was started under this id"
 
 
