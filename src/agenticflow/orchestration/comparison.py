@@ -24,8 +24,8 @@ class Difference(msgspec.Struct, frozen=True):
     task_key: str
     """Empty for what belongs to the run as a whole."""
     what: str
-    """``definition``, ``input``, ``status``, ``attempts``, ``result`` or ``error``; ``task`` for one that only one definition has, the name of
-    the field for one that is another in each."""
+    """``definition``, ``input``, ``status``, ``attempts``, ``result`` or ``error``; ``task`` for one that only one definition has, the
+    name of the field for one that is another in each."""
     left: str
     right: str
 
