@@ -236,15 +236,19 @@ def test_no_run_is_stuck_whatever_people_do_at_length(story: Story, numbers: lis
 
 
 @st.composite
-def plain_tasks(draw: st.DrawFn, names: Sequence[str], known: Sequence[str]) -> list[TaskDefinition]:
-    """Tasks whose end does not depend on the order in which things happen."""
+def plain_tasks(draw: st.DrawFn, names: Sequence[str], known: Sequence[str], skips: bool) -> list[TaskDefinition]:
+    """Tasks whose end does not depend on the order in which things happen.
+
+    With joins of some it would when failures that are skipped are among others: whether what can no longer be met is skipped or never runs,
+    depends on which was first.
+    """
     found: list[TaskDefinition] = []
     for name in names:
         before = [*known, *(task.task_id for task in found)]
         after = draw(st.lists(st.sampled_from(before), unique=True, max_size=3)) if before else []
-        options: dict[str, Any] = {"on_failure": draw(st.sampled_from(("fail", "fail", "skip")))}
+        options: dict[str, Any] = {"on_failure": draw(st.sampled_from(("fail", "skip"))) if skips else "fail"}
         if len(after) > 1:
-            options["join"] = draw(st.sampled_from(("all", "settled", "any", 2)))
+            options["join"] = draw(st.sampled_from(("all", "settled") if skips else ("all", "settled", "any", 2)))
         found.append(TaskDefinition(name, "agent", "work", None, after, retry_policy=RetryPolicy(1), **options))
     return found
 
@@ -253,12 +257,13 @@ def plain_tasks(draw: st.DrawFn, names: Sequence[str], known: Sequence[str]) -> 
 def modified(draw: st.DrawFn) -> tuple[list[TaskDefinition], list[dict[str, object]], set[str], list[int]]:
     """Tasks, modifications of them, which fail, and the order of things."""
     names = [f"t{number}" for number in range(draw(st.integers(2, 6)))]
-    tasks = draw(plain_tasks(names, ()))
-    changes: list[dict[str, object]] = [{"add": task} for task in draw(plain_tasks(["n0", "n1"], names))]
+    skips = draw(st.booleans())
+    tasks = draw(plain_tasks(names, (), skips))
+    changes: list[dict[str, object]] = [{"add": task} for task in draw(plain_tasks(["n0", "n1"], names, skips))]
     for number, name in enumerate(names):
         match draw(st.sampled_from(("keep", "keep", "replace", "remove"))):
             case "replace":
-                [task] = draw(plain_tasks([name], names[:number]))
+                [task] = draw(plain_tasks([name], names[:number], skips))
                 changes.append({"replace": task})
             case "remove":
                 changes.append({"remove": name})
@@ -275,7 +280,7 @@ def end_of(run: Run, fails: set[str], dice: Dice, steps: int) -> None:
         run.fail_for_good(key) if key in fails else run.succeed(key)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @for_all(modified(), st.integers(0, 4))
 def test_modified_in_the_middle_is_as_from_the_beginning(
     given: tuple[list[TaskDefinition], list[dict[str, object]], set[str], list[int]], steps: int
