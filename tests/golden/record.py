@@ -393,6 +393,34 @@ async def sagas(orchestrator: Orchestrator) -> None:
     await expect_failure(handle.result())
 
 
+@scenario("a person steps in: something said, tried now, skipped, given its result, other tasks; then the next run")
+async def interventions(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("flaky", "fail_once", retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=3_600, jitter=False)),
+        T("lost", "fail", retry_policy=RetryPolicy(max_attempts=1)),
+        T("runs", "sleep", {"seconds": 100}),
+        T("extra", "double", {"value": 1}, dependencies={"runs"}),
+        T("end", "double", {"value": 2}, dependencies={"runs", "extra"}),
+        T("last", "fail_in_first_run", dependencies={"end"}, retry_policy=RetryPolicy(max_attempts=1)),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="stepped")
+    await asyncio.sleep(5)
+    await orchestrator.give_feedback("stepped", {"tone": "polite"}, task_key="end", given_by="ada")
+    await orchestrator.retry_task("stepped", "flaky", reason="it is back", retried_by="ada")
+    await orchestrator.retry_task("stepped", "lost", retried_by="ada")
+    await asyncio.sleep(1)
+    await orchestrator.set_result("stepped", "lost", 7, reason="by hand", given_by="ada")
+    await orchestrator.skip_task("stepped", "extra", reason="not today", skipped_by="ada")
+    changes = [
+        {"add": T("check", "double", {"value": "${lost}"}, dependencies={"lost"})},
+        {"replace": T("end", "double", {"value": "${check}"}, dependencies={"runs", "check"})},
+    ]
+    await orchestrator.modify_workflow("stepped", changes, reason="one more look", modified_by="ada")
+    await expect_failure(handle.result())
+    handle = await orchestrator.resume_workflow("stepped")
+    await handle.result()
+
+
 @scenario("a workflow that goes on as new, twice")
 async def continued(orchestrator: Orchestrator) -> None:
     definition = W(

@@ -87,6 +87,32 @@ def continued_run() -> Run:
     return run
 
 
+def stepped_run() -> Run:
+    """Somebody steps in: a task skipped, some tried again, one given its result."""
+    never = RetryPolicy(max_attempts=1)
+    run = Run(
+        task("a", retry_policy=RetryPolicy(3, 60.0)),
+        task("each", for_each=[1, 2, 3], max_parallel=1, retry_policy=never),
+        task("b", "a"),
+        task("c", "b", "each", join="settled"),
+        task("d", "c"),
+    )
+    run.fail("a")
+    run.modify({"replace": task("d", "c", params={"x": "${c}"})}, {"add": task("e", "each", join="settled")})
+    run.say({"hurry": True}, "a")
+    run.retry("a", reason="now")
+    for index in range(3):
+        run.fail(f"each[{index}]")
+    run.retry("each")
+    run.succeed("each[0]", value=1)
+    run.set_result("each[2]", 3, reason="by hand")
+    run.skip("b")
+    run.succeed("a", value=1)
+    run.succeed("each[1]", "c", value=2)
+    run.succeed("d", "e")
+    return run
+
+
 def first_run() -> Run:
     """From the start to its failure, with pauses, retries, late outcomes and questions on the way."""
     run = Run(*TASKS, input={"user": "ada"}, timeout_seconds=10_000)
@@ -133,7 +159,7 @@ def second_run(first: Run) -> Run:
 
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first), steered_run(), continued_run(), undone_run()]
+    return [first, second_run(first), steered_run(), continued_run(), undone_run(), stepped_run()]
 
 
 def encoded(facts: list[Fact]) -> bytes:

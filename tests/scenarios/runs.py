@@ -24,6 +24,7 @@ from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
+from agenticflow.orchestration.interventions.modification import encode_modifications, modifications_of
 from agenticflow.orchestration.plan import compile_plan
 from agenticflow.orchestration.state import IN_FLIGHT, RunState, TaskRecord
 from agenticflow.testing.scenarios import Scenario, given
@@ -90,6 +91,7 @@ class Run:
                     generations={} if carried is None else carried.generations,
                     signals=None if carried is None else codec.encode(carried.signals),
                     first_generation=first_generation,
+                    feedback=() if carried is None else tuple(carried.feedback),
                 )
             )
 
@@ -167,6 +169,39 @@ class Run:
 
     def cancel_task(self, task_id: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
         return self.ask(c.CancelTask(now=self.now, task_id=task_id, requested_by=by, reason=reason))
+
+    def skip(self, key: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        return self.ask(c.SkipTask(now=self.now, task_key=key, requested_by=by, reason=reason))
+
+    def retry(self, key: str, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        return self.ask(c.RetryTask(now=self.now, task_key=key, requested_by=by, reason=reason))
+
+    def set_result(self, key: str, value: object = None, *, by: str = "ada", reason: str = "") -> list[Fact]:
+        encoded = codec.encode(value)
+        return self.ask(c.SetResult(now=self.now, task_key=key, value=encoded, requested_by=by, reason=reason))
+
+    def say(self, feedback: object, key: str = "", *, by: str = "ada") -> list[Fact]:
+        encoded = codec.encode(feedback)
+        return self.ask(c.GiveFeedback(now=self.now, feedback=encoded, requested_by=by, task_key=key))
+
+    def heard(self, key: str) -> list[object]:
+        """What the handler of ``key`` is told that people have said."""
+        return [feedback.value for feedback in GUEST.inputs(self.state, key).feedback]
+
+    def modify(self, *given: dict[str, object], by: str = "ada", reason: str = "") -> list[Fact]:
+        return self.ask(self.modification(*given, by=by, reason=reason))
+
+    def modification(
+        self, *given: dict[str, object], by: str = "ada", reason: str = "", expected_version: int | None = None
+    ) -> c.Modify:
+        return c.Modify(
+            now=self.now,
+            modifications=encode_modifications(modifications_of(given)),
+            requested_by=by,
+            reason=reason,
+            definition=self.state.laid_out.content_hash,
+            expected_version=expected_version,
+        )
 
     def approve(self, key: str, result: object = None, *, by: str = "ada", comment: str = "") -> list[Fact]:
         encoded = codec.encode({"approved": True} if result is None else result)

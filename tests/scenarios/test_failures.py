@@ -79,7 +79,7 @@ def test_an_ended_run_hears_nothing_any_more() -> None:
     assert run.timers() == []
     assert run.started("a") == []
     assert run.state.next_due is None
-    run.refused(c.Pause(now=run.now, requested_by="x"), "run 1 of workflow 'w' is FAILED and takes no Pause .*next run")
+    run.refused(c.Pause(now=run.now, requested_by="x"), "run 1 of workflow 'w' is FAILED and takes no pause .*next run")
 
 
 def test_the_last_success_is_known() -> None:

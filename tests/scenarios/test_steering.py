@@ -12,7 +12,7 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.testing.scenarios import given
-from tests.scenarios.runs import GUEST, Run, once, task
+from tests.scenarios.runs import GUEST, START, Run, once, task
 
 STEADY = RetryPolicy(max_attempts=3, initial_delay_seconds=10, multiplier=1, jitter=False)
 ADVANCING = (
@@ -235,6 +235,29 @@ def test_a_run_being_cancelled_takes_no_more_wishes() -> None:
         c.Resolve(now=run.now, task_key="a", decision="failed", requested_by="x"),
     ):
         run.refused(command, "is being cancelled and takes no")
+
+
+def test_a_refusal_says_where_the_run_stands_in_peoples_words_and_what_is_possible() -> None:
+    approve = c.Approve(now=START, task_key="a", requested_by="x")
+    ended = Run(task("a"))
+    ended.succeed("a")
+    ended.refused(approve, "is COMPLETED and takes no approval .*--from-task")
+    failed = Run(task("a"))
+    failed.fail_for_good("a")
+    failed.refused(approve, "is FAILED and takes no approval .*opens its next run")
+    going = Run(task("a"))
+    going.abort()
+    going.refused(approve, "is being cancelled and takes no approval .*wait for its end")
+    next_one = Run(TaskDefinition("again", continue_with=1))
+    next_one.refused(approve, "is being continued in the next and takes no approval .*the next run takes it")
+    next_one.ask(c.NextRunStarted(now=START))
+    next_one.refused(approve, "is CONTINUED and takes no approval .*the run after it")
+    undone = Run(task("a", compensation="undo"), task("b", "a"))
+    undone.succeed("a")
+    undone.fail_for_good("b")
+    undone.refused(approve, "is being undone and takes no approval .*runs resolve w TASK")
+    nothing_yet = given(GUEST, stream_id="workflow-w/1")
+    nothing_yet.when(approve).then_refused(CommandRefused, "has not started and takes no approval .*start it first")
 
 
 def test_total_limits_do_not_matter_during_the_grace() -> None:

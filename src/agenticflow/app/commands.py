@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Final, Protocol
 
@@ -23,7 +23,9 @@ from agenticflow.app.schedules.views import ScheduleView
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
 from agenticflow.observability.metrics import render
+from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.interventions.intervention import UserIntervention
 from agenticflow.orchestration.waiting import sentence, unblocked_by
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
@@ -36,6 +38,7 @@ __all__ = [
     "Compact",
     "CreateSchedule",
     "DeleteSchedule",
+    "Intervene",
     "Liveness",
     "Metrics",
     "Operation",
@@ -63,6 +66,8 @@ log = logging.getLogger("agenticflow.engine")
 
 MAX_WAITS: Final = 200
 """Of branches, and of breaches, in one answer."""
+MAX_SHOWN: Final = 1_000
+"""Of differences in one answer."""
 MAX_SENTENCE_CHARS: Final = 2_000
 PAGE_BYTES: Final = MAX_FRAME_BYTES - 10_000
 """Of metrics in one answer."""
@@ -86,6 +91,8 @@ class Steered(Controls, Protocol):
         approved_by: str = ...,
     ) -> None: ...
     async def reject(self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = ...) -> None: ...
+
+    async def intervene(self, workflow_id: str, intervention: UserIntervention) -> Sequence[Difference]: ...
 
     async def start_workflow(
         self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
@@ -247,6 +254,18 @@ class Reject(Operation, frozen=True, kw_only=True):
         return await _run(orchestrator, self.workflow_id)
 
 
+class Intervene(Operation, frozen=True, kw_only=True):
+    """Step into a run: whatever a ``UserIntervention`` may be."""
+
+    name: ClassVar[str] = "intervene"
+    workflow_id: str
+    intervention: UserIntervention
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        found = await orchestrator.intervene(self.workflow_id, self.intervention)
+        return {**await _run(orchestrator, self.workflow_id), "differences": [str(one) for one in found[:MAX_SHOWN]]}
+
+
 class Compact(Operation, frozen=True, kw_only=True):
     """Archive and delete what a retention policy lets go, and give back what nobody needs."""
 
@@ -387,6 +406,7 @@ _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
         *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
+        Intervene,
         *(Compact, Waits, Why, Liveness, Ping, Metrics),
         *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
     )

@@ -25,8 +25,9 @@ from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
+from agenticflow.app.intervening import Intervening
 from agenticflow.app.schedules.schedules import Schedules
-from agenticflow.app.steering import LOCAL_OWNER, Steering
+from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
 from agenticflow.config import Settings, load_settings
 from agenticflow.core import codec
@@ -69,7 +70,7 @@ UNCHANGED: Final = object()
 """Stands for the input of the run that is forked."""
 
 
-class Orchestrator(Steering):
+class Orchestrator(Intervening):
     """``Orchestrator(EventBus())`` or ``Orchestrator(store="sqlite:///orders.db")``.
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
@@ -559,6 +560,10 @@ class Orchestrator(Steering):
                         state = await engine.host.read(stream_id)
 
     # --- steering: what `Steering` needs ------------------------------------------------------------------------------
+
+    async def _look(self, workflow_id: str, read: Callable[[RunState], T]) -> T:
+        engine = await self._running()
+        return await self._pure(engine, (await self._row(engine, workflow_id)).stream_id, read)
 
     async def _bury(self, workflow_id: str) -> None:
         if self._performs:

@@ -39,22 +39,24 @@ class Steering(ABC):
     async def _bury(self, workflow_id: str) -> None:
         """After an abort: record how attempts ended whose process is gone, if nobody performs here."""
 
-    async def pause(self, workflow_id: str, *, reason: str = "") -> None:
+    async def pause(self, workflow_id: str, *, reason: str = "", paused_by: str = LOCAL_OWNER) -> None:
         """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
-        await self._command(workflow_id, c.Pause(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+        await self._command(workflow_id, c.Pause(now=self._clock.now_ns(), requested_by=paused_by, reason=reason))
 
-    async def resume(self, workflow_id: str, *, reason: str = "") -> None:
+    async def resume(self, workflow_id: str, *, reason: str = "", resumed_by: str = LOCAL_OWNER) -> None:
         """Schedule again after ``pause``."""
-        await self._command(workflow_id, c.Resume(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason))
+        await self._command(workflow_id, c.Resume(now=self._clock.now_ns(), requested_by=resumed_by, reason=reason))
 
-    async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None:
+    async def abort(
+        self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0, aborted_by: str = LOCAL_OWNER
+    ) -> None:
         """End the run: nothing starts or advances any more; running handlers get ``grace_seconds`` to stop.
 
         Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
         """
         await self._command(
             workflow_id,
-            c.Abort(now=self._clock.now_ns(), requested_by=LOCAL_OWNER, reason=reason, grace_seconds=grace_seconds),
+            c.Abort(now=self._clock.now_ns(), requested_by=aborted_by, reason=reason, grace_seconds=grace_seconds),
         )
         await self._bury(workflow_id)
 

@@ -16,7 +16,7 @@ import msgspec
 from agenticflow.core.codec import decode
 from agenticflow.errors import InvalidInput, TaskCancelled
 
-__all__ = ["Progress", "TaskContext", "effect_key"]
+__all__ = ["Feedback", "Progress", "TaskContext", "effect_key"]
 
 _UNREAD: Final = object()
 MAX_MESSAGE_CHARS: Final = 500
@@ -40,6 +40,20 @@ class Progress(msgspec.Struct, frozen=True):
     """How many reports there were before this one."""
 
 
+class Feedback(msgspec.Struct, frozen=True):
+    """What a person said to a run that goes on, for its handlers to take into account."""
+
+    value: object
+    """Text or data."""
+    given_by: str
+    at: int
+    """When it was recorded, in nanoseconds since the epoch."""
+    task_key: str = ""
+    """Whom it is for: a task, or an item of it; empty for all of the run."""
+    number: int = 0
+    """Of what was said to the run, the later the higher."""
+
+
 class _TaskLogger(logging.LoggerAdapter[logging.Logger]):
     """Adds the attempt's fields to those that a call gives itself."""
 
@@ -58,6 +72,7 @@ class TaskContext(Mapping[str, object]):
         "agent_id",
         "attempt",
         "deadline",
+        "feedback",
         "generation",
         "is_cancelled",
         "params",
@@ -83,6 +98,7 @@ class TaskContext(Mapping[str, object]):
         params: Mapping[str, object],
         results: Mapping[str, object],
         encoded_input: bytes,
+        feedback: tuple[Feedback, ...] = (),
     ) -> None:
         self.workflow_id = workflow_id
         self.run_no = run_no
@@ -102,6 +118,8 @@ class TaskContext(Mapping[str, object]):
         self._input: object = _UNREAD
         self.is_cancelled = False
         """Whether the attempt was told to stop. Handlers in threads look at it now and then; async ones are interrupted."""
+        self.feedback = feedback
+        """What people have said to this task, or to all of the run, oldest first. More may come while the handler runs: look again."""
         self.progress: Progress | None = None
         """What was reported last."""
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from agenticflow.core.binding import Handler
+from agenticflow.core.context import Feedback
 from agenticflow.core.decider import Command, Decider, Fact
 from agenticflow.core.results import Outcome
 from agenticflow.core.values import Values
@@ -29,6 +30,7 @@ __all__ = [
     "GrantPermit",
     "Guest",
     "GuestState",
+    "InformActivity",
     "PauseActivities",
     "Performer",
     "Permit",
@@ -137,6 +139,13 @@ class StopActivity(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class InformActivity(msgspec.Struct, frozen=True, gc=False):
+    """Somebody said something to an attempt: its handler finds all of ``feedback`` from now on; one that has not begun is given it then."""
+
+    token: int
+    feedback: tuple[Feedback, ...]
+
+
 class TellPerformer(msgspec.Struct, frozen=True, gc=False):
     """Something was decided that the performer's own state depends on."""
 
@@ -164,7 +173,16 @@ class GrantPermit(msgspec.Struct, frozen=True, gc=False):
     holder: str
 
 
-Effect = ContinueExecution | GrantPermit | RunActivity | RunChild | StopActivity | PauseActivities | TellPerformer
+Effect = (
+    ContinueExecution
+    | GrantPermit
+    | InformActivity
+    | RunActivity
+    | RunChild
+    | StopActivity
+    | PauseActivities
+    | TellPerformer
+)
 
 
 class ActivityInput(msgspec.Struct, frozen=True):
@@ -178,6 +196,8 @@ class ActivityInput(msgspec.Struct, frozen=True):
     workflow_id: str
     run_no: int
     task_id: str
+    feedback: tuple[Feedback, ...] = ()
+    """What people have said to it, oldest first."""
 
 
 class Execution(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from agenticflow.orchestration.builder import Steps, WorkflowBuilder
 from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
 from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.interventions.intervention import UserIntervention
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "TaskGraph",
     "TaskNode",
     "TaskStatus",
+    "UserIntervention",
     "WorkflowBuilder",
     "WorkflowDefinition",
     "WorkflowGuest",

@@ -206,7 +206,9 @@ def first_attempt(state: RunState, record: TaskRecord, now: int) -> Fact:
 
 def _total_deadline(record: TaskRecord, now: int) -> int | None:
     limit = record.node.task.total_timeout_seconds
-    return None if limit is None or record.attempt else now + int(limit * NANOSECONDS)
+    # Somebody who asks for another try after a failure for good begins with the first agent anew, and so does the limit.
+    is_first = record.attempt == record.attempts_before and record.performer_id == record.node.performer_id
+    return now + int(limit * NANOSECONDS) if limit is not None and is_first else None
 
 
 def _permits(state: RunState, record: TaskRecord) -> tuple[Permit, ...]:
@@ -301,10 +303,12 @@ def _is_tolerated(state: RunState, record: TaskRecord) -> bool:
     node = record.node
     while node.is_alternative:
         node = state.laid_out.nodes[state.laid_out.alternatives[node.index]]
+        if state.tasks[node.task.task_id].status is not TaskStatus.FAILED:
+            return True  # what it was to stand in for did not need it in the end
     if node.task.on_failure == "skip":
         return True
     # An item of a map that had enough without it, or that nobody wanted in the end.
-    ended_well = (TaskStatus.COMPLETED, TaskStatus.CANCELLED)
+    ended_well = (TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.SKIPPED)
     return record.index is not None and state.tasks[node.task.task_id].status in ended_well
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, InvalidInput
-from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskStatus
+from agenticflow.orchestration.state import IN_FLIGHT, Heard, Phase, RunState, TaskStatus
 
 __all__ = ["Carried", "carry_over", "fork_of"]
 
@@ -22,6 +22,8 @@ class Carried(msgspec.Struct, frozen=True):
     generations: dict[str, int]
     signals: dict[str, list[bytes]]
     """Signals that no task took, by name, in order of arrival, as recorded."""
+    feedback: list[Heard] = []
+    """What people said to it, oldest first."""
 
 
 def carry_over(state: RunState, from_task: str | None = None) -> Carried:
@@ -31,7 +33,7 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     at that task: a completed ``from_task`` is kept and never run again, what depends on it is (its generation rises,
     since that is an explicit "run again"); any other ``from_task`` is run, with what depends on it.
 
-    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it.
+    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it. So is what people said to the run.
 
     At-most-once work whose outcome is unknown is not run again by itself: it has to be among what ``from_task`` asks to run again.
 
@@ -80,7 +82,8 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
         generations[key] = generations.get(key, 0) + 1
     for key in unknown:
         generations[key] = generations.get(key, 0) + 1
-    return Carried(kept, generations, {name: list(values) for name, values in state.signals.items() if values})
+    signals = {name: list(values) for name, values in state.signals.items() if values}
+    return Carried(kept, generations, signals, list(state.feedback))
 
 
 def _leave_out_undone(state: RunState, kept: dict[str, bytes], generations: dict[str, int]) -> None:

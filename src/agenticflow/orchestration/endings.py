@@ -5,12 +5,15 @@ Called by the fold (``orchestration.evolve``), so nothing is decided here either
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration.plan import Node
 from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, undo_key
 
 __all__ = [
+    "bar_others",
     "complete",
     "did_not_stand_in",
     "end_container",
@@ -20,6 +23,8 @@ __all__ = [
     "match_signals",
     "next_items",
     "next_undo",
+    "primary_of",
+    "stop_waiting",
     "take_ready",
 ]
 
@@ -62,7 +67,13 @@ def complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None
         _stand_in(state, record, at)
 
 
-def _primary_of(state: RunState, alternative: Node) -> str:
+def bar_others(state: RunState, node: Node, chosen: Collection[object]) -> None:
+    """The choice ``node`` has chosen the tasks ``chosen``: the others it could have chosen will not run."""
+    nodes = state.laid_out.nodes
+    state.barred.update(index for index, _ in node.choices if nodes[index].task.task_id not in chosen)
+
+
+def primary_of(state: RunState, alternative: Node) -> str:
     """Return the key of the task that the fallback ``alternative`` stands in for."""
     plan = state.laid_out
     return plan.nodes[plan.alternatives[alternative.index]].task.task_id
@@ -70,7 +81,7 @@ def _primary_of(state: RunState, alternative: Node) -> str:
 
 def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
     """A fallback is completed: its result is that of the task it stands in for."""
-    primary = state.tasks[_primary_of(state, record.node)]
+    primary = state.tasks[primary_of(state, record.node)]
     state.set_status(primary, TaskStatus.COMPLETED)
     primary.value = record.value
     primary.ended_at = at
@@ -81,7 +92,7 @@ def _stand_in(state: RunState, record: TaskRecord, at: int) -> None:
 
 def did_not_stand_in(state: RunState, alternative: Node) -> None:
     """A fallback has ended without a result: the task it stands in for stays failed, and its dependents are told."""
-    primary = state.tasks.get(_primary_of(state, alternative))  # a fallback may be cancelled before anybody comes to it
+    primary = state.tasks.get(primary_of(state, alternative))  # a fallback may be cancelled before anybody comes to it
     if primary is not None and primary.status is TaskStatus.FAILED:
         _tell_failure(state, primary.node)
 
@@ -161,10 +172,18 @@ def _tell_failure(state: RunState, node: Node) -> None:
 
 
 def next_items(state: RunState, container: TaskRecord) -> None:
-    """Make items ready as far as ``max_parallel`` allows; kept ones are completed on the way."""
+    """Make items ready as far as ``max_parallel`` allows, those that are tried again first; kept ones are completed on the way."""
     items = container.items or []
     limit = container.node.task.max_parallel or len(items)
     index = state.next_item[container.key]
+    if state.again and (again := state.again.get(container.key)):
+        while again and index - container.done - container.failed - len(again) < limit:
+            record = state.tasks[again.popleft()]
+            state.set_status(record, TaskStatus.READY)
+            state.queue(record)
+        if again:
+            return
+        del state.again[container.key]
     while index < len(items) and index - container.done - container.failed < limit:
         record = TaskRecord(f"{container.key}[{index}]", container.node, index)
         state.tasks[record.key] = record
@@ -209,6 +228,13 @@ def _deliver(state: RunState, name: str, key: str) -> None:
     """The oldest signal of this name went to the task that has waited longest."""
     state.signals[name].popleft()
     state.waiting[name].remove(key)
+    match_signals(state, name)
+
+
+def stop_waiting(state: RunState, record: TaskRecord) -> None:
+    """The task ``record`` takes no signal any more."""
+    name = record.node.task.signal or ""
+    state.waiting[name].remove(record.key)
     match_signals(state, name)
 
 

@@ -7,7 +7,7 @@ fetched first (``BlobMissing``), which is raised before anything has changed.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Final
 
 from agenticflow.core import codec
@@ -16,6 +16,7 @@ from agenticflow.core.results import OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.endings import (
+    bar_others,
     complete,
     did_not_stand_in,
     end_container,
@@ -25,8 +26,12 @@ from agenticflow.orchestration.endings import (
     match_signals,
     next_items,
     next_undo,
+    stop_waiting,
     take_ready,
 )
+from agenticflow.orchestration.interventions.feedback import feedback_given
+from agenticflow.orchestration.interventions.relaying import modified
+from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.state import (
     DEADLINE,
@@ -81,7 +86,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, kept[record.key], at
         if node.choices:
             chosen = codec.decode(kept[record.key])
-            _bar_others(state, node, chosen if isinstance(chosen, list) else [chosen])
+            bar_others(state, node, chosen if isinstance(chosen, list) else [chosen])
     for index in plan.roots:
         if plan.nodes[index].task.task_id not in state.tasks:
             state.make_ready(plan.nodes[index])
@@ -202,7 +207,7 @@ def _failed(state: RunState, fact: f.TaskFailed, version: int, at: int) -> None:
     if record.status is TaskStatus.READY:
         take_ready(state, fact.task_key)
     elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
-        _stop_waiting(state, record)
+        stop_waiting(state, record)
     state.undecided.pop(fact.task_key, None)
     fail(state, record, fact.error, at)
     _linger(state, record, fact.grace_until)
@@ -225,6 +230,9 @@ def _linger(state: RunState, record: TaskRecord, grace_until: int | None) -> Non
 
 
 def _skipped(state: RunState, fact: f.TaskSkipped, version: int, at: int) -> None:
+    if fact.decided_by:
+        skipped(state, fact, version, at)
+        return
     record = take_ready(state, fact.task_key)
     state.set_status(record, TaskStatus.SKIPPED)
     record.ended_at = at
@@ -251,7 +259,7 @@ def _tasks_cancelled(state: RunState, fact: f.TasksCancelled, version: int, at: 
         elif record.status is TaskStatus.READY:
             unqueued.add(key)
         elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
-            _stop_waiting(state, record)
+            stop_waiting(state, record)
         elif record.status in IN_FLIGHT:
             _linger(state, record, fact.grace_until)
         state.set_status(record, TaskStatus.CANCELLED)
@@ -326,14 +334,9 @@ def _signal_awaited(state: RunState, fact: f.SignalAwaited, version: int, at: in
 
 def _choice_made(state: RunState, fact: f.ChoiceMade, version: int, at: int) -> None:
     record = take_ready(state, fact.task_key)
-    _bar_others(state, record.node, fact.chosen)
+    bar_others(state, record.node, fact.chosen)
     given = list(fact.chosen) if record.node.task.choose_many else fact.chosen[0]
     complete(state, record, codec.encode(given), at)
-
-
-def _bar_others(state: RunState, node: Node, chosen: Collection[object]) -> None:
-    nodes = state.laid_out.nodes
-    state.barred.update(index for index, _ in node.choices if nodes[index].task.task_id not in chosen)
 
 
 def _approval_required(state: RunState, fact: f.ApprovalRequired, version: int, at: int) -> None:
@@ -358,12 +361,6 @@ def _approval_rejected(state: RunState, fact: f.ApprovalRejected, version: int, 
 def _signal_received(state: RunState, fact: f.SignalReceived, version: int, at: int) -> None:
     state.signals.setdefault(fact.signal, deque()).append(bytes(fact.value))
     match_signals(state, fact.signal)
-
-
-def _stop_waiting(state: RunState, record: TaskRecord) -> None:
-    name = record.node.task.signal or ""
-    state.waiting[name].remove(record.key)
-    match_signals(state, name)
 
 
 def _paused(state: RunState, fact: f.WorkflowPaused, version: int, at: int) -> None:
@@ -428,14 +425,18 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.TaskOutcomeUnknown: _unknown,
     f.TaskLateOutcome: _late,
     f.TaskRerunRequested: _rerun,
+    f.TaskRetryRequested: retry_requested,
+    f.TaskResultGiven: result_given,
     f.MapExpanded: _expanded,
     f.TimerSet: _timer_set,
     f.TimerFired: _timer_fired,
     f.SignalAwaited: _signal_awaited,
     f.SignalReceived: _signal_received,
+    f.FeedbackGiven: feedback_given,
     f.ApprovalRequired: _approval_required,
     f.ApprovalGranted: _approval_granted,
     f.ApprovalRejected: _approval_rejected,
+    f.WorkflowModified: modified,
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,

@@ -22,6 +22,7 @@ __all__ = [
     "ApprovalRequired",
     "ChoiceMade",
     "CompensationStarted",
+    "FeedbackGiven",
     "LoopContinued",
     "LoopEnded",
     "MapExpanded",
@@ -34,6 +35,8 @@ __all__ = [
     "TaskOutcomeUnknown",
     "TaskReassigned",
     "TaskRerunRequested",
+    "TaskResultGiven",
+    "TaskRetryRequested",
     "TaskRetryScheduled",
     "TaskScheduled",
     "TaskSkipped",
@@ -48,6 +51,7 @@ __all__ = [
     "WorkflowContinued",
     "WorkflowContinuing",
     "WorkflowFailed",
+    "WorkflowModified",
     "WorkflowPaused",
     "WorkflowResumed",
     "WorkflowStarted",
@@ -156,11 +160,13 @@ class TaskReassigned(Fact, frozen=True):
 
 
 class TaskSkipped(Fact, frozen=True, gc=False):
-    """A task will not run: its condition does not hold, or everything it hangs on was skipped."""
+    """A task will not run: its condition does not hold, everything it hangs on was skipped, or somebody said so."""
 
     event_type: ClassVar[str] = "task_skipped"
     task_key: str
     reason: str
+    decided_by: str = ""
+    """Who said so; empty when it follows from the definition."""
 
 
 class TaskCancelled(Fact, frozen=True, gc=False):
@@ -237,6 +243,25 @@ class TaskRerunRequested(Fact, frozen=True, gc=False):
     requested_by: str
 
 
+class TaskRetryRequested(Fact, frozen=True, gc=False):
+    """Somebody asked to try the task now: the same work, with the same effect key. Of a map or a loop: what has failed of it."""
+
+    event_type: ClassVar[str] = "task_retry_requested"
+    task_key: str
+    decided_by: str
+    reason: str = ""
+
+
+class TaskResultGiven(Fact, frozen=True, gc=False):
+    """Somebody gave a task its result: no handler did, and none will."""
+
+    event_type: ClassVar[str] = "task_result_given"
+    task_key: str
+    result: msgspec.Raw
+    decided_by: str
+    reason: str = ""
+
+
 class MapExpanded(Fact, frozen=True, gc=False):
     """A map has its list: one item of work per element."""
 
@@ -306,6 +331,31 @@ class SignalReceived(Fact, frozen=True, gc=False):
     signal: str
     value: msgspec.Raw
     sent_by: str
+
+
+class FeedbackGiven(Fact, frozen=True, gc=False):
+    """A person said something to the run: handlers that run and those that follow find it in their context."""
+
+    event_type: ClassVar[str] = "feedback_given"
+    feedback: msgspec.Raw
+    given_by: str
+    task_key: str = ""
+    """Whom it is for; empty for every task."""
+    reason: str = ""
+    said_at: int | None = None
+    """When it was said, if that was to a run before this one."""
+
+
+class WorkflowModified(Fact, frozen=True, gc=False):
+    """A person changed tasks that had not started: the run goes on with the definition this gives, and so does the next run."""
+
+    event_type: ClassVar[str] = "workflow_modified"
+    modifications: msgspec.Raw
+    """Encoded ``[{"add": task}, {"replace": task}, {"remove": task id}]``, or a reference to it."""
+    modified_by: str
+    reason: str = ""
+    generations: dict[str, int] = {}
+    """Of tasks that were replaced or removed, by task id: what is called so from now on is other work."""
 
 
 class WorkflowPaused(Fact, frozen=True, gc=False):
@@ -408,14 +458,18 @@ FACTS: Final = FactCodec(
         TaskOutcomeUnknown,
         TaskLateOutcome,
         TaskRerunRequested,
+        TaskRetryRequested,
+        TaskResultGiven,
         MapExpanded,
         TimerSet,
         TimerFired,
         SignalAwaited,
         SignalReceived,
+        FeedbackGiven,
         ApprovalRequired,
         ApprovalGranted,
         ApprovalRejected,
+        WorkflowModified,
         WorkflowPaused,
         WorkflowResumed,
         WorkflowCancelRequested,

@@ -16,6 +16,7 @@ from agenticflow.core.engine import (
     ContinueExecution,
     Effect,
     EffectClass,
+    InformActivity,
     PauseActivities,
     Recovery,
     RunActivity,
@@ -27,6 +28,7 @@ from agenticflow.core.engine import (
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
 from agenticflow.orchestration.run import RunDecider
 from agenticflow.orchestration.snapshots import take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
@@ -113,6 +115,12 @@ class WorkflowGuest(RunDecider):
             return [*stops, PauseActivities(False)] if state.is_paused else stops
         if isinstance(fact, f.WorkflowContinuing):
             return (ContinueExecution(state.workflow_id, state.run_no, bytes(fact.input)),)
+        if isinstance(fact, f.FeedbackGiven):
+            return [
+                InformActivity(record.token, feedback_for(state, record))
+                for record in state.tasks.values()
+                if record.status in IN_FLIGHT and is_for(fact.task_key, record)
+            ]
         if isinstance(fact, f.WorkflowPaused):
             return (PauseActivities(True),)
         if isinstance(fact, f.WorkflowResumed) or (
@@ -243,6 +251,7 @@ class WorkflowGuest(RunDecider):
             state.workflow_id,
             state.run_no,
             node.task.task_id,
+            feedback_for(state, record) if state.feedback else (),
         )
 
     def summary(self, state: RunState) -> Summary:

@@ -31,6 +31,10 @@ from agenticflow.orchestration.advance import (
     open_keys,
 )
 from agenticflow.orchestration.evolve import evolve
+from agenticflow.orchestration.interventions.checking import modify
+from agenticflow.orchestration.interventions.feedback import give_feedback, said_before
+from agenticflow.orchestration.interventions.moments import not_now
+from agenticflow.orchestration.interventions.tasks import retry_task, set_result, skip_task
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.snapshots import restore
 from agenticflow.orchestration.state import (
@@ -45,7 +49,6 @@ from agenticflow.orchestration.state import (
     RunState,
     TaskRecord,
     TaskStatus,
-    WorkflowStatus,
 )
 
 __all__ = ["RunDecider"]
@@ -104,6 +107,16 @@ class RunDecider:
                 return self._resolve(state, command)
             case c.CancelTask():
                 return self._cancel_task(state, command)
+            case c.SkipTask():
+                return skip_task(state, command)
+            case c.RetryTask():
+                return retry_task(state, command)
+            case c.SetResult():
+                return set_result(state, command)
+            case c.GiveFeedback():
+                return give_feedback(state, command)
+            case c.Modify():
+                return modify(state, command)
             case c.Approve():
                 record = self._asked(state, command.task_key)
                 result = msgspec.Raw(command.result)
@@ -150,18 +163,7 @@ class RunDecider:
 
     def _demand_open(self, state: RunState, command: Command) -> None:
         if state.phase is not Phase.RUNNING:
-            words = {
-                Phase.NEW: "has not started",
-                Phase.CANCELLING: "is being cancelled",
-                Phase.CONTINUING: "is being continued in the next",
-                Phase.COMPENSATING: "is being undone",
-            }
-            what = words.get(state.phase, f"is {state.status}")
-            can_go_on = state.phase is Phase.ENDED and state.outcome is not WorkflowStatus.COMPLETED
-            raise CommandRefused(
-                f"run {state.run_no} of workflow {state.workflow_id!r} {what} and takes no {type(command).__name__}",
-                hint="resume_workflow opens its next run" if can_go_on else "",
-            )
+            raise not_now(state, getattr(command, "words", "command"))
 
     def _start_run(self, state: RunState, command: c.StartRun) -> Facts:
         if state.phase is not Phase.NEW:
@@ -185,7 +187,8 @@ class RunDecider:
                 parent=command.parent,
                 depth=command.depth,
                 first_generation=command.first_generation,
-            )
+            ),
+            *said_before(command.feedback),
         ]
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:
@@ -207,6 +210,10 @@ class RunDecider:
         if record.token != token or record.status not in IN_FLIGHT:
             if record.token == token and record.status is TaskStatus.UNKNOWN:
                 return self._no_longer_unknown(record, outcome, command.now)
+            is_late = record.token == token and record.status is TaskStatus.SKIPPED and record.value is None
+            if is_late and outcome.kind is OutcomeKind.SUCCEEDED and not outcome.is_abandoned:
+                # Somebody went on without it while nobody knew what became of it.
+                return (f.TaskLateOutcome(key, token, outcome.kind, msgspec.Raw(outcome.value), outcome.error),)
             if token in state.lingering and state.lingering[token][0] == key and not outcome.is_abandoned:
                 result = outcome.value if outcome.kind is OutcomeKind.SUCCEEDED else codec.NULL
                 return (f.TaskLateOutcome(key, token, outcome.kind, msgspec.Raw(result), outcome.error),)

@@ -16,11 +16,11 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
-from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
 
 __all__ = ["restore", "take"]
 
-FORM = 2
+FORM = 3
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -67,8 +67,10 @@ class _Run(msgspec.Struct):
     barred: list[int]
     to_cancel: dict[int, str]
     surplus: list[str]
+    again: dict[str, list[str]]
     undecided: list[str]
     undoable: list[str]
+    feedback: list[Heard]
     parent: tuple[str, str, int] | None
     phase: int
     outcome: WorkflowStatus | None
@@ -124,8 +126,10 @@ def take(state: RunState) -> bytes:
         barred=sorted(state.barred),
         to_cancel=state.to_cancel,
         surplus=list(state.surplus),
+        again={key: list(items) for key, items in state.again.items()},
         undecided=list(state.undecided),
         undoable=state.undoable,
+        feedback=state.feedback,
         parent=state.parent,
         phase=state.phase.value,
         outcome=state.outcome,
@@ -176,8 +180,10 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.barred = set(run.barred)
     state.to_cancel = run.to_cancel
     state.surplus = dict.fromkeys(run.surplus)
+    state.again = {key: deque(items) for key, items in run.again.items()}
     state.undecided = dict.fromkeys(run.undecided)
     state.undoable = run.undoable
+    state.feedback = run.feedback
     state.parent = run.parent
     state.phase = Phase(run.phase)
     state.outcome = run.outcome

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+import msgspec
+
 from agenticflow.core import codec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
@@ -20,7 +22,7 @@ from agenticflow.errors import InvariantError
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
 
-__all__ = ["Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
+__all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
 class WorkflowStatus(enum.StrEnum):
@@ -84,6 +86,16 @@ _NEEDS_NO_PLACE: Final = 10_000_000
 
 TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
 """Kinds of entries in the heap of timers."""
+
+
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """What a person said to the run; ``feedback`` is encoded."""
+
+    feedback: bytes
+    given_by: str
+    at: int
+    task_key: str = ""
+    reason: str = ""
 
 
 def undo_key(task_key: str) -> str:
@@ -161,6 +173,7 @@ class RunState:
 
     __slots__ = (
         "active",
+        "again",
         "barred",
         "cancel",
         "completed",
@@ -168,6 +181,7 @@ class RunState:
         "deliverable",
         "depth",
         "ended_at",
+        "feedback",
         "final",
         "fingerprint",
         "first_generation",
@@ -239,6 +253,8 @@ class RunState:
         """Nodes that are not wanted any more, each with the key of the task whose end said so."""
         self.surplus: dict[str, None] = {}
         """Maps that have enough: their open items are not wanted any more."""
+        self.again: dict[str, deque[str]] = {}
+        """Of maps, the keys of failed items that are to be tried again as soon as there is room."""
         self.undoable: list[str] = []
         """Keys of what was completed and can be undone, in the order of completion."""
         self.undecided: dict[str, None] = {}
@@ -262,6 +278,7 @@ class RunState:
         self.deliverable: dict[str, None] = {}
         self.kept: dict[str, bytes] = {}
         self.generations: dict[str, int] = {}
+        self.feedback: list[Heard] = []
         self.last_success: str | None = None
 
     # --- what the engine reads --------------------------------------------------------------------------------------

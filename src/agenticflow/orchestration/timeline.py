@@ -84,7 +84,10 @@ _ENDS: Final[Mapping[str, Ending]] = {
     "approval_rejected": Ending.FAILED,
     "task_retry_scheduled": Ending.RETRIED,
     "task_reassigned": Ending.REASSIGNED,
+    "task_result_given": Ending.COMPLETED,
     "task_cancelled": Ending.CANCELLED,
+    # somebody goes on without it while it waits, or while nobody knows what became of it
+    "task_skipped": Ending.CANCELLED,
     "task_outcome_unknown": Ending.UNKNOWN,
 }
 _TERMINAL: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})

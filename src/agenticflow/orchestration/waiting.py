@@ -285,7 +285,8 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
     if status is TaskStatus.READY:
         is_full = room_of(state) <= 0 and takes_place(record) and not state.is_paused
         return NoRoom(state.laid_out.definition.max_parallel or MAX_IN_FLIGHT) if is_full else Ready()
-    if status is TaskStatus.EXPANDED and state.next_item.get(record.key, 0) < len(record.items or ()):
+    is_waiting = record.key in state.again or state.next_item.get(record.key, 0) < len(record.items or ())
+    if status is TaskStatus.EXPANDED and is_waiting:
         return NoRoom(task.max_parallel or 1)
     return None
 
@@ -392,7 +393,9 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
         case AwaitsAnswer():
             return f"`agenticflow runs approve {workflow_id} {key}` (or `reject`) answers"
-        case TimerRuns() | Retrying():
+        case Retrying():
+            return f"it comes by itself; `agenticflow runs retry {workflow_id} {key}` tries it now"
+        case TimerRuns():
             return "it comes by itself"
         case OutcomeInQuestion():
             return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"

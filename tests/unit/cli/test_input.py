@@ -23,16 +23,35 @@ from agenticflow.errors import InvalidInput
         ('{"a": [1]}', {"a": [1]}),
         ("sales.csv", "sales.csv"),
         ("", ""),
-        ("[1, 2", "[1, 2"),
         ("NaN", "NaN"),
         ("Infinity", "Infinity"),
         ("007", "007"),
         ("a=b", "a=b"),
-        ("[" * 100_000, "[" * 100_000),
+        (" ", " "),
+        ('"{draft"', "{draft"),
     ],
 )
 def test_a_value_is_json_when_it_is_json_and_else_text(text: str, value: object) -> None:
     assert parsed_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[1, 2", "--value looks like JSON and is none: Expecting ',' delimiter"),
+        (" {bad", "Expecting property name enclosed in double quotes (column 3)"),
+        ('"open', "Unterminated string"),
+        ('{"a": NaN}', "none: NaN"),
+        ("[" * 100_000, "maximum recursion depth"),
+    ],
+)
+def test_what_looks_like_json_and_is_none_is_a_slip(text: str, words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parsed_value(text)
+    assert words in str(caught.value)
+    assert "quote it to give it as text: '\"" in str(caught.value)
+    with pytest.raises(InvalidInput, match="--input key looks like JSON"):
+        workflow_input([f"key={text}"], None)
 
 
 def test_pairs_go_over_the_document() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agenticflow.core import codec
 from agenticflow.core.values import store_form
-from agenticflow.orchestration.comparison import Difference, compare_runs
+from agenticflow.orchestration.comparison import Difference, compare_runs, compare_tasks
 from tests.scenarios.runs import Run, task
 
 
@@ -21,14 +21,16 @@ def test_definition_tasks_attempts_and_results_are_told_apart() -> None:
     found = compare_runs(left.state, right.state)
     assert [(each.task_key, each.what) for each in found] == [
         ("", "definition"),
+        ("b", "task"),
+        ("c", "task"),
         ("a", "attempts"),
         ("a", "result"),
         ("a", "error"),
         ("b", "status"),
         ("c", "status"),
     ]
-    assert "…" in found[2].left
-    assert (found[4].left, found[4].right) == ("SCHEDULED", "-")
+    assert "…" in found[4].left
+    assert (found[6].left, found[6].right) == ("SCHEDULED", "-")
 
 
 def test_large_results_are_compared_by_their_hash() -> None:
@@ -40,3 +42,7 @@ def test_large_results_are_compared_by_their_hash() -> None:
     assert difference.what == "result"
     assert "70,005 bytes" in difference.left
     assert isinstance(difference, Difference)
+
+
+def test_a_task_that_neither_definition_has_is_the_same_in_both() -> None:
+    assert list(compare_tasks(None, None)) == []

@@ -93,6 +93,24 @@ def test_work_whose_outcome_nobody_knew_ends_when_somebody_says() -> None:
     assert (row.attempt, row.outcome, row.ended_at) == (1, Ending.COMPLETED, 109 * SECOND)
 
 
+def test_what_a_person_ends_ends_then() -> None:
+    line = folded(
+        at(100, "timer_set", task_key="t"),
+        at(100, "signal_awaited", task_key="s", signal="go"),
+        at(100, "task_scheduled", task_key="a", attempt=1),
+        at(101, "task_outcome_unknown", task_key="a", reason="?"),
+        at(103, "task_skipped", task_key="t", reason="not today", decided_by="ada"),
+        at(104, "task_result_given", task_key="s", decided_by="ada"),
+        at(105, "task_skipped", task_key="a", reason="the bank will tell", decided_by="ada"),
+        at(106, "task_skipped", task_key="b", reason="its condition does not hold"),
+    )
+    assert [(row.task_key, row.outcome, (row.ended_at or 0) // SECOND) for row in line.rows] == [
+        ("t", Ending.CANCELLED, 103),
+        ("s", Ending.COMPLETED, 104),
+        ("a", Ending.CANCELLED, 105),
+    ]
+
+
 def test_the_bars_share_one_scale() -> None:
     line = folded(
         at(100, "task_scheduled", task_key="a", attempt=1),

@@ -82,6 +82,12 @@ class DefinitionReader:
         self.problems.extend(self.located(found))
         return definition if not self.problems else None
 
+    def read_task(self, data: object, way: Way) -> TaskDefinition | None:
+        """Return the task that stands at ``way``; ``None`` when there are ``problems``."""
+        before = len(self.problems)
+        task = self._task(data, way, ())
+        return task if len(self.problems) == before else None
+
     def located(self, problems: list[str]) -> Iterator[str]:
         """Yield ``problems`` with their places; what is said of a part put aside is left out."""
         for problem in problems:

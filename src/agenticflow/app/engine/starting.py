@@ -83,6 +83,7 @@ def next_run(
         kept=stored_kept,
         generations=carried.generations,
         signals=stored_signals,
+        feedback=tuple(carried.feedback),
         parent=parent,
         depth=state.depth,
         first_generation=state.first_generation,
@@ -102,7 +103,13 @@ def forked_run(
     stored_kept, kept_blob = store_form(codec.encode(kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
     blobs = tuple(blob for blob in (kept_blob, signals_blob) if blob is not None)
-    return msgspec.structs.replace(command, kept=stored_kept, signals=stored_signals, blobs=(*command.blobs, *blobs))
+    return msgspec.structs.replace(
+        command,
+        kept=stored_kept,
+        signals=stored_signals,
+        feedback=tuple(carried.feedback),
+        blobs=(*command.blobs, *blobs),
+    )
 
 
 def _fingerprint(plan: Plan, merged: object) -> str:

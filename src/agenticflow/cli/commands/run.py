@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agenticflow.app.commands import Start
 from agenticflow.app.definitions import Loaded, Performers, load_workflow
@@ -22,6 +22,8 @@ from agenticflow.errors import InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.state import TaskStatus
 
 __all__ = ["finish", "parsed_value", "run", "store_option", "workflow_input"]
+
+_BEGINS_JSON: Final = ("{", "[", '"')
 
 
 def run(
@@ -155,7 +157,7 @@ def workflow_input(pairs: Iterable[str], input_json: str | None) -> object:
             raise InvalidInput(f"--input {pair!r} is no pair", hint="write --input key=value")
         if key.strip() in given:
             raise InvalidInput(f"--input gives {key.strip()!r} twice", hint=f"for a list write --input '{key}=[1, 2]'")
-        given[key.strip()] = parsed_value(value)
+        given[key.strip()] = parsed_value(value, f"--input {key.strip()}")
     if not given:
         return document
     if not isinstance(document, dict):
@@ -163,12 +165,21 @@ def workflow_input(pairs: Iterable[str], input_json: str | None) -> object:
     return {**document, **given}
 
 
-def parsed_value(text: str) -> object:
-    """Return ``text`` as JSON when it is JSON (``5``, ``true``, ``[1]``, ``"5"``), else as the text it is."""
+def parsed_value(text: str, option: str = "--value") -> object:
+    """Return ``text`` as JSON when it is JSON (``5``, ``true``, ``[1]``, ``"5"``), else as the text it is.
+
+    Raises ``InvalidInput`` for what begins like an object, a list or a quoted text and is none: it is a slip, and no text.
+    """
     try:
         value: object = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return text
+    except (ValueError, RecursionError) as error:
+        if text.lstrip()[:1] not in _BEGINS_JSON or not text.strip():
+            return text
+        what = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise InvalidInput(
+            f"{option} looks like JSON and is none: {what}",
+            hint=f"mend it, or quote it to give it as text: {shlex.quote(json.dumps(text[:40], ensure_ascii=False))}",
+        ) from error
     return value
 
 

@@ -358,14 +358,16 @@ async def _demand_signal(store: str | None, workflow_id: str, name: str) -> None
         )
 
 
-def steer(operation: Operation, store: str | None, form: Format) -> int:
-    """Have ``operation`` recorded and say where the run stands then."""
+def steer(operation: Operation, store: str | None, form: Format, *, is_recorded: bool = True) -> int:
+    """Have ``operation`` recorded and say what it changed and where the run stands then; ``is_recorded`` is false for a look only."""
     answer, by_owner = run_async(_delivered(operation, store))
-    if not by_owner and answer["status"] in _OPEN:
+    if is_recorded and not by_owner and answer["status"] in _OPEN:
         note("recorded; nobody runs this store now, the next owner acts on it: `agenticflow run` or a program of yours")
     if form is Format.JSON:
         print_json(answer)
     else:
+        for difference in answer.get("differences", ()):
+            print(printable(difference))
         print(f"{answer['workflow_id']} run {answer['run_no']}: {answer['status']}")
     return Exit.OK
 

@@ -21,6 +21,7 @@ from agenticflow.core.engine import (
     ContinueExecution,
     Effect,
     GrantPermit,
+    InformActivity,
     PauseActivities,
     Performer,
     RunActivity,
@@ -165,6 +166,10 @@ class Dispatcher:
         elif isinstance(effect, PauseActivities):
             self._pause(stream_id, is_paused=effect.is_paused)
             self._children.pause(stream_id, is_paused=effect.is_paused)
+        elif isinstance(effect, InformActivity):
+            attempt = self._attempts.get((stream_id, effect.token))
+            if attempt is not None and attempt.context is not None:
+                attempt.context.feedback = effect.feedback
         elif (seat := self._seats.get(effect.performer_id)) is not None:
             seat.performer.told(effect.event_type, self._clock.now_ns())
 

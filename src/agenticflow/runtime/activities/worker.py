@@ -124,10 +124,15 @@ class LocalWorker:
             )
             await asyncio.sleep(INTENT_RETRY_SECONDS)
             try:
-                return await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
+                return await self._settled_inputs(attempt)
             except TemporaryError as again:
                 error = again
         raise error
+
+    async def _settled_inputs(self, attempt: Attempt) -> ActivityInput:
+        """Return what the handler is given when what is being committed is true, or is not: nobody hears what may not come true."""
+        await self._host.read(attempt.stream_id)
+        return await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
 
     def run(self, attempt: Attempt, task: asyncio.Task[None]) -> Coroutine[Any, Any, Ended | None]:
         """Run the handler to its end, whatever that is; return the outcome and the large values it refers to.
@@ -152,6 +157,8 @@ class LocalWorker:
         try:
             try:
                 given = await self._host.inputs(attempt.stream_id, effect.task_key)
+                if given.feedback:
+                    given = await self._settled_inputs(attempt)
             except TemporaryError as error:
                 given = await self._inputs_later(attempt, error)
             now = attempt.started_at = self._clock.now_ns()
@@ -167,6 +174,7 @@ class LocalWorker:
                 params=given.params,
                 results=given.results,
                 encoded_input=given.encoded_input,
+                feedback=given.feedback,
             )
             arguments = handler.arguments(given.params, context)
         except TemporaryError:

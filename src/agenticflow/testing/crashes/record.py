@@ -66,7 +66,9 @@ async def problems_of_run(store: Store, workflow_id: str, run_no: int = 1) -> li
     if len(ends) != 1 or events[-1].event_type not in TERMINAL:
         problems.append(f"{stream_id!r} has the terminal events {ends}, and its last is {events[-1:]}")
     completed = Counter(
-        fact.task_key for fact in map(decode, events) if isinstance(fact, f.TaskCompleted | f.TimerFired)
+        fact.task_key
+        for fact in map(decode, events)
+        if isinstance(fact, f.TaskCompleted | f.TaskResultGiven | f.TimerFired)
     )
     problems += [f"task {key!r} was completed {times} times" for key, times in completed.items() if times > 1]
     state = await fold_stored(store, stream_id, events)

@@ -41,6 +41,8 @@ class Recorded:
         self.started: set[tuple[str, str, int]] = set()
         """``(stream, task key, generation)`` with a recorded intent."""
         self.completed: set[tuple[str, str]] = set()
+        self.asked_again: set[tuple[str, str]] = set()
+        """Tasks that a person had tried again after they failed: that is what at-most-once work may run again for."""
         self.ended: set[str] = set()
         self._first: dict[str, int] = {}
         self._generations: dict[tuple[str, str], int] = {}
@@ -58,7 +60,12 @@ class Recorded:
                 self.started.add((stream_id, fact.task_key, self._generation(stream_id, fact.task_key)))
             case f.TaskRerunRequested():
                 self._generations[stream_id, fact.task_key] = fact.generation
-            case f.TaskCompleted():
+            case f.TaskRetryRequested():
+                self.asked_again.add((stream_id, fact.task_key))
+            case f.WorkflowModified():
+                for key, generation in fact.generations.items():
+                    self._generations[stream_id, key] = generation
+            case f.TaskCompleted() | f.TaskResultGiven():
                 self.completed.add((stream_id, fact.task_key))
             case (
                 f.WorkflowCompleted()
@@ -246,7 +253,7 @@ class Calls:
         if context.task_id in self._once_only:
             if work not in recorded.started:
                 self.violations.append(f"{what} is at-most-once and ran before its intent was recorded")
-            if work in self._made:
+            if work in self._made and (stream_id, key) not in recorded.asked_again:
                 self.violations.append(f"{what} is at-most-once and ran twice")
         self._made[work] = self._made.get(work, 0) + 1
 
