@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Protocol
 
 import msgspec
 
+from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
@@ -24,17 +25,20 @@ from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
 from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.waiting import sentence, unblocked_by
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.store import Store
 
 __all__ = [
+    "AnswerRequest",
     "Approve",
     "Cancel",
     "CancelTask",
     "Compact",
     "CreateSchedule",
+    "DelegateRequest",
     "DeleteSchedule",
     "Liveness",
     "Metrics",
@@ -43,6 +47,7 @@ __all__ = [
     "PauseSchedule",
     "Ping",
     "Reject",
+    "RejectRequest",
     "Resolve",
     "Resume",
     "ResumeSchedule",
@@ -100,6 +105,8 @@ class Steered(Controls, Protocol):
 
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def approvals(self) -> Approvals: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -247,6 +254,45 @@ class Reject(Operation, frozen=True, kw_only=True):
         return await _run(orchestrator, self.workflow_id)
 
 
+class _RequestOperation(Operation, frozen=True, kw_only=True):
+    approval_id: str
+    comment: str = ""
+    by: str = LOCAL_OWNER
+
+
+class AnswerRequest(_RequestOperation, frozen=True, kw_only=True):
+    """Say yes to a request, with a value or to what it proposes."""
+
+    name: ClassVar[str] = "answer_request"
+    value: object = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _request(
+            await orchestrator.approvals.answer(self.approval_id, self.value, comment=self.comment, by=self.by)
+        )
+
+
+class RejectRequest(_RequestOperation, frozen=True, kw_only=True):
+    """Say no to a request."""
+
+    name: ClassVar[str] = "reject_request"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _request(await orchestrator.approvals.reject(self.approval_id, comment=self.comment, by=self.by))
+
+
+class DelegateRequest(_RequestOperation, frozen=True, kw_only=True):
+    """Hand a request on."""
+
+    name: ClassVar[str] = "delegate_request"
+    to: str
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _request(
+            await orchestrator.approvals.delegate(self.approval_id, self.to, comment=self.comment, by=self.by)
+        )
+
+
 class Compact(Operation, frozen=True, kw_only=True):
     """Archive and delete what a retention policy lets go, and give back what nobody needs."""
 
@@ -387,6 +433,7 @@ _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
         *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
+        *(AnswerRequest, RejectRequest, DelegateRequest),
         *(Compact, Waits, Why, Liveness, Ping, Metrics),
         *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
     )
@@ -466,6 +513,11 @@ async def _run(orchestrator: Steered, workflow_id: str) -> dict[str, object]:
 async def _stands(handle: WorkflowHandle) -> dict[str, object]:
     status = await handle.status()
     return {"workflow_id": handle.workflow_id, "run_no": handle.run_no, "status": status.value}
+
+
+def _request(view: ApprovalRequest) -> dict[str, object]:
+    answer: dict[str, object] = msgspec.to_builtins(view)
+    return answer
 
 
 def _schedule(view: ScheduleView) -> dict[str, object]:

@@ -15,6 +15,7 @@ import msgspec
 
 from agenticflow.core.binding import Handler
 from agenticflow.core.decider import Command, Decider, Fact
+from agenticflow.core.interrupts import NO_REPLIES
 from agenticflow.core.results import Outcome
 from agenticflow.core.values import Values
 
@@ -29,6 +30,7 @@ __all__ = [
     "GrantPermit",
     "Guest",
     "GuestState",
+    "Listed",
     "PauseActivities",
     "Performer",
     "Permit",
@@ -176,6 +178,8 @@ class ActivityInput(msgspec.Struct, frozen=True):
     workflow_id: str
     run_no: int
     task_id: str
+    replies: Mapping[str, bytes] = NO_REPLIES
+    """Encoded answers to what the handler has asked already, by key."""
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -214,6 +218,14 @@ class Recovery(msgspec.Struct, frozen=True):
     """To be decided first, in order."""
     effects: Sequence[Effect]
     """Open work, to be dispatched again."""
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """An entry of a list that is written, or with ``None`` removed, in the transaction of the events it follows from."""
+
+    namespace: str
+    key: str
+    value: bytes | None
 
 
 class GuestState(Protocol):

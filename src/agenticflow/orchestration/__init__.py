@@ -1,5 +1,6 @@
 """Workflows: definitions as data, and the pure decider that runs them."""
 
+from agenticflow.orchestration.approvals.terms import Approval, Escalation
 from agenticflow.orchestration.builder import Steps, WorkflowBuilder
 from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
@@ -7,8 +8,10 @@ from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
+    "Approval",
     "Choice",
     "Compensation",
+    "Escalation",
     "NodeStatus",
     "Steps",
     "TaskDefinition",

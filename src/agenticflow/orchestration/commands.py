@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from agenticflow.core.decider import Command
+from agenticflow.orchestration.approvals.commands import Approve, Delegate, Reject
 
 __all__ = [
     "Abort",
     "Approve",
     "CancelTask",
+    "Delegate",
     "NextRunStarted",
     "Pause",
     "Reject",
@@ -93,20 +95,3 @@ class CancelTask(Command, frozen=True, kw_only=True):
     task_id: str
     requested_by: str
     reason: str = ""
-
-
-class Approve(Command, frozen=True, kw_only=True):
-    """A person says yes; ``result`` (encoded) is what the task is completed with."""
-
-    task_key: str
-    requested_by: str
-    comment: str = ""
-    result: bytes = b"\xc0"
-
-
-class Reject(Command, frozen=True, kw_only=True):
-    """A person says no."""
-
-    task_key: str
-    requested_by: str
-    comment: str = ""

@@ -14,13 +14,14 @@ from agenticflow.core import codec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
+from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
 
 __all__ = ["restore", "take"]
 
-FORM = 2
+FORM = 3
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -75,6 +76,8 @@ class _Run(msgspec.Struct):
     cancel: WorkflowCancelRequested | None
     problem: WorkflowFailed | None
     undoing: CompensationStarted | None
+    requests: list[Request]
+    answered: dict[str, dict[str, Request]]
 
 
 _PLAIN = (
@@ -132,6 +135,8 @@ def take(state: RunState) -> bytes:
         cancel=state.cancel,
         problem=state.problem if isinstance(state.problem, WorkflowFailed) else None,
         undoing=state.problem if isinstance(state.problem, CompensationStarted) else None,
+        requests=list(state.requests.values()),
+        answered=state.answered,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -183,4 +188,6 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.outcome = run.outcome
     state.cancel = run.cancel
     state.problem = run.problem or run.undoing
+    state.requests = {request.task_key: request for request in run.requests}
+    state.answered = run.answered
     return state

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from agenticflow.core.decider import Command
-from agenticflow.core.engine import ActivityFinished, Guest
+from agenticflow.core.engine import ActivityFinished, Guest, Listed
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
-from agenticflow.storage.rows import RunRow
+from agenticflow.storage.rows import RunRow, ValueRow
 
-__all__ = ["Actor", "Answer", "Request", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
+__all__ = ["Actor", "Answer", "Listing", "Request", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
+
+
+Listing = Callable[[Any], Sequence[Listed]]
+"""Of a state: what follows for lists from ``state.unlisted``, which is emptied then. Asked only when there is something in it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -57,6 +61,7 @@ class Actor:
         "is_busy",
         "is_deciding",
         "listed",
+        "listing",
         "loading",
         "settled",
         "snapshot_version",
@@ -66,8 +71,10 @@ class Actor:
         "version",
     )
 
-    def __init__(self, stream_id: str, guest: Guest[Any]) -> None:
+    def __init__(self, stream_id: str, guest: Guest[Any], listing: Listing | None = None) -> None:
         self.stream_id = stream_id
+        self.listing = listing
+        """What of the state is listed beside the index row."""
         self.execution_id = stream_id.partition("-")[2].rpartition("/")[0]
         self.guest = guest
         self.state: Any = None
@@ -97,6 +104,12 @@ class Actor:
         self.state = None
         self.version = 0
         self.listed = None
+
+    def listed_rows(self, now: int) -> list[ValueRow]:
+        """Return what has to be written into lists because of the state, once."""
+        entries = [] if self.listing is None else self.listing(self.state)
+        self.state.unlisted.clear()
+        return [ValueRow(one.namespace, one.key, one.value, now) for one in entries]
 
     def tell_the_end(self) -> None:
         """Hand the state to everybody who waits for the end."""

@@ -31,7 +31,17 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
-from agenticflow.runtime.actors import Actor, Answer, Request, as_failure, is_success, metadata_of, refuse, run_row
+from agenticflow.runtime.actors import (
+    Actor,
+    Answer,
+    Listing,
+    Request,
+    as_failure,
+    is_success,
+    metadata_of,
+    refuse,
+    run_row,
+)
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.loading import Loader
 from agenticflow.runtime.timers import Timers
@@ -60,6 +70,7 @@ class Host:
         self._store = store
         self._clock = clock
         self._guests: dict[str, Guest[Any]] = {}
+        self._listings: dict[str, Listing] = {}
         self._actors: OrderedDict[str, Actor] = OrderedDict()
         self._max_actors = max_actors
         self._timers = Timers(clock, self._timer_due)
@@ -73,9 +84,11 @@ class Host:
         self.measures: Measures | None = None
         """Somebody listens to what the engine measures."""
 
-    def add_guest(self, guest: Guest[Any]) -> None:
-        """Run executions of this kind."""
+    def add_guest(self, guest: Guest[Any], listing: Listing | None = None) -> None:
+        """Run executions of this kind. ``listing`` says what of their state is found by lists, beside the index of executions."""
         self._guests[guest.kind] = guest
+        if listing is not None:
+            self._listings[guest.kind] = listing
 
     def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
         """Hand committed effects to ``perform(stream_id, effect)``."""
@@ -272,7 +285,7 @@ class Host:
             guest = self._guests.get(stream_id.partition("-")[0])
             if guest is None:
                 raise InvariantError(f"nobody here runs {stream_id!r}")
-            actor = self._actors[stream_id] = Actor(stream_id, guest)
+            actor = self._actors[stream_id] = Actor(stream_id, guest, self._listings.get(guest.kind))
             if len(self._actors) > self._max_actors:
                 self._evict()
         return actor
@@ -533,6 +546,8 @@ class Host:
         if listed != actor.listed:
             actor.listed = listed
             rows.append(run_row(actor.stream_id, guest, state, version))
+        if actor.listing is not None and state.unlisted:
+            rows.extend(actor.listed_rows(self._clock.now_ns()))
         if version - actor.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
             actor.snapshot_version = version
             reach("host.snapshot")
