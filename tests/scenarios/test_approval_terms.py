@@ -447,7 +447,7 @@ def test_references_of_the_terms_are_checked_before_anything_runs() -> None:
     definition = WorkflowDefinition(
         [task("draft"), TaskDefinition.ask("may", Approval("Pay?", assignees="${draft.owners}"))]
     )
-    with pytest.raises(DefinitionError, match="uses \\$\\{draft.owners\\} but does not depend on 'draft'"):
+    with pytest.raises(DefinitionError, match=r"uses \$\{draft\.owners\} but does not depend on 'draft'"):
         compile_plan(definition)
 
 

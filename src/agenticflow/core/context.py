@@ -168,8 +168,8 @@ class TaskContext(Mapping[str, object]):
         the ``question``, and is the answer of whoever approves without one, unless a ``response_schema`` says what an answer looks like.
         Several interrupts of one handler have a ``key`` each, whatever their order. A rejection fails the task.
 
-        An ``except Exception`` of the handler lets the interrupt through; whoever catches ``BaseException`` asks nobody. Raises ``InvalidInput``
-        for a key that was used before in this attempt, and for what cannot be asked.
+        An ``except Exception`` of the handler lets the interrupt through; whoever catches ``BaseException`` asks nobody. Raises
+        ``InvalidInput`` for a key that was used before in this attempt, and for what cannot be asked.
         """
         asked = self._asked = self._asked or set()
         if key in asked:

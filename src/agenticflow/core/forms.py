@@ -1,8 +1,9 @@
 """Forms: what a person's answer has to look like, as a part of JSON Schema that anybody can draw a form from. Pure.
 
-Keywords are ``type``, ``enum``, ``const``, ``properties``, ``required``, ``additionalProperties`` (true or false), ``items``, ``minItems``,
-``maxItems``, ``minLength``, ``maxLength``, ``minimum``, ``maximum``, ``exclusiveMinimum``, ``exclusiveMaximum``; ``title``, ``description``,
-``default`` and ``examples`` are for whoever draws. Another keyword is a mistake, not something that is passed over: what a form says holds.
+Keywords are ``type``, ``enum``, ``const``, ``properties``, ``required``, ``additionalProperties`` (true or false), ``items``,
+``minItems``, ``maxItems``, ``minLength``, ``maxLength``, ``minimum``, ``maximum``, ``exclusiveMinimum``, ``exclusiveMaximum``; ``title``,
+``description``, ``default`` and ``examples`` are for whoever draws. Another keyword is a mistake, not something that is passed over: what
+a form says holds.
 """
 
 from __future__ import annotations

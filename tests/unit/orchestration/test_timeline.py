@@ -56,7 +56,7 @@ def test_a_handler_that_asks_has_a_row_for_the_wait_between_its_work() -> None:
     )
     assert [(row.kind, row.outcome, row.seconds(0)) for row in line.rows] == [
         ("attempt", Ending.INTERRUPTED, 2),
-        ("approval", Ending.COMPLETED, 10),
+        ("approval", Ending.COMPLETED, 8),
         ("attempt", Ending.COMPLETED, 1),
     ]
 

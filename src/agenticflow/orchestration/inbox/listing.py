@@ -1,7 +1,7 @@
 """Requests as they are listed: the view that people get, and the entries by which open ones are found without folding a run. Pure.
 
-An open request has an entry under ``approvals``, ordered by when it was asked, one under ``approvals-of`` for each person who may answer and
-has not, and one under ``approvals-in`` for its workflow. They are written in the transaction of the events they follow from.
+An open request has an entry under ``approvals``, ordered by when it was asked, one under ``approvals-of`` for each person who may answer
+and has not, and one under ``approvals-in`` for its workflow. They are written in the transaction of the events they follow from.
 """
 
 from __future__ import annotations
