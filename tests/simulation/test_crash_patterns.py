@@ -237,12 +237,11 @@ def three_requests_at_once() -> CrashCase:
         said: list[tuple[str, str, int]] = [("c", "eve", 3), ("a", "ada", 1), ("a", "bob", 1), ("b", "bob", 2)]
         while (state := await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
             for view in await orchestrator.approvals.list(workflow_id=workflow_id):
-                for key, by, amount in said:
-                    if view.task_key == key:
-                        with suppress(CommandRefused):
-                            await orchestrator.approvals.answer(view.approval_id, amount, by=by)
-                            if key == "a" and by == "ada":
-                                break  # the others come in a later look
+                # One answer at each look: what is answered in part is what the crashes have to find.
+                left = [one for one in said if one[0] == view.task_key and one[1] not in {a.by for a in view.answers}]
+                for _, by, amount in left[:1]:
+                    with suppress(CommandRefused):
+                        await orchestrator.approvals.answer(view.approval_id, amount, by=by)
             await asyncio.sleep(0.005)
         assert state.tasks["a"].status is TaskStatus.COMPLETED
         return [len(await orchestrator.approvals.list())]
