@@ -27,6 +27,7 @@ from agenticflow.orchestration.inbox.listing import (
     BY_WORKFLOW,
     EVERY,
     ApprovalRequest,
+    id_in,
     ordered_key,
     prefix_of,
     view_of_request,
@@ -107,7 +108,7 @@ class Approvals:
         while any(key is not None for key, _ in heads):
             key, place = min((head for head in heads if head[0] is not None), key=lambda head: head[0] or "")
             heads = [(await anext(place, None), place) if head[1] is place else head for head in heads]
-            if key is not None and (workflow_id is None or key.partition("/")[2].startswith(f"{workflow_id}/")):
+            if key is not None and (workflow_id is None or id_in(EVERY, key).startswith(f"{workflow_id}/")):
                 yield key
 
     async def _group(self, engine: Engine, namespace: str, group: str, start: str | None) -> AsyncIterator[str]:

@@ -25,6 +25,7 @@ __all__ = [
     "ApprovalAnswer",
     "ApprovalRequest",
     "entries_of",
+    "id_in",
     "listed",
     "ordered_key",
     "prefix_of",
@@ -136,6 +137,11 @@ def ordered_key(asked_at: int, name: str) -> str:
 def prefix_of(group: str) -> str:
     """Return what the keys of one person's requests, or of one workflow's, begin with. A hash, because a name may be of any length."""
     return f"{codec.content_hash(group.encode())}/"
+
+
+def id_in(namespace: str, key: str) -> str:
+    """Return the id of the request that an entry is about."""
+    return key.split("/", 1 if namespace == EVERY else 2)[-1]
 
 
 def entries_of(state: RunState) -> list[Listed]:
