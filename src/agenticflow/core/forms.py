@@ -124,11 +124,11 @@ def misfit(form: Form, value: object, path: str = "answer") -> str | None:
 
 
 def _misfits(form: Form, value: object, path: str) -> Iterator[str]:
+    """Yield what does not fit; only the first is ever asked for."""
     if "type" in form:
         names = [str(name) for name in _names(form["type"])]
         if not any(name in _TYPES and _TYPES[name](value) for name in names):
             yield f"{path} is {_short(value)}, not {' or '.join(names)}"
-            return
     allowed = form.get("enum")
     if isinstance(allowed, (list, tuple)) and not any(_is_same(value, one) for one in allowed):
         yield f"{path} is {_short(value)}, not one of {', '.join(map(_short, allowed))}"

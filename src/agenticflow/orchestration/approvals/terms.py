@@ -13,7 +13,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.forms import form_problems, misfit
 from agenticflow.core.interrupts import MAX_ARGUMENTS_BYTES, MAX_NAME_CHARS, MAX_PEOPLE, OnDeadline
-from agenticflow.errors import AgenticFlowError, DefinitionError
+from agenticflow.errors import DefinitionError
 
 __all__ = ["MAX_ESCALATIONS", "Approval", "Escalation", "Terms"]
 
@@ -73,10 +73,10 @@ class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
             raise DefinitionError(f"the approval {self.question!r:.60}: {problem}")
 
     def _problems(self) -> Iterator[str]:
+        """Yield what makes no sense; only the first is ever asked for."""
         yield from self._wrong_moments()
         if isinstance(self.quorum, bool) or not isinstance(self.quorum, int) or not 1 <= self.quorum <= MAX_PEOPLE:
             yield f"quorum is {self.quorum!r}, not a whole number from 1 to {MAX_PEOPLE}"
-            return
         if not isinstance(self.rejection_ends, bool):
             yield f"rejection_ends is {self.rejection_ends!r}, not true or false"
         if self.response_schema is not None:
@@ -94,7 +94,6 @@ class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
         limit = self.deadline_seconds
         if limit is not None and not _is_moment(limit):
             yield f"deadline_seconds is {limit!r}, give seconds above 0"
-            return
         if limit is None and (self.on_deadline != "fail" or self.default is not None):
             yield "on_deadline and default need deadline_seconds"
         before = 0.0
@@ -103,7 +102,6 @@ class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
         for step in self.escalation:
             if not _is_moment(step.after_seconds) or step.after_seconds <= before:
                 yield f"after_seconds of an escalation is {step.after_seconds!r}, give seconds above {before:g}"
-                return
             if limit is not None and step.after_seconds >= limit:
                 yield f"an escalation after {step.after_seconds:g} s never comes: the deadline is after {limit:g} s"
             before = step.after_seconds
@@ -165,10 +163,7 @@ def in_order(approval: Approval) -> Approval:
 
 def checked_arguments(value: object, where: str) -> object:
     """Return ``value`` as it will be read back. Raises ``DefinitionError`` when it is too large to be shown."""
-    try:
-        encoded = codec.encode(value)
-    except AgenticFlowError as error:
-        raise DefinitionError(f"the arguments of {where} cannot be shown: {error}") from error
+    encoded = codec.encode(value)
     if len(encoded) > MAX_ARGUMENTS_BYTES:
         raise DefinitionError(
             f"the arguments of {where} have {len(encoded):,} bytes, above the limit of {MAX_ARGUMENTS_BYTES:,}",
