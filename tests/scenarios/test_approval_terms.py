@@ -198,10 +198,10 @@ def test_an_answer_after_the_deadline_is_refused_also_when_nobody_looked() -> No
 
 
 def test_the_total_limit_of_the_task_goes_on_counting() -> None:
-    run = asking(assignees=["ada"], deadline_seconds=60, options={"total_timeout_seconds": 30})
-    assert run.due == 30
-    run.wait(30)
-    assert "nobody answered within its total limit of 30 s" in run.errors("may")[0].message
+    run = asking(assignees=["ada"], escalation=[Escalation(60, ["bob"])], options={"total_timeout_seconds": 90})
+    assert run.due == 60
+    run.wait(90)
+    assert "nobody answered within its total limit of 90 s" in run.errors("may")[0].message
     assert run.due is None
 
 
@@ -280,9 +280,10 @@ def test_an_answer_has_to_fit_its_form_and_the_error_names_the_field(value: obje
 
 def test_what_a_quorum_or_a_proposal_says_has_a_limit() -> None:
     run = asking(assignees=["ada", "bob"], quorum=2)
-    run.invalid(run.answering("may", "x" * 70_000), "70,005 bytes, above the limit")
-    run.answer("may", "y" * 40_000)
-    run.invalid(run.answering("may", "x" * 40_000, by="bob"), "above the limit")
+    run.invalid(run.answering("may", "x" * 40_000), "40,004 bytes, above the limit of 32,768")
+    run.answer("may", "y" * 30_000)
+    run.invalid(run.answering("may", "x" * 40_000, by="bob"), "above the limit of 65,536")
+    run.answer("may", "x" * 30_000, by="bob")
 
 
 def test_arguments_that_are_too_large_to_be_shown_fail_the_task() -> None:
@@ -406,6 +407,10 @@ def test_why_says_who_is_asked_since_when_and_until_when() -> None:
         ({"on_deadline": "reject"}, "need deadline_seconds"),
         ({"deadline_seconds": 5, "on_deadline": "explode"}, "on_deadline='explode' is unknown"),
         ({"deadline_seconds": 5, "default": 1}, "default needs on_deadline='approve'"),
+        (
+            {"deadline_seconds": 5, "on_deadline": "approve", "default": "x" * 20_000},
+            "default has 20,003 bytes, above the limit of 16,384",
+        ),
         ({"response_schema": {"type": "money"}}, "the type 'money' is not known"),
         ({"escalation": ["bob"]}, "escalation is"),
         ({"escalation": [Escalation(5, ["bob"])]}, "escalation needs assignees"),
@@ -436,6 +441,19 @@ def test_what_makes_no_sense_is_refused_with_the_reason(terms: dict[str, Any], w
     with pytest.raises(DefinitionError) as refused:
         Approval(terms.pop("question", "Pay?"), **terms)
     assert words in str(refused.value)
+
+
+def test_a_deadline_after_the_total_limit_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="after 60 s never comes: its total_timeout_seconds is 60"):
+        TaskDefinition.ask("may", Approval("Pay?", deadline_seconds=60), total_timeout_seconds=60)
+    TaskDefinition.ask("may", Approval("Pay?"), total_timeout_seconds=60)
+
+
+def test_terms_that_are_too_large_for_an_event_fail_the_task() -> None:
+    crowd = [f"{number:03}{'x' * 190}" for number in range(100)]
+    steps = [Escalation(number + 1, crowd) for number in range(10)]
+    run = Run(TaskDefinition.ask("may", Approval("Pay?", assignees=["ada"], escalation=steps)))
+    assert "above the limit of 131,072" in run.errors("may")[0].message
 
 
 def test_an_approval_is_a_text_or_its_terms() -> None:

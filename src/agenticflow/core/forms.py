@@ -178,7 +178,11 @@ def _wrong_numbers(form: Form, value: float, path: str) -> Iterator[str]:
 
 
 def _is_same(left: object, right: object) -> bool:
-    """Equal, and of one kind: ``True`` is not 1."""
+    """Equal, and of one kind all the way down: ``True`` is not 1."""
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return len(left) == len(right) and all(map(_is_same, left, right))
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
     return left == right and isinstance(left, bool) is isinstance(right, bool)
 
 

@@ -503,6 +503,13 @@ def _check_company(task: TaskDefinition) -> None:
         raise DefinitionError(f"task {task.task_id!r} does nothing that a compensation could undo")
     if task.cancel_rest and task.join in ("all", "settled"):
         raise DefinitionError(f"cancel_rest {where} needs a join of some", hint="write join='any', or how many")
+    limit = task.approval.deadline_seconds if isinstance(task.approval, Approval) else None
+    if limit is not None and task.total_timeout_seconds is not None and limit >= task.total_timeout_seconds:
+        raise DefinitionError(
+            f"the deadline of the approval {task.task_id!r} after {limit:g} s never comes: its total_timeout_seconds is "
+            f"{task.total_timeout_seconds:g}",
+            hint="leave total_timeout_seconds out",
+        )
     is_once = task.effect is EffectClass.AT_MOST_ONCE
     if is_once and task.retry_policy is not None and task.retry_policy.max_attempts > 1:
         raise DefinitionError(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from agenticflow.core.forms import form_problems, misfit
 
@@ -92,3 +95,37 @@ def deep(levels: int) -> dict[str, Any]:
 def test_a_form_that_would_not_hold_is_refused(form: object, words: str) -> None:
     (problem,) = form_problems(form)
     assert words in problem
+
+
+# --- the same verdict as a validator that knows all of JSON Schema --------------------------------------------------------
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 2.0]) | st.text("ab", max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=6,
+)
+types = st.sampled_from(["object", "array", "string", "integer", "number", "boolean", "null"])
+small = st.integers(0, 3)
+keywords = {
+    "type": types | st.lists(types, min_size=1, max_size=2, unique=True),
+    "enum": st.lists(values, min_size=1, max_size=3),
+    "const": values,
+    "required": st.lists(st.sampled_from("ab"), max_size=2, unique=True),
+    "additionalProperties": st.booleans(),
+    **dict.fromkeys(("minItems", "maxItems", "minLength", "maxLength"), small),
+    **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), st.integers(-2, 2)),
+}
+forms = st.recursive(
+    st.fixed_dictionaries({}, optional=keywords),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional=keywords | {"items": inner, "properties": st.dictionaries(st.sampled_from("ab"), inner, max_size=2)},
+    ),
+    max_leaves=3,
+)
+
+
+@given(form=forms, value=values)
+def test_it_judges_as_json_schema_does(form: dict[str, Any], value: object) -> None:
+    assert not form_problems(form)
+    assert (misfit(form, value) is None) is Draft202012Validator(form).is_valid(value)

@@ -15,9 +15,11 @@ from agenticflow.core.forms import form_problems, misfit
 from agenticflow.core.interrupts import MAX_ARGUMENTS_BYTES, MAX_NAME_CHARS, MAX_PEOPLE, OnDeadline
 from agenticflow.errors import DefinitionError
 
-__all__ = ["MAX_ESCALATIONS", "Approval", "Escalation", "Terms"]
+__all__ = ["MAX_ESCALATIONS", "MAX_TERMS_BYTES", "Approval", "Escalation", "Terms", "checked_arguments", "in_order"]
 
 MAX_ESCALATIONS: Final = 10
+MAX_TERMS_BYTES: Final = 128 * 1024
+"""Of one request: they stand in its event."""
 _RIGHT_CALL: Final = 'write Approval("Publish?", assignees=["ada"], deadline_seconds=3600, on_deadline="reject")'
 
 
@@ -71,6 +73,11 @@ class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
         msgspec.structs.force_setattr(self, "escalation", steps)
         for problem in self._problems():
             raise DefinitionError(f"the approval {self.question!r:.60}: {problem}")
+        # As a file is read, so that equal terms have equal hashes.
+        if self.deadline_seconds is not None:
+            msgspec.structs.force_setattr(self, "deadline_seconds", float(self.deadline_seconds))
+        for step in steps:
+            msgspec.structs.force_setattr(step, "after_seconds", float(step.after_seconds))
 
     def _problems(self) -> Iterator[str]:
         """Yield what makes no sense; only the first is ever asked for."""
@@ -109,6 +116,8 @@ class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
     def _wrong_default(self) -> Iterator[str]:
         if self.default is not None and self.on_deadline != "approve":
             yield "default needs on_deadline='approve'"
+        if (size := len(codec.encode(self.default))) > MAX_ARGUMENTS_BYTES:
+            yield f"default has {size:,} bytes, above the limit of {MAX_ARGUMENTS_BYTES:,}"
         if self.response_schema is None or self.on_deadline != "approve" or form_problems(self.response_schema):
             return
         given = "default" if self.default is not None or self.arguments is None else "arguments"

@@ -140,14 +140,16 @@ def _approve(state: RunState, request: Request, command: c.Approve) -> Fact:
         answer["value"] = value = _value(request, answer.get("value"))
         is_last = request.approvals + 1 >= terms.quorum
         if not is_last:
-            _demand_small(request, codec.encode(value))
+            # Half of the room is for whoever answers last.
+            said = codec.encode([value, *(vote.value for vote in request.votes)])
+            _demand_small(request, said, MAX_INLINE_BYTES // 2)
             fingerprint = fingerprint_of(command)
             return ApprovalAnswered(request.task_key, request.token, by, True, comment, value, fingerprint)
         if terms.quorum > 1:
             answer["answers"] = [*_answers(request), {"by": by, "comment": comment, "value": value}]
         if answer != given:
             result = codec.encode(answer)
-            _demand_small(request, result)
+            _demand_small(request, result, MAX_INLINE_BYTES)
     changed = "" if result is command.result else fingerprint_of(command)
     return _granted(request, by, comment, result, changed)
 
@@ -174,10 +176,10 @@ def _value(request: Request, given: object) -> object:
     return value
 
 
-def _demand_small(request: Request, encoded: bytes) -> None:
-    if len(encoded) > MAX_INLINE_BYTES:
+def _demand_small(request: Request, encoded: bytes, limit: int) -> None:
+    if len(encoded) > limit:
         raise InvalidInput(
-            f"the answer to {request.task_key!r} has {len(encoded):,} bytes, above the limit of {MAX_INLINE_BYTES:,}",
+            f"the answers to {request.task_key!r} have {len(encoded):,} bytes, above the limit of {limit:,}",
             hint="answer with where the data is, not the data",
         )
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core import codec
 from agenticflow.core.decider import Fact
 from agenticflow.core.forms import misfit
 from agenticflow.core.interrupts import MAX_INTERRUPTS, MAX_NAME_CHARS, MAX_PEOPLE, Ask
@@ -16,7 +17,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.approvals.facts import TaskInterrupted
-from agenticflow.orchestration.approvals.terms import Approval, Terms, checked_arguments
+from agenticflow.orchestration.approvals.terms import MAX_TERMS_BYTES, Approval, Terms, checked_arguments
 from agenticflow.orchestration.state import RunState, TaskRecord
 
 __all__ = ["MAX_QUESTION_CHARS", "ask", "interrupted"]
@@ -56,7 +57,7 @@ def _terms(key: str, approval: Approval, found: dict[str, object], now: int) -> 
         and (words := misfit(schema, default, "default")) is not None
     ):
         raise InvalidInput(f"the approval {key!r}: {words}")
-    return Terms(
+    terms = Terms(
         assignees=assignees,
         quorum=approval.quorum,
         rejection_ends=approval.rejection_ends,
@@ -69,6 +70,12 @@ def _terms(key: str, approval: Approval, found: dict[str, object], now: int) -> 
         arguments=arguments,
         is_proposal=arguments is not None,
     )
+    if (size := len(codec.encode(terms))) > MAX_TERMS_BYTES:
+        raise InvalidInput(
+            f"the terms of the approval {key!r} have {size:,} bytes, above the limit of {MAX_TERMS_BYTES:,}",
+            hint="ask fewer people, or one name for a group of them",
+        )
+    return terms
 
 
 def _as_list(value: object) -> list[object]:
