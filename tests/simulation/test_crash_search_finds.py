@@ -72,9 +72,9 @@ def test_dispatch_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     states: dict[str, RunState] = {}
     performers: list[Perform] = []
 
-    def evolve(self: WorkflowGuest, state: RunState, fact: Fact, version: int, at: int) -> None:
+    def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
         states[state.stream_id] = state
-        whole_evolve(self, state, fact, version, at)
+        whole_evolve(state, fact, version, at)
 
     def perform_with(self: Host, perform: Perform) -> None:
         performers[:] = [perform]
@@ -89,7 +89,7 @@ def test_dispatch_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0.01)
         return await whole_commit(self, commit)
 
-    monkeypatch.setattr(WorkflowGuest, "evolve", evolve)
+    monkeypatch.setattr(WorkflowGuest, "evolve", staticmethod(evolve))
     monkeypatch.setattr(Host, "perform_with", perform_with)
     monkeypatch.setattr(MemoryStore, "commit", commit)
     monkeypatch.setattr(WorkflowGuest, "effects", lambda self, state, fact, version: ())

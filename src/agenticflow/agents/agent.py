@@ -6,7 +6,7 @@ What an agent *is* lives here; that its handlers are called, timed, retried and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -26,6 +26,7 @@ __all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 F = TypeVar("F", bound=HandlerFunction)
 _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _NO_HANDLERS: Mapping[str, Handler] = {}
+_NO_PAYLOAD: Mapping[str, object] = {}
 
 
 class Recorder(Protocol):
@@ -40,6 +41,9 @@ class Recorder(Protocol):
 
 class Watcher(Protocol):
     """Who looks after an agent's health: the registry it is in."""
+
+    noted: Container[str]
+    """Ids of agents of whom anything is known but that they are there: of others only what went wrong is news."""
 
     def work_ended(self, agent: Agent, in_flight: int, now: int, outcome: Outcome | None) -> None:
         """An attempt has ended, ``in_flight`` still run."""
@@ -62,6 +66,7 @@ class Agent:
         "_memory",
         "_recorder",
         "_seats",
+        "_stream_id",
         "_watcher",
         "agent_id",
         "capabilities",
@@ -111,6 +116,7 @@ class Agent:
         self._handlers: dict[str, Handler] | None = None
         self._machine = state_machine
         self._recorder: Recorder | None = None
+        self._stream_id = ""
         self._watcher: Watcher | None = None
 
     # --- what authors use -------------------------------------------------------------------------------------------
@@ -228,10 +234,10 @@ class Agent:
 
     def work_ended(self, in_flight: int, now: int, outcome: Outcome | None) -> None:
         self._in_work = in_flight
+        is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
         if in_flight == 0:
-            is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
             self._take("task_completed" if is_done else "attempt_ended", now, in_flight)
-        if self._watcher is not None:
+        if self._watcher is not None and (not is_done or self.agent_id in self._watcher.noted):
             self._watcher.work_ended(self, in_flight, now, outcome)
 
     def told(self, event_type: str, now: int) -> None:
@@ -242,8 +248,9 @@ class Agent:
             self._machine = StateMachine()
         return self._machine
 
-    def _take(self, event_type: str, now: int, in_flight: int, payload: Mapping[str, object] | None = None) -> bool:
-        moved = self._own_machine().handle(event_type, payload or {})
+    def _take(self, event_type: str, now: int, in_flight: int, payload: Mapping[str, object] = _NO_PAYLOAD) -> bool:
+        machine = self._machine or self._own_machine()
+        moved = machine.handle(event_type, payload)
         if moved is None:
             return False
         self._moved(moved, event_type, now, in_flight)
@@ -259,8 +266,11 @@ class Agent:
         recorder = self._recorder
         if recorder is not None:
             before, after = moved
-            change = NAMED_CHANGES.get(cause, AgentStateChanged)(before.value, after.value, cause, in_flight)
-            recorder.record(stream_of_agent(self.agent_id), change.event_type, change, now)
+            change = NAMED_CHANGES.get(cause, AgentStateChanged)(before, after, cause, in_flight)
+            stream_id = self._stream_id
+            if not stream_id:
+                stream_id = self._stream_id = stream_of_agent(self.agent_id)
+            recorder.record(stream_id, change.event_type, change, now)
             if before is AgentState.SUSPENDED:
                 recorder.look_again(self.agent_id)
 

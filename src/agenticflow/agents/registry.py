@@ -9,7 +9,7 @@ What happens is recorded on the agent's stream as an observation. None of it dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from itertools import chain, islice
 from typing import Final
 
@@ -71,6 +71,7 @@ class AgentRegistry:
         self._clock = clock
         self._agents: dict[str, Agent] = {}
         self._records: dict[str, _Record] = {}
+        self.noted: Container[str] = self._records
         self._costs: dict[str, float] = {}
         self._last_beat_at = 0
         self._by_capability: dict[str, list[Agent]] | None = None

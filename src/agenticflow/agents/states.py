@@ -90,9 +90,11 @@ class StateMachine:
 
     def handle(self, event_type: str, payload: Mapping[str, object] = _NOTHING) -> tuple[AgentState, AgentState] | None:
         """Take an event; return the states before and after when it moved the machine, ``None`` when it did not."""
-        state = self.state
+        state, index = self.state, self._index
         for key in ((state, event_type), (None, event_type)):
-            for transition in self._index.get(key, ()):
+            if key not in index:
+                continue
+            for transition in index[key]:
                 if transition.condition is None or transition.condition(payload):
                     target = transition.to_state if transition.to_state is not None else self._before
                     return None if target is state else self._move(target)

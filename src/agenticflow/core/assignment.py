@@ -6,7 +6,7 @@ replaces one that is not. The engine works without one: then every task stays wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Protocol
 
 __all__ = ["Assigner", "Load"]
@@ -17,6 +17,10 @@ Load = Mapping[str, tuple[int, int]]
 
 class Assigner(Protocol):
     """Answers from what it knows now; the same question may have another answer a moment later."""
+
+    @property
+    def noted(self) -> Container[str]:
+        """Ids of performers of whom anything is known that could keep work from them: all others are well, and are kept."""
 
     def choose(self, performer_id: str, task_type: str, capabilities: frozenset[str], load: Load) -> str:
         """Return the id of the performer to use for a task of ``task_type`` that names ``performer_id``.

@@ -10,7 +10,7 @@ Source: the decider pattern (Chassaing), with the follow-up split off so that a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Protocol, TypeVar
 
 import msgspec
@@ -66,7 +66,10 @@ class Decider(Protocol[S]):
 class FactCodec:
     """Bytes of facts and back, for one closed list of fact types, with upcasting of old payloads."""
 
-    __slots__ = ("_decoders", "_encoder", "_upcasters", "types")
+    __slots__ = ("_decoders", "_upcasters", "encode", "types")
+
+    encode: Callable[[Fact], bytes]
+    """Returns the payload of a fact."""
 
     def __init__(
         self,
@@ -75,12 +78,8 @@ class FactCodec:
     ) -> None:
         self.types: dict[str, type[Fact]] = {fact.event_type: fact for fact in types}
         self._decoders = {name: msgspec.msgpack.Decoder(fact) for name, fact in self.types.items()}
-        self._encoder = msgspec.msgpack.Encoder()
+        self.encode = msgspec.msgpack.Encoder().encode
         self._upcasters = dict(upcasters or {})
-
-    def encode(self, fact: Fact) -> bytes:
-        """Return the payload of ``fact``."""
-        return self._encoder.encode(fact)
 
     def decode(self, event_type: str, data: bytes, schema_version: int = 1) -> Fact:
         """Return the fact behind a stored payload. Raises ``CorruptStore`` for unknown types and damaged bytes."""

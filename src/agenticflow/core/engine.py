@@ -128,6 +128,8 @@ class RunChild(msgspec.Struct, frozen=True, gc=False):
     """Whether it goes on by itself when the task is told to stop."""
     permits: tuple[Permit, ...] = ()
     priority: int = 0
+    depth: int = 0
+    """How many executions it is inside of, one inside the other."""
 
 
 class StopActivity(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ __all__ = ["BlobMissing", "BlobRef", "Values", "reference_in", "store_form"]
 
 _EXTENSION: Final = codec.BLOB_EXTENSION
 _SIZE: Final = codec.BLOB_REFERENCE_BYTES
+_FIRST_BYTE: Final = 0xC7
 MAX_AT_HAND_BYTES: Final = 16 * MAX_BLOB_BYTES
 BlobRef = codec.BlobRef
 
@@ -54,7 +55,7 @@ def store_form(data: bytes) -> tuple[bytes, tuple[str, bytes] | None]:
 
 def reference_in(data: bytes) -> BlobRef | None:
     """Return the blob reference that ``data`` is, or ``None`` when it is the value itself."""
-    if len(data) == _SIZE + 3 and data[0] == 0xC7 and data[1] == _SIZE and data[2] == _EXTENSION:
+    if len(data) == _SIZE + 3 and data[0] == _FIRST_BYTE and data[1] == _SIZE and data[2] == _EXTENSION:
         return codec.BlobRef(hash=data[3:23].hex(), size=int.from_bytes(data[23:31], "big"))
     return None
 
@@ -73,6 +74,8 @@ class Values:
 
     def resolve(self, data: bytes) -> bytes:
         """Return the encoded value behind ``data``. Raises ``BlobMissing``."""
+        if data[0] != _FIRST_BYTE:  # nearly always
+            return data
         reference = reference_in(data)
         if reference is None:
             return data

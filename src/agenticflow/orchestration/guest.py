@@ -132,7 +132,7 @@ class WorkflowGuest(RunDecider):
                 task.effect,
                 task.timeout_seconds,
                 record.deadline,
-                state.generation_of(record.key),
+                state.generation_of(record.key) if state.generations else state.first_generation,
             )
         return RunActivity(
             record.key,
@@ -165,6 +165,7 @@ class WorkflowGuest(RunDecider):
             task.on_cancel == "detach",
             record.permits,
             node.priority,
+            state.depth + 1,
         )
 
     def recover(self, state: RunState, now: int) -> Recovery:

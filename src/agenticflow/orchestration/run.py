@@ -62,15 +62,11 @@ Facts = Sequence[Fact]
 class RunDecider:
     """Decides over the streams ``workflow-<id>/<run no>``. Holds nothing."""
 
-    @property
-    def codec(self) -> FactCodec:
-        return f.FACTS
+    codec: FactCodec = f.FACTS
+    evolve = staticmethod(evolve)
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> RunState:
         return RunState(stream_id) if snapshot is None else restore(stream_id, snapshot)
-
-    def evolve(self, state: RunState, fact: Fact, version: int, at: int) -> None:
-        evolve(state, fact, version, at)
 
     # --- decide -----------------------------------------------------------------------------------------------------
 

@@ -279,6 +279,8 @@ class RunState:
     @property
     def status(self) -> WorkflowStatus:
         """The word for where the run stands."""
+        if self.in_flight and self.phase is Phase.RUNNING:  # nearly always
+            return WorkflowStatus.PAUSED if self.is_paused else WorkflowStatus.RUNNING
         if self.outcome is not None:
             return self.outcome
         if self.phase is Phase.NEW:
@@ -286,9 +288,9 @@ class RunState:
         if self.phase is Phase.COMPENSATING:
             is_asking = self.unknown and not self.active
             return WorkflowStatus.NEEDS_ATTENTION if is_asking else WorkflowStatus.COMPENSATING
-        if self.phase in (Phase.CANCELLING, Phase.CONTINUING) or self.in_flight:
-            return WorkflowStatus.PAUSED if self.is_paused and self.phase is Phase.RUNNING else WorkflowStatus.RUNNING
-        if self.is_paused and self.phase is Phase.RUNNING:
+        if self.phase in (Phase.CANCELLING, Phase.CONTINUING):
+            return WorkflowStatus.RUNNING
+        if self.is_paused:
             return WorkflowStatus.PAUSED
         if self.unknown and not self.active:
             return WorkflowStatus.NEEDS_ATTENTION

@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from agenticflow.core.clocks import Clock
-from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
@@ -152,7 +151,8 @@ class Host:
     async def inputs(self, stream_id: str, task_key: str) -> ActivityInput:
         """Return what the handler of ``task_key`` is given. Raises ``InvalidInput``."""
         actor = self._actor(stream_id)
-        await self._ensure(actor)
+        if actor.state is None:
+            await self._ensure(actor)
         try:
             return actor.guest.inputs(actor.state, task_key)
         except BlobMissing:
@@ -194,7 +194,9 @@ class Host:
 
     async def ended(self, stream_id: str) -> Any:
         """Wait until the execution has ended; return its final state."""
-        state = await self.read(stream_id)
+        state = self.peek(stream_id)
+        if state is None:
+            state = await self.read(stream_id)
         if not state.is_open:
             return state
         actor = self._actor(stream_id)
@@ -479,27 +481,11 @@ class Host:
         return stack
 
     async def _refuse_or_repeat(self, stream_id: str, request: Request, refusal: AgenticFlowError) -> None:
-        known = await self._answered_before(stream_id, request.command_id)
-        if known is None:
+        version = await self._loader.answered_before(stream_id, request.command_id)
+        if version is None:
             refuse([request], refusal)
         elif request.answer is not None and not request.answer.done():
-            request.answer.set_result(known)
-
-    async def _answered_before(self, stream_id: str, command_id: str | None) -> Answer | None:
-        """Return the answer a command had the first time: what was accepted once is not refused to who asks again.
-
-        The store is asked with a commit that nothing can make true: it answers a known command id, and meets a conflict for others.
-        """
-        if command_id is None:
-            return None
-        never = Blob(content_hash(b""), b"")
-        try:
-            known = await self._store.commit(
-                Commit(stream_id=stream_id, expected=MAX_RUN_EVENTS**2, command_id=command_id, rows=(never,))
-            )
-        except ConcurrencyConflict:
-            return None
-        return Answer(known.version, 0, is_repeated=True)
+            request.answer.set_result(Answer(version, 0, is_repeated=True))
 
     def _take_effect(self, actor: Actor, facts: list[Fact], version: int) -> None:
         """The facts are committed: dispatch what they ask for, tell who waits for the end, set the timer."""

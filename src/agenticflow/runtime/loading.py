@@ -9,13 +9,16 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from agenticflow.core.codec import content_hash
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import Guest
+from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.core.values import BlobMissing, Values
-from agenticflow.errors import CorruptStore
+from agenticflow.errors import ConcurrencyConflict, CorruptStore
 from agenticflow.runtime.actors import Actor
 from agenticflow.runtime.failpoints import reach
-from agenticflow.storage.commits import StoredEvent
+from agenticflow.storage.commits import Commit, StoredEvent
+from agenticflow.storage.rows import Blob
 from agenticflow.storage.store import Store
 
 __all__ = ["Loader"]
@@ -121,3 +124,19 @@ class Loader:
                 hint="run `agenticflow store verify`",
             )
         self.values.put(reference.hash, data)
+
+    async def answered_before(self, stream_id: str, command_id: str | None) -> int | None:
+        """Return the version that a command led to the first time: what was accepted once is not refused to who asks again.
+
+        The store is asked with a commit that nothing can make true: it answers a known command id, and meets a conflict for others.
+        """
+        if command_id is None:
+            return None
+        never = Blob(content_hash(b""), b"")
+        try:
+            known = await self._store.commit(
+                Commit(stream_id=stream_id, expected=MAX_RUN_EVENTS**2, command_id=command_id, rows=(never,))
+            )
+        except ConcurrencyConflict:
+            return None
+        return known.version

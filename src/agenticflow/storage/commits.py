@@ -85,7 +85,8 @@ def check_bounds(commit: Commit) -> int:
         )
     if not commit.events and not commit.rows:
         raise InvalidInput(f"the commit to {stream_id!r} has neither events nor rows")
-    _check_text("stream id", stream_id)
+    if not stream_id.isascii():
+        _check_text("stream id", stream_id)
     if command_id is not None:
         _check_text("command id", command_id)
     total = 0
@@ -97,7 +98,8 @@ def check_bounds(commit: Commit) -> int:
                 hint="store large content as a blob and put the reference into the event",
             )
         total += size
-        _check_text("event type", event.event_type)
+        if not event.event_type.isascii():
+            _check_text("event type", event.event_type)
         if not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
             raise InvalidInput(
                 f"the timestamp {event.timestamp} of {event.event_type!r} is out of range",
@@ -129,8 +131,6 @@ def check_bounds(commit: Commit) -> int:
 
 
 def _check_text(what: str, text: str) -> None:
-    if text.isascii():
-        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

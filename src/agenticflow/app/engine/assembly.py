@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
 from agenticflow.config import Settings
@@ -29,17 +27,12 @@ __all__ = ["Engine", "assemble"]
 class Recorder:
     """What agents are given: the journal, and the dispatcher's ear."""
 
-    __slots__ = ("_dispatcher", "_journal")
+    __slots__ = ("look_again", "record")
 
     def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
-        self._journal = journal
-        self._dispatcher = dispatcher
-
-    def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
-        self._journal.record(stream_id, event_type, payload, now)
-
-    def look_again(self, performer_id: str) -> None:
-        self._dispatcher.look_again(performer_id)
+        # Not methods that pass it on: each attempt of an agent comes by twice.
+        self.record = journal.record
+        self.look_again = dispatcher.look_again
 
 
 class Engine:

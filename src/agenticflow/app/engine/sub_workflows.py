@@ -45,6 +45,11 @@ class SubWorkflows:
     async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         parent = (stream_id, effect.task_key, effect.token)
         if effect.attempt == 1:
+            if effect.depth > MAX_DEPTH:  # a workflow that names itself would go on for ever
+                raise BoundExceeded(
+                    f"the sub-workflow of task {effect.task_key!r} would be {effect.depth} deep, the limit is {MAX_DEPTH}",
+                    hint="end the recursion with a condition (`when`), or continue as new",
+                )
             # Nearly always there is none yet; the store is the one that knows, and it refuses a second beginning.
             plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
             command = first_run(
@@ -54,7 +59,7 @@ class SubWorkflows:
                 requested_by=stream_id,
                 now=self._clock.now_ns(),
                 parent=parent,
-                depth=await self._depth_below(stream_id, effect),
+                depth=effect.depth,
             )
             child = stream_of(effect.execution_id, 1)
             try:
@@ -77,16 +82,6 @@ class SubWorkflows:
         command = next_run(state, carry_over(state), requested_by=stream_id, now=self._clock.now_ns(), parent=parent)
         await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
         return stream_of(effect.execution_id, command.run_no)
-
-    async def _depth_below(self, stream_id: str, effect: RunChild) -> int:
-        """Return how deep a child of this run is. Raises ``BoundExceeded``: a workflow that names itself would go on for ever."""
-        depth: int = (await self._host.read(stream_id)).depth + 1
-        if depth > MAX_DEPTH:
-            raise BoundExceeded(
-                f"the sub-workflow of task {effect.task_key!r} would be {depth} deep, the limit is {MAX_DEPTH}",
-                hint="end the recursion with a condition (`when`), or continue as new",
-            )
-        return depth
 
     async def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         state: RunState = await self._host.read(stream_id)
@@ -114,7 +109,10 @@ class SubWorkflows:
 
     async def outcome(self, child: str, state: RunState) -> tuple[Outcome, Blobs]:
         if state.outcome is WorkflowStatus.COMPLETED:
-            value = await self._output(child, state)
+            try:
+                value = run_output(state)
+            except BlobMissing:  # large values are fetched, and kept until all are there
+                value = await self._large_output(child, state)
             try:
                 stored, blob = store_form(codec.encode(value))
             except AgenticFlowError as error:
@@ -127,11 +125,7 @@ class SubWorkflows:
             OutcomeKind.FAILED, error=ErrorInfo(type(failure).__name__, failure.message, failure.code, kinds=kinds)
         ), ()
 
-    async def _output(self, child: str, state: RunState) -> object:
-        try:
-            return run_output(state)
-        except BlobMissing:
-            pass  # large values are fetched, and kept until all are there
+    async def _large_output(self, child: str, state: RunState) -> object:
         with state.values.gathering():
             while True:
                 try:

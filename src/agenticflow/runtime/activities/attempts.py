@@ -24,10 +24,11 @@ class StopCause(enum.Enum):
 class Seat:
     """A performer, how much it has in work, and what queues for it."""
 
-    __slots__ = ("in_flight", "performer", "queue", "working")
+    __slots__ = ("in_flight", "performer", "performer_id", "queue", "working")
 
     def __init__(self, performer: Performer) -> None:
         self.performer = performer
+        self.performer_id = performer.performer_id
         self.in_flight = 0
         """Attempts that were let in: at most the performer's concurrency."""
         self.working = 0

@@ -48,7 +48,7 @@ LOOK_SECONDS: Final = 1.0
 """How often one looks for a performer for what nobody can perform."""
 REPORT_SECONDS: Final = 10.0
 """How long stopping waits for outcomes that are being recorded."""
-TURN_SECONDS: Final = 0.002
+TURN_NANOSECONDS: Final = 2_000_000
 """How long a worker goes on without giving the event loop to others."""
 
 
@@ -296,18 +296,24 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None  # a coroutine of ours runs in a task
         clean = contextvars.copy_context()
-        turn_ends = self._loop.time() + TURN_SECONDS
-        while self._ready and not self._is_draining:
+        turn_ends = self._clock.now_ns() + TURN_NANOSECONDS
+        while not self._is_draining:
+            if not self._ready:
+                # Who was told of the end of what came last may have the next in a moment.
+                await asyncio.sleep(0)
+                if not self._ready:
+                    return
             attempt = self._ready.popleft()
-            await self._perform(attempt, task)
+            now = await self._perform(attempt, task)
             if contextvars.copy_context() != clean:
                 # The handler left context variables behind; the next one shall not see them.
                 return
-            if self._loop.time() > turn_ends:
+            if now > turn_ends:
                 await asyncio.sleep(0)
-                turn_ends = self._loop.time() + TURN_SECONDS
+                turn_ends = self._clock.now_ns() + TURN_NANOSECONDS
 
-    async def _perform(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+    async def _perform(self, attempt: Attempt, task: asyncio.Task[None]) -> int:
+        """Perform one attempt and have its outcome recorded; return when the outcome came."""
         seat, worker = attempt.seat, self._worker
         performer = seat.performer
         attempt.worker = task
@@ -328,14 +334,16 @@ class Dispatcher:
             else:
                 self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
                 is_over = True
+            now = self._clock.now_ns()
             if is_working:
                 seat.working -= 1
                 if outcome is None or outcome.kind is OutcomeKind.SUCCEEDED:
-                    performer.work_ended(seat.working, self._clock.now_ns(), outcome)
-            self.refill(seat)
+                    performer.work_ended(seat.working, now, outcome)
+            if seat.queue:
+                self.refill(seat)
         if outcome is not None:
             try:
-                await worker.report(attempt, outcome, blobs)
+                await worker.report(attempt, outcome, blobs, now)
             except AgenticFlowError as error:
                 log.error(
                     "the outcome of %s in %s was not recorded: %s", attempt.effect.task_key, attempt.stream_id, error
@@ -346,6 +354,7 @@ class Dispatcher:
         if is_over and attempt.effect.permits and not self._worker.is_stopping:
             # After the report: whoever comes next finds what this one did.
             self._gates.release(attempt.stream_id, attempt.effect.token)
+        return now
 
     def refill(self, seat: Seat) -> None:
         """Let the seat's queue move up as far as its concurrency allows."""

@@ -49,7 +49,7 @@ class Placement:
         if effect.is_movable and effect.attempt > 1:
             performer_id = self._next_in_turn(effect)
         assigner = self._assigner
-        if assigner is not None:
+        if assigner is not None and (effect.capabilities or performer_id in assigner.noted):
             try:
                 wanted = frozenset(effect.capabilities) if effect.capabilities else _NOTHING
                 performer_id = assigner.choose(performer_id, effect.task_type, wanted, self._loads)

@@ -11,10 +11,10 @@ import contextlib
 import contextvars
 import logging
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from agenticflow.core import codec
 from agenticflow.core.binding import RunsIn
@@ -49,6 +49,10 @@ GRACE_SECONDS: Final = 10.0
 INTENT_RETRY_SECONDS: Final = 0.2
 LOOKS_PER_SILENCE: Final = 4
 """How often one looks for a report of progress within its limit: the end of a silence is noticed a quarter late at most."""
+
+
+Ended = tuple[Outcome, tuple[tuple[str, bytes], ...]]
+"""How an attempt ended, and the large values that its outcome refers to."""
 
 
 class LocalWorker:
@@ -106,62 +110,58 @@ class LocalWorker:
                 reach("worker.after_intent")
                 if is_doubtful and not answer.facts:
                     # Either it is superseded, and this changes nothing, or its start is recorded, and somebody has to decide.
-                    await self.report(attempt, Outcome(OutcomeKind.UNKNOWN), ())
+                    await self.report(attempt, Outcome(OutcomeKind.UNKNOWN), (), self._clock.now_ns())
                 return answer.facts > 0
 
-    async def _inputs(self, attempt: Attempt) -> ActivityInput:
-        """Return what the handler is given; a store that cannot be read for a while delays it."""
-        while True:
+    async def _inputs_later(self, attempt: Attempt, error: TemporaryError) -> ActivityInput:
+        """Return what the handler is given; the store could not be read, which delays it."""
+        while not self._host.is_closing:
+            log.warning(
+                "cannot read the inputs of %s in %s, trying again: %s",
+                attempt.effect.task_key,
+                attempt.stream_id,
+                error,
+                extra=attempt.log_fields,
+            )
+            await asyncio.sleep(INTENT_RETRY_SECONDS)
             try:
                 return await self._host.inputs(attempt.stream_id, attempt.effect.task_key)
-            except TemporaryError as error:
-                if self._host.is_closing:
-                    raise
-                log.warning(
-                    "cannot read the inputs of %s in %s, trying again: %s",
-                    attempt.effect.task_key,
-                    attempt.stream_id,
-                    error,
-                    extra=attempt.log_fields,
-                )
-                await asyncio.sleep(INTENT_RETRY_SECONDS)
+            except TemporaryError as again:
+                error = again
+        raise error
 
-    async def run(
-        self, attempt: Attempt, task: asyncio.Task[None]
-    ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]] | None:
+    def run(self, attempt: Attempt, task: asyncio.Task[None]) -> Coroutine[Any, Any, Ended | None]:
         """Run the handler to its end, whatever that is; return the outcome and the large values it refers to.
 
         ``None`` means that the handler did not start: the execution is paused, or (``attempt.is_over``) the attempt is superseded.
         """
-        slot = self._slots.get(attempt.handler.runs_in)
-        if slot is None:
-            return await self._start(attempt, task)
+        return self._run(attempt, task) if attempt.handler.runs_in is RunsIn.LOOP else self._run_in_turn(attempt, task)
+
+    async def _run_in_turn(self, attempt: Attempt, task: asyncio.Task[None]) -> Ended | None:
         # The intent and the time limit belong to the handler, not to the wait for a thread or process to run it.
-        async with slot:
+        async with self._slots[attempt.handler.runs_in]:
             if attempt.stream_id in self.paused or attempt.cause is not None:
                 return None
-            return await self._start(attempt, task)
+            return await self._run(attempt, task)
 
-    async def _start(
-        self, attempt: Attempt, task: asyncio.Task[None]
-    ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]] | None:
-        attempt.is_over = True
-        if attempt.effect.effect is EffectClass.AT_MOST_ONCE and not await self.record_intent(attempt):
-            return None
-        return await self._run(attempt, task)
-
-    async def _run(self, attempt: Attempt, task: asyncio.Task[None]) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
+    async def _run(self, attempt: Attempt, task: asyncio.Task[None]) -> Ended | None:
         effect, handler = attempt.effect, attempt.handler
+        attempt.is_over = True
+        if effect.effect is EffectClass.AT_MOST_ONCE and not await self.record_intent(attempt):
+            return None
         blobs: tuple[tuple[str, bytes], ...] = ()
         try:
-            given = await self._inputs(attempt)
+            try:
+                given = await self._host.inputs(attempt.stream_id, effect.task_key)
+            except TemporaryError as error:
+                given = await self._inputs_later(attempt, error)
             now = attempt.started_at = self._clock.now_ns()
             context = attempt.context = TaskContext(
                 workflow_id=given.workflow_id,
                 run_no=given.run_no,
                 task_id=given.task_id,
                 task_key=effect.task_key,
-                agent_id=attempt.seat.performer.performer_id,
+                agent_id=attempt.seat.performer_id,
                 attempt=effect.attempt,
                 generation=effect.generation,
                 deadline=self._deadline(attempt, now),
@@ -215,10 +215,10 @@ class LocalWorker:
             if task.cancelling() and not self.is_stopping:
                 await _take_back_cancellation(task)
 
-    async def report(self, attempt: Attempt, outcome: Outcome, blobs: tuple[tuple[str, bytes], ...]) -> None:
-        """Have the outcome recorded."""
+    async def report(self, attempt: Attempt, outcome: Outcome, blobs: tuple[tuple[str, bytes], ...], now: int) -> None:
+        """Have the outcome, which came at ``now``, recorded."""
         reach("worker.before_report")
-        effect, now = attempt.effect, self._clock.now_ns()
+        effect = attempt.effect
         measures = self._host.measures
         if measures is not None and (outcome.is_abandoned or not attempt.is_abandoned):
             lasted = now - attempt.started_at if attempt.started_at else 0
@@ -260,9 +260,7 @@ class LocalWorker:
             self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="agenticflow-handler")
         return await self._loop.run_in_executor(self._threads, contextvars.copy_context().run, call)
 
-    async def _in_process(
-        self, attempt: Attempt, params: dict[str, object], values: dict[str, object]
-    ) -> tuple[Outcome, tuple[tuple[str, bytes], ...]]:
+    async def _in_process(self, attempt: Attempt, params: dict[str, object], values: dict[str, object]) -> Ended:
         attempt.process = self._loop.create_future()
         outcome = await self._processes.run(attempt.handler, params, values, attempt.process)
         if outcome.kind is OutcomeKind.SUCCEEDED:
@@ -365,7 +363,7 @@ class LocalWorker:
             attempt.stream_id,
             extra=attempt.log_fields,
         )
-        self._later(partial(self.report, attempt, outcome, ()))
+        self._later(partial(self.report, attempt, outcome, (), self._clock.now_ns()))
 
     def _later(self, work: Callable[[], Awaitable[None]]) -> None:
         task = self._loop.create_task(_logged(work))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
@@ -86,6 +87,9 @@ class Children:
         self._clock = clock
         self._launcher = launcher
         self._children: dict[tuple[str, int], _Child] = {}
+        self._requested: deque[_Child] = deque()
+        """Those that nobody has begun to look after."""
+        self._is_waking = False
         self._continuing: set[str] = set()
         """Whose next run somebody is about starting."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,7 +101,17 @@ class Children:
         if key in self._children or self._is_stopping:
             return
         child = self._children[key] = _Child(parent, effect)
-        child.task = asyncio.get_running_loop().create_task(self._live(child))
+        self._requested.append(child)
+        if not self._is_waking:
+            # Not at once: whoever is reporting the end of a child right now takes the next one itself.
+            self._is_waking = True
+            asyncio.get_running_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        while self._requested and not self._is_stopping:
+            child = self._requested.popleft()
+            child.task = asyncio.get_running_loop().create_task(self._look_after(child))
 
     def carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         """Take a committed request for the next run."""
@@ -134,7 +148,7 @@ class Children:
         return [
             (child.parent, child.effect, child.stream_id)
             for child in self._children.values()
-            if child.task is not None and not child.task.done()
+            if child.task is None or not child.task.done()
         ]
 
     def is_continuing(self, stream_id: str) -> bool:
@@ -158,7 +172,15 @@ class Children:
 
     # --- the life of a child ----------------------------------------------------------------------------------------
 
-    async def _live(self, child: _Child) -> None:
+    async def _look_after(self, child: _Child) -> None:
+        """See the child to its end and report that, then the next that was requested meanwhile, until there is none."""
+        task = child.task
+        while await self._live(child) and self._requested and not self._is_stopping:
+            child = self._requested.popleft()
+            child.task = task
+
+    async def _live(self, child: _Child) -> bool:
+        """See the child to its end and report that; ``False`` when the engine stops first: it goes on after the next start."""
         effect = child.effect
         try:
             outcome, blobs = await self._outcome(child)
@@ -167,9 +189,10 @@ class Children:
             raise
         except AgenticFlowError as error:
             if self._is_stopping or self._host.is_closing:
-                return  # the child goes on after the next start
+                return False
             outcome, blobs = Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
         self._forget(child)
+        child.task = None  # which may go on with another that must not be cancelled in its place
         reach("children.before_report")
         finished = ActivityFinished(
             now=self._clock.now_ns(), task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs
@@ -180,6 +203,7 @@ class Children:
             log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, child.parent, error)
         if effect.permits:
             self._gates.release(child.parent, effect.token)
+        return True
 
     async def _outcome(self, child: _Child) -> tuple[Outcome, Blobs]:
         effect = child.effect
