@@ -5,10 +5,12 @@ from agenticflow.orchestration.builder import Steps, WorkflowBuilder
 from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
 from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
     "Approval",
+    "ApprovalRequest",
     "Choice",
     "Compensation",
     "Escalation",
