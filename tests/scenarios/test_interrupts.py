@@ -10,7 +10,7 @@ from agenticflow.orchestration.liveness import Holding, breaches_of
 from agenticflow.orchestration.waiting import sentence, waits_of
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
-from tests.scenarios.runs import START, Run, once, task
+from tests.scenarios.runs import GUEST, START, Run, once, task
 
 ALIVE = Holding(frozenset(), None)
 
@@ -137,6 +137,8 @@ def test_a_question_that_is_answered_while_the_run_is_paused_goes_on_with_it() -
     run.interrupt("each[0]")
     run.pause()
     run.resume()
+    run.timers()
+    assert run.statuses["each[0]"] == "WAITING"
     run.pause()
     run.answer("each[0]", 5)
     assert run.in_work == ["each[1]"]
@@ -285,12 +287,26 @@ def test_waiting_for_a_person_is_alive_and_a_deadline_that_nobody_set_is_not() -
 
 
 def test_the_total_limit_passes_also_while_it_waits_for_its_turn() -> None:
-    run = Run(task("draft", total_timeout_seconds=100), task("other"))
+    run = Run(task("other"), task("draft", total_timeout_seconds=100))
+    run.interrupt("other")
     run.interrupt("draft")
     run.pause()
+    run.answer("other")
     run.answer("draft", 1)
     run.wait(100)
     assert run.errors("draft")[0].type == "TaskTimeout"
     run.resume()
     run.succeed("other")
     assert run.status == "FAILED"
+
+
+def test_a_snapshot_keeps_what_is_open_and_what_was_answered() -> None:
+    run = Run(task("draft"), TaskDefinition.ask("may", "Go?"))
+    run.interrupt("draft", key="a")
+    run.answer("draft", 5)
+    run.interrupt("draft", key="b")
+    run.answer("may", by="bob")
+    restored = GUEST.initial(run.state.stream_id, GUEST.snapshot(run.state))
+    assert restored.requests == run.state.requests
+    assert restored.answered == run.state.answered
+    assert restored.answered["draft"]["a"].answer is not None

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from agenticflow import (
+    Agent,
+    AgentState,
     CommandRefused,
     InvalidInput,
     Orchestrator,
@@ -23,6 +25,7 @@ from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.wiring import open_store
 from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
+from agenticflow.storage.memory import MemoryStore
 
 
 @worker("say")
@@ -331,3 +334,31 @@ async def test_the_question_of_a_handler_survives_a_restart(tmp_path: Path) -> N
         await second.approvals.answer(view.approval_id, "this")
         assert await second.wait("w") == {"t": "this"}
     assert calls == 2
+
+
+async def test_what_was_listed_once_is_not_listed_again_after_a_restart() -> None:
+    store = MemoryStore()
+    async with Orchestrator(store=store) as first:
+        await first.start_workflow(asking(), workflow_id="w")
+    (entry,) = await store.list_values("approvals", now=0)
+    await store.delete_value("approvals", entry.key)
+    async with Orchestrator(store=store) as second:
+        await second.pause("w")
+    assert await store.list_values("approvals", now=0) == []
+
+
+async def test_an_agent_whose_handler_asks_is_neither_failing_nor_busy() -> None:
+    ada = Agent("ada", {"work"})
+
+    @ada.task("ask")
+    async def ask(context: TaskContext) -> object:
+        return context.interrupt()
+
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(ada)
+        await orchestrator.start_workflow(WorkflowDefinition([TaskDefinition("t", "ada", "ask")]), workflow_id="w")
+        await waiting(orchestrator.approvals, 1)
+        async with asyncio.timeout(10):
+            while ada.get_state() is not AgentState.IDLE:
+                await asyncio.sleep(0.005)
+        assert orchestrator.agents.status("ada").failures == 0
