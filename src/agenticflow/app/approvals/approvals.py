@@ -62,11 +62,13 @@ class Approvals:
         """Return up to ``limit`` open requests, what was asked first first; ``after`` is the id of the last one of the page before.
 
         With an ``assignee`` only what waits for that person: where they may answer now, by name or because anybody may, and have not.
-        Raises ``InvalidInput`` for a limit outside 1 to 1,000 and for ``after`` that is no id, ``WorkflowNotFoundError`` for one of a run
-        that is not there any more.
+        Raises ``InvalidInput`` for a limit outside 1 to 1,000, an empty name, and for ``after`` that is no id, ``WorkflowNotFoundError``
+        for one of a run that is not there any more.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
             raise InvalidInput(f"a page of {limit!r} requests", hint=f"give 1 to {MAX_LISTED:,}")
+        if assignee is not None:
+            _check_person(assignee, "assignee")
         engine = await self._engine()
         start = None if after is None else ordered_key((await self._find(engine, after))[1].asked_at, after)
         if assignee is None and workflow_id is None:
@@ -103,7 +105,7 @@ class Approvals:
             async for one in self._group(engine, BY_WORKFLOW, workflow_id or "", start):
                 yield one
             return
-        places = [self._group(engine, BY_PERSON, group, start) for group in dict.fromkeys((assignee, ANYBODY))]
+        places = [self._group(engine, BY_PERSON, group, start) for group in (assignee, ANYBODY)]
         heads = [(await anext(place, None), place) for place in places]
         while any(key is not None for key, _ in heads):
             key, place = min((head for head in heads if head[0] is not None), key=lambda head: head[0] or "")

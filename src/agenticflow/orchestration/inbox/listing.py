@@ -35,8 +35,8 @@ __all__ = [
 EVERY: Final = "approvals"
 BY_PERSON: Final = "approvals-of"
 BY_WORKFLOW: Final = "approvals-in"
-ANYBODY: Final = "*"
-"""Stands for whoever answers where nobody is named."""
+ANYBODY: Final = ""
+"""Stands for whoever answers where nobody is named: no person is called so."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _POINTER: Final = b""
 """What stands in the lists of people and workflows: where the request is, not the request again."""
