@@ -208,6 +208,22 @@ CASES = (
         ours_alone=True,
     ),
     Case(
+        "inbox",
+        "the first page of 50 of 10,000 open approvals; median of 7",
+        10_000,
+        1_000,
+        (
+            Metric("memory_ms", "ms, memory", Bar(50), Bar(10), higher_is_better=False),
+            Metric("durable_ms", "ms, disk", Bar(50), Bar(10), higher_is_better=False),
+            Metric("memory_person_ms", "ms, memory, of one person", Bar(50), Bar(20), higher_is_better=False),
+            Metric("durable_person_ms", "ms, disk, of one person", Bar(50), Bar(20), higher_is_better=False),
+            Metric(
+                "opened_ms", "ms, disk, and opening the store beside its owner", Bar(50), None, higher_is_better=False
+            ),
+        ),
+        ours_alone=True,
+    ),
+    Case(
         "breaker",
         "a call behind a closed circuit breaker, beyond the call itself; the best of 50 slices",
         100_000,

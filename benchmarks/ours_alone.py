@@ -1,5 +1,5 @@
-"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow, a lock and a breaker, a real graph, and
-the look at every open run.
+"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow, a lock and a breaker, a real graph, the
+look at every open run, and the inbox.
 
 Part of ``ours.py``, and run by it. The first four give how much one of them costs beyond the step that is in it, in plain steps of
 the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration. A breaker's is in microseconds,
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from agenticflow import Agent, CircuitBreaker, Orchestrator, TaskDefinition, WorkflowDefinition, circuit_breaker
+from agenticflow.app.wiring import open_store
+from agenticflow.orchestration import Approval
 from benchmarks.import_graph import import_graph, lower_bound
 from benchmarks.protocol import Figures, database, expect, skipped
 
@@ -202,6 +204,52 @@ async def looked_at(size: int, durable: bool) -> list[float]:
     return milliseconds
 
 
+def inbox(size: int) -> Figures:
+    """Return what the first page of the inbox takes when ``size`` approvals are open: of all, of one person, and by who only reads."""
+    figures: Figures = {"seconds": 0.0}
+    for where, durable in (("memory", False), ("durable", True)):
+        for name, milliseconds in asyncio.run(first_pages(size, durable)).items():
+            median = statistics.median(milliseconds)
+            figures[name if name == "opened_ms" else f"{where}_{name}"] = median
+            figures["seconds"] += median / 1_000
+    figures["per_second"] = 1 / figures["seconds"]
+    return figures
+
+
+async def first_pages(size: int, durable: bool) -> dict[str, list[float]]:
+    """Return the milliseconds of each look at the first page."""
+    people = [f"person-{number}" for number in range(10)]
+    asks = [
+        WorkflowDefinition(
+            [TaskDefinition.ask("may", Approval("Pay ${n}?", assignees=[person], arguments={"amount": "${n}"}))],
+            context={"n": 0},
+            name=person,
+        )
+        for person in people
+    ]
+    found: dict[str, list[float]] = {"ms": [], "person_ms": []}
+    with database("agenticflow.db") if durable else nullcontext(Path()) as path:
+        async with Orchestrator(store=f"sqlite:///{path}" if durable else "memory:") as orchestrator:
+            for first in range(0, size, 500):
+                numbers = range(first, min(first + 500, size))
+                await asyncio.gather(*(orchestrator.start_workflow(asks[n % 10], {"n": n}) for n in numbers))
+            for _ in range(LOOKS):
+                for name, person in (("ms", None), ("person_ms", people[3])):
+                    started = time.perf_counter()
+                    page = await orchestrator.approvals.list(person, limit=50)
+                    found[name].append((time.perf_counter() - started) * 1_000)
+                    expect(len(page), 50)
+            for _ in range(LOOKS if durable else 0):
+                started = time.perf_counter()
+                store = await open_store(f"sqlite:///{path}", read_only=True)
+                beside = Orchestrator(store=store, performs=False)
+                expect(len(await beside.approvals.list(limit=50)), 50)
+                found.setdefault("opened_ms", []).append((time.perf_counter() - started) * 1_000)
+                await beside.stop()
+                await store.close()
+    return found
+
+
 def breaker(size: int) -> Figures:
     """Return what a call behind a closed breaker costs beyond the call, in microseconds, for each way of standing behind one."""
     return asyncio.run(_breaker(size))
@@ -254,5 +302,6 @@ CASES_ALONE: Mapping[str, Callable[[int], Figures]] = {
     **{name: partial(extra_cost, name) for name in KINDS},
     "critical_path": critical_path,
     "liveness": liveness,
+    "inbox": inbox,
     "breaker": breaker,
 }

@@ -30,6 +30,7 @@ from agenticflow import (
     worker,
 )
 from agenticflow.app.engine import starting as starting_module
+from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration.definition import Compensation
 from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore
@@ -40,6 +41,12 @@ from tests.golden.histories import ROOT, final_of, plain
 
 SEED: Final = "0123456789abcdef"
 QUICKLY: Final = RetryPolicy(max_attempts=2, initial_delay_seconds=1)
+
+
+@worker("ask_twice")
+async def ask_twice(context: TaskContext) -> object:
+    title = context.interrupt({"title": "Spring"}, key="title", question="Which title?")
+    return [title, context.interrupt("How many?", key="count", deadline_seconds=100, on_deadline="approve", default=7)]
 
 
 @worker("double")
@@ -352,6 +359,54 @@ async def approvals(orchestrator: Orchestrator) -> None:
     await handle.result()
 
 
+@scenario(
+    "people asked under terms: a quorum, one who hands it on, an escalation, deadlines, and a handler that asks twice"
+)
+async def inbox(orchestrator: Orchestrator) -> None:
+    form: dict[str, object] = {"type": "object", "required": ["amount"]}
+    definition = W(
+        TaskDefinition.ask(
+            "pay",
+            Approval(
+                "Pay ${amount}?",
+                assignees=["ada", "bob"],
+                quorum=2,
+                escalation=[Escalation(10, ["eve"])],
+                deadline_seconds=3_600,
+                arguments={"amount": "${amount}"},
+                response_schema=form,
+            ),
+        ),
+        TaskDefinition.ask("late", Approval("Late?", deadline_seconds=60, on_deadline="approve", default=7)),
+        T("draft", "ask_twice"),
+        T("then", "double", {"value": "${pay.value.amount}"}, dependencies={"pay", "late", "draft"}),
+        context={"amount": 5},
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="inbox")
+    await asyncio.sleep(5)
+    approvals = orchestrator.approvals
+    ids = {view.task_key: view.approval_id for view in await approvals.list()}
+    await approvals.delegate(ids["pay"], "carl", by="bob", comment="on leave")
+    await approvals.approve(ids["pay"], by="carl")
+    await approvals.answer(ids["draft"], "Summer", by="ada")
+    await asyncio.sleep(10)
+    await approvals.answer(ids["pay"], {"amount": 4}, by="eve", comment="less")
+    await handle.result()
+
+
+@scenario(
+    "left open with people asked: half of a quorum, an escalation to come, and a handler that waits for its second answer"
+)
+async def left_open_asking(orchestrator: Orchestrator) -> None:
+    terms = Approval("Pay?", assignees=["ada", "bob"], quorum=2, escalation=[Escalation(500, ["eve"])])
+    definition = W(TaskDefinition.ask("pay", terms), T("draft", "ask_twice"), name="asking")
+    await orchestrator.start_workflow(definition, workflow_id="asking")
+    await asyncio.sleep(3)
+    for view in await orchestrator.approvals.list():
+        await orchestrator.approvals.answer(view.approval_id, "yes", by="ada")
+    await asyncio.sleep(3)
+
+
 @scenario("sub-workflows: one, one for each item, one that fails and is gone on with")
 async def sub_workflows(orchestrator: Orchestrator) -> None:
     inner = W(T("one", "double", {"value": "${value}"}), name="inner", output="${one}")
@@ -458,6 +513,7 @@ async def expect_failure(work: Awaitable[object]) -> None:
 
 
 WORKERS: Final = (
+    ask_twice,
     double,
     fail,
     fail_in_first_run,

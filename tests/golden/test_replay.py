@@ -148,6 +148,22 @@ def test_an_orchestrator_of_today_ends_what_was_left_open_with_children_and_lock
     run_virtual(go_on())
 
 
+@pytest.mark.parametrize("file", sorted(ROOT.glob("v*/left_open_asking.json")), ids=lambda file: file.parent.name)
+def test_people_answer_today_what_they_were_asked_then(file: Path) -> None:
+    async def go_on() -> None:
+        history = load(file)
+        orchestrator = new_orchestrator(await store_of(history))
+        async with orchestrator:
+            token = next(e.version for run in history for e in run.events if e.event_type == "approval_required")
+            await orchestrator.approvals.approve(f"asking/1/pay@{token}", by="bob")
+            result = await asyncio.wait_for(orchestrator.wait("asking"), 5_000)
+            assert isinstance(result, dict)
+            assert [one["by"] for one in result["pay"]["answers"]] == ["ada", "bob"]
+            assert result["draft"] == ["yes", 7]
+
+    run_virtual(go_on())
+
+
 @pytest.mark.parametrize("file", sorted(ROOT.glob("v*/left_open.json")), ids=lambda file: file.parent.name)
 def test_an_orchestrator_of_today_ends_what_was_left_open(file: Path) -> None:
     async def go_on() -> None:

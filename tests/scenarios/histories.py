@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agenticflow.core.decider import Fact
+from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
@@ -113,6 +114,42 @@ def stepped_run() -> Run:
     return run
 
 
+def asking_run() -> Run:
+    """Several people, steps of an escalation, requests handed on, a deadline, and handlers that ask in their middle."""
+    terms = Approval(
+        "Pay ${user}?",
+        assignees=["ada", "bob"],
+        quorum=2,
+        escalation=[Escalation(60, ["eve"])],
+        deadline_seconds=600,
+        on_deadline="approve",
+        response_schema={"type": "object"},
+        arguments={"amount": 5, "who": "${user}"},
+    )
+    run = Run(
+        TaskDefinition.ask("pay", terms),
+        TaskDefinition.ask("late", Approval("Late?", deadline_seconds=90, on_deadline="approve", default=[1])),
+        task("draft"),
+        once("send", "pay"),
+        input={"user": "ada"},
+    )
+    run.interrupt("draft", {"title": "Spring"}, key="title", question="Which title?", assignees=("ada",))
+    run.answer("draft", "Summer", comment="warmer")
+    run.interrupt("draft", key="price", response_schema={"type": "integer"}, deadline_seconds=60)
+    run.delegate("pay", "carl")
+    run.answer("pay", by="carl")
+    run.wait(59)
+    run.answer("draft", 7, by="bob")
+    run.succeed("draft", value="done")
+    run.wait(2)
+    run.answer("pay", {"amount": 4}, by="eve")
+    run.started("send")
+    run.interrupt("send")
+    run.wait(30)
+    run.reject("send", by="bob")
+    return run
+
+
 def first_run() -> Run:
     """From the start to its failure, with pauses, retries, late outcomes and questions on the way."""
     run = Run(*TASKS, input={"user": "ada"}, timeout_seconds=10_000)
@@ -159,7 +196,7 @@ def second_run(first: Run) -> Run:
 
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first), steered_run(), continued_run(), undone_run(), stepped_run()]
+    return [first, second_run(first), steered_run(), continued_run(), undone_run(), stepped_run(), asking_run()]
 
 
 def encoded(facts: list[Fact]) -> bytes:

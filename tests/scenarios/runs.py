@@ -17,10 +17,12 @@ from agenticflow.core.engine import (
     StopActivity,
     TimersDue,
 )
+from agenticflow.core.interrupts import Ask, reply_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import Values
-from agenticflow.errors import CommandRefused
+from agenticflow.errors import CommandRefused, InvalidInput
 from agenticflow.orchestration import commands as c
+from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
@@ -209,6 +211,51 @@ class Run:
 
     def reject(self, key: str, *, by: str = "ada", comment: str = "") -> list[Fact]:
         return self.ask(c.Reject(now=self.now, task_key=key, requested_by=by, comment=comment))
+
+    def answer(
+        self, key: str, value: object = None, *, by: str = "ada", comment: str = "", token: int | None = None
+    ) -> list[Fact]:
+        """A yes with a value, as the inbox gives it."""
+        return self.ask(self.answering(key, value, by=by, comment=comment, token=token))
+
+    def answering(
+        self, key: str, value: object = None, *, by: str = "ada", comment: str = "", token: int | None = None
+    ) -> c.Approve:
+        result = codec.encode({"approved": True, "by": by, "comment": comment, "value": value})
+        return c.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=result, token=token)
+
+    def rejecting(self, key: str, *, by: str = "ada", comment: str = "", token: int | None = None) -> c.Reject:
+        return c.Reject(now=self.now, task_key=key, requested_by=by, comment=comment, token=token)
+
+    def delegating(self, key: str, to: str, *, by: str = "ada", token: int | None = None) -> c.Delegate:
+        return c.Delegate(now=self.now, task_key=key, requested_by=by, to=to, token=token)
+
+    def delegate(self, key: str, to: str, *, by: str = "ada") -> list[Fact]:
+        return self.ask(self.delegating(key, to, by=by))
+
+    def interrupt(self, task_key: str, value: object = None, *, token: int | None = None, **ask: Any) -> list[Fact]:
+        """The handler of ``task_key`` asks a person and stops."""
+        ask.setdefault("key", "")
+        encoded = Ask(value=value, **ask).encoded(task_key)
+        return self.ask(
+            ActivityFinished(
+                now=self.now,
+                task_key=task_key,
+                token=self.token(task_key) if token is None else token,
+                outcome=Outcome(OutcomeKind.INTERRUPTED, encoded),
+            )
+        )
+
+    def replies(self, task_key: str) -> dict[str, object]:
+        """What the interrupts of the handler of ``task_key`` return."""
+        return {key: reply_in(reply) for key, reply in GUEST.inputs(self.state, task_key).replies.items()}
+
+    def request(self, task_key: str) -> Request:
+        return self.state.requests[task_key]
+
+    def invalid(self, command: Command, match: str) -> None:
+        """``command`` is refused for what is in it, in words that contain ``match``."""
+        self.scenario.when(command).then_refused(InvalidInput, match)
 
     def resolve(
         self, key: str, decision: Literal["completed", "failed", "run_again"], value: object = None, reason: str = ""

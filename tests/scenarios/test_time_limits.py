@@ -220,3 +220,15 @@ def test_a_late_success_keeps_its_result_for_those_who_have_to_undo_it() -> None
 def test_time_is_kept_in_whole_nanoseconds() -> None:
     run = Run(TaskDefinition.timer("t", 0.1))
     assert run.facts(f.TimerSet)[0].due - run.now == SECOND // 10
+
+
+def test_the_total_limit_goes_with_a_task_to_the_next_agent() -> None:
+    run = Run(
+        task(
+            "move", on_failure="reassign", reassign_to=["second"], total_timeout_seconds=60, retry_policy=RetryPolicy(1)
+        )
+    )
+    run.fail("move")
+    assert run.due == 60
+    run.wait(60)
+    assert run.errors("move")[-1].type == "TaskTimeout"

@@ -110,7 +110,7 @@ def test_a_signal_is_waited_for_since_what_came_before_it_ended() -> None:
 
 def test_an_approval_has_its_question_and_its_deadline() -> None:
     run = Run(TaskDefinition.ask("pay", "pay 100?", total_timeout_seconds=3_600))
-    assert only(run).reason == AwaitsAnswer("pay 100?")
+    assert only(run).reason == AwaitsAnswer("pay 100?", f"w/1/pay@{run.token('pay')}")
     assert times(only(run)) == (0, 3_600)
     assert sentence(only(run), "w").startswith("task 'pay' waits for somebody to answer: pay 100?, since")
 

@@ -20,6 +20,7 @@ from agenticflow import (
     WorkflowStatus,
     worker,
 )
+from agenticflow.orchestration import Approval, Escalation
 from agenticflow.resilience.limits import Limit
 from agenticflow.runtime.failpoints import POINTS
 from agenticflow.testing.crashes import CrashCase, CrashSignal, crash_search
@@ -222,6 +223,78 @@ def approvals() -> CrashCase:
     return CrashCase(WorkflowDefinition(list(tasks)), workers=WORKERS, steer=steer)
 
 
+def three_requests_at_once() -> CrashCase:
+    """Three people are asked at once and answer in another order, each again in every life; what each gates runs by its answer alone."""
+    paid: dict[str, set[str]] = {}
+
+    @worker("pay")
+    async def pay(context: TaskContext, amount: int) -> int:
+        await asyncio.sleep(0.001)
+        paid.setdefault(context.task_key, set()).add(f"{context.effect_key}:{amount}")
+        return amount
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> list[int]:
+        said: list[tuple[str, str, int]] = [("c", "eve", 3), ("a", "ada", 1), ("a", "bob", 1), ("b", "bob", 2)]
+        while (state := await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
+            for view in await orchestrator.approvals.list(workflow_id=workflow_id):
+                # One answer at each look: what is answered in part is what the crashes have to find.
+                left = [one for one in said if one[0] == view.task_key and one[1] not in {a.by for a in view.answers}]
+                for _, by, amount in left[:1]:
+                    with suppress(CommandRefused):
+                        await orchestrator.approvals.answer(view.approval_id, amount, by=by)
+            await asyncio.sleep(0.005)
+        assert state.tasks["a"].status is TaskStatus.COMPLETED
+        return [len(await orchestrator.approvals.list())]
+
+    form = {"type": "integer", "maximum": 9}
+    asks = {
+        "a": Approval("a?", assignees=["ada", "bob"], quorum=2, response_schema=form),
+        "b": Approval("b?", assignees=["ada"], escalation=[Escalation(0.02, ["bob"])], response_schema=form),
+        "c": Approval("c?", response_schema=form),
+    }
+    tasks = [TaskDefinition.ask(name, terms) for name, terms in asks.items()]
+    tasks += [
+        TaskDefinition(f"pay_{name}", "pay", params={"amount": f"${{{name}.value}}"}, dependencies={name})
+        for name in asks
+    ]
+
+    def check() -> list[str]:
+        wanted = {"pay_a": 1, "pay_b": 2, "pay_c": 3}
+        wrong = [
+            key for key, seen in paid.items() if len(seen) != 1 or not next(iter(seen)).endswith(f":{wanted[key]}")
+        ]
+        return [f"{key} was paid as {paid[key]}" for key in wrong] or ([] if len(paid) == 3 else [f"paid: {paid}"])
+
+    return CrashCase(WorkflowDefinition(tasks), workers=[pay], steer=steer, check=check)
+
+
+def a_handler_that_asks() -> CrashCase:
+    """Twice in its middle; the effect stands behind the last question and has the same key in every life."""
+    done: set[tuple[str, str]] = set()
+
+    @worker("draft")
+    async def draft(context: TaskContext) -> str:
+        title = context.interrupt("Spring", key="title")
+        price = context.interrupt(key="price", deadline_seconds=0.03, on_deadline="approve", default=7)
+        await asyncio.sleep(0.001)
+        done.add((context.effect_key, f"{title} {price} {context.attempt}"))
+        return f"{title} {price}"
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> None:
+        while (await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
+            for view in await orchestrator.approvals.list(workflow_id=workflow_id):
+                if view.interrupt_key == "title":
+                    with suppress(CommandRefused):
+                        await orchestrator.approvals.answer(view.approval_id, "Summer", by="ada")
+            await asyncio.sleep(0.005)
+
+    def check() -> list[str]:
+        return [] if [words for _, words in done] == ["Summer 7 1"] else [f"done: {done}"]
+
+    tasks = [TaskDefinition("draft", "draft"), C("end", "draft", value=1)]
+    return CrashCase(WorkflowDefinition(tasks), workers=[*WORKERS, draft], steer=steer, check=check)
+
+
 def continued_as_new() -> CrashCase:
     """Four runs, each with the input that the one before left for it."""
     tasks = (
@@ -269,6 +342,8 @@ CASES = [
     a_sub_workflow_that_is_not_wanted,
     locks_and_limits,
     approvals,
+    three_requests_at_once,
+    a_handler_that_asks,
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -53,6 +53,7 @@ from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
+from agenticflow.orchestration import Approval, ApprovalRequest, Escalation
 from agenticflow.resilience import BreakerState, BreakerStatus
 from agenticflow.runtime.resources import (
     PoolStatus,
@@ -396,3 +397,12 @@ async def pools_know_what_they_lend() -> None:
         plain = resources.create_pool("numbers", "number", 3, lambda: 7, max_age_seconds=60)
         assert_type(plain, ResourcePool[int])
         assert_type((await resources.health_check()).pools, dict[str, PoolStatus])
+
+
+async def an_inbox_has_requests(orchestrator: Orchestrator, context: TaskContext) -> None:
+    page = await orchestrator.approvals.list("ada", limit=10)
+    assert_type(page, Sequence[ApprovalRequest])
+    assert_type(await orchestrator.approvals.answer(page[0].approval_id, {"amount": 3}, by="ada"), ApprovalRequest)
+    assert_type(context.interrupt("Which?", key="title", response_schema={"type": "string"}), object)
+    TaskDefinition.ask("may", Approval("Pay?", assignees=["ada"], escalation=[Escalation(60, ["eve"])]))
+    WorkflowBuilder("w").add_approval("sure", Approval("Go on?", deadline_seconds=60, on_deadline="reject"))

@@ -143,7 +143,9 @@ def counts_against(outcome: Outcome) -> bool | None:
     the fault of the work, not of whoever does it."""
     if outcome.kind is OutcomeKind.SUCCEEDED:
         return False
-    if outcome.kind is OutcomeKind.CANCELLED or (outcome.error is not None and outcome.error.is_permanent):
+    if outcome.kind in (OutcomeKind.CANCELLED, OutcomeKind.INTERRUPTED) or (
+        outcome.error is not None and outcome.error.is_permanent
+    ):
         return None
     return True
 

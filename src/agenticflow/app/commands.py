@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Protocol
 
 import msgspec
 
+from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
@@ -25,6 +26,7 @@ from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, In
 from agenticflow.observability.metrics import render
 from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.interventions.intervention import UserIntervention
 from agenticflow.orchestration.waiting import sentence, unblocked_by
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
@@ -32,11 +34,13 @@ from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.store import Store
 
 __all__ = [
+    "AnswerRequest",
     "Approve",
     "Cancel",
     "CancelTask",
     "Compact",
     "CreateSchedule",
+    "DelegateRequest",
     "DeleteSchedule",
     "Intervene",
     "Liveness",
@@ -46,6 +50,7 @@ __all__ = [
     "PauseSchedule",
     "Ping",
     "Reject",
+    "RejectRequest",
     "Resolve",
     "Resume",
     "ResumeSchedule",
@@ -107,6 +112,8 @@ class Steered(Controls, Protocol):
 
     @property
     def schedules(self) -> Schedules: ...
+    @property
+    def approvals(self) -> Approvals: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,6 +273,45 @@ class Intervene(Operation, frozen=True, kw_only=True):
         return {**await _run(orchestrator, self.workflow_id), "differences": [str(one) for one in found[:MAX_SHOWN]]}
 
 
+class _RequestOperation(Operation, frozen=True, kw_only=True):
+    approval_id: str
+    comment: str = ""
+    by: str = LOCAL_OWNER
+
+
+class AnswerRequest(_RequestOperation, frozen=True, kw_only=True):
+    """Say yes to a request, with a value or to what it proposes."""
+
+    name: ClassVar[str] = "answer_request"
+    value: object = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _request(
+            await orchestrator.approvals.answer(self.approval_id, self.value, comment=self.comment, by=self.by)
+        )
+
+
+class RejectRequest(_RequestOperation, frozen=True, kw_only=True):
+    """Say no to a request."""
+
+    name: ClassVar[str] = "reject_request"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _request(await orchestrator.approvals.reject(self.approval_id, comment=self.comment, by=self.by))
+
+
+class DelegateRequest(_RequestOperation, frozen=True, kw_only=True):
+    """Hand a request on."""
+
+    name: ClassVar[str] = "delegate_request"
+    to: str
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        return _request(
+            await orchestrator.approvals.delegate(self.approval_id, self.to, comment=self.comment, by=self.by)
+        )
+
+
 class Compact(Operation, frozen=True, kw_only=True):
     """Archive and delete what a retention policy lets go, and give back what nobody needs."""
 
@@ -407,6 +453,7 @@ _OPERATIONS: Final[dict[str, type[Operation]]] = {
     for operation in (
         *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
         Intervene,
+        *(AnswerRequest, RejectRequest, DelegateRequest),
         *(Compact, Waits, Why, Liveness, Ping, Metrics),
         *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
     )
@@ -486,6 +533,11 @@ async def _run(orchestrator: Steered, workflow_id: str) -> dict[str, object]:
 async def _stands(handle: WorkflowHandle) -> dict[str, object]:
     status = await handle.status()
     return {"workflow_id": handle.workflow_id, "run_no": handle.run_no, "status": status.value}
+
+
+def _request(view: ApprovalRequest) -> dict[str, object]:
+    answer: dict[str, object] = msgspec.to_builtins(view)
+    return answer
 
 
 def _schedule(view: ScheduleView) -> dict[str, object]:

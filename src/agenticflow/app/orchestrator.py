@@ -17,6 +17,7 @@ from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
+from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.explaining import Explained, explain
@@ -120,6 +121,8 @@ class Orchestrator(Intervening):
         self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
         self.schedules = Schedules(self._running, self._plan, self._clock)
+        self.approvals = Approvals(self._running, self._clock)
+        """What waits for people."""
         for definition in workflows:
             self.register_workflow(definition)
 

@@ -96,9 +96,10 @@ class Steering(ABC):
         comment: str = "",
         approved_by: str = LOCAL_OWNER,
     ) -> None:
-        """Say yes to what the task asks; its result is ``{"approved": True, "by": …, "comment": …, "value": …}``.
+        """Say yes to what the task asks now; its result is ``{"approved": True, "by": …, "comment": …, "value": …}``.
 
-        Raises ``CommandRefused`` when it does not wait for an answer.
+        For who knows the task; ``approvals`` has everything that waits, by id. Raises ``CommandRefused`` when it does not wait for an
+        answer or ``approved_by`` may not give it, ``InvalidInput`` for a value that does not fit.
         """
         answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
         stored, blob = store_form(codec.encode(answer))

@@ -93,7 +93,7 @@ def rows_of(definition: WorkflowDefinition, state: WorkflowState, workflow_id: s
         remark = printable(_remark(view))
         if task.signal is not None and view.status is TaskStatus.WAITING:
             remark = f"waits for the signal {task.signal!r}: agenticflow runs signal {workflow_id} {task.signal}"
-        elif task.approval is not None and view.status is TaskStatus.WAITING:
+        elif view.question and view.status is TaskStatus.WAITING:
             command = f"agenticflow runs approve {workflow_id} {task.task_id}"
             remark = f"waits for an answer: {printable(view.question)}  {command}"
         if view.item_count is None:

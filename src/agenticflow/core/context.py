@@ -7,13 +7,14 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from agenticflow.core.codec import decode
+from agenticflow.core.interrupts import NO_REPLIES, Ask, Interrupted, OnDeadline, reply_in
 from agenticflow.errors import InvalidInput, TaskCancelled
 
 __all__ = ["Feedback", "Progress", "TaskContext", "effect_key"]
@@ -66,6 +67,7 @@ class TaskContext(Mapping[str, object]):
     """The context of one attempt."""
 
     __slots__ = (
+        "_asked",
         "_encoded_input",
         "_input",
         "_logger",
@@ -77,6 +79,7 @@ class TaskContext(Mapping[str, object]):
         "is_cancelled",
         "params",
         "progress",
+        "replies",
         "results",
         "run_no",
         "task_id",
@@ -123,6 +126,9 @@ class TaskContext(Mapping[str, object]):
         self.progress: Progress | None = None
         """What was reported last."""
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
+        self.replies: Mapping[str, bytes] = NO_REPLIES
+        """Encoded answers to what the handler has asked already, by the key of the interrupt."""
+        self._asked: set[str] | None = None
 
     @property
     def input(self) -> object:
@@ -160,6 +166,44 @@ class TaskContext(Mapping[str, object]):
             raise InvalidInput(f"the progress of {self.task_key!r} is {fraction!r}", hint="report a part from 0 to 1")
         before = self.progress
         self.progress = Progress(fraction, str(message)[:MAX_MESSAGE_CHARS], 0 if before is None else before.number + 1)
+
+    def interrupt(
+        self,
+        value: object = None,
+        *,
+        key: str = "",
+        question: str = "",
+        response_schema: Mapping[str, object] | None = None,
+        assignees: Collection[str] = (),
+        deadline_seconds: float | None = None,
+        on_deadline: OnDeadline = "fail",
+        default: object = None,
+    ) -> object:
+        """Ask a person, and return the value of the answer.
+
+        The attempt ends here and holds nothing; when there is an answer the handler runs again from its beginning, as the same attempt with
+        the same effect key, and this call returns at once. What stands before it runs again: do effects after it. ``value`` is shown with
+        the ``question``, and is the answer of whoever approves without one, unless a ``response_schema`` says what an answer looks like.
+        Several interrupts of one handler have a ``key`` each, whatever their order. A rejection fails the task.
+
+        An ``except Exception`` of the handler lets the interrupt through; whoever catches ``BaseException`` asks nobody. Raises
+        ``InvalidInput`` for a key that was used before in this attempt, and for what cannot be asked.
+        """
+        asked = self._asked = self._asked or set()
+        if key in asked:
+            raise InvalidInput(
+                f"the handler of {self.task_key!r} asks twice under the key {key!r}"
+                if key
+                else f"the handler of {self.task_key!r} asks several times and cannot tell the answers apart",
+                hint='give each its own key: context.interrupt(value, key="price")',
+            )
+        asked.add(key)
+        reply = self.replies.get(key)
+        if reply is not None:
+            return reply_in(reply)
+        schema = None if response_schema is None else dict(response_schema)
+        ask = Ask(key, value, question, schema, tuple(assignees), deadline_seconds, on_deadline, default)
+        raise Interrupted(ask.encoded(self.task_key))
 
     def raise_if_cancelled(self) -> None:
         """Raise ``TaskCancelled`` when the attempt was told to stop; for loops in threads."""

@@ -16,6 +16,7 @@ import msgspec
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import Feedback
 from agenticflow.core.decider import Command, Decider, Fact
+from agenticflow.core.interrupts import NO_REPLIES
 from agenticflow.core.results import Outcome
 from agenticflow.core.values import Values
 
@@ -31,6 +32,7 @@ __all__ = [
     "Guest",
     "GuestState",
     "InformActivity",
+    "Listed",
     "PauseActivities",
     "Performer",
     "Permit",
@@ -198,6 +200,8 @@ class ActivityInput(msgspec.Struct, frozen=True):
     task_id: str
     feedback: tuple[Feedback, ...] = ()
     """What people have said to it, oldest first."""
+    replies: Mapping[str, bytes] = NO_REPLIES
+    """Encoded answers to what the handler has asked already, by key."""
 
 
 class Execution(msgspec.Struct, frozen=True):
@@ -236,6 +240,14 @@ class Recovery(msgspec.Struct, frozen=True):
     """To be decided first, in order."""
     effects: Sequence[Effect]
     """Open work, to be dispatched again."""
+
+
+class Listed(msgspec.Struct, frozen=True, gc=False):
+    """An entry of a list that is written, or with ``None`` removed, in the transaction of the events it follows from."""
+
+    namespace: str
+    key: str
+    value: bytes | None
 
 
 class GuestState(Protocol):

@@ -71,12 +71,14 @@ class OutcomeKind(enum.StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """The handler asks a person (``core.interrupts``) and runs again when there is an answer; the value is what it asks."""
     UNKNOWN = "unknown"
     """Nobody can say: the process died, or the work could not be stopped in time."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The end of one attempt. ``value`` is the encoded result (or blob reference) of a success."""
+    """The end of one attempt. ``value`` is the encoded result (or blob reference) of a success, or what an interrupted one asks."""
 
     kind: OutcomeKind
     value: bytes = b""

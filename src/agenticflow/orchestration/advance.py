@@ -18,6 +18,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.types import MAX_INLINE_BYTES, MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.inbox.asking import ask
 from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
@@ -41,7 +42,6 @@ MAX_MAP_ITEMS: Final = MAX_RUN_EVENTS // 3
 HISTORY_RESERVE: Final = 2 * MAX_IN_FLIGHT + 100
 """Events kept free so that a run at its limit can still record the end of everything in flight."""
 MAX_KEYS_PER_FACT: Final = 500
-MAX_QUESTION_CHARS: Final = 2_000
 MAX_KEY_CHARS: Final = 200
 
 Facts = Sequence[Fact]
@@ -185,8 +185,7 @@ def _start(state: RunState, record: TaskRecord, now: int) -> Fact:
             if node.continue_with is not None:
                 return _continue(state, record)
             if node.approval is not None:
-                question = str(node.approval.resolve(state.lookup()))[:MAX_QUESTION_CHARS]
-                return f.ApprovalRequired(key, question, _total_deadline(record, now))
+                return ask(state, record, _total_deadline(state, record, now), now)
         return first_attempt(state, record, now)
     except InvalidInput as error:
         return _invalid(key, error, now)
@@ -197,18 +196,21 @@ def first_attempt(state: RunState, record: TaskRecord, now: int) -> Fact:
     key, task = record.key, record.node.task
     if task.delay_seconds is not None:
         return f.TimerSet(key, now + int(task.delay_seconds * NANOSECONDS))
-    deadline = _total_deadline(record, now)
+    deadline = _total_deadline(state, record, now)
     if task.signal is not None:
         return f.SignalAwaited(key, task.signal, deadline)
     permits = _permits(state, record) if record.node.permits and not record.permits else ()
     return f.TaskScheduled(key, record.attempt + 1, deadline, permits)
 
 
-def _total_deadline(record: TaskRecord, now: int) -> int | None:
+def _total_deadline(state: RunState, record: TaskRecord, now: int) -> int | None:
     limit = record.node.task.total_timeout_seconds
-    # Somebody who asks for another try after a failure for good begins with the first agent anew, and so does the limit.
+    # Somebody who asks for another try after a failure for good begins with the first agent anew, and so does the limit. A handler that
+    # was interrupted in its first attempt begins that anew, and its task does not.
     is_first = record.attempt == record.attempts_before and record.performer_id == record.node.performer_id
-    return now + int(limit * NANOSECONDS) if limit is not None and is_first else None
+    if limit is None or not is_first or record.key in state.answered:
+        return None
+    return now + int(limit * NANOSECONDS)
 
 
 def _permits(state: RunState, record: TaskRecord) -> tuple[Permit, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self, Unpack
 import msgspec
 
 from agenticflow.errors import DefinitionError
+from agenticflow.orchestration.approvals.terms import Approval
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.options import RepeatingOptions, StepOptions, WorkflowOptions
 from agenticflow.orchestration.plan import compile_plan
@@ -138,9 +139,9 @@ class Steps:
         )
 
     def add_approval(
-        self, step: str, question: str, *, depends_on: After = None, **options: Unpack[StepOptions]
+        self, step: str, question: Approval | str, *, depends_on: After = None, **options: Unpack[StepOptions]
     ) -> Self:
-        """Add a question to a person, who approves (completed) or rejects (failed)."""
+        """Add a question to people: approved it is completed, rejected it has failed. An ``Approval`` says who is asked, and how."""
         return self._add(step, depends_on, options, lambda after: TaskDefinition.ask(step, question, after, **options))
 
     def add_next_run(

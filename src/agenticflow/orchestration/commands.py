@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from agenticflow.core.decider import Command
+from agenticflow.orchestration.approvals.commands import Approve, Delegate, Reject
 from agenticflow.orchestration.state import Heard
 
 __all__ = [
     "Abort",
     "Approve",
     "CancelTask",
+    "Delegate",
     "GiveFeedback",
     "Modify",
     "NextRunStarted",
@@ -108,25 +110,6 @@ class CancelTask(Command, frozen=True, kw_only=True):
     task_id: str
     requested_by: str
     reason: str = ""
-
-
-class Approve(Command, frozen=True, kw_only=True):
-    """A person says yes; ``result`` (encoded) is what the task is completed with."""
-
-    words: ClassVar[str] = "approval"
-    task_key: str
-    requested_by: str
-    comment: str = ""
-    result: bytes = b"\xc0"
-
-
-class Reject(Command, frozen=True, kw_only=True):
-    """A person says no."""
-
-    words: ClassVar[str] = "rejection"
-    task_key: str
-    requested_by: str
-    comment: str = ""
 
 
 class SkipTask(Command, frozen=True, kw_only=True):

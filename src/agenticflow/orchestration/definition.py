@@ -15,6 +15,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError, NotSerializable
+from agenticflow.orchestration.approvals.terms import Approval, in_order
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
@@ -154,8 +155,8 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, g
     continue_with: object = None
     """Makes the task the end of this run and the beginning of the next, with this (resolved) as its input and an empty history: for what
     goes on for ever. Whatever else is open is cancelled."""
-    approval: str | None = None
-    """Makes the task a question to a person: completed when it is approved, failed when it is rejected."""
+    approval: Approval | str | None = None
+    """Makes the task a question to people: completed when it is approved, failed when it is rejected. A text asks anybody."""
 
     @classmethod
     def timer(cls, task_id: str, seconds: float, dependencies: Collection[str] = (), **options: Any) -> TaskDefinition:
@@ -168,8 +169,10 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, g
         return cls(task_id, dependencies=dependencies, signal=signal, **options)
 
     @classmethod
-    def ask(cls, task_id: str, question: str, dependencies: Collection[str] = (), **options: Any) -> TaskDefinition:
-        """Return a task that waits until a person approves or rejects."""
+    def ask(
+        cls, task_id: str, question: Approval | str, dependencies: Collection[str] = (), **options: Any
+    ) -> TaskDefinition:
+        """Return a task that waits until a person approves or rejects; an ``Approval`` says who, until when, and with what."""
         return cls(task_id, dependencies=dependencies, approval=question, **options)
 
     @classmethod
@@ -306,6 +309,8 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
                 for name in (("params",) if task.is_usual else ("params", "for_each", "repeat_from", "continue_with"))
                 if (given := getattr(task, name)) is not None and (ordered := codec.in_order(given)) is not given
             }
+            if isinstance(task.approval, Approval) and (asks := in_order(task.approval)) is not task.approval:
+                changed["approval"] = asks
             if isinstance(task.workflow, WorkflowDefinition):
                 inner = task.workflow._in_order()
                 if inner is not task.workflow:
@@ -425,6 +430,11 @@ def _check_words(task: TaskDefinition) -> None:
             f"choices {where} are {task.choices!r:.60}",
             hint='write TaskDefinition.choice("route", {"accept": "${score} > 0.8", "reject": None}, {"score"})',
         )
+    if not isinstance(task.approval, (Approval, str, type(None))):
+        raise DefinitionError(
+            f"approval {where} is a {type(task.approval).__name__}",
+            hint='write approval="Publish?", or approval=Approval("Publish?", assignees=["ada"])',
+        )
     if not all(isinstance(limit, Limit) for limit in task.limits):
         raise DefinitionError(f"limits {where} are {task.limits!r:.60}", hint='write [Limit("api", max_concurrent=10)]')
     for name in ("locks", "limits", "reassign_to", "capabilities"):
@@ -495,6 +505,13 @@ def _check_company(task: TaskDefinition) -> None:
         raise DefinitionError(f"task {task.task_id!r} does nothing that a compensation could undo")
     if task.cancel_rest and task.join in ("all", "settled"):
         raise DefinitionError(f"cancel_rest {where} needs a join of some", hint="write join='any', or how many")
+    limit = task.approval.deadline_seconds if isinstance(task.approval, Approval) else None
+    if limit is not None and task.total_timeout_seconds is not None and limit >= task.total_timeout_seconds:
+        raise DefinitionError(
+            f"the deadline of the approval {task.task_id!r} after {limit:g} s never comes: its total_timeout_seconds is "
+            f"{task.total_timeout_seconds:g}",
+            hint="leave total_timeout_seconds out",
+        )
     is_once = task.effect is EffectClass.AT_MOST_ONCE
     if is_once and task.retry_policy is not None and task.retry_policy.max_attempts > 1:
         raise DefinitionError(

@@ -105,7 +105,7 @@ def _remarks(task: TaskDefinition) -> Iterator[str]:
     if task.signal is not None and task.signal != task.task_id:
         yield f"signal {task.signal}"
     if task.approval is not None:
-        yield task.approval
+        yield task.approval if isinstance(task.approval, str) else task.approval.question
     if task.when is not None and not task.dependencies:
         yield f"if {task.when}"
     if len(task.dependencies) > 1 and task.join != "all":

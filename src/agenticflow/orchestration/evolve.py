@@ -15,6 +15,7 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.results import OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.approvals import facts as a
 from agenticflow.orchestration.endings import (
     bar_others,
     complete,
@@ -29,6 +30,7 @@ from agenticflow.orchestration.endings import (
     stop_waiting,
     take_ready,
 )
+from agenticflow.orchestration.inbox import folding as inbox
 from agenticflow.orchestration.interventions.feedback import feedback_given
 from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
@@ -204,7 +206,9 @@ def _retry(state: RunState, fact: f.TaskRetryScheduled, version: int, at: int) -
 
 def _failed(state: RunState, fact: f.TaskFailed, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
-    if record.status is TaskStatus.READY:
+    if record.status is TaskStatus.READY and fact.token:
+        state.ready.remove(record)  # its limit passed while it waited for its turn
+    elif record.status is TaskStatus.READY:
         take_ready(state, fact.task_key)
     elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:
         stop_waiting(state, record)
@@ -307,6 +311,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     state.set_status(record, TaskStatus.READY)
     state.generations[fact.task_key] = fact.generation
     record.attempt = record.attempts_before = 0
+    state.answered.pop(fact.task_key, None)
     state.forget_total_limit(fact.task_key)
     state.queue(record)
 
@@ -339,25 +344,6 @@ def _choice_made(state: RunState, fact: f.ChoiceMade, version: int, at: int) -> 
     complete(state, record, codec.encode(given), at)
 
 
-def _approval_required(state: RunState, fact: f.ApprovalRequired, version: int, at: int) -> None:
-    record = take_ready(state, fact.task_key)
-    state.set_status(record, TaskStatus.WAITING)
-    record.token = version
-    record.scheduled_at = at
-    record.question = fact.question
-    state.version = version
-    if fact.total_deadline is not None:
-        state.add_timer(fact.total_deadline, TOTAL, fact.task_key)
-
-
-def _approval_granted(state: RunState, fact: f.ApprovalGranted, version: int, at: int) -> None:
-    complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
-
-
-def _approval_rejected(state: RunState, fact: f.ApprovalRejected, version: int, at: int) -> None:
-    fail(state, state.tasks[fact.task_key], fact.error, at)
-
-
 def _signal_received(state: RunState, fact: f.SignalReceived, version: int, at: int) -> None:
     state.signals.setdefault(fact.signal, deque()).append(bytes(fact.value))
     match_signals(state, fact.signal)
@@ -373,7 +359,7 @@ def _resumed(state: RunState, fact: f.WorkflowResumed, version: int, at: int) ->
     for record in state.tasks.values():
         if record.status is TaskStatus.RETRYING:
             state.add_timer(record.due, RETRY, record.key)
-        elif record.status is TaskStatus.WAITING and record.index is not None:
+        elif record.status is TaskStatus.WAITING and record.index is not None and record.key not in state.requests:
             state.add_timer(record.due, TIMER, record.key)
 
 
@@ -433,10 +419,15 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.SignalAwaited: _signal_awaited,
     f.SignalReceived: _signal_received,
     f.FeedbackGiven: feedback_given,
-    f.ApprovalRequired: _approval_required,
-    f.ApprovalGranted: _approval_granted,
-    f.ApprovalRejected: _approval_rejected,
     f.WorkflowModified: modified,
+    f.ApprovalRequired: inbox.required,
+    f.ApprovalGranted: inbox.granted,
+    f.ApprovalRejected: inbox.rejected,
+    a.ApprovalAnswered: inbox.answered,
+    a.ApprovalEscalated: inbox.escalated,
+    a.ApprovalDelegated: inbox.delegated,
+    a.TaskInterrupted: inbox.interrupted,
+    a.InterruptAnswered: inbox.interrupt_answered,
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,

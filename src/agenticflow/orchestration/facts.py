@@ -14,6 +14,14 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Fact, FactCodec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo, OutcomeKind
+from agenticflow.orchestration.approvals.facts import (
+    ApprovalAnswered,
+    ApprovalDelegated,
+    ApprovalEscalated,
+    InterruptAnswered,
+    TaskInterrupted,
+)
+from agenticflow.orchestration.approvals.terms import Terms
 
 __all__ = [
     "FACTS",
@@ -301,6 +309,8 @@ class ApprovalRequired(Fact, frozen=True, gc=False):
     task_key: str
     question: str
     total_deadline: int | None = None
+    terms: Terms | None = None
+    """Left out: anybody may answer, and one answer decides."""
 
 
 class ApprovalGranted(Fact, frozen=True, gc=False):
@@ -312,6 +322,8 @@ class ApprovalGranted(Fact, frozen=True, gc=False):
     decided_by: str
     comment: str = ""
     result: msgspec.Raw = _NOTHING
+    given: str = ""
+    """Fingerprint of what was given, when the result says more."""
 
 
 class ApprovalRejected(Fact, frozen=True):
@@ -470,6 +482,11 @@ FACTS: Final = FactCodec(
         ApprovalGranted,
         ApprovalRejected,
         WorkflowModified,
+        ApprovalAnswered,
+        ApprovalEscalated,
+        ApprovalDelegated,
+        TaskInterrupted,
+        InterruptAnswered,
         WorkflowPaused,
         WorkflowResumed,
         WorkflowCancelRequested,

@@ -25,6 +25,7 @@ from agenticflow.core.engine import (
     Summary,
     TellPerformer,
 )
+from agenticflow.core.interrupts import NO_REPLIES
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
@@ -252,7 +253,12 @@ class WorkflowGuest(RunDecider):
             state.run_no,
             node.task.task_id,
             feedback_for(state, record) if state.feedback else (),
+            self._replies(state, task_key) if state.answered else NO_REPLIES,
         )
+
+    def _replies(self, state: RunState, task_key: str) -> Mapping[str, bytes]:
+        closed = state.answered.get(task_key, {})
+        return {key: state.values.resolve(one.answer) for key, one in closed.items() if one.answer is not None}
 
     def summary(self, state: RunState) -> Summary:
         return Summary(

@@ -151,10 +151,15 @@ def _is_unsettled(state: RunState) -> bool:
         return has_room and not state.is_paused
     if not state.active and not state.unknown and not state.lingering:
         return True
-    return state.next_due is None and not state.is_paused and any(map(_needs_timer, state.tasks.values()))
+    return (
+        state.next_due is None
+        and not state.is_paused
+        and any(_needs_timer(state, record) for record in state.tasks.values())
+    )
 
 
-def _needs_timer(record: TaskRecord) -> bool:
+def _needs_timer(state: RunState, record: TaskRecord) -> bool:
     if record.status is TaskStatus.WAITING:
-        return record.node.task.signal is None and record.node.approval is None
+        request = state.requests.get(record.key)
+        return request.has_timer if request is not None else record.node.task.signal is None
     return record.status is TaskStatus.RETRYING

@@ -87,7 +87,10 @@ class Node:
         self.continue_with: Template | None = (
             compile_template(task.continue_with) if task.continue_with is not None else None
         )
-        self.approval: Template | None = compile_template(task.approval) if task.approval is not None else None
+        asks = task.approval
+        self.approval: Template | None = (
+            None if asks is None else compile_template(asks if isinstance(asks, str) else asks.template)
+        )
         self.permits: tuple[tuple[Template, Limit], ...] = ()
         """Keys to hold before an attempt may start."""
         if task.locks or task.limits:

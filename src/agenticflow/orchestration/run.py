@@ -31,6 +31,8 @@ from agenticflow.orchestration.advance import (
     open_keys,
 )
 from agenticflow.orchestration.evolve import evolve
+from agenticflow.orchestration.inbox.answering import MAX_COMMENT_CHARS, answer_of, due, is_repeated
+from agenticflow.orchestration.inbox.asking import interrupted
 from agenticflow.orchestration.interventions.checking import modify
 from agenticflow.orchestration.interventions.feedback import give_feedback, said_before
 from agenticflow.orchestration.interventions.moments import not_now
@@ -38,7 +40,9 @@ from agenticflow.orchestration.interventions.tasks import retry_task, set_result
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.snapshots import restore
 from agenticflow.orchestration.state import (
+    ANSWER,
     DEADLINE,
+    ESCALATION,
     GRACE,
     IN_FLIGHT,
     LINGER,
@@ -54,7 +58,6 @@ from agenticflow.orchestration.state import (
 __all__ = ["RunDecider"]
 
 MAX_GRACE_SECONDS: Final = 86_400
-MAX_COMMENT_CHARS: Final = 2_000
 
 Facts = Sequence[Fact]
 
@@ -84,6 +87,12 @@ class RunDecider:
                 return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
             case c.Resolve() if state.phase is Phase.COMPENSATING:
                 return self._resolve(state, command)
+            case c.Approve() | c.Reject() | c.Delegate():
+                if is_repeated(state, command):
+                    return ()
+                if state.phase is not Phase.COMPENSATING:
+                    self._demand_open(state, command)
+                return answer_of(state, command)
             case _:
                 self._demand_open(state, command)
                 return self._intervene(state, command)
@@ -117,17 +126,6 @@ class RunDecider:
                 return give_feedback(state, command)
             case c.Modify():
                 return modify(state, command)
-            case c.Approve():
-                record = self._asked(state, command.task_key)
-                result = msgspec.Raw(command.result)
-                return [
-                    f.ApprovalGranted(record.key, record.token, command.requested_by, _cut(command.comment), result)
-                ]
-            case c.Reject():
-                record = self._asked(state, command.task_key)
-                message = f"{command.requested_by} rejected it" + (f": {command.comment}" if command.comment else "")
-                error = ErrorInfo("ApprovalRejected", _cut(message), "rejected", is_permanent=True, at=command.now)
-                return [f.ApprovalRejected(record.key, record.token, command.requested_by, error)]
             case _:
                 raise InvariantError(f"a run does not know the command {type(command).__name__}")
 
@@ -150,16 +148,6 @@ class RunDecider:
             f.TasksCancelled(tuple(keys[start : start + MAX_KEYS_PER_FACT]), "", grace, by, reason)
             for start in range(0, len(keys), MAX_KEYS_PER_FACT)
         ]
-
-    def _asked(self, state: RunState, task_key: str) -> TaskRecord:
-        record = state.tasks.get(task_key)
-        if record is None or record.status is not TaskStatus.WAITING or record.node.approval is None:
-            waiting = [key for key, task in state.tasks.items() if task.status is TaskStatus.WAITING and task.question]
-            raise CommandRefused(
-                f"task {task_key!r} of workflow {state.workflow_id!r} does not wait for an answer",
-                hint=f"waiting for one: {', '.join(waiting[:MAX_LISTED]) or 'none'}",
-            )
-        return record
 
     def _demand_open(self, state: RunState, command: Command) -> None:
         if state.phase is not Phase.RUNNING:
@@ -209,7 +197,7 @@ class RunDecider:
             return ()
         if record.token != token or record.status not in IN_FLIGHT:
             if record.token == token and record.status is TaskStatus.UNKNOWN:
-                return self._no_longer_unknown(record, outcome, command.now)
+                return self._no_longer_unknown(state, record, outcome, command.now)
             is_late = record.token == token and record.status is TaskStatus.SKIPPED and record.value is None
             if is_late and outcome.kind is OutcomeKind.SUCCEEDED and not outcome.is_abandoned:
                 # Somebody went on without it while nobody knew what became of it.
@@ -220,11 +208,20 @@ class RunDecider:
             return ()
         if outcome.kind is OutcomeKind.SUCCEEDED:
             return (f.TaskCompleted(key, token, msgspec.Raw(outcome.value)),)
+        if outcome.kind is OutcomeKind.INTERRUPTED:
+            is_cancelling = state.phase is Phase.CANCELLING
+            asked = (
+                f.TaskCancelled(key, token) if is_cancelling else interrupted(state, record, outcome.value, command.now)
+            )
+            return (asked,)
         return (self._unsuccessful(state, record, outcome, command.now),)
 
-    def _no_longer_unknown(self, record: TaskRecord, outcome: Outcome, now: int) -> Facts:
+    def _no_longer_unknown(self, state: RunState, record: TaskRecord, outcome: Outcome, now: int) -> Facts:
         if outcome.kind is OutcomeKind.SUCCEEDED:
             return (f.TaskCompleted(record.key, record.token, msgspec.Raw(outcome.value)),)
+        if outcome.kind is OutcomeKind.INTERRUPTED and state.phase is not Phase.CANCELLING:
+            # It stopped itself at a point that it chose: what it has done is known.
+            return (interrupted(state, record, outcome.value, now),)
         if outcome.kind is OutcomeKind.FAILED and outcome.error is not None:
             error = msgspec.structs.replace(outcome.error, attempt=record.attempt, at=now)
             return (f.TaskFailed(record.key, record.token, error),)
@@ -334,6 +331,8 @@ class RunDecider:
                 return f.TaskFailed(key, 0, error)
         if kind == RETRY:
             return f.TaskScheduled(key, record.attempt + 1)
+        if kind in (ANSWER, ESCALATION):
+            return due(state, key, kind, now)
         task = record.node.task
         is_running = record.status in IN_FLIGHT
         if is_running and task.effect is EffectClass.AT_MOST_ONCE and not never_started(record):
@@ -341,7 +340,7 @@ class RunDecider:
                 key, record.token, f"its total limit of {task.total_timeout_seconds:g} s passed"
             )
         what = f"signal {task.signal!r} did not come" if task.signal is not None else "it was not done"
-        if record.node.approval is not None:
+        if key in state.requests:
             what = "nobody answered"
         error = ErrorInfo(
             "TaskTimeout",

@@ -14,6 +14,7 @@ from agenticflow.core import codec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
+from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
@@ -77,6 +78,8 @@ class _Run(msgspec.Struct):
     cancel: WorkflowCancelRequested | None
     problem: WorkflowFailed | None
     undoing: CompensationStarted | None
+    requests: list[Request]
+    answered: dict[str, dict[str, Request]]
 
 
 _PLAIN = (
@@ -136,6 +139,8 @@ def take(state: RunState) -> bytes:
         cancel=state.cancel,
         problem=state.problem if isinstance(state.problem, WorkflowFailed) else None,
         undoing=state.problem if isinstance(state.problem, CompensationStarted) else None,
+        requests=list(state.requests.values()),
+        answered=state.answered,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -189,4 +194,6 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.outcome = run.outcome
     state.cancel = run.cancel
     state.problem = run.problem or run.undoing
+    state.requests = {request.task_key: request for request in run.requests}
+    state.answered = run.answered
     return state

@@ -19,6 +19,7 @@ from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
+from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
 
@@ -84,7 +85,7 @@ _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
 _NEEDS_NO_PLACE: Final = 10_000_000
 """Above every priority."""
 
-TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER = range(6)
+TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER, ANSWER, ESCALATION = range(8)
 """Kinds of entries in the heap of timers."""
 
 
@@ -174,6 +175,7 @@ class RunState:
     __slots__ = (
         "active",
         "again",
+        "answered",
         "barred",
         "cancel",
         "completed",
@@ -202,6 +204,7 @@ class RunState:
         "plan",
         "problem",
         "ready",
+        "requests",
         "run_no",
         "seed",
         "signals",
@@ -215,6 +218,7 @@ class RunState:
         "undecided",
         "undoable",
         "unknown",
+        "unlisted",
         "unmet",
         "values",
         "version",
@@ -280,6 +284,12 @@ class RunState:
         self.generations: dict[str, int] = {}
         self.feedback: list[Heard] = []
         self.last_success: str | None = None
+        self.requests: dict[str, Request] = {}
+        """Open requests to people, by task key."""
+        self.answered: dict[str, dict[str, Request]] = {}
+        """Closed ones, by task key and key of the interrupt: an answer given twice is known, and a handler finds its answers."""
+        self.unlisted: dict[int, Request] = {}
+        """Requests that have changed since they were listed, by token."""
 
     # --- what the engine reads --------------------------------------------------------------------------------------
 
@@ -375,6 +385,10 @@ class RunState:
                 self.in_flight -= 1
             elif before is TaskStatus.RETRYING:
                 self.held -= 1
+            elif (request := self.requests.pop(record.key, None)) is not None:
+                request.is_open = False
+                self.answered.setdefault(record.key, {})[request.interrupt or ""] = request
+                self.unlisted[request.token] = request
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
         record.status = status
@@ -480,7 +494,13 @@ class RunState:
         if kind == RETRY:
             # While paused nothing new is scheduled: the entry is dropped, and made anew when the run is resumed.
             return record.status is TaskStatus.RETRYING and record.due == due and not self.is_paused
-        return record.status in _ACTIVE
+        if kind in (ANSWER, ESCALATION):
+            request = self.requests.get(key)
+            return request is not None and due == (
+                request.terms.deadline if kind == ANSWER else request.next_escalation
+            )
+        # A total limit goes on while a task that has been in work waits for its turn again.
+        return record.status in _ACTIVE or record.status is TaskStatus.READY
 
     def due_timers(self, now: int) -> list[tuple[int, int, int, str]]:
         """Return the live entries due at or before ``now``, earliest first, without changing anything."""

@@ -31,6 +31,8 @@ class Ending(enum.StrEnum):
     REASSIGNED = "reassigned"
     """It failed and another agent goes on."""
     CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    """Its handler asks a person and runs again when there is an answer."""
     UNKNOWN = "unknown"
     """Nobody can say whether it happened."""
     OPEN = "open"
@@ -89,6 +91,7 @@ _ENDS: Final[Mapping[str, Ending]] = {
     # somebody goes on without it while it waits, or while nobody knows what became of it
     "task_skipped": Ending.CANCELLED,
     "task_outcome_unknown": Ending.UNKNOWN,
+    "interrupt_answered": Ending.COMPLETED,
 }
 _TERMINAL: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
 
@@ -120,6 +123,9 @@ class _Fold:
             self._begin(key, _WAITS[event_type], 0, at, 0.0)
         elif event_type == "task_started":
             self._started(key, at)
+        elif event_type == "task_interrupted":
+            self._end(key, Ending.INTERRUPTED, at, payload)
+            self._begin(key, "approval", 0, at, 0.0)
         elif event_type in _ENDS:
             self._end(key, _ENDS[event_type], at, payload)
         elif event_type == "tasks_cancelled":
@@ -166,6 +172,7 @@ _MARKS: Final[Mapping[Ending, str]] = {
     Ending.RETRIED: "▒",
     Ending.REASSIGNED: "▒",
     Ending.CANCELLED: "░",
+    Ending.INTERRUPTED: "▒",
     Ending.UNKNOWN: "?",
     Ending.OPEN: "▓",
 }

@@ -14,6 +14,7 @@ from typing import Final
 from agenticflow.core import codec
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.errors import DefinitionError
+from agenticflow.orchestration.approvals.terms import Approval
 from agenticflow.orchestration.conditions import parse_condition
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.graph import find_cycle
@@ -176,9 +177,10 @@ def _item_problems(task: TaskDefinition, part: str, reference: Reference, own: f
 
 def _references_of(task: TaskDefinition) -> Iterator[tuple[str, tuple[Reference, ...] | str]]:
     templates: list[tuple[str, object]] = [
-        (name, getattr(task, name))
-        for name in ("params", "for_each", "repeat_from", "continue_with", "approval", "locks")
+        (name, getattr(task, name)) for name in ("params", "for_each", "repeat_from", "continue_with", "locks")
     ]
+    asks = task.approval
+    templates.append(("approval", asks.template if isinstance(asks, Approval) else asks))
     if isinstance(task.compensation, Compensation):
         templates.append(("compensation", task.compensation.params))
     templates.append(("limits", [limit.key for limit in task.limits]))

@@ -14,6 +14,7 @@ import msgspec
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.advance import MAX_IN_FLIGHT, room_of
+from agenticflow.orchestration.approvals.requests import approval_id
 from agenticflow.orchestration.guest import child_id
 from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
@@ -101,6 +102,11 @@ class AwaitsAnswer(msgspec.Struct, frozen=True, tag="approval"):
     """A person has to answer."""
 
     question: str
+    approval_id: str = ""
+    people: tuple[str, ...] = ()
+    """Who may answer; empty for anybody."""
+    level: int = 0
+    """How many steps of the escalation have come."""
 
 
 class SubWorkflow(msgspec.Struct, frozen=True, tag="sub_workflow"):
@@ -277,7 +283,11 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
     if status is TaskStatus.WAITING:
         if task.signal is not None:
             return AwaitsSignal(task.signal)
-        return AwaitsAnswer(record.question) if record.node.approval is not None else TimerRuns()
+        request = state.requests.get(record.key)
+        if request is None:
+            return TimerRuns()
+        name = approval_id(state.workflow_id, state.run_no, record.key, request.token)
+        return AwaitsAnswer(request.question, name, tuple(request.people), request.level)
     if status is TaskStatus.RETRYING:
         return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
     if status is TaskStatus.UNKNOWN:
@@ -303,6 +313,8 @@ def _reason_in_flight(state: RunState, record: TaskRecord, held: Mapping[int, Re
 def _since(state: RunState, record: TaskRecord) -> int:
     if record.status in IN_FLIGHT or record.status is TaskStatus.UNKNOWN:
         return record.scheduled_at
+    if (request := state.requests.get(record.key)) is not None:
+        return request.asked_at
     if record.errors and record.errors[-1].at:
         return record.errors[-1].at
     if record.index and record.node.until is not None:
@@ -317,6 +329,8 @@ def _until(state: RunState, record: TaskRecord, limits: Mapping[str, int]) -> in
     if record.status in IN_FLIGHT:
         grace = state.cancel.grace_until if state.phase is Phase.CANCELLING and state.cancel is not None else None
         moments = [record.deadline, limits.get(record.key), grace]
+    elif record.key in state.requests:
+        moments = [record.due or None, limits.get(record.key)]
     elif record.status is TaskStatus.RETRYING or (record.status is TaskStatus.WAITING and record.due):
         moments = [record.due]
     else:
@@ -339,8 +353,8 @@ def words_of(wait: Wait) -> str:
             return "the run is paused"
         case AwaitsSignal(signal):
             return f"{task} waits for the signal {signal!r}"
-        case AwaitsAnswer(question):
-            return f"{task} waits for somebody to answer: {question}"
+        case AwaitsAnswer(question, _, people):
+            return f"{task} waits for {' or '.join(people) or 'somebody'} to answer: {question}"
         case TimerRuns():
             return f"{task} waits until {moment_of(wait.until or 0)}"
         case Retrying():
@@ -391,8 +405,8 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return f"`agenticflow runs unpause {workflow_id}` lets it go on"
         case AwaitsSignal(signal):
             return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
-        case AwaitsAnswer():
-            return f"`agenticflow runs approve {workflow_id} {key}` (or `reject`) answers"
+        case AwaitsAnswer(_, name):
+            return f"`agenticflow approvals approve {name}` (or `reject`) answers"
         case Retrying():
             return f"it comes by itself; `agenticflow runs retry {workflow_id} {key}` tries it now"
         case TimerRuns():

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from agenticflow.core.decider import Command
-from agenticflow.core.engine import ActivityFinished, Guest
+from agenticflow.core.engine import ActivityFinished, Guest, Listed
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.core.types import MAX_COMMIT_BYTES, SNAPSHOT_EVERY
 from agenticflow.errors import InvariantError
 from agenticflow.runtime.failpoints import reach
-from agenticflow.storage.rows import Row, RunRow, Snapshot
+from agenticflow.storage.rows import Row, RunRow, Snapshot, ValueRow
 
 __all__ = [
     "Actor",
     "Actors",
     "Answer",
+    "Listing",
     "Request",
     "Waiting",
     "as_failure",
@@ -37,6 +38,8 @@ __all__ = [
 Told_contra = TypeVar("Told_contra", contravariant=True)
 MAX_BATCH: Final = 2_000
 MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
+Listing = Callable[[Any], Sequence[Listed]]
+"""Of a state: what follows for lists from ``state.unlisted``, which is emptied then. Asked only when there is something in it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -88,6 +91,7 @@ class Actor:
         "is_busy",
         "is_deciding",
         "listed",
+        "listing",
         "loading",
         "settled",
         "snapshot_version",
@@ -97,8 +101,10 @@ class Actor:
         "version",
     )
 
-    def __init__(self, stream_id: str, guest: Guest[Any]) -> None:
+    def __init__(self, stream_id: str, guest: Guest[Any], listing: Listing | None = None) -> None:
         self.stream_id = stream_id
+        self.listing = listing
+        """What of the state is listed beside the index row."""
         self.execution_id = stream_id.partition("-")[2].rpartition("/")[0]
         self.guest = guest
         self.state: Any = None
@@ -143,13 +149,15 @@ class Actor:
             batch.append(inbox.popleft())
         return batch
 
-    def add_rows(self, version: int, rows: list[Row]) -> None:
+    def add_rows(self, version: int, rows: list[Row], now: int) -> None:
         """Add what else has to be recorded with the events up to ``version``: how the execution is listed now, and a snapshot."""
         state = self.state
         listed = (state.status, state.next_due)
         if listed != self.listed:
             self.listed = listed
             rows.append(run_row(self.stream_id, self.guest, state, version))
+        if self.listing is not None and state.unlisted:
+            rows.extend(self.listed_rows(now))
         if version - self.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
             self.snapshot_version = version
             reach("host.snapshot")
@@ -160,6 +168,12 @@ class Actor:
         self.state = None
         self.version = 0
         self.listed = None
+
+    def listed_rows(self, now: int) -> list[ValueRow]:
+        """Return what has to be written into lists because of the state, once."""
+        entries = [] if self.listing is None else self.listing(self.state)
+        self.state.unlisted.clear()
+        return [ValueRow(one.namespace, one.key, one.value, now) for one in entries]
 
     def tell_the_end(self) -> None:
         """Hand the state to everybody who waits for the end."""
@@ -177,6 +191,7 @@ class Actors(dict[str, Actor]):
         self._limit = limit
         self.guests: dict[str, Guest[Any]] = {}
         """What runs the executions of each kind."""
+        self.listings: dict[str, Listing] = {}
 
     def of(self, stream_id: str) -> Actor:
         """Return the execution, new when it is not in memory. Raises ``InvariantError`` when nobody here runs its kind."""
@@ -185,7 +200,7 @@ class Actors(dict[str, Actor]):
             guest = self.guests.get(stream_id.partition("-")[0])
             if guest is None:
                 raise InvariantError(f"nobody here runs {stream_id!r}")
-            actor = self[stream_id] = Actor(stream_id, guest)
+            actor = self[stream_id] = Actor(stream_id, guest, self.listings.get(guest.kind))
             if len(self) > self._limit:
                 self._evict()
         return actor

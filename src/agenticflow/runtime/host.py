@@ -33,6 +33,7 @@ from agenticflow.runtime.actors import (
     Actor,
     Actors,
     Answer,
+    Listing,
     Request,
     Waiting,
     as_failure,
@@ -82,9 +83,11 @@ class Host:
         self.measures: Measures | None = None
         """Somebody listens to what the engine measures."""
 
-    def add_guest(self, guest: Guest[Any]) -> None:
-        """Run executions of this kind."""
+    def add_guest(self, guest: Guest[Any], listing: Listing | None = None) -> None:
+        """Run executions of this kind. ``listing`` says what of their state is found by lists, beside the index of executions."""
         self.actors.guests[guest.kind] = guest
+        if listing is not None:
+            self.actors.listings[guest.kind] = listing
 
     def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
         """Hand committed effects to ``perform(stream_id, effect)``."""
@@ -389,7 +392,7 @@ class Host:
         reach("host.decided")
         is_repeated = False
         if events:
-            actor.add_rows(version, rows)
+            actor.add_rows(version, rows, batch[-1].command.now)
             commit = Commit(
                 stream_id=stream_id,
                 expected=actor.version,

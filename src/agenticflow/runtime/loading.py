@@ -61,6 +61,8 @@ class Loader:
 
         state.values = self.values
         version = await self.fold(guest, state, stream_id, after=folded_from, look=look)
+        if actor.listing is not None:
+            state.unlisted.clear()  # what has happened was listed when it did
         actor.state, actor.version = state, version
         actor.snapshot_version = folded_from
         actor.listed = None

@@ -12,7 +12,8 @@ import msgspec
 
 from agenticflow.core.types import ANY_VERSION, MAX_BLOB_BYTES, MAX_COMMIT_BYTES, MAX_EVENT_BYTES
 from agenticflow.errors import BoundExceeded, InvalidInput
-from agenticflow.storage.rows import Blob, Row, RunRow
+from agenticflow.storage.key_values import check_name, check_value
+from agenticflow.storage.rows import Blob, Row, RunRow, ValueRow
 
 __all__ = ["Commit", "Committed", "NewEvent", "StoredEvent", "check_bounds"]
 
@@ -112,6 +113,13 @@ def check_bounds(commit: Commit) -> int:
     for row in commit.rows:
         if isinstance(row, RunRow):
             _check_text("run row", f"{row.stream_id}{row.kind}{row.execution_id}{row.name}{row.status}")
+            continue
+        if isinstance(row, ValueRow):
+            if row.value is None:
+                check_name(row.namespace, row.key)
+            else:
+                check_value(row.namespace, row.key, row.value, row.now, None)
+                total += len(row.value)
             continue
         if isinstance(row, Blob) and len(row.data) > MAX_BLOB_BYTES:
             raise BoundExceeded(

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["Blob", "Blobs", "Row", "RunIndex", "RunRow", "Snapshot", "Snapshots"]
+__all__ = ["Blob", "Blobs", "Row", "RunIndex", "RunRow", "Snapshot", "Snapshots", "ValueRow"]
 
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,17 @@ class Blob(msgspec.Struct, frozen=True):
     data: bytes
 
 
-Row = RunRow | Snapshot | Blob
+class ValueRow(msgspec.Struct, frozen=True):
+    """A value by key (``storage.key_values``) that is written, or removed, with the events it follows from, whatever its version."""
+
+    namespace: str
+    key: str
+    value: bytes | None
+    """``None`` removes it."""
+    now: int
+
+
+Row = RunRow | Snapshot | Blob | ValueRow
 
 
 class RunIndex(Protocol):

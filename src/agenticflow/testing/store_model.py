@@ -12,7 +12,7 @@ from agenticflow.core.events import EventPredicate
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
 from agenticflow.storage.key_values import KeyValue
-from agenticflow.storage.rows import RunRow, Snapshot
+from agenticflow.storage.rows import Blob, RunRow, Snapshot
 from agenticflow.storage.store import Store
 
 __all__ = ["StoreModel"]
@@ -70,8 +70,12 @@ class StoreModel:
                 self.runs[row.stream_id] = row
             elif isinstance(row, Snapshot):
                 self.snapshots[row.stream_id] = row
-            else:
+            elif isinstance(row, Blob):
                 self.blobs.setdefault(row.hash, row.data)
+            elif row.value is None:
+                self.values.pop((row.namespace, row.key), None)
+            else:
+                self.put_value(row.namespace, row.key, row.value, None)
         if commit.command_id is not None:
             self.answers[commit.command_id] = answer
 

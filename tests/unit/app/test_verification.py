@@ -11,7 +11,7 @@ from agenticflow.agents import Agent
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.errors import WorkflowExecutionError
-from agenticflow.orchestration import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration import Approval, TaskDefinition, WorkflowDefinition
 from agenticflow.resilience import RetryPolicy
 from agenticflow.storage import Commit, NewEvent, RunRow
 from agenticflow.storage.memory import MemoryStore
@@ -124,3 +124,27 @@ async def test_a_damaged_event_is_a_problem_like_any_other(store: MemoryStore) -
     await store.commit(Commit(stream_id="workflow-open/1", events=[event]))
     [problem] = (await verify_store(store)).problems
     assert problem.startswith("run 'workflow-open/1' cannot be folded: ")
+
+
+async def test_the_inbox_follows_from_the_open_requests(store: MemoryStore) -> None:
+    asks = Approval("Go?", assignees=["ada"])
+    async with Orchestrator(store=store) as orchestrator:
+        for name in ("lost", "changed", "fine"):
+            await orchestrator.start_workflow(
+                WorkflowDefinition([TaskDefinition.ask("may", asks)], name=name), workflow_id=name
+            )
+    assert (await verify_store(store)).is_sound
+    entries = {entry.key.split("/")[1]: entry.key for entry in await store.list_values("approvals", now=1)}
+    await store.delete_value("approvals", entries["lost"])
+    await store.put_value("approvals", entries["changed"], b"something else", now=1)
+    for stale in ("fine/1/may@99", "gone/1/may@3", "open/1/answer@2", "nonsense"):
+        await store.put_value("approvals", f"{0:020}/{stale}", b"", now=1)
+    problems = (await verify_store(store)).problems
+    assert problems == [
+        f"the inbox (approvals) lacks {entries['lost'].partition('/')[2]!r}, which is open",
+        f"the inbox (approvals) has otherwise {entries['changed'].partition('/')[2]!r}, which is open",
+        "the inbox (approvals) has 'fine/1/may@99', which is not open",
+        "the inbox (approvals) has 'gone/1/may@3', which is not open",
+        "the inbox (approvals) has 'nonsense', which is not open",
+        "the inbox (approvals) has 'open/1/answer@2', which is not open",
+    ]

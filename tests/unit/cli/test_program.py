@@ -32,6 +32,8 @@ COMMANDS: list[list[str]] = [
     ),
     ["debug"],
     ["debug", "why"],
+    ["approvals"],
+    *(["approvals", name] for name in ("list", "show", "approve", "reject", "delegate")),
     ["schedules"],
     *(["schedules", name] for name in ("list", "show", "create", "pause", "resume", "delete", "trigger")),
     ["store"],

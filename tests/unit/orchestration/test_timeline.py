@@ -46,6 +46,21 @@ def test_the_wait_lasts_until_the_handler_is_known_to_have_started() -> None:
     assert row.seconds(107 * SECOND) == 7
 
 
+def test_a_handler_that_asks_has_a_row_for_the_wait_between_its_work() -> None:
+    line = folded(
+        at(100, "task_scheduled", task_key="a", attempt=1),
+        at(102, "task_interrupted", task_key="a", key="", question="?"),
+        at(110, "interrupt_answered", task_key="a"),
+        at(110, "task_scheduled", task_key="a", attempt=1),
+        at(111, "task_completed", task_key="a"),
+    )
+    assert [(row.kind, row.outcome, row.seconds(0)) for row in line.rows] == [
+        ("attempt", Ending.INTERRUPTED, 2),
+        ("approval", Ending.COMPLETED, 8),
+        ("attempt", Ending.COMPLETED, 1),
+    ]
+
+
 def test_what_only_waits_has_one_row_that_is_all_waiting() -> None:
     line = folded(
         at(100, "timer_set", task_key="t", due=105 * SECOND),

@@ -14,7 +14,9 @@ import msgspec
 
 from agenticflow.app.definitions.documents import Document, Way
 from agenticflow.app.definitions.spellings import (
+    APPROVAL_KEYS,
     CHOICE_KEYS,
+    ESCALATION_KEYS,
     LIMIT_KEYS,
     LISTS,
     TASK_KEYS,
@@ -211,6 +213,13 @@ class DefinitionReader:
             given["compensation"] = undo = dict(undo)
             if (policy := undo.pop("retry_policy", None)) is not None:
                 self._policy(policy, undo, (*way, "compensation", "retry_policy"))
+        asks = given.get("approval")
+        if isinstance(asks, dict):
+            self._unknown_keys(asks, (*way, "approval"), APPROVAL_KEYS, "an approval")
+            steps = asks.get("escalation")
+            for index, one in enumerate(steps if isinstance(steps, list) else ()):
+                if isinstance(one, dict):
+                    self._unknown_keys(one, (*way, "approval", "escalation", index), ESCALATION_KEYS, "an escalation")
         inner = given.get("workflow")
         if not isinstance(inner, dict):
             return None

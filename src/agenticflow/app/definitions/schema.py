@@ -16,6 +16,8 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.core.engine import EffectClass
+from agenticflow.core.interrupts import MAX_PEOPLE
+from agenticflow.orchestration.approvals.terms import Approval, Escalation
 from agenticflow.orchestration.definition import (
     MAX_ID_CHARS,
     MAX_ITERATIONS,
@@ -30,13 +32,18 @@ from agenticflow.resilience.retry import RetryPolicy
 __all__ = ["SCHEMA_FILE", "workflow_schema"]
 
 SCHEMA_FILE: Final = "workflow.schema.json"
-_STRUCTS: Final = (WorkflowDefinition, TaskDefinition, Choice, Compensation, Limit, RetryPolicy)
+_STRUCTS: Final = (
+    *(WorkflowDefinition, TaskDefinition, Choice, Compensation, Limit, RetryPolicy),
+    *(Approval, Escalation),
+)
 _REQUIRED: Final = {
     "WorkflowDefinition": ["tasks"],
     "TaskDefinition": ["task_id"],
     "Choice": ["then"],
     "Compensation": ["agent_id"],
     "Limit": ["key"],
+    "Approval": ["question"],
+    "Escalation": ["after_seconds", "to"],
 }
 _HEAD: Final = {
     "task_id": "What the task is called: unique in its workflow, letters, digits, '_', '-' and '.'.",
@@ -50,6 +57,9 @@ _HEAD: Final = {
     "name": "What the workflow is called.",
     "version": "A text of your own.",
     "effect": "What may happen when an attempt is cut short: pure (run again), idempotent (again with the same effect key), at_most_once.",
+    "question": 'What is asked; it may hold references: "Publish ${draft.title}?".',
+    "after_seconds": "How long after the question.",
+    "to": "Who may answer from then on, beside those who could before.",
     "then": "The task that is taken.",
     "when": "Condition; left out for the way that is taken when no other is.",
     "key": 'What is limited; it may hold references: "mail-${customer}".',
@@ -88,6 +98,10 @@ _BOUNDS: Final[Mapping[str, Mapping[str, object]]] = {
     "rate": {"minimum": 1},
     "join": {"minimum": 1},
     "max_iterations": {"minimum": 1, "maximum": MAX_ITERATIONS},
+    "question": {"minLength": 1},
+    "quorum": {"minimum": 1, "maximum": MAX_PEOPLE},
+    "deadline_seconds": _SECONDS,
+    "after_seconds": _SECONDS,
 }
 _EFFECT: Final = {"enum": [effect.value for effect in EffectClass], "default": EffectClass.IDEMPOTENT.value}
 """Written out: a reference beside a description would hide it."""

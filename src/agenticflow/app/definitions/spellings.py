@@ -13,11 +13,14 @@ from typing import Final
 import msgspec
 
 from agenticflow.core.engine import EffectClass
+from agenticflow.orchestration.approvals.terms import Approval, Escalation
 from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.resilience.limits import Limit
 
 __all__ = [
+    "APPROVAL_KEYS",
     "CHOICE_KEYS",
+    "ESCALATION_KEYS",
     "LIMIT_KEYS",
     "LISTS",
     "TASK_KEYS",
@@ -35,6 +38,8 @@ TASK_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(TaskDefi
 CHOICE_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Choice))
 UNDO_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Compensation))
 LIMIT_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Limit))
+APPROVAL_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Approval))
+ESCALATION_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Escalation))
 LISTS: Final = ("dependencies", "capabilities", "locks", "limits", "reassign_to", "cancels", "choices")
 """Keys of a task whose value is a list, also of one."""
 
@@ -84,6 +89,31 @@ _CHOICE_WORDS: Final = {
     "then": ("next", "goto", "target", "task", "to", "task_id", "step"),
     "when": ("if", "case", "condition", "on", "value"),
 }
+_APPROVAL_WORDS: Final = {
+    "question": ("text", "message", "prompt", "title", "description"),
+    "assignees": (
+        "assignee",
+        "approvers",
+        "approver",
+        "candidates",
+        "candidateUsers",
+        "candidate_users",
+        "who",
+        "people",
+    ),
+    "quorum": ("min_approvals", "required_approvals", "minimum_approvals", "count", "enough"),
+    "rejection_ends": ("veto",),
+    "deadline_seconds": ("deadline", "timeout", "timeout_seconds", "due", "due_date", "dueDate", "due_seconds"),
+    "on_deadline": ("on_timeout", "default_action", "onTimeout", "timeout_action"),
+    "default": ("default_value",),
+    "escalation": ("escalate", "escalations", "escalation_chain", "escalate_to"),
+    "response_schema": ("schema", "form", "answer_schema", "input_schema"),
+    "arguments": ("args", "editable", "params", "value", "proposal"),
+}
+_ESCALATION_WORDS: Final = {
+    "after_seconds": ("after", "seconds", "delay", "delay_seconds"),
+    "to": ("assignees", "assignee", "people", "who"),
+}
 _LIMIT_WORDS: Final = {
     "key": ("name", "id"),
     "max_concurrent": ("max", "concurrency", "concurrent", "max_parallel", "limit"),
@@ -102,6 +132,8 @@ _MEANT: Final = {
     CHOICE_KEYS: _by_word(_CHOICE_WORDS),
     LIMIT_KEYS: _by_word(_LIMIT_WORDS),
     UNDO_KEYS: _by_word(_TASK_WORDS),
+    APPROVAL_KEYS: _by_word(_APPROVAL_WORDS),
+    ESCALATION_KEYS: _by_word(_ESCALATION_WORDS),
 }
 _VALUES: Final = {
     "effect": ", ".join(EffectClass),

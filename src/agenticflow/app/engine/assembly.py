@@ -9,6 +9,7 @@ from agenticflow.app.engine.liveness import Watch
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.inbox.listing import entries_of
 from agenticflow.orchestration.plan import Plan
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
@@ -87,7 +88,7 @@ def assemble(
 ) -> Engine:
     """Return an engine over ``store`` that has not begun yet. ``named`` gives the plan of a registered workflow."""
     host = Host(store, clock)
-    host.add_guest(WorkflowGuest())
+    host.add_guest(WorkflowGuest(), entries_of)
     host.add_guest(GateGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)

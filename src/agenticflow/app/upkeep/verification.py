@@ -15,16 +15,22 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.values import BlobMissing, Values, reference_in
 from agenticflow.errors import AgenticFlowError, CorruptStore
+from agenticflow.orchestration.approvals.requests import approval_id, split_approval_id
 from agenticflow.orchestration.facts import FACTS, WorkflowStarted
-from agenticflow.orchestration.guest import KIND, WorkflowGuest
+from agenticflow.orchestration.guest import KIND, WorkflowGuest, stream_of
+from agenticflow.orchestration.inbox.listing import BY_PERSON, BY_WORKFLOW, EVERY, id_in, listed
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.actors import run_row
+from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
 __all__ = ["Verification", "verify_store"]
 
 PAGE: Final = 2_000
+INBOX_PAGE: Final = 1_000
+ALWAYS: Final = 0
+"""The moment for values that never expire."""
 TRIES: Final = 5
 """How often a run that looks wrong is read again while its owner keeps writing to it."""
 
@@ -60,13 +66,14 @@ async def verify_store(store: Store, progress: Callable[[int], None] | None = No
         found.problems += await verify()
     streams: set[str] = set()
     blobs: set[str] = set()
+    open_ids: set[str] = set()
     after = 0
     started = EventPredicate(event_types={WorkflowStarted.event_type})
     while page := await store.scan_page(after, PAGE, started):
         for stored in page:
             if stored.event_type == WorkflowStarted.event_type and stored.stream_id not in streams:
                 streams.add(stored.stream_id)
-                await _verify_run(store, stored.stream_id, found, blobs)
+                await _verify_run(store, stored.stream_id, found, blobs, open_ids)
                 found.runs += 1
                 if progress is not None:
                     progress(found.runs)
@@ -74,17 +81,18 @@ async def verify_store(store: Store, progress: Callable[[int], None] | None = No
     async for stream_id in _runs_in_the_index_only(store, streams):
         # Archived, or begun since the events were read: else it has no events.
         if await store.read_page(stream_id, 0, 1):
-            await _verify_run(store, stream_id, found, blobs)
+            await _verify_run(store, stream_id, found, blobs, open_ids)
             found.runs += 1
             if progress is not None:
                 progress(found.runs)
         elif await _row(store, stream_id) is not None:
             found.problems.append(f"the index has {stream_id!r}, which has no events")
     found.blobs = len(blobs)
+    await _verify_inbox(store, open_ids, found)
     return found
 
 
-async def _verify_run(store: Store, stream_id: str, found: Verification, blobs: set[str]) -> None:
+async def _verify_run(store: Store, stream_id: str, found: Verification, blobs: set[str], open_ids: set[str]) -> None:
     problems: list[str] = []
     folded: _Folded | None = None
     for _ in range(TRIES):
@@ -94,7 +102,7 @@ async def _verify_run(store: Store, stream_id: str, found: Verification, blobs: 
         except AgenticFlowError as error:
             found.problems.append(f"run {stream_id!r} cannot be folded: {error}")
             return
-        problems = _compare(stream_id, before, folded)
+        problems = [*_compare(stream_id, before, folded), *await _missing_in_inbox(store, folded.state)]
         after = await _row(store, stream_id)
         if not problems or (after == before and not await store.read_page(stream_id, folded.version, 1)):
             break
@@ -109,6 +117,10 @@ async def _verify_run(store: Store, stream_id: str, found: Verification, blobs: 
         except AgenticFlowError as error:
             found.problems.append(f"a value of run {stream_id!r}: {error}")
     blobs |= folded.blobs
+    state = folded.state
+    open_ids.update(
+        approval_id(state.workflow_id, state.run_no, key, request.token) for key, request in state.requests.items()
+    )
 
 
 async def _row(store: Store, stream_id: str) -> RunRow | None:
@@ -128,6 +140,46 @@ def _compare(stream_id: str, row: RunRow | None, folded: _Folded) -> list[str]:
     if row.version > folded.version:
         problems.append(f"run {stream_id!r}: the index knows version {row.version}, there are {folded.version} events")
     return problems
+
+
+async def _missing_in_inbox(store: Store, state: RunState) -> list[str]:
+    """Say which lists of the inbox lack an open request of the run, or have it otherwise."""
+    found: list[str] = []
+    for request in state.requests.values():
+        for entry in listed(state, request):
+            there = await store.get_value(entry.namespace, entry.key, now=ALWAYS)
+            if (None if there is None else there.value) != entry.value:
+                has = "lacks" if there is None else "has otherwise"
+                found.append(
+                    f"the inbox ({entry.namespace}) {has} {id_in(entry.namespace, entry.key)!r}, which is open"
+                )
+    return found
+
+
+async def _verify_inbox(store: Store, open_ids: set[str], found: Verification) -> None:
+    """Look for entries of the inbox whose request is not open, or not there at all."""
+    for namespace in (EVERY, BY_PERSON, BY_WORKFLOW):
+        after: str | None = None
+        while page := await store.list_values(namespace, now=ALWAYS, after=after, limit=INBOX_PAGE):
+            for entry in page:
+                name = id_in(namespace, entry.key)
+                # It may have come, or gone, since its run was looked at.
+                if name not in open_ids and not await _is_open(store, name) and await _is_listed(store, entry):
+                    found.problems.append(f"the inbox ({namespace}) has {name!r}, which is not open")
+            after = page[-1].key
+
+
+async def _is_open(store: Store, approval_id: str) -> bool:
+    try:
+        workflow_id, run_no, key, token = split_approval_id(approval_id)
+        request = (await _fold(store, stream_of(workflow_id, run_no))).state.requests.get(key)
+    except AgenticFlowError:
+        return False
+    return request is not None and request.token == token
+
+
+async def _is_listed(store: Store, entry: KeyValue) -> bool:
+    return await store.get_value(entry.namespace, entry.key, now=ALWAYS) is not None
 
 
 async def _fold(store: Store, stream_id: str) -> _Folded:

@@ -21,7 +21,7 @@ from agenticflow.cli.terminal import Format, duration, note, print_json, print_r
 from agenticflow.errors import InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.state import TaskStatus
 
-__all__ = ["finish", "parsed_value", "run", "store_option", "workflow_input"]
+__all__ = ["finish", "json_document", "parsed_value", "run", "store_option", "workflow_input"]
 
 _BEGINS_JSON: Final = ("{", "[", '"')
 
@@ -149,7 +149,7 @@ def workflow_input(pairs: Iterable[str], input_json: str | None) -> object:
 
     Raises ``InvalidInput``. A pair goes over the same key of the document.
     """
-    document = _document(input_json) if input_json is not None else {}
+    document = json_document(input_json, "--input-json") if input_json is not None else {}
     given: dict[str, object] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -188,8 +188,9 @@ def _no_constant(name: str) -> object:
     raise ValueError(name)
 
 
-def _document(text: str) -> object:
-    source = "--input-json"
+def json_document(text: str, option: str) -> object:
+    """Return the JSON document that was given with ``option``: itself, ``@file``, or ``-`` for stdin. Raises ``InvalidInput``."""
+    source = option
     try:
         if text == "-":
             source, text = "stdin", sys.stdin.read()
@@ -204,7 +205,7 @@ def _document(text: str) -> object:
     except json.JSONDecodeError as error:
         raise InvalidInput(
             f"{source} line {error.lineno} is no JSON: {error.msg} (column {error.colno})",
-            hint="""write --input-json '{"key": "value"}', or @file.json""",
+            hint=f"""write {option} '{{"key": "value"}}', or @file.json""",
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(

@@ -21,6 +21,7 @@ from agenticflow.core.binding import RunsIn
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
+from agenticflow.core.interrupts import interrupt_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
@@ -176,6 +177,8 @@ class LocalWorker:
                 encoded_input=given.encoded_input,
                 feedback=given.feedback,
             )
+            if given.replies:
+                context.replies = given.replies
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
             raise
@@ -210,6 +213,8 @@ class LocalWorker:
             attempt.task = None
             if attempt.cause is not None:
                 return self._interrupted(attempt), ()
+            if (interrupt := interrupt_in(error)) is not None:
+                return Outcome(OutcomeKind.INTERRUPTED, interrupt.ask), ()
             trace = "" if isinstance(error, UsageError) else traceback.format_exc(limit=-8)
             return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), ()
         finally:

@@ -19,7 +19,7 @@ from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.memory.upkeep import MemoryUpkeep
 from agenticflow.storage.memory.values import MemoryValues
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
-from agenticflow.storage.rows import Blob, RunRow, Snapshot
+from agenticflow.storage.rows import Blob, RunRow, Snapshot, ValueRow
 from agenticflow.storage.store import Store
 
 __all__ = ["MemoryStore"]
@@ -94,6 +94,8 @@ class MemoryStore(Store):
                 self._snapshots[row.stream_id] = row
             elif type(row) is Blob:
                 self._blobs.setdefault(row.hash, row.data)
+            elif type(row) is ValueRow:
+                self._write_value(row)
         committed = Committed(version, position if commit.events else 0)
         if command_id is not None:
             self._answers[command_id] = committed
@@ -101,6 +103,12 @@ class MemoryStore(Store):
         if self.followers and commit.events:
             self.followers.tell(self._log[first:])
         return committed
+
+    def _write_value(self, row: ValueRow) -> None:
+        if row.value is None:
+            self._values.delete(row.namespace, row.key, ANY_VERSION)
+        else:
+            self._values.put(row.namespace, row.key, row.value, row.now, None, ANY_VERSION)
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         self._check_open()

@@ -6,8 +6,9 @@ import asyncio
 
 from agenticflow.core.codec import content_hash
 from agenticflow.core.types import MAX_COMMIT_BYTES
-from agenticflow.errors import CorruptStore
-from agenticflow.storage.rows import Blob, RunRow, Snapshot
+from agenticflow.errors import BoundExceeded, ConcurrencyConflict, CorruptStore
+from agenticflow.storage.key_values import MAX_VALUE_BYTES, KeyValue
+from agenticflow.storage.rows import Blob, RunRow, Snapshot, ValueRow
 from agenticflow.testing.event_store_kit.place import Place, commit, fact, refused, run_row
 
 __all__ = ["RowCases"]
@@ -51,6 +52,25 @@ class RowCases(Place):
             await commit(store, "workflow-a/1", fact(), rows=(run_row("a", status="COMPLETED", is_open=False),))
             assert await store.get_run("a") == run_row("a", status="COMPLETED", is_open=False)
             assert len(await store.list_runs()) == 1
+
+    async def test_a_value_is_written_and_removed_with_its_events(self) -> None:
+        async with self.store() as store:
+            kept, gone = (ValueRow("n", key, b"x", 1) for key in ("kept", "gone"))
+            await commit(store, "workflow-a/1", fact(), rows=(kept, gone))
+            await commit(
+                store, "workflow-a/1", fact(), rows=(ValueRow("n", "gone", None, 2), ValueRow("n", "kept", b"y", 2))
+            )
+            assert [(found.key, found.value) for found in await store.list_values("n", now=3)] == [("kept", b"y")]
+            assert await store.get_value("n", "kept", now=3) == KeyValue("n", "kept", b"y", 2, 2, None)
+
+    async def test_a_refused_commit_leaves_the_values_alone(self) -> None:
+        async with self.store() as store:
+            await commit(store, "workflow-a/1", fact(), rows=(ValueRow("n", "k", b"x", 1),))
+            with refused(ConcurrencyConflict):
+                await commit(store, "workflow-a/1", fact(), expected=7, rows=(ValueRow("n", "k", None, 2),))
+            with refused(BoundExceeded):
+                await commit(store, "workflow-a/1", fact(), rows=(ValueRow("n", "k", b"x" * (MAX_VALUE_BYTES + 1), 2),))
+            assert await store.get_value("n", "k", now=3) == KeyValue("n", "k", b"x", 1, 1, None)
 
     async def test_the_last_of_two_rows_in_one_commit_counts(self) -> None:
         async with self.store() as store:

@@ -9,6 +9,7 @@ import pytest
 
 from agenticflow.app.definitions import Performers, load_workflow, load_workflows, needed_input
 from agenticflow.errors import DefinitionError
+from agenticflow.orchestration import Approval, Escalation, TaskDefinition, WorkflowDefinition
 
 Write = Callable[[str, str], str]
 
@@ -397,3 +398,71 @@ cyclic = WorkflowDefinition([T("c", "shout", dependencies=["c"])], name="cyclic"
     with pytest.raises(DefinitionError, match="has no WorkflowDefinition at its top level"):
         load_workflows(write("nothing_flow.py", "x = 1\n"))
     assert Path(path).exists()
+
+
+def test_an_approval_in_a_file_is_checked_with_all_its_terms(write: Write) -> None:
+    tasks = """
+tasks:
+  - task_id: a
+    approval:
+      question: "Go?"
+      approvers: [ada]
+      quorum: 2
+  - task_id: b
+    approval:
+      question: "Go?"
+      assignees: [ada]
+      escalation:
+        - {after: 60, to: [bob]}
+  - task_id: c
+    approval: {question: "Go?", deadline_seconds: 1h}
+  - task_id: d
+    approval: {question: "Go?", deadline_seconds: 60, on_deadline: explode}
+  - task_id: e
+    approval: {question: "Go?", response_schema: {type: money}}
+  - task_id: f
+    approval: {assignees: [ada]}
+  - task_id: g
+    approval: {question: "Go, ${nobody.name}?"}
+    dependencies: [a]
+"""
+    told = mistakes(write("approvals.yaml", tasks))
+    for line, words in (
+        (6, "an approval has no 'approvers'; did you mean 'assignees'?"),
+        (13, "an escalation has no 'after'; did you mean 'after_seconds'?"),
+        (15, "approval: expected"),
+        (17, "explode"),
+        (19, "response_schema: answer: the type 'money' is not known"),
+        (21, "missing required field question"),
+    ):
+        assert any(f"line {line}: " in problem and words in problem for problem in told), (line, told)
+
+
+def test_an_approval_in_a_file_is_what_python_writes(write: Write) -> None:
+    tasks = """
+tasks:
+  - task_id: a
+    approval:
+      question: "Pay ${n}?"
+      assignees: [ada]
+      deadline_seconds: 60
+      on_deadline: approve
+      default: {sum: 1}
+      escalation: [{after_seconds: 30, to: [bob]}]
+      response_schema: {type: object}
+context: {n: 3}
+"""
+    asks = Approval(
+        "Pay ${n}?",
+        assignees=["ada"],
+        deadline_seconds=60,
+        on_deadline="approve",
+        default={"sum": 1},
+        escalation=[Escalation(30, ["bob"])],
+        response_schema={"type": "object"},
+    )
+    written = load_workflow(write("same.yaml", tasks), Performers.IGNORED).definition
+    assert (
+        written.content_hash
+        == WorkflowDefinition([TaskDefinition.ask("a", asks)], context={"n": 3}, name=written.name).content_hash
+    )

@@ -47,7 +47,8 @@ async def _demand_question(store: str | None, workflow_id: str, task_key: str) -
         await demand_run(orchestrator, workflow_id)
         execution = await orchestrator.get_execution(workflow_id)
     names = [task.task_id for task in execution.definition.tasks if task.approval is not None]
-    if task_key.partition("[")[0] not in names:
+    names += [view.key for view in execution.tasks.values() if view.question and view.task_id not in names]
+    if task_key not in names and task_key.partition("[")[0] not in names:
         close = get_close_matches(task_key, names, n=1)
         raise InvalidInput(
             f"no task {task_key!r} of workflow {workflow_id!r} asks for an approval",

@@ -41,7 +41,7 @@ from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.followers import Followers
 from agenticflow.storage.retention import references_within
-from agenticflow.storage.rows import Blob, RunRow, Snapshot
+from agenticflow.storage.rows import Blob, RunRow, Snapshot, ValueRow
 
 __all__ = ["LAST_POSITION", "Writer"]
 
@@ -405,6 +405,8 @@ class Writer:
                 batch.snapshots[row.stream_id] = (row.stream_id, row.version, row.schema_version, row.data)
             elif type(row) is Blob:
                 batch.blobs.append((row.hash, row.data))
+            elif type(row) is ValueRow:
+                batch.values.take(self._connection, _write_of(row))
         committed = Committed(version, self._position if commit.events else 0)
         if command_id is not None:
             batch.commands[command_id] = (command_id, stream_id, committed.version, committed.position)
@@ -558,6 +560,12 @@ def _brings_blobs(request: _Request) -> bool:
     return isinstance(request, Commit) and any(isinstance(row, Blob) for row in request.rows)
 
 
+def _write_of(row: ValueRow) -> PutValue | DeleteValue:
+    if row.value is None:
+        return DeleteValue(row.namespace, row.key, ANY_VERSION)
+    return PutValue(row.namespace, row.key, row.value, row.now, None, ANY_VERSION)
+
+
 def _references_of(commit: Commit) -> set[str]:
     """Return the names of all blobs that the commit brings or refers to."""
     found: set[str] = set()
@@ -568,6 +576,8 @@ def _references_of(commit: Commit) -> set[str]:
             found.add(row.hash)
         if isinstance(row, Blob | Snapshot):
             found |= references_within(row.data)
+        elif isinstance(row, ValueRow) and row.value is not None:
+            found |= references_within(row.value)
     return found
 
 

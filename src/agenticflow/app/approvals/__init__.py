@@ -1,0 +1,1 @@
+"""The inbox of an orchestrator: what waits for people, and their answers."""
