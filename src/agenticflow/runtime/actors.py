@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.core.types import MAX_COMMIT_BYTES
 from agenticflow.storage.rows import RunRow
 
-__all__ = ["Actor", "Answer", "Request", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
+__all__ = ["Actor", "Answer", "Request", "answer_all", "as_failure", "is_success", "metadata_of", "refuse", "run_row"]
 
 MAX_BATCH: Final = 2_000
 MAX_BATCH_BYTES: Final = MAX_COMMIT_BYTES // 4
@@ -166,6 +166,20 @@ def refuse(requests: Iterable[Request], error: Exception) -> None:
     for request in requests:
         if request.answer is not None and not request.answer.done():
             request.answer.set_exception(error)
+
+
+def answer_all(
+    answers: Sequence[tuple[asyncio.Future[Answer], int, int]],
+    refusals: Sequence[tuple[Request, Exception]],
+    *,
+    is_repeated: bool,
+) -> None:
+    """Tell everybody of a turn what became of it: who was refused why, who made how many facts true, at which version."""
+    for request, refusal in refusals:
+        refuse([request], refusal)
+    for answer, count, at in answers:
+        if not answer.done():
+            answer.set_result(Answer(at, count, is_repeated))
 
 
 def is_success(command: Command) -> bool:
