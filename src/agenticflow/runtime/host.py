@@ -229,8 +229,9 @@ class Host:
 
     async def _recover_one(self, stream_id: str) -> None:
         actor = self._actor(stream_id)
-        # A parent that is taken up may ask for its child first: then the child's state is what it would be if it were new.
-        await self._settle(actor)
+        await self._settle(
+            actor
+        )  # its parent may have asked for it first: then the state is that of a new one, for a moment
         if not actor.state.is_open:
             return
         recovery = actor.guest.recover(actor.state, self._clock.now_ns())
@@ -367,8 +368,7 @@ class Host:
             except AgenticFlowError as refusal:
                 if isinstance(refusal, InvariantError) or request.answer is None or decided:
                     raise  # with facts decided the state is half-folded: it must not be used any more
-                if facts:
-                    # It may be refused for what is decided and not true yet: it is told when that is, or has failed.
+                if facts:  # it may be refused for what is not true yet: it is told when that is, or has failed
                     refusals = [*refusals, (request, refusal)]
                 else:
                     await self._refuse_or_repeat(stream_id, request, refusal)
