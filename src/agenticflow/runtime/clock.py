@@ -12,31 +12,18 @@ __all__ = ["SystemClock", "install", "new_seed"]
 
 
 class SystemClock:
-    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock.
+    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock."""
 
-    When that is set back, time goes on from where it was, at its usual pace, until the wall has caught up: standing still it would
-    hold up every timer for as long, and have those that are nearly due rung for again and again.
-    """
+    __slots__ = ("_last", "_wall")
 
-    __slots__ = ("_ahead", "_last", "_monotonic", "_wall")
-
-    def __init__(
-        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, wall: Callable[[], int] = time.time_ns) -> None:
         self._wall = wall
-        self._monotonic = monotonic
         self._last = 0
-        self._ahead: int | None = None
-        """While the wall is behind: what to add to the monotonic clock."""
 
     def now_ns(self) -> int:
         now = self._wall()
         if now < self._last:
-            if self._ahead is None:
-                self._ahead = self._last - self._monotonic()
-            now = max(self._last, self._ahead + self._monotonic())
-        elif self._ahead is not None:
-            self._ahead = None
+            return self._last
         self._last = now
         return now
 
