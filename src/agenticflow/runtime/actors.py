@@ -28,6 +28,7 @@ __all__ = [
     "Listing",
     "Request",
     "Waiting",
+    "answer_all",
     "as_failure",
     "is_success",
     "metadata_of",
@@ -286,6 +287,20 @@ def refuse(requests: Iterable[Request], error: Exception) -> None:
     for request in requests:
         if request.answer is not None and not request.answer.done():
             request.answer.set_exception(error)
+
+
+def answer_all(
+    answers: Sequence[tuple[Waiting[Answer], int, int]],
+    refusals: Sequence[tuple[Request, Exception]],
+    *,
+    is_repeated: bool,
+) -> None:
+    """Tell everybody of a turn what became of it: who was refused why, who made how many facts true, at which version."""
+    for request, refusal in refusals:
+        refuse([request], refusal)
+    for answer, count, at in answers:
+        if not answer.done():
+            answer.set_result(Answer(at, count, is_repeated))
 
 
 def is_success(command: Command) -> bool:

@@ -17,30 +17,18 @@ os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 
 
 class SystemClock:
-    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock.
+    """Wall time that never goes backwards within the process, whatever somebody does to the machine's clock."""
 
-    When that is set back, time goes on from where it was, at its usual pace, until the wall has caught up: standing still it would
-    hold up every timer for as long, and have those that are nearly due rung for again and again.
-    """
+    __slots__ = ("_last", "_wall")
 
-    __slots__ = ("_ahead", "_last", "_monotonic", "_wall")
-
-    def __init__(
-        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
-    ) -> None:
+    def __init__(self, wall: Callable[[], int] = time.time_ns) -> None:
         self._wall = wall
-        self._monotonic = monotonic
         self._last = 0
-        self._ahead = 0
-        """What to add to the monotonic clock while the wall is behind."""
 
     def now_ns(self) -> int:
         now = self._wall()
         if now < self._last:
-            now = self._ahead + self._monotonic()
-            if now < self._last:
-                self._ahead += self._last - now
-                now = self._last
+            return self._last
         self._last = now
         return now
 

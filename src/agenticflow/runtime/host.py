@@ -36,6 +36,7 @@ from agenticflow.runtime.actors import (
     Listing,
     Request,
     Waiting,
+    answer_all,
     as_failure,
     is_success,
     metadata_of,
@@ -360,7 +361,7 @@ class Host:
         events: list[NewEvent] = []
         facts: list[Fact] = []
         answers: list[tuple[Waiting[Answer], int, int]] = []
-        refusals: list[tuple[Request, AgenticFlowError]] = []
+        refusals: Sequence[tuple[Request, AgenticFlowError]] = ()
         rows: list[Row] = []
         for request in batch:
             command = request.command
@@ -370,9 +371,8 @@ class Host:
             except AgenticFlowError as refusal:
                 if isinstance(refusal, InvariantError) or request.answer is None or decided:
                     raise  # with facts decided the state is half-folded: it must not be used any more
-                if facts:
-                    # It may be refused for what is decided and not true yet: it is told when that is, or has failed.
-                    refusals.append((request, refusal))
+                if facts:  # it may be refused for what is not true yet: it is told when that is, or has failed
+                    refusals = [*refusals, (request, refusal)]
                 else:
                     await self._refuse_or_repeat(stream_id, request, refusal)
                 continue
@@ -416,7 +416,8 @@ class Host:
             self._timers.set(stream_id, actor.state.next_due)
             if not actor.state.is_open:
                 actor.tell_the_end()
-        _tell(answers, refusals, is_repeated=is_repeated)
+        if answers or refusals:
+            answer_all(answers, refusals, is_repeated=is_repeated)
 
     async def _decide(self, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
         """Decide and evolve one command with everything that follows, add the facts to ``decided``; fetch large values as they
@@ -581,19 +582,6 @@ class Host:
 
 def _nobody_performs(stream_id: str, effect: Effect) -> None:
     """Without a dispatcher effects stay in the store; whoever takes the execution up later finds them there."""
-
-
-def _tell(
-    answers: list[tuple[Waiting[Answer], int, int]],
-    refusals: list[tuple[Request, AgenticFlowError]],
-    *,
-    is_repeated: bool,
-) -> None:
-    for request, refusal in refusals:
-        refuse([request], refusal)
-    for answer, count, at in answers:
-        if not answer.done():
-            answer.set_result(Answer(at, count, is_repeated))
 
 
 def _stopped() -> StoreUnavailable:

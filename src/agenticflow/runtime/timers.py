@@ -14,6 +14,9 @@ __all__ = ["Timers"]
 
 MAX_SLEEP_SECONDS: Final = 60.0
 """Wall clocks are set forward now and then: look at least this often."""
+FIRST_PATIENCE_SECONDS: Final = 0.000_1
+LAST_PATIENCE_SECONDS: Final = 1.0
+"""A wall clock that was set back stands still for the process until it has caught up: look less and less often."""
 
 
 class Timers:
@@ -26,6 +29,10 @@ class Timers:
         self._heap: list[tuple[int, str]] = []
         self._handle: asyncio.TimerHandle | None = None
         self._handle_at = 0
+        self._is_look = False
+        """Whether it rings only to look at the clock."""
+        self._patience_seconds = 0.0
+        """How long to wait at least, after it has rung for something that was not due."""
         self.measures: Measures | None = None
 
     def set(self, stream_id: str, moment: int | None) -> None:
@@ -66,11 +73,18 @@ class Timers:
             moment = self._heap[0][0]
             delay = (moment - self._clock.now_ns()) / 1_000_000_000
             self._handle_at = moment
-            self._handle = asyncio.get_running_loop().call_later(max(0.0, min(delay, MAX_SLEEP_SECONDS)), self._ring)
+            self._is_look = delay > MAX_SLEEP_SECONDS
+            self._handle = asyncio.get_running_loop().call_later(
+                max(self._patience_seconds, min(delay, MAX_SLEEP_SECONDS)), self._ring
+            )
 
     def _ring(self) -> None:
         self._handle = None
         now = self._clock.now_ns()
+        if now < self._handle_at and not self._is_look:
+            self._patience_seconds = min(max(FIRST_PATIENCE_SECONDS, 2 * self._patience_seconds), LAST_PATIENCE_SECONDS)
+        else:
+            self._patience_seconds = 0.0
         while self._heap and self._heap[0][0] <= now:
             moment, stream_id = heappop(self._heap)
             if self._moments.get(stream_id) == moment:

@@ -57,7 +57,7 @@ class ProcessClock(SystemClock):
     """The clock of a process on a machine whose clock somebody may set."""
 
     def __init__(self, loop: SimulatedLoop, offset_seconds: float) -> None:
-        super().__init__(lambda: loop.now_ns() + round(self.offset_seconds * NANOSECONDS), loop.now_ns)
+        super().__init__(lambda: loop.now_ns() + round(self.offset_seconds * NANOSECONDS))
         self.offset_seconds = offset_seconds
 
 
