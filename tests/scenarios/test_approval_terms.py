@@ -106,7 +106,7 @@ def test_the_same_answer_of_the_same_person_changes_nothing() -> None:
     run.succeed("other", "pay")
     assert run.status == "COMPLETED"
     assert not run.answer("may", by="bob")
-    run.refused(run.rejecting("may", by="bob"), "takes no Reject")
+    run.refused(run.rejecting("may", by="bob"), "takes no rejection")
 
 
 def test_one_rejection_ends_it_unless_told_otherwise() -> None:

@@ -174,7 +174,7 @@ def test_an_abort_takes_the_question_back() -> None:
     token = run.request("draft").token
     run.abort()
     assert run.statuses["draft"] == "CANCELLED"
-    run.refused(run.answering("draft", token=token), "takes no Approve")
+    run.refused(run.answering("draft", token=token), "takes no approval")
 
 
 def test_a_handler_that_asks_while_the_run_is_being_cancelled_has_ended() -> None:

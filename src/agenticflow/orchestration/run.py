@@ -90,8 +90,8 @@ class RunDecider:
             case c.Approve() | c.Reject() | c.Delegate():
                 if is_repeated(state, command):
                     return ()
-                if state.phase is not Phase.COMPENSATING:
-                    self._demand_open(state, command)
+                if state.phase is not Phase.COMPENSATING or command.task_key not in state.requests:
+                    self._demand_open(state, command)  # what undoes a task may ask too
                 return answer_of(state, command)
             case _:
                 self._demand_open(state, command)

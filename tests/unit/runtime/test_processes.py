@@ -39,11 +39,10 @@ def in_process(function: Callable[..., object], *, concurrency: int = 1) -> Agen
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] if os.path.isdir("/proc") else ""
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return (
-        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" if os.path.isdir("/proc") else True
-    )
+    return state != "Z"
 
 
 async def result_of(function: Callable[..., object], params: dict[str, object] | None = None, **options: Any) -> Any:

@@ -52,7 +52,7 @@ def _list(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """List open requests, what was asked first first."""
-    from agenticflow.cli.commands import approvals  # late: only when run
+    from agenticflow.cli.commands.people import approvals  # late: only when run
 
     return approvals.listing(
         assignee=assignee, workflow_id=workflow_id, after=after, limit=limit, store=store, form=form
@@ -61,7 +61,7 @@ def _list(
 
 def _show(approval_id: ApprovalId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
     """Show a request: what is asked, who may answer until when, what was said."""
-    from agenticflow.cli.commands import approvals  # late: only when run
+    from agenticflow.cli.commands.people import approvals  # late: only when run
 
     return approvals.show(approval_id, store=store, form=form)
 
@@ -80,7 +80,7 @@ def _approve(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Say yes: to what is proposed, or with a value."""
-    from agenticflow.cli.commands import approvals  # late: only when run
+    from agenticflow.cli.commands.people import approvals  # late: only when run
 
     return approvals.approve(approval_id, value=value, comment=comment, by=by, store=store, form=form)
 
@@ -93,7 +93,7 @@ def _reject(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Say no: the task that asks fails."""
-    from agenticflow.cli.commands import approvals  # late: only when run
+    from agenticflow.cli.commands.people import approvals  # late: only when run
 
     return approvals.reject(approval_id, comment=reason, by=by, store=store, form=form)
 
@@ -107,6 +107,6 @@ def _delegate(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Hand a request from one who may answer it to another person."""
-    from agenticflow.cli.commands import approvals  # late: only when run
+    from agenticflow.cli.commands.people import approvals  # late: only when run
 
     return approvals.delegate(approval_id, to, comment=comment, by=by, store=store, form=form)

@@ -33,7 +33,7 @@ def _skip(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Go on as if the condition of a task did not hold; not while somebody works on it: `runs cancel-task` stops that."""
-    from agenticflow.cli.commands import stepping  # late: only when run
+    from agenticflow.cli.commands.people import stepping  # late: only when run
 
     return stepping.skip(workflow_id, task, reason=reason, by=by, store=store, form=form)
 
@@ -47,7 +47,7 @@ def _retry(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Try a task now: its next attempt is due later, or it has failed for good while the run goes on."""
-    from agenticflow.cli.commands import stepping  # late: only when run
+    from agenticflow.cli.commands.people import stepping  # late: only when run
 
     return stepping.retry(workflow_id, task, reason=reason, by=by, store=store, form=form)
 
@@ -62,7 +62,7 @@ def _set_result(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Give a task its result, as if a handler had returned it; not while somebody works on it."""
-    from agenticflow.cli.commands import stepping  # late: only when run
+    from agenticflow.cli.commands.people import stepping  # late: only when run
 
     return stepping.set_result(workflow_id, task, value=value, reason=reason, by=by, store=store, form=form)
 
@@ -76,7 +76,7 @@ def _feedback(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """Tell the handlers of a run something: those that run now and those that follow."""
-    from agenticflow.cli.commands import stepping  # late: only when run
+    from agenticflow.cli.commands.people import stepping  # late: only when run
 
     return stepping.feedback(workflow_id, feedback, task_key=task, by=by, store=store, form=form)
 
@@ -97,7 +97,7 @@ def _modify(
 
     The file is a list: `- add: {task_id: …}`, `- replace: {task_id: …}`, `- remove: task_id`, tasks as in a workflow file.
     """
-    from agenticflow.cli.commands import stepping  # late: only when run
+    from agenticflow.cli.commands.people import stepping  # late: only when run
 
     return stepping.modify(
         workflow_id, file, is_dry=dry_run, expected=expect, reason=reason, by=by, store=store, form=form

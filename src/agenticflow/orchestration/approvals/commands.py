@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from agenticflow.core.decider import Command
 
 __all__ = ["Approve", "Delegate", "Reject"]
@@ -10,6 +12,7 @@ __all__ = ["Approve", "Delegate", "Reject"]
 class Approve(Command, frozen=True, kw_only=True):
     """A person says yes. ``result`` (encoded ``{"approved", "by", "comment", "value"}``) is what the task is completed with."""
 
+    words: ClassVar[str] = "approval"
     task_key: str
     requested_by: str
     comment: str = ""
@@ -21,6 +24,7 @@ class Approve(Command, frozen=True, kw_only=True):
 class Reject(Command, frozen=True, kw_only=True):
     """A person says no."""
 
+    words: ClassVar[str] = "rejection"
     task_key: str
     requested_by: str
     comment: str = ""
@@ -30,6 +34,7 @@ class Reject(Command, frozen=True, kw_only=True):
 class Delegate(Command, frozen=True, kw_only=True):
     """A person who may answer hands that to another."""
 
+    words: ClassVar[str] = "delegation"
     task_key: str
     requested_by: str
     to: str

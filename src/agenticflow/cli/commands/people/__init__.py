@@ -1,0 +1,1 @@
+"""What people do to runs: answer what is asked, and step in."""
