@@ -80,13 +80,14 @@ async def test_a_refusal_that_rests_on_what_did_not_become_true_is_none() -> Non
         store.fail("commit", only=of_commit("approval_rejected"))
         answers = await asyncio.gather(
             handle.signal("other"),
-            *(orchestrator.reject(handle.workflow_id, "a") for _ in range(3)),
+            *(orchestrator.reject(handle.workflow_id, "a", rejected_by=who) for who in ("ada", "bob", "eve")),
             return_exceptions=True,
         )
         # the first goes into a commit of its own, or into that of the signal
         assert {type(answer) for answer in answers[1:]} == {StoreUnavailable}, answers
         again = await asyncio.gather(
-            *(orchestrator.reject(handle.workflow_id, "a") for _ in range(2)), return_exceptions=True
+            *(orchestrator.reject(handle.workflow_id, "a", rejected_by=who) for who in ("ada", "bob")),
+            return_exceptions=True,
         )
         assert [type(answer) for answer in again] == [type(None), CommandRefused]
 
