@@ -112,7 +112,8 @@ class Node:
         """Whether its end means more than that its dependents may start."""
         self.is_plain = not self.permits and _options(task) == _USUAL
         """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
-        self.undo: Node | None = _undoing(self, task) if task.compensation is not None else None
+        undo = task.compensation
+        self.undo: Node | None = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
         """Lays out what undoes it."""
         self.params: Template | None = None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
@@ -162,10 +163,7 @@ _options: Final = attrgetter(
 _USUAL: Final = (None, None, None, (), None, None, None, None, None, None, 0, None, (), "fail", None)
 
 
-def _undoing(node: Node, task: TaskDefinition) -> Node | None:
-    given = task.compensation
-    if not isinstance(given, Compensation):
-        return None
+def _undoing(node: Node, task: TaskDefinition, given: Compensation) -> Node:
     undoing = TaskDefinition(
         task.task_id,
         given.agent_id,

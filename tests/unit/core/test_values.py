@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,12 @@ def test_beyond_the_largest_blob_it_is_refused(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(BoundExceeded, match="65,547 bytes") as refusal:
         store_form(bytes(MAX_INLINE_BYTES + 11))
     assert "object store" in refusal.value.hint
+
+
+def test_a_value_that_begins_like_a_stand_in_stands_for_itself() -> None:
+    data = msgspec.msgpack.encode(msgspec.msgpack.Ext(1, b"abc"))
+    assert data[:1] == b"\xc7"
+    assert Values().resolve(data) is data
 
 
 @given(st.binary(max_size=64) | st.lists(st.integers(0, 255), min_size=31, max_size=31).map(bytes))
