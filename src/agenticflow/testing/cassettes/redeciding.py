@@ -145,7 +145,8 @@ def _as_given(fact: Fact, recorded: Fact) -> Fact:
 def _said(fact: Fact, show: Shower, ignored: Sequence[str] = ()) -> Any:
     payload = codec.decode(GUEST.codec.encode(fact))
     if isinstance(payload, dict):
-        payload = {name: value for name, value in payload.items() if name not in ignored}
+        # What an older release left out is null today.
+        payload = {name: value for name, value in payload.items() if name not in ignored and value is not None}
     return {fact.event_type: show(payload)}
 
 
@@ -166,8 +167,8 @@ def _drift(
     said = now if isinstance(now, str) else _said(now, show, ignored)
     if isinstance(now, Fact) and recorded and type(now) is type(recorded[0]):
         then, said = _without_equals(now.event_type, then, said)
-    words = [one if isinstance(one, str) else shown(one) for one in (then, said)]
-    return Drift(at + 1, key, "decision", *words, tuple(follows))
+    before, after = (one if isinstance(one, str) else shown(one) for one in (then, said))
+    return Drift(at + 1, key, "decision", before, after, tuple(follows))
 
 
 def _without_equals(event_type: str, left: Any, right: Any) -> tuple[Any, Any]:
