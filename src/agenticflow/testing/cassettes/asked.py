@@ -27,9 +27,11 @@ from agenticflow.orchestration.approvals.facts import (
 )
 from agenticflow.orchestration.state import Heard, RunState
 
-__all__ = ["commands_behind", "is_end_of_work"]
+__all__ = ["commands_behind", "ended_token"]
 
 NANOSECONDS: Final = 1_000_000_000
+MAX_DIGITS: Final = 9
+"""Of the number of an event."""
 _UNKNOWN_KINDS: Final = {
     "its time limit passed": OutcomeKind.TIMED_OUT,
     "its process ended while it ran": OutcomeKind.UNKNOWN,
@@ -38,9 +40,10 @@ _UNKNOWN_KINDS: Final = {
 """Of at-most-once work, by the reason that is recorded."""
 
 
-def is_end_of_work(event: CassetteEvent) -> bool:
-    """Whether the event was caused by the end of an attempt."""
-    return "@" in event.cause
+def ended_token(event: CassetteEvent) -> int | None:
+    """Return the token of the attempt whose end caused the event, ``None`` when something else did."""
+    _, at, token = event.cause.rpartition("@")
+    return int(token) if at and token.isascii() and token.isdecimal() and len(token) <= MAX_DIGITS else None
 
 
 def commands_behind(state: RunState, events: Sequence[CassetteEvent], at: int) -> Iterator[Command]:
@@ -50,15 +53,17 @@ def commands_behind(state: RunState, events: Sequence[CassetteEvent], at: int) -
     """
     event = events[at]
     fact, now = event.fact, event.at
-    if is_end_of_work(event):
+    if (token := ended_token(event)) is not None:
         key = str(getattr(fact, "task_key", ""))
-        token = int(event.cause.rpartition("@")[2])
         for outcome in _outcomes(fact):
             yield ActivityFinished(now=now, task_key=key, token=token, outcome=outcome)
         return
     read = _READERS.get(event.cause)
     if read is None:
-        raise InvalidInput(f"event {event.version} was caused by {event.cause!r:.50}, which this program does not know")
+        raise InvalidInput(
+            f"event {event.version} was caused by {event.cause!r:.50}, which this program does not know",
+            hint="replay it with the release that exported it, or export the run again",
+        )
     yield from read(state, fact, now, islice(events, at + 1, None))
 
 
@@ -87,7 +92,10 @@ def _outcomes(fact: Fact) -> Iterator[Outcome]:
             for is_permanent in (False, True):
                 yield Outcome(OutcomeKind.FAILED, error=ErrorInfo(name, message, is_permanent=is_permanent))
         case _:
-            raise InvalidInput(f"no end of work is recorded as {fact.event_type!r}")
+            raise InvalidInput(
+                f"the cassette is damaged: no end of work is recorded as {fact.event_type!r}",
+                hint="export the run again",
+            )
 
 
 def _unsuccessful(error: ErrorInfo, *, is_abandoned: bool) -> Outcome:

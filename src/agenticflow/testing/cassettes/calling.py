@@ -18,10 +18,9 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityInput, EffectClass, Performer, RunActivity
 from agenticflow.core.interrupts import interrupt_in
 from agenticflow.core.results import describe_error
-from agenticflow.core.values import BlobMissing
 from agenticflow.errors import AgenticFlowError, InvalidInput
 from agenticflow.orchestration import facts as f
-from agenticflow.testing.cassettes.asked import is_end_of_work
+from agenticflow.testing.cassettes.asked import ended_token
 from agenticflow.testing.cassettes.redeciding import GUEST, Shower, initial_state, shower_of, shown
 from agenticflow.testing.cassettes.report import Drift
 
@@ -30,6 +29,7 @@ __all__ = ["Calls", "call_handlers"]
 LIMIT_SECONDS: Final = 60.0
 """Of a handler whose task has no limit of its own."""
 MAX_DRIFTS: Final = 1_000
+_ENDS: Final = (f.TaskCompleted, f.TaskFailed, f.TaskRetryScheduled, f.TaskReassigned)
 
 
 class Calls(msgspec.Struct):
@@ -69,11 +69,6 @@ async def call_handlers(cassette: Cassette, performers: Sequence[Performer], *, 
                 end = ends[event.version]
                 value = end.fact.result if isinstance(end.fact, f.TaskCompleted) else None
                 recorded = None if value is None else state.values.resolve(bytes(value))
-            except BlobMissing as missing:
-                raise InvalidInput(
-                    f"the cassette is damaged: the value {missing.reference.hash} is not in it",
-                    hint="export the run again",
-                ) from missing
             except (LookupError, AttributeError, TypeError) as error:
                 raise InvalidInput(
                     f"the cassette is damaged: event {event.version} does not fit what was before it",
@@ -99,13 +94,10 @@ def _ends(cassette: Cassette) -> dict[int, _End]:
     """Return the last end of each task that a handler gave it, by the token of the attempt."""
     found: dict[str, tuple[int, _End]] = {}
     for event in cassette.events:
-        fact = event.fact
-        if is_end_of_work(event) and isinstance(
-            fact, (f.TaskCompleted, f.TaskFailed, f.TaskRetryScheduled, f.TaskReassigned)
-        ):
-            token = int(event.cause.rpartition("@")[2])
-            if fact.token == token:
-                found[fact.task_key] = token, _End(event.version, fact)
+        fact, token = event.fact, ended_token(event)
+        if token is None or not isinstance(fact, _ENDS) or fact.token != token:
+            continue
+        found[fact.task_key] = token, _End(event.version, fact)
     return dict(found.values())
 
 

@@ -13,8 +13,8 @@ from agenticflow.app.cassettes.hiding import Hiding
 from agenticflow.app.cassettes.spelling import spell
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.values import MAX_AT_HAND_BYTES, BlobMissing, Values, store_form
-from agenticflow.errors import AgenticFlowError, InvalidInput
+from agenticflow.core.values import MAX_AT_HAND_BYTES, Values, store_form
+from agenticflow.errors import AgenticFlowError, CorruptStore, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.comparison import Difference, compare_tasks
@@ -56,16 +56,13 @@ def shower_of(cassette: Cassette) -> Shower:
 def redecide(cassette: Cassette, plan: Plan | None) -> tuple[int, Drift | None]:
     """Return how many events were decided the same, and the first that was not. ``plan`` is decided by instead of the recorded one.
 
-    Raises ``InvalidInput`` for a cassette that no run can have left behind.
+    Raises ``InvalidInput``, ``CorruptStore`` and ``BlobMissing`` for a cassette that no run can have left behind.
     """
     state, events, show = initial_state(cassette), cassette.events, shower_of(cassette)
     start: c.StartRun | None = None
     at = 0
     while at < len(events):
-        try:
-            commands = list(commands_behind(state, events, at))
-        except BlobMissing as missing:
-            raise _incomplete(missing) from missing
+        commands = list(commands_behind(state, events, at))
         if not commands:
             event = events[at]
             raise InvalidInput(
@@ -94,7 +91,7 @@ def _likeliest(
         for command in commands:
             try:
                 facts = GUEST.decide(state, command)
-            except (AgenticFlowError, BlobMissing):
+            except AgenticFlowError:
                 continue
             if facts and all(
                 _said(fact, show) == _said(event.fact, show) for fact, event in zip(facts, events[at:], strict=False)
@@ -117,8 +114,8 @@ def _compare(
     while True:
         try:
             facts = GUEST.decide(state, command) if facts is None else GUEST.advance(state, command.now)
-        except BlobMissing as missing:
-            raise _incomplete(missing) from missing
+        except CorruptStore:
+            raise
         except AgenticFlowError as error:
             return count, _drift(events, at + count, f"{type(error).__name__}: {error.message}", (), show)
         if not facts:
@@ -129,10 +126,7 @@ def _compare(
             decided = _as_given(fact, event.fact) if event is not None else fact
             if event is None or _said(decided, show, ignored) != _said(event.fact, show, ignored):
                 return count, _drift(events, at + count, decided, facts[place + 1 :], show, ignored)
-            try:
-                GUEST.evolve(state, decided, event.version, event.at)
-            except BlobMissing as missing:
-                raise _incomplete(missing) from missing
+            GUEST.evolve(state, decided, event.version, event.at)
             count += 1
 
 
@@ -167,8 +161,21 @@ def _drift(
     said = now if isinstance(now, str) else _said(now, show, ignored)
     if isinstance(now, Fact) and recorded and type(now) is type(recorded[0]):
         then, said = _without_equals(now.event_type, then, said)
-    before, after = (one if isinstance(one, str) else shown(one) for one in (then, said))
+    before, after = (one if isinstance(one, str) else shown(_without_trace(one)) for one in (then, said))
     return Drift(at + 1, key, "decision", before, after, tuple(follows))
+
+
+def _without_trace(said: Any) -> Any:
+    """Leave out of a payload where an error came from: it would leave no room for the rest."""
+    return {
+        event_type: {
+            name: {part: words for part, words in value.items() if part not in ("trace", "kinds")}
+            if name == "error" and isinstance(value, dict)
+            else value
+            for name, value in payload.items()
+        }
+        for event_type, payload in said.items()
+    }
 
 
 def _without_equals(event_type: str, left: Any, right: Any) -> tuple[Any, Any]:
@@ -186,12 +193,6 @@ def shown(said: Any) -> str:
     """Return what a shower made of a value, short enough for a line."""
     text = json.dumps(said, ensure_ascii=False)
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
-
-
-def _incomplete(missing: BlobMissing) -> InvalidInput:
-    return InvalidInput(
-        f"the cassette is damaged: the value {missing.reference.hash} is not in it", hint="export the run again"
-    )
 
 
 # --- definitions --------------------------------------------------------------------------------------------------------

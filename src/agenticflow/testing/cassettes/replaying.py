@@ -8,7 +8,8 @@ from pathlib import Path
 
 from agenticflow.app.cassettes import MAX_CASSETTE_BYTES, Cassette, parse_cassette
 from agenticflow.core.engine import Performer
-from agenticflow.errors import InvalidInput
+from agenticflow.core.values import BlobMissing
+from agenticflow.errors import CorruptStore, InvalidInput
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan, decode_plan
@@ -42,13 +43,16 @@ def replay_cassette(
     if not isinstance(first, f.WorkflowStarted):  # ``parse_cassette`` has looked
         raise InvalidInput("the cassette does not begin with a start")
     plan = None if workflow is None else compile_plan(workflow)
-    definition = bytes(first.definition)
-    differences = []
-    if workflow is not None and plan is not None:
-        recorded = decode_plan(initial_state(found).values.resolve(definition))
-        differences = compare_definitions(recorded.definition, plan.definition)
-    same, drift = redecide(found, plan)
-    calls = Calls() if performers is None else _called(found, performers, with_at_most_once)
+    try:
+        definition = decode_plan(initial_state(found).values.resolve(bytes(first.definition))).definition
+        same, drift = redecide(found, plan)
+        calls = Calls() if performers is None else _called(found, performers, with_at_most_once)
+    except BlobMissing as missing:
+        raise InvalidInput(
+            f"the cassette is damaged: the value {missing.reference.hash} is not in it", hint="export the run again"
+        ) from missing
+    except CorruptStore as error:
+        raise InvalidInput(f"the cassette is damaged: {error.message}", hint="export the run again") from error
     return DriftReport(
         workflow_id=found.workflow_id,
         run_no=found.run_no,
@@ -57,7 +61,7 @@ def replay_cassette(
         recorded_events=len(found.events),
         calls=calls.count,
         differences=([] if drift is None else [drift]) + calls.differences,
-        definition=differences,
+        definition=[] if plan is None else compare_definitions(definition, plan.definition),
         skipped=list(calls.skipped),
         redacted=found.redacted_count,
         left_out=list(found.left_out),
