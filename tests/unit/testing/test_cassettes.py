@@ -17,6 +17,7 @@ from agenticflow.agents.workers import worker
 from agenticflow.app.cassettes import form as form_module
 from agenticflow.app.cassettes import parse_cassette, record_cassette
 from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass, Performer
 from agenticflow.errors import BoundExceeded, InvalidInput, WorkflowExecutionError, WorkflowNotFoundError
@@ -347,6 +348,63 @@ def test_secrets_do_not_get_out_and_their_places_are_told() -> None:
         assert report.is_same, report
         assert "hidden at the export" in str(report)
     assert any(place.startswith("events[1].kept.leak") for place in json.loads(texts[1])["redacted"])
+
+
+def test_a_secret_cannot_be_found_by_a_hash_of_it() -> None:
+    @worker("double")
+    async def give(value: str) -> dict[str, str]:
+        return {"password": value, "text": "x" * 70_000}
+
+    async def play() -> tuple[str, set[str]]:
+        store = MemoryStore()
+        async with Orchestrator(store=store) as orchestrator:
+            orchestrator.register_worker(give)
+            task = TaskDefinition("first", "double", params={"value": "${password}"})
+            await orchestrator.execute_workflow(flow(task), {"password": SECRET}, workflow_id="w")
+            row = await store.get_run("w")
+            assert row is not None
+            value = codec.encode({"password": SECRET, "text": "x" * 70_000})
+            hashes = {row.fingerprint, codec.content_hash(value)}
+            return (await record_cassette(store, "w", release="1")).to_json(), hashes
+
+    text, hashes = run_virtual(play())
+    assert not [one for one in hashes if one in text]
+    cassette = parse_cassette(text)
+    assert [codec.content_hash(data) for data in cassette.blobs.values()] == list(cassette.blobs)
+    replay_cassette(text.encode(), handlers=[give]).assert_no_drift()
+
+
+def test_a_report_shows_no_secret_of_today(cassette: bytes) -> None:
+    @worker("double")
+    async def leak(value: int) -> dict[str, str]:
+        return {"password": SECRET}
+
+    @worker("label")
+    def fail(value: object) -> None:
+        raise ValueError(f"password={SECRET}")
+
+    told = TaskDefinition("first", "double", params={"value": "${start}", "password": SECRET})
+    report = replay_cassette(cassette, replacing("first", told), handlers=[leak, fail])
+    assert len(report.differences) == 4
+    assert [one.what for one in report.definition] == ["params"]
+    assert SECRET not in str(report)
+    assert "[hidden]" in str(report.definition[0])
+
+
+def test_a_reference_to_a_secret_in_a_definition_is_none() -> None:
+    task = TaskDefinition("first", "take", params={"password": "${password}", "token": "${other}"})
+
+    @worker("take")
+    async def take(password: str, token: str) -> int:
+        return len(token)
+
+    cassette = recorded(flow(task), {"password": SECRET, "other": "${" + SECRET + "}"}, take)
+    assert SECRET in cassette.decode(), "nobody says that `other` is one"
+    cassette = recorded(flow(task), {"password": "${" + SECRET + "}", "other": "a"}, take)
+    assert SECRET not in cassette.decode()
+    report = replay_cassette(cassette, flow(task), handlers=[take])
+    assert report.is_same
+    assert not report.definition
 
 
 # --- files that are none ------------------------------------------------------------------------------------------------

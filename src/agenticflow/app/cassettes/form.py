@@ -52,7 +52,7 @@ class Cassette(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     events: tuple[CassetteEvent, ...]
     blobs: dict[str, bytes] = {}
-    """Encoded large values, by the content hash that they had before something was hidden in them."""
+    """Encoded large values, by what the references to them say."""
     left_out: tuple[str, ...] = ()
     """In words, what belongs to the run and is not in here."""
     redacted: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import RunChild
 from agenticflow.core.events import EventMetadata
+from agenticflow.core.redaction import HIDDEN, redact_text
 from agenticflow.core.values import MAX_AT_HAND_BYTES, Values
 from agenticflow.errors import BoundExceeded, CorruptStore, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.guest import KIND, WorkflowGuest
@@ -26,6 +27,7 @@ __all__ = ["record_cassette"]
 
 PAGE_EVENTS: Final = 1_000
 MAX_LEFT_OUT: Final = 1_000
+_HASHES: Final = ("fingerprint", "given")
 
 
 async def record_cassette(store: Store, workflow_id: str, run_no: int | None = None, *, release: str) -> Cassette:
@@ -54,19 +56,19 @@ async def record_cassette(store: Store, workflow_id: str, run_no: int | None = N
         found.extend(page)
     payloads = [codec.decode(event.data) for event in found]
     blobs = await _blobs(store, payloads, size)
-    hiding = Hiding()
     state, left_out = _fold(row.stream_id, found, blobs)
+    hiding = Hiding()
+    shown = _hidden_blobs(blobs, payloads, hiding)
     events = tuple(_event(event, payload, hiding) for event, payload in zip(found, payloads, strict=True))
-    shown = {name: _hidden(data, f"blobs.{name}", hiding) for name, data in blobs.items()}
     return Cassette(
         release=release,
-        workflow_id=row.execution_id,
+        workflow_id=redact_text(row.execution_id),
         run_no=row.run_no,
-        name=str(hiding.hide(row.name, "name")),
+        name=redact_text(row.name),
         status=state.status.value,
-        events=events,
+        events=_without_hashes(events) if hiding.count else events,
         blobs=shown,
-        left_out=tuple(left_out),
+        left_out=tuple(map(redact_text, left_out)),
         redacted=tuple(hiding.places),
         redacted_count=hiding.count,
     )
@@ -76,16 +78,58 @@ def _event(event: StoredEvent, payload: object, hiding: Hiding) -> CassetteEvent
     cause = ""
     if event.metadata:
         cause = msgspec.msgpack.decode(event.metadata, type=EventMetadata).causation_id or ""
-    before = hiding.count
-    hidden = hiding.hide(payload, f"events[{event.version}]")
-    data = event.data if hiding.count == before else pack(hidden)
+        name, at, token = cause.rpartition("@")
+        cause = f"{redact_text(name)}{at}{token}"
+    place, before = f"events[{event.version}]", hiding.changes
+    hidden: object = payload
+    if isinstance(payload, dict):
+        parts: dict[object, object] = {}
+        for key, value in payload.items():
+            hiding.keeps_references = key == "definition"
+            parts[key] = hiding.hide(value, f"{place}.{key}", str(key))
+        hiding.keeps_references = False
+        hidden = parts
+    data = event.data if hiding.changes == before else pack(hidden)
     return CassetteEvent(event.version, event.event_type, event.timestamp, cause, data, event.schema_version)
 
 
-def _hidden(data: bytes, place: str, hiding: Hiding) -> bytes:
-    before = hiding.count
-    hidden = hiding.hide(codec.decode(data), place)
-    return data if hiding.count == before else pack(hidden)
+def _hidden_blobs(blobs: dict[str, bytes], payloads: Sequence[object], hiding: Hiding) -> dict[str, bytes]:
+    """Return the large values without secrets, those that had some under the hash of what is left."""
+    started = payloads[0] if payloads else None
+    definition = started.get("definition") if isinstance(started, dict) else None
+    shown: dict[str, bytes] = {}
+    done: set[str] = set()
+
+    def hide(name: str) -> None:
+        if name in done:
+            return
+        done.add(name)
+        data = blobs[name]
+        for reference in references(codec.decode(data)):
+            hide(reference.hash)
+        hiding.keeps_references = isinstance(definition, codec.BlobRef) and definition.hash == name
+        hidden = hiding.hide_encoded(data, f"blobs[{len(done)}]")
+        hiding.keeps_references = False
+        if hidden is not data:
+            hiding.renamed[name] = codec.BlobRef(codec.content_hash(hidden), len(hidden))
+            name = hiding.renamed[name].hash
+        shown[name] = hidden
+
+    for name in blobs:
+        hide(name)
+    return shown
+
+
+def _without_hashes(events: Iterable[CassetteEvent]) -> tuple[CassetteEvent, ...]:
+    """Leave out what a hidden value can be found by, by trying: hashes of the input, and of answers."""
+    cleaned: list[CassetteEvent] = []
+    for event in events:
+        payload = codec.decode(event.data)
+        if isinstance(payload, dict) and any(payload.get(name) for name in _HASHES):
+            hidden = {name: HIDDEN if name in _HASHES and value else value for name, value in payload.items()}
+            event = msgspec.structs.replace(event, data=pack(hidden))
+        cleaned.append(event)
+    return tuple(cleaned)
 
 
 async def _blobs(store: Store, payloads: Iterable[object], size: int) -> dict[str, bytes]:

@@ -21,7 +21,7 @@ from agenticflow.core.results import describe_error
 from agenticflow.errors import AgenticFlowError, InvalidInput
 from agenticflow.orchestration import facts as f
 from agenticflow.testing.cassettes.asked import ended_token
-from agenticflow.testing.cassettes.redeciding import GUEST, Shower, initial_state, shower_of, shown
+from agenticflow.testing.cassettes.redeciding import GUEST, initial_state, show, shown
 from agenticflow.testing.cassettes.report import Drift
 
 __all__ = ["Calls", "call_handlers"]
@@ -48,7 +48,7 @@ class _End(msgspec.Struct, frozen=True):
 async def call_handlers(cassette: Cassette, performers: Sequence[Performer], *, with_at_most_once: bool) -> Calls:
     """Call the handler of each task that ended by one, in their recorded order, one after the other."""
     ends = _ends(cassette)
-    calls, show, state = Calls(), shower_of(cassette), initial_state(cassette)
+    calls, state = Calls(), initial_state(cassette)
     threads = ThreadPoolExecutor(1, thread_name_prefix="agenticflow-replay")
     try:
         for event in cassette.events:
@@ -80,8 +80,8 @@ async def call_handlers(cassette: Cassette, performers: Sequence[Performer], *, 
                 calls.skipped[f"task {task_id!r}: {reason}"] = None
                 continue
             calls.count += 1
-            now = await _call(orders[0], handler, given, threads, show)
-            then = _recorded(end.fact, recorded, show)
+            now = await _call(orders[0], handler, given, threads)
+            then = _recorded(end.fact, recorded)
             if now != then and len(calls.differences) < MAX_DRIFTS:
                 what = "result" if {*now, *then} == {"result"} else "error"
                 calls.differences.append(Drift(end.event, fact.task_key, what, shown(then), shown(now)))
@@ -123,7 +123,7 @@ def _why_not(order: RunActivity, handler: Handler | None, end: Fact, *, with_at_
     return ""
 
 
-def _recorded(end: Fact, value: bytes | None, show: Shower) -> dict[str, Any]:
+def _recorded(end: Fact, value: bytes | None) -> dict[str, Any]:
     return (
         {"result": show(codec.decode(value))} if value is not None else {"error": show(str(getattr(end, "error", "")))}
     )
@@ -134,7 +134,6 @@ async def _call(
     handler: Handler,
     given: ActivityInput | AgenticFlowError,
     threads: ThreadPoolExecutor,
-    show: Shower,
 ) -> dict[str, Any]:
     """Return what the handler gives, in a form that can be compared: ``result`` or ``error``."""
     if isinstance(given, AgenticFlowError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,16 +25,13 @@ from agenticflow.orchestration.state import RunState
 from agenticflow.testing.cassettes.asked import commands_behind
 from agenticflow.testing.cassettes.report import Drift
 
-__all__ = ["compare_definitions", "initial_state", "redecide", "shower_of", "shown"]
+__all__ = ["compare_definitions", "initial_state", "redecide", "show", "shown"]
 
 GUEST: Final = WorkflowGuest()
 MAX_SHOWN_CHARS: Final = 300
 SHOWN_FOLLOWING: Final = 3
 _OF_DEFINITION: Final = ("definition", "name", "deadline")
 """What of the start follows from the definition alone; that another was given is told on its own."""
-
-Shower = Callable[[object], Any]
-"""Makes of a decoded value what is compared and shown."""
 
 
 def initial_state(cassette: Cassette) -> RunState:
@@ -48,9 +45,9 @@ def initial_state(cassette: Cassette) -> RunState:
     return state
 
 
-def shower_of(cassette: Cassette) -> Shower:
-    """Return how values are compared: when something was hidden in the cassette, with that hidden in today's as well."""
-    return (lambda value: spell(Hiding().hide(value))) if cassette.redacted_count else spell
+def show(value: object) -> Any:
+    """Return a decoded value as it is compared and told: secrets hidden as they are in the cassette, also those of today."""
+    return spell(Hiding().hide(value))
 
 
 def redecide(cassette: Cassette, plan: Plan | None) -> tuple[int, Drift | None]:
@@ -58,7 +55,7 @@ def redecide(cassette: Cassette, plan: Plan | None) -> tuple[int, Drift | None]:
 
     Raises ``InvalidInput``, ``CorruptStore`` and ``BlobMissing`` for a cassette that no run can have left behind.
     """
-    state, events, show = initial_state(cassette), cassette.events, shower_of(cassette)
+    state, events = initial_state(cassette), cassette.events
     start: c.StartRun | None = None
     at = 0
     while at < len(events):
@@ -76,26 +73,22 @@ def redecide(cassette: Cassette, plan: Plan | None) -> tuple[int, Drift | None]:
             start = msgspec.structs.replace(commands[0], definition=stored)
             commands = [start]
         ignored = _OF_DEFINITION if at == 0 and plan is not None else ()
-        command = _likeliest(state, commands, events, at, show)
-        count, drift = _compare(state, command, events, at, show, ignored)
+        command = _likeliest(state, commands, events, at)
+        count, drift = _compare(state, command, events, at, ignored)
         at += count
         if drift is not None:
             return at, drift
     return at, None
 
 
-def _likeliest(
-    state: RunState, commands: Sequence[Command], events: Sequence[CassetteEvent], at: int, show: Shower
-) -> Command:
+def _likeliest(state: RunState, commands: Sequence[Command], events: Sequence[CassetteEvent], at: int) -> Command:
     if len(commands) > 1:
         for command in commands:
             try:
                 facts = GUEST.decide(state, command)
             except AgenticFlowError:
                 continue
-            if facts and all(
-                _said(fact, show) == _said(event.fact, show) for fact, event in zip(facts, events[at:], strict=False)
-            ):
+            if facts and all(_said(fact) == _said(event.fact) for fact, event in zip(facts, events[at:], strict=False)):
                 return command
     return commands[0]
 
@@ -105,7 +98,6 @@ def _compare(
     command: Command,
     events: Sequence[CassetteEvent],
     at: int,
-    show: Shower,
     ignored: Sequence[str],
 ) -> tuple[int, Drift | None]:
     """Decide ``command`` and what follows, as the engine does; return how many facts are as recorded, and the first that is not."""
@@ -117,15 +109,15 @@ def _compare(
         except CorruptStore:
             raise
         except AgenticFlowError as error:
-            return count, _drift(events, at + count, f"{type(error).__name__}: {error.message}", (), show)
+            return count, _drift(events, at + count, str(show(f"{type(error).__name__}: {error.message}")), ())
         if not facts:
             # The first fact was caused by the command, so there is one.
-            return count, None if count else _drift(events, at, "nothing", (), show)
+            return count, None if count else _drift(events, at, "nothing", ())
         for place, fact in enumerate(facts):
             event = events[at + count] if at + count < len(events) else None
             decided = _as_given(fact, event.fact) if event is not None else fact
-            if event is None or _said(decided, show, ignored) != _said(event.fact, show, ignored):
-                return count, _drift(events, at + count, decided, facts[place + 1 :], show, ignored)
+            if event is None or _said(decided, ignored) != _said(event.fact, ignored):
+                return count, _drift(events, at + count, decided, facts[place + 1 :], ignored)
             GUEST.evolve(state, decided, event.version, event.at)
             count += 1
 
@@ -136,7 +128,7 @@ def _as_given(fact: Fact, recorded: Fact) -> Fact:
     return msgspec.structs.replace(fact, given=given) if given is not None and type(fact) is type(recorded) else fact
 
 
-def _said(fact: Fact, show: Shower, ignored: Sequence[str] = ()) -> Any:
+def _said(fact: Fact, ignored: Sequence[str] = ()) -> Any:
     payload = codec.decode(GUEST.codec.encode(fact))
     if isinstance(payload, dict):
         # What an older release left out is null today.
@@ -149,7 +141,6 @@ def _drift(
     at: int,
     now: Fact | str,
     rest: Sequence[Fact],
-    show: Shower,
     ignored: Sequence[str] = (),
 ) -> Drift:
     """Return that ``now``, a fact or why there is none, is decided where another event is recorded, or none."""
@@ -157,8 +148,8 @@ def _drift(
     key = next((str(key) for one in [*recorded[:1], now] if (key := getattr(one, "task_key", None))), "")
     follows = [f"then recorded: {_named(one)}" for one in recorded[1:]]
     follows += [f"then now: {_named(one)}" for one in rest[:SHOWN_FOLLOWING]]
-    then = _said(recorded[0], show, ignored) if recorded else "nothing more"
-    said = now if isinstance(now, str) else _said(now, show, ignored)
+    then = _said(recorded[0], ignored) if recorded else "nothing more"
+    said = now if isinstance(now, str) else _said(now, ignored)
     if isinstance(now, Fact) and recorded and type(now) is type(recorded[0]):
         then, said = _without_equals(now.event_type, then, said)
     before, after = (one if isinstance(one, str) else shown(_without_trace(one)) for one in (then, said))
@@ -199,7 +190,8 @@ def shown(said: Any) -> str:
 
 
 def compare_definitions(left: WorkflowDefinition, right: WorkflowDefinition) -> list[Difference]:
-    """Return how two definitions differ: the workflow's own fields first, then task by task."""
+    """Return how two definitions differ, secrets hidden: the workflow's own fields first, then task by task."""
+    left, right = _shareable(left), _shareable(right)
     found: list[Difference] = []
     for field in msgspec.structs.fields(WorkflowDefinition):
         mine, theirs = getattr(left, field.name), getattr(right, field.name)
@@ -209,3 +201,9 @@ def compare_definitions(left: WorkflowDefinition, right: WorkflowDefinition) -> 
     for task_id in dict.fromkeys([*tasks, *others]):
         found.extend(compare_tasks(tasks.get(task_id), others.get(task_id)))
     return found
+
+
+def _shareable(definition: WorkflowDefinition) -> WorkflowDefinition:
+    hiding = Hiding()
+    hiding.keeps_references = True
+    return msgspec.msgpack.decode(hiding.hide_encoded(definition.encoded(), ""), type=WorkflowDefinition)
