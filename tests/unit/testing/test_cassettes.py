@@ -205,6 +205,37 @@ async def _twice(value: Any) -> Any:
     return value * 2
 
 
+def test_large_values_inside_large_values_are_part_of_it() -> None:
+    @worker("text")
+    async def text(size: int) -> str:
+        return "x" * size
+
+    @worker("judge")
+    async def judge(value: str, context: TaskContext) -> int:
+        if context.run_no == 1:
+            raise ValueError("not yet")
+        return len(value)
+
+    sizes = {"a": 30_000, "b": 30_001, "c": 30_002, "large": 70_000}
+    tasks = [TaskDefinition(name, "text", params={"size": size}) for name, size in sizes.items()]
+    once = RetryPolicy(max_attempts=1)
+    last = TaskDefinition("last", "judge", params={"value": "${large}"}, dependencies=set(sizes), retry_policy=once)
+
+    async def play() -> str:
+        store = MemoryStore()
+        async with Orchestrator(store=store) as orchestrator:
+            orchestrator.register_worker(text)
+            orchestrator.register_worker(judge)
+            with pytest.raises(WorkflowExecutionError):
+                await orchestrator.execute_workflow(flow(*tasks, last), workflow_id="w")
+            assert await (await orchestrator.resume_workflow("w")).result() == {"last": 70_000}
+            return (await record_cassette(store, "w", 2, release="1")).to_json()
+
+    cassette = run_virtual(play())
+    assert len(json.loads(cassette)["blobs"]) == 2, "what is kept, and the large value that it refers to"
+    replay_cassette(cassette.encode(), handlers=[judge]).assert_no_drift()
+
+
 # --- handlers -----------------------------------------------------------------------------------------------------------
 
 

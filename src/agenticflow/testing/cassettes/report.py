@@ -77,8 +77,8 @@ class DriftReport(msgspec.Struct):
         lines += _some("not called: ", self.skipped)
         lines += _some("not in the cassette: ", self.left_out)
         if self.redacted:
-            hidden = f"{self.redacted:,} value{' was' if self.redacted == 1 else 's were'}"
-            lines.append(f"{hidden} hidden at the export: what depends on them may differ for that")
+            hidden, it = ("1 value was", "it") if self.redacted == 1 else (f"{self.redacted:,} values were", "them")
+            lines.append(f"{hidden} hidden at the export: what depends on {it} may differ for that")
         return "\n".join(lines)
 
 

@@ -69,7 +69,8 @@ def _tell(cassette: Cassette, size: int, out: str) -> None:
         )
     )
     if cassette.redacted_count:
-        note(f"hidden: {cassette.redacted_count:,} values that look like secrets")
+        count = cassette.redacted_count
+        note(f"hidden: {count:,} value{'s that look like secrets' if count > 1 else ' that looks like a secret'}")
         for place in cassette.redacted[:SHOWN]:
             note(printable(f"  {place}"))
     for one in cassette.left_out[:SHOWN]:
