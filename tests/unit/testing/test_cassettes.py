@@ -20,7 +20,13 @@ from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass, Performer
-from agenticflow.errors import BoundExceeded, InvalidInput, WorkflowExecutionError, WorkflowNotFoundError
+from agenticflow.errors import (
+    AgenticFlowError,
+    BoundExceeded,
+    InvalidInput,
+    WorkflowExecutionError,
+    WorkflowNotFoundError,
+)
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.storage.memory import MemoryStore
@@ -328,6 +334,45 @@ async def test_inside_a_running_loop_it_says_what_to_do(cassette: bytes) -> None
         replay_cassette(cassette, handlers=HANDLERS)
     report = await asyncio.to_thread(replay_cassette, cassette, handlers=HANDLERS)
     assert report.is_same
+
+
+def test_a_handler_that_asks_a_person_today_is_told(cassette: bytes) -> None:
+    @worker("double")
+    async def ask(value: int, context: TaskContext) -> object:
+        return context.interrupt(value, question="Double?")
+
+    drift = replay_cassette(cassette, handlers=[ask]).differences[0]
+    assert json.loads(drift.now)["asks"]["question"] == "Double?"
+
+
+def test_what_people_did_is_asked_again() -> None:
+    @worker("sleep")
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    tasks = [
+        TaskDefinition("other", "sleep", params={"seconds": 900}),
+        TaskDefinition("each", "sleep", params={"seconds": "${item}"}, for_each=[700, 800]),
+        TaskDefinition("end", "sleep", params={"seconds": 1}, dependencies={"other", "each"}),
+    ]
+
+    async def play() -> bytes:
+        store = MemoryStore()
+        async with Orchestrator(store=store) as orchestrator:
+            orchestrator.register_worker(sleep)
+            handle = await orchestrator.start_workflow(flow(*tasks), workflow_id="w")
+            await asyncio.sleep(1)
+            await orchestrator.cancel_task("w", "each", reason="too slow")
+            await asyncio.sleep(20)
+            await handle.abort("enough", grace_seconds=4.35)
+            with pytest.raises(AgenticFlowError):
+                await handle.result()
+            return (await record_cassette(store, "w", release="1")).to_json().encode()
+
+    cassette = run_virtual(play())
+    causes = {event["cause"] for event in json.loads(cassette)["events"]}
+    assert {"StartRun", "CancelTask", "Abort"} <= causes
+    replay_cassette(cassette).assert_no_drift()
 
 
 # --- secrets ------------------------------------------------------------------------------------------------------------
