@@ -1,5 +1,7 @@
-"""What proves that a workflow, an agent or a backend keeps its promises: kits, fakes, virtual time, simulated and real crashes."""
+"""What proves that a workflow, an agent or a backend keeps its promises: kits, fakes, virtual time, recorded runs, simulated and real
+crashes."""
 
+from agenticflow.testing.cassettes import Drift, DriftReport, replay_cassette
 from agenticflow.testing.crashes import (
     CrashCase,
     CrashReport,
@@ -18,6 +20,8 @@ __all__ = [
     "CrashReport",
     "CrashSignal",
     "CrashViolation",
+    "Drift",
+    "DriftReport",
     "FaultKind",
     "KillReport",
     "Resolution",
@@ -26,6 +30,7 @@ __all__ = [
     "crash_search",
     "kill_campaign",
     "problems_of_run",
+    "replay_cassette",
     "simulate",
     "sometimes",
 ]

@@ -1,4 +1,4 @@
-"""``runs watch|graph|timeline|approve|reject`` and ``events tail``: for whoever looks at runs, beside whoever performs them."""
+"""``runs watch|graph|timeline|export|approve|reject`` and ``events tail``: for whoever looks at runs, beside whoever performs them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> Non
     runs.command("watch")(_watch)
     runs.command("graph")(_graph)
     runs.command("timeline")(_timeline)
+    runs.command("export")(_export)
     runs.command("approve")(_approve)
     runs.command("reject")(_reject)
     runs.command("cancel-task")(_cancel_task)
@@ -73,6 +74,23 @@ def _timeline(
     from agenticflow.cli.commands.looking import drawings  # late: only when run
 
     return drawings.timeline(workflow_id, run_no=run, width=width, store=store, form=form)
+
+
+def _export(
+    workflow_id: WorkflowId,
+    run: RunNo = None,
+    out: Annotated[
+        str, typer.Option("--out", metavar="FILE", help="Where to; it must not be there. By default stdout.")
+    ] = "-",
+    store: StoreOption = None,
+) -> int:
+    """Write a run to one JSON file, a cassette, to be replayed in tests; what looks like a secret is hidden.
+
+    Reads beside the process that performs it; a run that goes on is written as far as it is.
+    """
+    from agenticflow.cli.commands.looking import exporting  # late: only when run
+
+    return exporting.export(workflow_id, run_no=run, out=out, store=store)
 
 
 def _approve(
