@@ -408,7 +408,20 @@ async def test_one_trace_shows_orchestration_and_choreography(world: World) -> N
             await trace_causes(life.store, "order-1", limit=0)
 
 
-_EXPECTED: list[str] = []
+_EXPECTED = [
+    "workflow_started",
+    "  task_scheduled",
+    "    task_completed",
+    "    workflow_completed",
+    "      agent_reacted",
+    "        order.accepted",
+    "          agent_reacted",
+    "            workflow_started",
+    "              task_scheduled",
+    "                task_completed",
+    "                workflow_completed",
+    "                  agent_reacted",
+]
 
 
 @pytest.mark.parametrize(
