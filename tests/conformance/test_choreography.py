@@ -15,9 +15,10 @@ from agenticflow.agents.choreography import ReactionContext, trace_causes
 from agenticflow.app.engine import reacting
 from agenticflow.communication.delivery.positions import Bookmark
 from agenticflow.core.events import RecordedEvent
-from agenticflow.errors import DefinitionError, InvalidInput
+from agenticflow.errors import DefinitionError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.runtime import failpoints
+from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
@@ -150,7 +151,6 @@ async def test_an_orchestrator_without_a_bus_has_its_agents_react(tmp_path: Path
 
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(agent)
-        await asyncio.sleep(0.05)
         await orchestrator.execute_workflow(WorkflowDefinition([TaskDefinition("a", "watcher", "work")]))
         async with asyncio.timeout(PATIENCE_SECONDS):
             while heard != ["a"]:
@@ -326,9 +326,8 @@ async def test_agents_and_functions_may_come_after_the_start(world: World) -> No
         await life.until("early.a", 1)
         life.orchestrator.register_agent(late)
         early.on("b")(lambda event: AgenticEvent("early.b"))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while {one.pattern for one in life.bus.statistics()} != {"a | b", "a"}:
-                await asyncio.sleep(0.005)
+        await life.orchestrator.start()
+        assert {one.pattern for one in life.bus.statistics()} == {"a | b", "a"}
         await life.publish("a")
         await life.publish("b")
         assert len(await life.until("late.a", 1)) == 1
@@ -371,6 +370,74 @@ async def test_a_function_that_fails_is_tried_again_and_then_its_event_is_a_dead
         assert len(await life.events("fine")) == len(await life.events("agent_reacted")) == 1
         letters = await life.bus.dead_letters("reactions-shaky")
         assert [letter.event.event_type for letter in letters] == ["wrong.answer", "wrong.again"]
+
+
+async def test_a_reaction_is_recorded_when_the_store_is_well_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    agent = Agent("patient")
+
+    @agent.on("a")
+    async def react(event: AgenticEvent) -> AgenticEvent:
+        calls.append(event.id)
+        return AgenticEvent("b")
+
+    failures = [StoreUnavailable("the disk is away"), OutcomeUnknown("nobody knows")]
+    async with world.life(agent) as life:
+        commit = life.store.commit
+
+        async def fail(wanted: Commit) -> Committed:
+            if wanted.stream_id == "reaction-patient" and failures:
+                raise failures.pop()
+            return await commit(wanted)
+
+        monkeypatch.setattr(life.store, "commit", fail)
+        await life.publish("a")
+        await life.until("b", 1)
+        monkeypatch.undo()
+        assert (len(calls), failures) == (1, [])
+        assert len(await life.events("b")) == len(await life.events("agent_reacted")) == 1
+
+
+async def test_what_takes_too_long_and_what_only_the_engine_records_become_dead_letters(world: World) -> None:
+    agent = Agent("slow")
+
+    @agent.on("long", timeout_seconds=0.01)
+    async def wait(event: AgenticEvent) -> None:
+        await asyncio.Event().wait()
+
+    agent.on("false")(lambda event: AgenticEvent("agent_reacted"))
+    async with world.life(agent) as life:
+        await life.publish("false")
+        await life.publish("long")
+        await life.until("event_dead_lettered", 2)
+        errors = [letter.error.type for letter in await life.bus.dead_letters("reactions-slow")]
+        assert errors == ["InvalidInput", "TimeoutError"]
+        assert await life.events("agent_reacted") == []
+
+
+async def test_an_agent_with_an_unusual_id_has_a_subscription_too(world: World) -> None:
+    agents = [Agent("a@b"), Agent("x" * 200), Agent("zoë")]
+    for agent in agents:
+        agent.on("a")(lambda event: None)
+    async with world.life(*agents) as life:
+        await life.publish("a")
+        facts = await life.until("agent_reacted", 3)
+        assert {fact.payload["agent_id"] for fact in facts} == {agent.agent_id for agent in agents}
+
+
+async def test_an_event_published_twice_is_one_event_and_an_ephemeral_one_counts(world: World) -> None:
+    agent = Agent("once")
+    agent.on("a")(lambda event: None)
+    async with world.life(agent) as life:
+        event = AgenticEvent("a")
+        await life.bus.publish(event)
+        await life.bus.publish(event)
+        await life.bus.publish(AgenticEvent("a"), durable=False)
+        await life.until("agent_reacted", 2)
+        await life.quiet()
+        assert len(await life.events("agent_reacted")) == 2
 
 
 async def test_one_trace_shows_orchestration_and_choreography(world: World) -> None:

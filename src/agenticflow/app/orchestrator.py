@@ -181,8 +181,9 @@ class Orchestrator(Intervening):
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the store, take up every unfinished run, begin to work. Implied by use; a second call does nothing."""
+        """Open the store, take up every unfinished run, begin to work. Implied by use; a later call waits for agents to hear events."""
         if self._engine is not None:
+            await self._engine.settle()
             return
         if self._starting is None:
             self._starting = asyncio.Lock()
@@ -280,7 +281,7 @@ class Orchestrator(Intervening):
         await self.stop()
 
     async def _running(self) -> Engine:
-        if self._engine is None:
+        if self._engine is None or self._engine.is_settling:
             await self.start()
         if self._engine is None:
             raise StoreUnavailable(

@@ -89,8 +89,8 @@ class EventPatterns(EventPattern):
     __slots__ = ("_any",)
 
     def __init__(self, texts: Sequence[str]) -> None:
-        if not 1 <= len(texts) <= MAX_PATTERNS:
-            raise InvalidInput(f"{len(texts)} patterns are given", hint=f"give 1 to {MAX_PATTERNS} of them")
+        if not isinstance(texts, (list, tuple)) or not 1 <= len(texts) <= MAX_PATTERNS:
+            raise InvalidInput(f"{texts!r:.80} is no pattern", hint=f"give a text, or a list of 1 to {MAX_PATTERNS}")
         self._any = tuple(EventPattern(text) for text in dict.fromkeys(texts))
         self.text = " | ".join(one.text for one in self._any)
         self.is_exact = len(self._any) == 1 and self._any[0].is_exact

@@ -80,6 +80,16 @@ class Engine:
         self.choreography: Choreography | None = None
         """Has agents react to events, where runs are performed."""
 
+    @property
+    def is_settling(self) -> bool:
+        """Whether an agent does not hear its events yet."""
+        return self.choreography is not None and self.choreography.is_arranging
+
+    async def settle(self) -> None:
+        """Return when every agent hears its events."""
+        if self.choreography is not None:
+            await self.choreography.settle()
+
 
 def assemble(
     store: Store,

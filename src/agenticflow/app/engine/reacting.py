@@ -81,12 +81,22 @@ class Choreography:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Subscribe every agent that reacts; return when what is recorded from now on is heard. Later agents are subscribed soon."""
+        """Subscribe every agent that reacts; return when what is recorded from now on is heard. Later agents: ``settle``."""
         self._known = await self._store.last_position()
         self._agents.react_with(self._noticed)
         while self._waiting:
             await self._subscribe(*self._waiting.popitem())
         self._is_started = True
+
+    @property
+    def is_arranging(self) -> bool:
+        """Whether an agent that came after the start is not subscribed yet."""
+        return self._arranging is not None and not self._arranging.done()
+
+    async def settle(self) -> None:
+        """Return when every agent that reacts is subscribed."""
+        while self._arranging is not None and not self._arranging.done():
+            await asyncio.wait([self._arranging])
 
     async def stop(self) -> None:
         """End the subscriptions; a handler in work is interrupted and runs again after the next start. A second call does nothing."""
@@ -102,7 +112,7 @@ class Choreography:
 
     def _noticed(self, agent: Agent) -> None:
         self._waiting[agent.agent_id] = agent
-        if self._is_started and (self._arranging is None or self._arranging.done()):
+        if self._is_started and not self.is_arranging:
             self._arranging = asyncio.get_running_loop().create_task(self._arrange(), name="choreography")
 
     async def _arrange(self) -> None:
