@@ -476,6 +476,45 @@ async def test_one_trace_shows_orchestration_and_choreography(world: World) -> N
             await trace_causes(life.store, "order-1", limit=0)
 
 
+async def test_a_trace_goes_into_sub_workflows_and_not_in_circles(world: World) -> None:
+    agent = Agent("agent")
+
+    @agent.task("work")
+    async def work() -> int:
+        return 1
+
+    inner = WorkflowDefinition([TaskDefinition("in", "agent", "work")], name="inner")
+    outer = WorkflowDefinition([TaskDefinition("sub", workflow=inner)], name="outer")
+    async with world.life(agent) as life:
+        await life.orchestrator.execute_workflow(outer, workflow_id="o")
+        trace = await trace_causes(life.store, "o")
+        drawn = [(one.depth, one.event.event_type, one.event.correlation_id) for one in trace.events]
+        assert drawn == [
+            (0, "workflow_started", "o"),
+            (1, "task_scheduled", "o"),
+            (2, "workflow_started", "o~sub"),
+            (3, "task_scheduled", "o~sub"),
+            (4, "task_completed", "o~sub"),
+            (4, "workflow_completed", "o~sub"),
+            (2, "task_completed", "o"),
+            (2, "workflow_completed", "o"),
+        ]
+        for mine, other in (("hen", "egg"), ("egg", "hen")):
+            await life.bus.publish(AgenticEvent(mine, id=mine, causation_id=other, correlation_id="farm"))
+        farm = await trace_causes(life.store, "farm")
+        assert [(one.depth, one.event.id) for one in farm.events] == [(0, "hen"), (1, "egg")]
+
+
+async def test_a_name_that_is_taken_is_reported(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    agent = Agent("late")
+    agent.on("a")(lambda event: None)
+    async with world.life() as life:
+        await life.bus.subscribe("x", lambda event: None, name="reactions-late")
+        life.orchestrator.register_agent(agent)
+        await life.orchestrator.start()
+    assert "agent 'late' does not react to events" in caplog.text
+
+
 _EXPECTED = [
     "workflow_started",
     "  task_scheduled",

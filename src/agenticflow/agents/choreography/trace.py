@@ -133,6 +133,7 @@ def _laid_out(family: _Family) -> list[TracedEvent]:
     reaction: RecordedEvent | None = None
     by_stream: dict[str, tuple[RecordedEvent, int]] = {}
     causes: dict[str, str | None] = {}
+    starters = set(family.started_by.values())
     for event in sorted(events.values(), key=lambda one: one.position):
         cause: str | None = None
         emitter = by_stream.get(event.stream_id)
@@ -149,17 +150,16 @@ def _laid_out(family: _Family) -> list[TracedEvent]:
             cause = f"{event.stream_id}@1"
         else:
             cause = event.causation_id
-        known = cause if cause in events and cause != event.id else None
+        above = events.get(cause) if cause is not None else None
+        # What came later caused nothing, whatever an event says; only a workflow is there before the reaction that started it.
+        is_above = above is not None and (above.position < event.position or cause in starters)
+        known = cause if is_above else None
         causes[event.id] = known
         effects.setdefault(known, []).append(event)
     laid_out: list[TracedEvent] = []
-    seen: set[str] = set()
     open_events = [(event, 0) for event in reversed(effects.get(None, []))]
     while open_events:
         event, depth = open_events.pop()
-        if event.id in seen:
-            continue
-        seen.add(event.id)
         laid_out.append(TracedEvent(event, depth, causes[event.id]))
         open_events.extend((effect, depth + 1) for effect in reversed(effects.get(event.id, [])))
     return laid_out
