@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -187,3 +188,48 @@ def test_a_run_that_goes_on_as_the_next_is_followed_there(cli: CommandLine) -> N
     output, _ = cli.end(watcher, 0)
     last = json.loads(output.splitlines()[-1])
     assert (last["run_no"], last["status"]) == (2, "COMPLETED")
+
+
+CHOREOGRAPHY = """
+import asyncio
+
+from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator
+
+till = Agent("till")
+
+
+@till.on("order.placed")
+async def pay(event: AgenticEvent) -> AgenticEvent:
+    return AgenticEvent("order.paid", event.payload)
+
+
+async def main() -> None:
+    bus, paid = EventBus(), asyncio.Event()
+    await bus.subscribe("order.paid", lambda event: paid.set())
+    orchestrator = Orchestrator(bus, store="sqlite:///state.db")
+    orchestrator.register_agent(till)
+    async with orchestrator:
+        await bus.publish(AgenticEvent("order.placed", {"order_id": 7}, correlation_id="order-7"))
+        await asyncio.wait_for(paid.wait(), 10)
+
+
+asyncio.run(main())
+"""
+
+
+def test_what_caused_what_is_drawn_as_a_tree(cli: CommandLine) -> None:
+    (cli.folder / "reacting.py").write_text(CHOREOGRAPHY, encoding="utf-8")
+    subprocess.run([sys.executable, "reacting.py"], cwd=cli.folder, check=True, timeout=60)
+    lines = cli.run("events", "trace", "order-7")[0].splitlines()
+    assert [line[22:].split()[0] for line in lines] == ["order.placed", "agent_reacted", "order.paid"]
+    found = json.loads(cli.run("events", "trace", "order-7", "--json")[0])
+    assert [(one["depth"], one["event_type"], one["correlation_id"]) for one in found["events"]] == [
+        (0, "order.placed", "order-7"),
+        (1, "agent_reacted", "order-7"),
+        (2, "order.paid", "order-7"),
+    ]
+    assert found["events"][2]["caused_by"] == found["events"][1]["id"]
+    _, errors = cli.run("events", "trace", "order-7", "--limit", "1")
+    assert "there is more" in errors
+    _, errors = cli.run("events", "trace", "nobody", code=7)
+    assert "no event belongs to 'nobody'" in errors

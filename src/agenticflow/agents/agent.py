@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
 from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
@@ -24,6 +25,7 @@ from agenticflow.storage.key_values import KeyValues
 __all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 
 F = TypeVar("F", bound=HandlerFunction)
+R = TypeVar("R", bound=ReactionFunction)
 _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _NO_HANDLERS: Mapping[str, Handler] = {}
 _NO_PAYLOAD: Mapping[str, object] = {}
@@ -64,6 +66,8 @@ class Agent:
         "_is_taking_work",
         "_machine",
         "_memory",
+        "_reactions",
+        "_reactor",
         "_recorder",
         "_seats",
         "_stream_id",
@@ -115,6 +119,8 @@ class Agent:
         self._is_taking_work = True
         self._handlers: dict[str, Handler] | None = None
         self._machine = state_machine
+        self._reactions: tuple[Reaction, ...] = ()
+        self._reactor: Callable[[Agent], None] | None = None
         self._recorder: Recorder | None = None
         self._stream_id = ""
         self._watcher: Watcher | None = None
@@ -141,6 +147,25 @@ class Agent:
             self._handlers[task_type] = Handler(function, name=f"{self.agent_id}.{task_type}", run_in=run_in)
             if self._recorder is not None:
                 self._recorder.look_again(self.agent_id)
+            return function
+
+        return register
+
+    def on(self, pattern: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Callable[[R], R]:
+        """Have the decorated function react to every recorded event whose type matches ``pattern``; the function stays as it is.
+
+        It is called with the event, or with the event and a ``ReactionContext``; ``async`` on the loop, a plain one in a thread. What it
+        returns, an ``AgenticEvent``, several or ``None``, is recorded in one commit with the fact that the agent has reacted: once for each
+        event and agent, though the function may run again after a crash or an error. Of an agent every function whose pattern matches
+        takes part in that one reaction. Patterns are those of ``EventBus.subscribe``. Raises ``DefinitionError`` for what cannot be called
+        with an event, ``InvalidInput`` for a wrong pattern.
+        """
+
+        def register(function: R) -> R:
+            reaction = Reaction.of(function, pattern, agent_id=self.agent_id, timeout_seconds=timeout_seconds)
+            self._reactions = (*self._reactions, reaction)
+            if self._reactor is not None:
+                self._reactor(self)
             return function
 
         return register
@@ -207,6 +232,22 @@ class Agent:
     def handler_for(self, task_type: str) -> Handler | None:
         handlers = self._handlers
         return handlers.get(task_type) if handlers is not None else None
+
+    @property
+    def seats(self) -> int:
+        """How much it does at once while it takes work at all."""
+        return self._seats
+
+    @property
+    def reactions(self) -> tuple[Reaction, ...]:
+        """What it does about events, in the order in which it was registered."""
+        return self._reactions
+
+    def react_with(self, reactor: Callable[[Agent], None] | None) -> None:
+        """Tell ``reactor`` from now on, and now, that there is something to react to."""
+        self._reactor = reactor
+        if reactor is not None and self._reactions:
+            reactor(self)
 
     def record_with(self, recorder: Recorder | None) -> None:
         """Send changes of state to ``recorder`` from now on."""

@@ -80,6 +80,7 @@ class AgentRegistry:
         self._listeners: list[Callable[[str], None]] = []
         self._recorder: Recorder | None = None
         self._values: KeyValues | None = None
+        self._reactor: Callable[[Agent], None] | None = None
 
     # --- who there is -----------------------------------------------------------------------------------------------
 
@@ -109,6 +110,8 @@ class AgentRegistry:
             if self._recorder is not None:
                 agent.record_with(self._recorder)
                 agent.remember_in(self._values, self._clock)
+            if self._reactor is not None:
+                agent.react_with(self._reactor)
             if self.policy.heartbeat_seconds is not None:
                 self._record(agent_id).vitals.beat_at = self._now(None)
         return agent
@@ -342,6 +345,12 @@ class AgentRegistry:
         for agent in self._agents.values():
             agent.record_with(recorder)
             agent.remember_in(values, self._clock)
+
+    def react_with(self, reactor: Callable[[Agent], None] | None) -> None:
+        """Tell ``reactor`` of every agent that reacts to events, also of later ones, now and whenever one gets another handler."""
+        self._reactor = reactor
+        for agent in self._agents.values():
+            agent.react_with(reactor)
 
     def detach(self) -> None:
         """Nobody records any more, and what was lent is taken back."""

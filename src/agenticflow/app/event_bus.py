@@ -29,7 +29,7 @@ from agenticflow.communication.delivery.feed import Feed
 from agenticflow.communication.delivery.positions import Bookmarks
 from agenticflow.communication.delivery.router import Router
 from agenticflow.communication.delivery.subscription import Log, Subscription, tell
-from agenticflow.communication.matching import EventPattern
+from agenticflow.communication.matching import EventPattern, EventPatterns
 from agenticflow.core.clocks import ambient
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import ErrorInfo
@@ -95,7 +95,7 @@ class EventBus:
 
     async def subscribe(
         self,
-        pattern: str,
+        pattern: str | Sequence[str],
         handler: EventHandler,
         *,
         name: str | None = None,
@@ -107,7 +107,7 @@ class EventBus:
         back_pressure: BackPressure = _DEFAULT_PRESSURE,
         queue_size: int = QUEUE_SIZE,
     ) -> str:
-        """Call ``handler(event)`` for every event whose type matches ``pattern``; return the subscription's id.
+        """Call ``handler(event)`` for every event whose type matches ``pattern``, or one of several; return the subscription's id.
 
         Patterns: ``communication.matching``. Events come one at a time and in order; with ``concurrency`` above 1 so many at a time, and
         in order for each ``key(event)``, by default its stream. A handler that raises is called again as ``retry_policy`` says, then the
@@ -122,7 +122,7 @@ class EventBus:
         Raises ``InvalidInput`` for arguments that make no sense and for a name that is subscribed already.
         """
         options = SubscriptionOptions(
-            pattern=EventPattern(pattern),
+            pattern=EventPattern(pattern) if isinstance(pattern, str) else EventPatterns(pattern),
             subscription_id=name if name is not None else ambient.ids.next_id(),
             name=name,
             replay=replay,

@@ -23,6 +23,7 @@ from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.explaining import Explained, explain
 from agenticflow.app.engine.liveness import LivenessReport, Watch
 from agenticflow.app.engine.measuring import measure
+from agenticflow.app.engine.reacting import Choreography
 from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
@@ -180,8 +181,9 @@ class Orchestrator(Intervening):
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the store, take up every unfinished run, begin to work. Implied by use; a second call does nothing."""
+        """Open the store, take up every unfinished run, begin to work. Implied by use; a later call waits for agents to hear events."""
         if self._engine is not None:
+            await self._engine.settle()
             return
         if self._starting is None:
             self._starting = asyncio.Lock()
@@ -210,7 +212,9 @@ class Orchestrator(Intervening):
                 if self.event_bus is not None:
                     await self.event_bus.attach(store)
                 if self._performs:
+                    engine.choreography = Choreography(self.event_bus, store, self.agents, self.start_workflow)
                     engine.door = await open_door(store, self)
+                    await engine.choreography.start()
                     resumed = await engine.host.recover()
                     await engine.gates.clear()
                     engine.watch = Watch(engine, self._clock)
@@ -241,6 +245,8 @@ class Orchestrator(Intervening):
         door, engine.door = engine.door, None
         if door is not None:
             await door.stop()
+        if engine.choreography is not None:
+            await engine.choreography.stop()  # a handler that starts a workflow would start the engine again
         if self._engine is not engine:
             return
         self._engine = None
@@ -252,10 +258,9 @@ class Orchestrator(Intervening):
         await self._shut(engine)
 
     async def _shut(self, engine: Engine) -> None:
-        if engine.door is not None:
-            await engine.door.stop()
-        if engine.watch is not None:
-            await engine.watch.stop()
+        for part in (engine.door, engine.watch, engine.choreography):
+            if part is not None:
+                await part.stop()
         await engine.children.close()
         await engine.host.stop()
         await engine.journal.close()
@@ -276,7 +281,7 @@ class Orchestrator(Intervening):
         await self.stop()
 
     async def _running(self) -> Engine:
-        if self._engine is None:
+        if self._engine is None or self._engine.is_settling:
             await self.start()
         if self._engine is None:
             raise StoreUnavailable(

@@ -17,13 +17,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from agenticflow.errors import InvalidInput
 
-__all__ = ["EventPattern"]
+__all__ = ["EventPattern", "EventPatterns"]
 
 MAX_PATTERN: Final = 512
+MAX_PATTERNS: Final = 100
+"""Patterns of one subscription."""
 _WILD: Final = re.compile(r"[*?\[]")
 _EVERYTHING: Final = ("*", ">")
 
@@ -78,3 +81,20 @@ class EventPattern:
 
     def __repr__(self) -> str:
         return f"EventPattern({self.text!r})"
+
+
+class EventPatterns(EventPattern):
+    """Several patterns as one: it means what any of them means. Raises ``InvalidInput`` for none, too many, and a wrong one."""
+
+    __slots__ = ("_any",)
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        if not isinstance(texts, (list, tuple)) or not 1 <= len(texts) <= MAX_PATTERNS:
+            raise InvalidInput(f"{texts!r:.80} is no pattern", hint=f"give a text, or a list of 1 to {MAX_PATTERNS}")
+        self._any = tuple(EventPattern(text) for text in dict.fromkeys(texts))
+        self.text = " | ".join(one.text for one in self._any)
+        self.is_exact = len(self._any) == 1 and self._any[0].is_exact
+
+    def matches(self, event_type: str) -> bool:
+        """Whether any of them means this type."""
+        return any(one.matches(event_type) for one in self._any)

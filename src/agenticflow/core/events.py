@@ -57,6 +57,8 @@ class EventMetadata(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     """Id shared by everything that belongs together, by convention the workflow id."""
     actor_id: str | None = None
     causality_vector: dict[str, int] = {}
+    depth: int = 0
+    """How many reactions of agents lead to this event from what began the chain; 0 when none made it."""
 
 
 class AgenticEvent(msgspec.Struct, frozen=True, eq=False, kw_only=False):
@@ -77,6 +79,8 @@ class AgenticEvent(msgspec.Struct, frozen=True, eq=False, kw_only=False):
     actor_id: str | None = None
     causality_vector: VectorClock = _NO_ACTORS
     schema_version: int = 1
+    depth: int = 0
+    """How many reactions of agents (``@agent.on``) lead to it; the engine counts, so that loops end."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.event_type, str) or not self.event_type:
@@ -110,6 +114,7 @@ class AgenticEvent(msgspec.Struct, frozen=True, eq=False, kw_only=False):
             correlation_id=self.correlation_id,
             actor_id=self.actor_id,
             causality_vector=dict(self.causality_vector),
+            depth=self.depth,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["FILE_POINTS", "POINTS", "UPKEEP_POINTS", "reach", "watch"]
+__all__ = ["FILE_POINTS", "POINTS", "REACTION_POINTS", "UPKEEP_POINTS", "reach", "watch"]
 
 POINTS: Final = (
     "store.before_commit",
@@ -48,6 +48,9 @@ UPKEEP_POINTS: Final = (
 
 FILE_POINTS: Final = ("blob.written", "blob.named", "blob.synced", "blob.forgotten", "blob.copied")
 """Those of a store that keeps large values in files, where a file and its row are not both on disk."""
+
+REACTION_POINTS: Final = ("reactions.before_handler", "reactions.before_commit", "reactions.after_commit")
+"""Those that an agent passes that reacts to an event."""
 
 _watcher: Callable[[str], None] | None = None
 

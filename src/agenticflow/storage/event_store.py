@@ -24,7 +24,7 @@ from agenticflow.storage.followers import Followers
 
 __all__ = ["EventStore", "decode_event", "encode_event"]
 
-ENGINE_STREAMS: Final = ("workflow-", "agent-", "state-", "gate-", "bus-", "alarm-")
+ENGINE_STREAMS: Final = ("workflow-", "agent-", "state-", "gate-", "bus-", "alarm-", "reaction-")
 PAGE_EVENTS: Final = 1_000
 _NO_METADATA = EventMetadata()
 
@@ -206,6 +206,7 @@ def decode_event(stored: StoredEvent, schemas: SchemaRegistry) -> RecordedEvent:
         correlation_id=metadata.correlation_id,
         actor_id=metadata.actor_id,
         causality_vector=VectorClock(metadata.causality_vector),
+        depth=metadata.depth,
         schema_version=version,
         stream_id=stored.stream_id,
         version=stored.version,

@@ -59,7 +59,7 @@ def test_events_have_their_form(fact: Fact, event_type: str, payload: dict[str, 
 def test_the_list_is_complete() -> None:
     kinds = [*Fact.__subclasses__(), *AgentStateChanged.__subclasses__()]
     assert {kind.event_type for kind in AGENT_EVENTS} == {
-        kind.event_type for kind in kinds if "agents" in kind.__module__
+        kind.event_type for kind in kinds if kind.__module__ == "agenticflow.agents.events"
     }
 
 

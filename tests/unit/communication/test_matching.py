@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenticflow.communication.matching import MAX_PATTERN, EventPattern
+from agenticflow.communication.matching import MAX_PATTERN, EventPattern, EventPatterns
 from agenticflow.errors import InvalidInput
 
 TOKENS = st.text("ab", min_size=1, max_size=3)
@@ -88,3 +88,18 @@ def test_bounds_and_words() -> None:
 def test_many_stars_cost_no_time() -> None:
     pattern = EventPattern("*".join("a" * 100) + "b")
     assert not pattern.matches("a" * 300)
+
+
+def test_several_patterns_mean_what_any_of_them_means() -> None:
+    several = EventPatterns(["order.*", "paid", "order.*"])
+    assert (several.text, several.is_exact) == ("order.* | paid", False)
+    assert [several.matches(name) for name in ("order.placed", "paid", "order.item.added", "unpaid")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert EventPatterns(["paid"]).is_exact
+    for nonsense in ([], ["a"] * 101, ["a..b"]):
+        with pytest.raises(InvalidInput):
+            EventPatterns(nonsense)

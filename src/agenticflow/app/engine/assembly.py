@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
+from agenticflow.app.engine.reacting import Choreography
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.guest import WorkflowGuest
@@ -40,6 +41,7 @@ class Engine:
 
     __slots__ = (
         "children",
+        "choreography",
         "dispatcher",
         "door",
         "end_measuring",
@@ -75,6 +77,18 @@ class Engine:
         """Where other processes' commands come in, when the store has one owner."""
         self.watch: Watch | None = None
         """Looks whether every open run is alive, where runs are performed."""
+        self.choreography: Choreography | None = None
+        """Has agents react to events, where runs are performed."""
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether an agent does not hear its events yet."""
+        return self.choreography is not None and self.choreography.is_arranging
+
+    async def settle(self) -> None:
+        """Return when every agent hears its events."""
+        if self.choreography is not None:
+            await self.choreography.settle()
 
 
 def assemble(

@@ -1,4 +1,4 @@
-"""``runs watch|graph|timeline|export|approve|reject`` and ``events tail``: for whoever looks at runs, beside whoever performs them."""
+"""``runs watch|graph|timeline|export|approve|reject`` and ``events tail|trace``: for whoever looks at runs, beside whoever performs them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> Non
     app.add_typer(events, name="events", rich_help_panel="Runs", context_settings=settings)
     events.callback()(_group)
     events.command("tail")(_tail)
+    events.command("trace")(_trace)
 
 
 def _group(context: typer.Context) -> int:
@@ -152,3 +153,17 @@ def _tail(
     from agenticflow.cli.commands.looking import tail  # late: only when run
 
     return tail.tail(types or (), workflow_id=run, count=count, follows=follow, store=store, form=form)
+
+
+def _trace(
+    correlation_id: Annotated[
+        str, typer.Argument(metavar="ID", help="A workflow, an event, or a correlation id that events were given.")
+    ],
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many events at most.")] = 10_000,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Show what caused what, across workflows and the reactions of agents: every event below the one that caused it."""
+    from agenticflow.cli.commands.looking import trace  # late: only when run
+
+    return trace.trace(correlation_id, limit=limit, store=store, form=form)
