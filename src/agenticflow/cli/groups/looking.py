@@ -1,4 +1,4 @@
-"""``runs watch|graph|timeline|export|approve|reject`` and ``events tail|trace``: for whoever looks at runs, beside whoever performs them."""
+"""``runs watch|graph|timeline|export|approve|reject`` and ``events tail|trace``: to look at runs, beside whoever performs them."""
 
 from __future__ import annotations
 
