@@ -9,7 +9,7 @@ from tests.e2e.command_line import CommandLine, until
 STEPS = """
 from flow import RetryPolicy, TaskDefinition, WorkflowDefinition, hand, task
 
-HOURLY = RetryPolicy(max_attempts=2, initial_delay_seconds=3600)
+HOURLY = RetryPolicy(max_attempts=2, initial_delay_seconds=3600, max_delay_seconds=3600, jitter=False)
 flow = WorkflowDefinition(
     [
         task("first"),
