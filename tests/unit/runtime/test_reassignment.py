@@ -94,5 +94,6 @@ async def test_who_waits_for_an_agent_that_is_not_well_may_be_told_to_stop() -> 
 async def test_a_stopped_orchestrator_listens_no_more() -> None:
     agents = AgentRegistry(clock=virtual_clock())
     async with running(reader("a"), agents=agents):
-        pass
+        assert agents._listeners
+    assert not agents._listeners
     agents.mark_unhealthy("a", "nobody cares")
