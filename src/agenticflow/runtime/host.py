@@ -43,7 +43,7 @@ from agenticflow.runtime.actors import (
     refuse,
 )
 from agenticflow.runtime.failpoints import reach
-from agenticflow.runtime.loading import Loader
+from agenticflow.runtime.loading import Loader, answered_before
 from agenticflow.runtime.timers import Timers
 from agenticflow.storage.commits import Commit, Committed, NewEvent
 from agenticflow.storage.rows import Blob, Row, RunRow
@@ -459,7 +459,9 @@ class Host:
         return stack
 
     async def _refuse_or_repeat(self, stream_id: str, request: Request, refusal: AgenticFlowError) -> None:
-        version = await self._loader.answered_before(stream_id, request.command_id)
+        # What was accepted once is not refused to who asks again.
+        command_id = request.command_id
+        version = None if command_id is None else await answered_before(self._store, stream_id, command_id)
         if version is None:
             refuse([request], refusal)
         elif request.answer is not None and not request.answer.done():

@@ -21,7 +21,7 @@ from agenticflow.storage.commits import Commit, StoredEvent
 from agenticflow.storage.rows import Blob
 from agenticflow.storage.store import Store
 
-__all__ = ["Loader"]
+__all__ = ["Loader", "answered_before"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -125,18 +125,18 @@ class Loader:
             )
         self.values.put(reference.hash, data)
 
-    async def answered_before(self, stream_id: str, command_id: str | None) -> int | None:
-        """Return the version that a command led to the first time: what was accepted once is not refused to who asks again.
 
-        The store is asked with a commit that nothing can make true: it answers a known command id, and meets a conflict for others.
-        """
-        if command_id is None:
-            return None
-        never = Blob(content_hash(b""), b"")
-        try:
-            known = await self._store.commit(
-                Commit(stream_id=stream_id, expected=MAX_RUN_EVENTS**2, command_id=command_id, rows=(never,))
-            )
-        except ConcurrencyConflict:
-            return None
-        return known.version
+async def answered_before(store: Store, stream_id: str, command_id: str) -> int | None:
+    """Return the version that a command led to the first time, ``None`` when it is new: what was accepted once is not done again.
+
+    The store is asked with a commit that nothing can make true: it answers a known command id, and meets a conflict for others.
+    Raises what ``Store.commit`` raises when it cannot be asked.
+    """
+    never = Blob(content_hash(b""), b"")
+    try:
+        known = await store.commit(
+            Commit(stream_id=stream_id, expected=MAX_RUN_EVENTS**2, command_id=command_id, rows=(never,))
+        )
+    except ConcurrencyConflict:
+        return None
+    return known.version

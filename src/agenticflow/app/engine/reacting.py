@@ -33,12 +33,11 @@ from agenticflow.core import codec
 from agenticflow.core.clocks import ambient
 from agenticflow.core.decider import Fact
 from agenticflow.core.events import AgenticEvent, EventMetadata, RecordedEvent
-from agenticflow.core.types import MAX_RUN_EVENTS
-from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, InvalidInput, OutcomeUnknown, TemporaryError
+from agenticflow.errors import AgenticFlowError, InvalidInput, OutcomeUnknown, TemporaryError
 from agenticflow.runtime.failpoints import reach
+from agenticflow.runtime.loading import answered_before
 from agenticflow.storage.commits import Commit, Committed, NewEvent
 from agenticflow.storage.event_store import decode_event, encode_event
-from agenticflow.storage.rows import Blob
 from agenticflow.storage.store import Store
 
 __all__ = ["Choreography"]
@@ -195,21 +194,10 @@ class Choreography:
         )
 
     async def _was_made(self, agent_id: str, command_id: str, event: AgenticEvent) -> bool:
-        """Whether an earlier life reacted already: then the handler need not run again.
-
-        The store is asked with a commit that nothing can make true: it answers a known command id, and meets a conflict for others.
-        """
+        """Whether an earlier life reacted already: then the handler need not run again."""
         if isinstance(event, RecordedEvent) and event.position > self._known:
             return False
-        never = Blob(codec.content_hash(b""), b"")
-        stream_id = stream_of_reactions(agent_id)
-        try:
-            await self._store.commit(
-                Commit(stream_id=stream_id, expected=MAX_RUN_EVENTS**2, command_id=command_id, rows=(never,))
-            )
-        except ConcurrencyConflict:
-            return False
-        return True
+        return await answered_before(self._store, stream_of_reactions(agent_id), command_id) is not None
 
     async def _commit(self, agent_id: str, command_id: str, events: list[NewEvent]) -> Committed:
         """Make the reaction true. While the store fails it waits: the handler has run, and would run again."""
