@@ -175,6 +175,8 @@ async def test_an_abort_of_the_parent_ends_the_child_first() -> None:
         child = await orchestrator.get_execution("p~child")
         assert child.status is WorkflowStatus.CANCELLED
         assert child.tasks["nap"].status is TaskStatus.CANCELLED
+        parent = await orchestrator.get_execution("p")
+        assert parent.tasks["child"].status is TaskStatus.CANCELLED, "it was told to end: that is no failure of its own"
 
 
 @in_virtual_time
