@@ -46,6 +46,7 @@ if typing.TYPE_CHECKING:
         NotSerializable,
         OutcomeUnknown,
         PermanentError,
+        StepFailed,
         StoreOwned,
         StoreUnavailable,
         TaskTimeout,
@@ -62,8 +63,10 @@ if typing.TYPE_CHECKING:
         TaskNode,
         TaskStatus,
         WorkflowBuilder,
+        WorkflowContext,
         WorkflowDefinition,
         WorkflowStatus,
+        workflow,
     )
     from agenticflow.resilience import BackPressure, Limit, RetryPolicy
     from agenticflow.runtime.resources import CircuitBreaker, circuit_breaker
@@ -107,6 +110,7 @@ _HOMES = {
         "NotSerializable",
         "OutcomeUnknown",
         "PermanentError",
+        "StepFailed",
         "StoreOwned",
         "StoreUnavailable",
         "TaskTimeout",
@@ -123,8 +127,10 @@ _HOMES = {
         "TaskNode",
         "TaskStatus",
         "WorkflowBuilder",
+        "WorkflowContext",
         "WorkflowDefinition",
         "WorkflowStatus",
+        "workflow",
     ),
     "agenticflow.resilience": ("BackPressure", "Limit", "RetryPolicy"),
     "agenticflow.runtime.resources": ("CircuitBreaker", "circuit_breaker"),
@@ -166,6 +172,7 @@ __all__ = [
     "StateMachine",
     "StateManager",
     "StateTransition",
+    "StepFailed",
     "Steps",
     "StoreOwned",
     "StoreUnavailable",
@@ -181,6 +188,7 @@ __all__ = [
     "VectorClock",
     "Worker",
     "WorkflowBuilder",
+    "WorkflowContext",
     "WorkflowDefinition",
     "WorkflowExecution",
     "WorkflowExecutionError",
@@ -193,6 +201,7 @@ __all__ = [
     "load_workflow",
     "open_store",
     "worker",
+    "workflow",
 ]
 
 _install()

@@ -55,12 +55,14 @@ __all__ = [
     "InvalidInput",
     "InvariantError",
     "NoHealthyAgentError",
+    "NonDeterminismError",
     "NotSerializable",
     "OutcomeUnknown",
     "PermanentError",
     "ResourceExhausted",
     "ResourceLimitExceeded",
     "SecurityError",
+    "StepFailed",
     "StoreOwned",
     "StoreUnavailable",
     "TaskCancelled",
@@ -317,6 +319,31 @@ class WorkflowExecutionError(PermanentError):
         self.failed = dict(failed or {})
         self.remaining = tuple(remaining)
         self.status = status
+
+
+class StepFailed(PermanentError):
+    """A step of a workflow as code has failed for good, or was cancelled: its function may catch this and go on another way.
+
+    ``key`` names the step, ``kind`` the class of the error it failed with, ``kinds`` that class and its bases; ``reason`` is that error's
+    code (``"rejected"``, ``"timeout"``, ``"cancelled"``, …), empty for errors that are not ours.
+    """
+
+    code = "step_failed"
+
+    def __init__(
+        self, message: str, *, key: str, kind: str, kinds: Sequence[str] = (), reason: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.key = key
+        self.kind = kind
+        self.kinds = tuple(kinds)
+        self.reason = reason
+
+
+class NonDeterminismError(UsageError):
+    """A workflow as code asks for other steps than were recorded of its run: the run stands still until its function fits again."""
+
+    code = "non_determinism"
 
 
 class InvariantError(AgenticFlowError):

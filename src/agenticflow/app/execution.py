@@ -157,7 +157,7 @@ class WorkflowExecution:
         self._controls = controls
         self.workflow_id = state.workflow_id
         self.run_no = state.run_no
-        self.definition: WorkflowDefinition = state.laid_out.definition
+        self.definition: WorkflowDefinition = state.laid_out.described()
         self.context = codec.decode(state.values.resolve(state.input))
         """The workflow input."""
         self.started_at = _moment(state.started_at)

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+from agenticflow.app.registration.workflows import Workflows
 from agenticflow.app.steering import LOCAL_OWNER, Steering
 from agenticflow.core import codec
 from agenticflow.core.engine import Performer
@@ -16,7 +17,6 @@ from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.comparison import Difference
-from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.interventions.checking import demand_version, problems_of
 from agenticflow.orchestration.interventions.difference import differences
 from agenticflow.orchestration.interventions.intervention import UserIntervention, check_words
@@ -43,7 +43,7 @@ class Intervening(Steering):
 
     _performs: bool
     _performers: dict[str, Performer]
-    _workflows: dict[str, WorkflowDefinition]
+    _workflows: Workflows
 
     @abstractmethod
     async def _look(self, workflow_id: str, read: Callable[[RunState], T]) -> T:
@@ -145,7 +145,7 @@ class Intervening(Steering):
                 raise not_now(state, c.Modify.words)
             demand_version(state, expected_version)
             found = [*problems_of(state, wanted), *unperformed]
-            return state.laid_out.content_hash, differences(state.laid_out.definition, wanted), found
+            return state.laid_out.content_hash, differences(state.laid_out.described(), wanted), found
 
         seen, changes, problems = await self._look(workflow_id, look)
         if problems:
@@ -171,7 +171,7 @@ class Intervening(Steering):
         problems: list[str] = []
         for task in (one.task for one in modifications if one.task is not None and self._performs):
             performer = self._performers.get(task.agent_id)
-            if isinstance(task.workflow, str) and task.workflow not in self._workflows:
+            if isinstance(task.workflow, str) and task.workflow not in self._workflows.by_name:
                 problems.append(f"task {task.task_id!r} is a workflow {task.workflow!r}, which is not registered here")
             elif task.agent_id and performer is None:
                 problems.append(f"task {task.task_id!r} is for {task.agent_id!r}, which is not registered here")

@@ -7,6 +7,10 @@ from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.interventions.intervention import UserIntervention
+from agenticflow.orchestration.planning.awaiting import Step
+from agenticflow.orchestration.planning.context import WorkflowContext
+from agenticflow.orchestration.planning.declaring import workflow
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
@@ -16,6 +20,7 @@ __all__ = [
     "Compensation",
     "Escalation",
     "NodeStatus",
+    "Step",
     "Steps",
     "TaskDefinition",
     "TaskGraph",
@@ -23,7 +28,10 @@ __all__ = [
     "TaskStatus",
     "UserIntervention",
     "WorkflowBuilder",
+    "WorkflowContext",
     "WorkflowDefinition",
+    "WorkflowFunction",
     "WorkflowGuest",
     "WorkflowStatus",
+    "workflow",
 ]

@@ -58,6 +58,8 @@ def advance(state: RunState, now: int) -> Facts:
     if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE and (state.ready or state.active or state.unknown):
         reason = f"the history reached {state.version:,} events, close to the limit of {MAX_RUN_EVENTS:,}"
         return [_stop_everything("history_limit", reason, now)]
+    if state.planning is not None and (closed := state.planning.closed) is not None:
+        return _end_planned(state, closed, now)
     if state.final is not None:
         cause: f.CancelCause = "continued" if state.continuation is not None else "completed"
         return [_stop_everything(cause, f"task {state.final!r} ends the run", now)]
@@ -71,6 +73,8 @@ def advance(state: RunState, now: int) -> Facts:
         return (f.TaskCompleted(record.key, record.token, msgspec.Raw(state.signals[name][0])),)
     if state.ready:
         return () if state.is_paused else _start_ready(state, now)
+    if state.planning is not None:
+        return ()  # its function says when it ends
     if not state.active and not state.unknown and not state.lingering:
         return (_end(state, now),)
     return ()
@@ -314,6 +318,27 @@ def _is_tolerated(state: RunState, record: TaskRecord) -> bool:
     return record.index is not None and state.tasks[node.task.task_id].status in ended_well
 
 
+_ENDINGS: Final[dict[str, f.CancelCause]] = {"returned": "completed", "raised": "raised", "continued": "continued"}
+
+
+def _end_planned(state: RunState, closed: f.PlanClosed, now: int) -> Facts:
+    """The function of a workflow as code has ended. What it left open is cancelled first."""
+    if state.active or state.ready or state.unknown or state.lingering:
+        return [_stop_everything(_ENDINGS[closed.how], f"its function has {closed.how}", now)]
+    if closed.how == "returned":
+        return (f.WorkflowCompleted(),)
+    if closed.how == "continued":
+        return (f.WorkflowContinuing(closed.value),)
+    return (_raised(state, closed),)
+
+
+def _raised(state: RunState, closed: f.PlanClosed | None) -> Fact:
+    if closed is None or closed.error is None:
+        raise InvariantError(f"the function of run {state.stream_id!r} has raised nothing")
+    failed = [record.key for record in state.tasks.values() if record.status is TaskStatus.FAILED]
+    return _undone_or_failed(state, closed.error, failed[:MAX_LISTED], [])
+
+
 def _failed(state: RunState, failed: list[TaskRecord], now: int) -> Fact:
     keys = [record.key for record in failed]
     first = next((record.errors[-1] for record in failed if record.errors), None)
@@ -353,6 +378,8 @@ def _end_cancelled(state: RunState, now: int) -> Facts:
         return (f.WorkflowCancelled(cancel.requested_by, cancel.reason),)
     if cancel.cause == "completed":
         return (_completed(state, now),)
+    if cancel.cause == "raised":
+        return (_raised(state, None if state.planning is None else state.planning.closed),)
     if cancel.cause == "continued":
         return (f.WorkflowContinuing(msgspec.Raw(state.continuation or codec.NULL)),)
     kind = "TaskTimeout" if cancel.cause == "timeout" else "BoundExceeded"

@@ -119,6 +119,10 @@ def _run_again(state: RunState, from_task: str) -> set[str]:
             stays.add(node.task.task_id)
     again: set[str] = set()
     seen: set[str] = set()
+    if state.planning is not None:
+        # A function says nothing about what depends on what: all that it asked for later runs again.
+        later = {node.task.task_id for node in plan.nodes[plan.by_id[from_task] :]}
+        return later - stays
     queue = deque([plan.nodes[plan.by_id[from_task]]])
     while queue:
         node = queue.popleft()

@@ -21,6 +21,7 @@ __all__ = [
     "Modify",
     "NextRunStarted",
     "Pause",
+    "Plan",
     "Reject",
     "Resolve",
     "Resume",
@@ -56,6 +57,10 @@ class StartRun(Command, frozen=True, kw_only=True):
 
 class NextRunStarted(Command, frozen=True, kw_only=True):
     """The run that continues this one is there."""
+
+
+class Plan(Command, frozen=True, kw_only=True):
+    """Ask the function of a workflow as code what follows: after a restart, or when it has become known here."""
 
 
 class Signal(Command, frozen=True, kw_only=True):

@@ -44,7 +44,7 @@ def compare_runs(left: RunState, right: RunState) -> list[Difference]:
     if left.laid_out.encoded != right.laid_out.encoded:
         names = (f"{one.laid_out.definition.name} {one.laid_out.content_hash[:12]}" for one in (left, right))
         found.append(Difference("", "definition", *names))
-        mine, theirs = ({task.task_id: task for task in one.laid_out.definition.tasks} for one in (left, right))
+        mine, theirs = ({task.task_id: task for task in one.laid_out.described().tasks} for one in (left, right))
         for task_id in dict.fromkeys([*mine, *theirs]):
             found.extend(compare_tasks(mine.get(task_id), theirs.get(task_id)))
     if left.input != right.input:

@@ -251,6 +251,8 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many tasks of one run are in work at once."""
     priority: int = 0
     """Added to the priority of every task."""
+    code: str = ""
+    """Of a workflow as code (``@workflow``): the hash of its source when the run began. Its function plans the tasks as the run goes on."""
 
     def __post_init__(self) -> None:
         if (

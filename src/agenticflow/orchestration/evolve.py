@@ -34,7 +34,10 @@ from agenticflow.orchestration.inbox import folding as inbox
 from agenticflow.orchestration.interventions.feedback import feedback_given
 from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
+from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, decode_plan
+from agenticflow.orchestration.planning.folding import patch_marked, plan_closed, steps_planned
+from agenticflow.orchestration.planning.growing import GrowingPlan
 from agenticflow.orchestration.state import (
     DEADLINE,
     GRACE,
@@ -65,6 +68,9 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     plan = decode_plan(state.values.resolve(bytes(fact.definition)))
     kept = _mapping(state, bytes(fact.kept), "kept results")
     signals = _mapping(state, bytes(fact.signals), "signals")
+    if plan.definition.code:
+        plan = GrowingPlan(plan)
+        state.planning = Planning()
     state.plan = plan
     state.phase = Phase.RUNNING
     if signals:
@@ -438,4 +444,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
     f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
     f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),
+    f.StepsPlanned: steps_planned,
+    f.PatchMarked: patch_marked,
+    f.PlanClosed: plan_closed,
 }

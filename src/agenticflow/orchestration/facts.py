@@ -22,6 +22,7 @@ from agenticflow.orchestration.approvals.facts import (
     TaskInterrupted,
 )
 from agenticflow.orchestration.approvals.terms import Terms
+from agenticflow.orchestration.definition import TaskDefinition
 
 __all__ = [
     "FACTS",
@@ -34,8 +35,12 @@ __all__ = [
     "LoopContinued",
     "LoopEnded",
     "MapExpanded",
+    "PatchMarked",
+    "PlanClosed",
+    "PlannedStep",
     "SignalAwaited",
     "SignalReceived",
+    "StepsPlanned",
     "TaskCancelled",
     "TaskCompleted",
     "TaskFailed",
@@ -65,7 +70,7 @@ __all__ = [
     "WorkflowStarted",
 ]
 
-CancelCause = Literal["abort", "timeout", "history_limit", "completed", "continued"]
+CancelCause = Literal["abort", "timeout", "history_limit", "completed", "continued", "raised"]
 _NOTHING: Final = msgspec.Raw(codec.NULL)
 """Encoded null. (msgspec cannot read ``Raw | None`` back: it takes only null.)"""
 
@@ -452,6 +457,45 @@ class WorkflowCancelled(Fact, frozen=True, gc=False):
     reason: str
 
 
+class PlannedStep(msgspec.Struct, frozen=True, array_like=True):
+    """A step as the function of a workflow as code asked for it."""
+
+    task: TaskDefinition
+    """Without params and dependencies."""
+    params: msgspec.Raw
+    """Encoded and final: nothing in them is a reference to a result. Or where they are stored."""
+
+
+class StepsPlanned(Fact, frozen=True, gc=False):
+    """The function of a workflow as code has asked for these steps, knowing the ends of the first ``after`` steps that ended."""
+
+    event_type: ClassVar[str] = "steps_planned"
+    after: int
+    steps: tuple[PlannedStep, ...] = ()
+    cancels: tuple[str, ...] = ()
+    """Keys of steps it does not want any more."""
+
+
+class PatchMarked(Fact, frozen=True, gc=False):
+    """The function has come to a change of its code, and goes the new way in this run."""
+
+    event_type: ClassVar[str] = "patch_marked"
+    after: int
+    patch: str
+
+
+class PlanClosed(Fact, frozen=True, kw_only=True):
+    """The function has ended: it returned, raised, or continues as a new run. Steps that are still open are cancelled."""
+
+    event_type: ClassVar[str] = "plan_closed"
+    after: int
+    how: Literal["returned", "raised", "continued"]
+    value: msgspec.Raw = _NOTHING
+    """Encoded: what it returned, or the input of the next run. Or where that is stored."""
+    error: ErrorInfo | None = None
+    """What it raised."""
+
+
 FACTS: Final = FactCodec(
     [
         WorkflowStarted,
@@ -497,5 +541,8 @@ FACTS: Final = FactCodec(
         WorkflowCompleted,
         WorkflowFailed,
         WorkflowCancelled,
+        StepsPlanned,
+        PatchMarked,
+        PlanClosed,
     ]
 )

@@ -29,7 +29,10 @@ from agenticflow.core.interrupts import NO_REPLIES
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.advance import advance
+from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
+from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.run import RunDecider
 from agenticflow.orchestration.snapshots import take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
@@ -76,11 +79,25 @@ class Results(Mapping[str, object]):
 
 
 class WorkflowGuest(RunDecider):
-    """Runs workflow definitions."""
+    """Runs workflow definitions. ``planners`` know the functions of workflows as code: without them such a run is folded, not driven."""
+
+    def __init__(self, planners: Planners | None = None) -> None:
+        self._planners = planners
 
     @property
     def kind(self) -> str:
         return KIND
+
+    def decide(self, state: RunState, command: Command) -> Sequence[Fact]:
+        if type(command) is Plan:
+            return () if self._planners is None else self._planners.plan(state, command.now)
+        return super().decide(state, command)
+
+    def advance(self, state: RunState, now: int) -> Sequence[Fact]:
+        facts = advance(state, now)
+        if facts or state.planning is None or self._planners is None:
+            return facts
+        return self._planners.plan(state, now)
 
     def effects(self, state: RunState, fact: Fact, version: int) -> Sequence[Effect]:
         kind = type(fact)
@@ -191,6 +208,8 @@ class WorkflowGuest(RunDecider):
                 effects += (self._child(state, record), StopActivity(token, "it is not wanted any more"))
                 continue
             commands.append(ActivityFinished(now=now, task_key=key, token=token, outcome=Outcome(OutcomeKind.UNKNOWN)))
+        if state.planning is not None and state.phase is Phase.RUNNING:
+            commands.append(Plan(now=now))
         for record in state.tasks.values():
             if record.status in IN_FLIGHT:
                 found = self._recover(state, record, now)
@@ -231,7 +250,7 @@ class WorkflowGuest(RunDecider):
         if node.params is not None:
             params = node.params.resolve(state.lookup(record))
         else:
-            params = codec.decode(node.encoded_params)
+            params = codec.decode(state.values.resolve(node.encoded_params))
         if not isinstance(params, dict):
             raise InvariantError(f"params of task {task_key!r} are no mapping")
         encoded: dict[str, bytes] = {}
@@ -281,6 +300,9 @@ def run_output(state: RunState) -> object:
     """Return the result of a completed run: its output template resolved, or the results of the tasks nothing depends on,
     by task id. Raises ``BlobMissing``, and ``InvalidInput`` when the template leads nowhere."""
     plan = state.laid_out
+    if state.planning is not None:
+        closed = state.planning.closed
+        return None if closed is None else codec.decode(state.values.resolve(bytes(closed.value)))
     if plan.output is not None:
         return plan.output.resolve(state.lookup())
     output: dict[str, object] = {}

@@ -117,6 +117,8 @@ class Holding(msgspec.Struct, frozen=True):
     """Whether a command of it waits to be decided or committed."""
     is_continuing: bool = False
     """Whether somebody is about starting the run after it."""
+    needs_code: bool = False
+    """Whether the function that plans it is not there, or does not fit: it says so itself."""
 
 
 def breaches_of(state: RunState, holding: Holding, now: int) -> list[Breach]:
@@ -134,7 +136,7 @@ def breaches_of(state: RunState, holding: Holding, now: int) -> list[Breach]:
         for record in state.tasks.values():
             if record.status in IN_FLIGHT and record.token not in holding.tokens:
                 found.append(Breach(workflow_id, run_no, "attempt", record.scheduled_at, record.key, record.token))
-    if _is_unsettled(state):
+    if _is_unsettled(state) and not (state.planning is not None and holding.needs_code):
         found.append(Breach(workflow_id, run_no, "decision", now))
     return found
 
@@ -143,6 +145,8 @@ def _is_unsettled(state: RunState) -> bool:
     """Whether something follows from the state alone, which is decided together with whatever made it so."""
     if state.phase is Phase.CANCELLING:
         return not state.in_flight and not state.lingering
+    if state.phase is Phase.RUNNING and state.planning is not None and state.planning.closed is not None:
+        return True
     if state.phase is Phase.RUNNING and (state.final is not None or state.undecided or state.deliverable):
         return True
     if state.ready:

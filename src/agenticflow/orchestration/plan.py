@@ -228,6 +228,10 @@ class Plan:
         self.free_roots = self._free_roots()
         """What references name that is no task: it has to be in the input."""
 
+    def described(self) -> WorkflowDefinition:
+        """Return the definition with the tasks the run has: those of a workflow as code, as far as they are planned."""
+        return self.definition
+
     def _lay_out(self, node: Node) -> None:
         task = node.task
         node.priority = task.priority + self.definition.priority
@@ -316,7 +320,7 @@ def _remember(plan: Plan) -> Plan:
 
 def unknown_roots(plan: Plan, workflow_input: object) -> list[str]:
     """Return, in words, every reference that is neither to a task nor to a key of ``workflow_input``, and every collision."""
-    if not plan.free_roots and not workflow_input:
+    if (not plan.free_roots and not workflow_input) or plan.definition.code:
         return []
     keys = set(workflow_input) if isinstance(workflow_input, Mapping) else set()
     if plan.free_roots <= keys and keys.isdisjoint(plan.by_id):

@@ -14,7 +14,7 @@ import msgspec
 
 from agenticflow.errors import DefinitionError, InvalidInput
 
-__all__ = ["Lookup", "Reference", "Template", "compile_template", "parse_reference"]
+__all__ = ["Lookup", "Reference", "Template", "compile_template", "literal", "parse_reference"]
 
 Lookup = Callable[[str], object]
 """Gives the value of a root name. Raises ``KeyError`` when there is none."""
@@ -103,6 +103,17 @@ def compile_template(data: object) -> Template:
     """Return ``data`` ready for resolving. Raises ``DefinitionError`` for a malformed reference."""
     compiled = _compile(data)
     return Template(compiled, tuple(_references(compiled)))
+
+
+def literal(data: object) -> object:
+    """Return ``data`` so that a template of it resolves to ``data`` itself: nothing in it is a reference."""
+    if isinstance(data, str):
+        return data.replace("${", "$${")
+    if isinstance(data, Mapping):
+        return {key: literal(item) for key, item in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [literal(item) for item in data]
+    return data
 
 
 def _compile(data: object, depth: int = 0) -> object:

@@ -15,13 +15,21 @@ from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import CorruptStore
 from agenticflow.orchestration.approvals.requests import Request
-from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.facts import (
+    CompensationStarted,
+    PlanClosed,
+    PlannedStep,
+    WorkflowCancelRequested,
+    WorkflowFailed,
+)
+from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.planning.growing import GrowingPlan
 from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
 
 __all__ = ["restore", "take"]
 
-FORM = 3
+FORM = 4
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -46,6 +54,14 @@ class _Task(msgspec.Struct, array_like=True):
     items: list[bytes] | None
     done: int
     failed: int
+
+
+class _Planned(msgspec.Struct, array_like=True):
+    steps: list[PlannedStep]
+    settled: list[str]
+    driven: int
+    patches: list[str]
+    closed: PlanClosed | None
 
 
 class _Run(msgspec.Struct):
@@ -80,6 +96,7 @@ class _Run(msgspec.Struct):
     undoing: CompensationStarted | None
     requests: list[Request]
     answered: dict[str, dict[str, Request]]
+    planned: _Planned | None
 
 
 _PLAIN = (
@@ -141,11 +158,19 @@ def take(state: RunState) -> bytes:
         undoing=state.problem if isinstance(state.problem, CompensationStarted) else None,
         requests=list(state.requests.values()),
         answered=state.answered,
+        planned=_planned(state),
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
     form["tasks"] = [_as_task(record) for record in state.tasks.values()]
     return codec.encode(form)
+
+
+def _planned(state: RunState) -> _Planned | None:
+    planning = state.planning
+    if planning is None or not isinstance(state.plan, GrowingPlan):
+        return None
+    return _Planned(state.plan.steps, planning.settled, planning.driven, list(planning.patches), planning.closed)
 
 
 def restore(stream_id: str, data: bytes) -> RunState:
@@ -161,6 +186,13 @@ def _restore(stream_id: str, run: _Run) -> RunState:
         raise CorruptStore(f"the snapshot of {stream_id!r} has form {run.form}, this program knows {FORM}")
     state = RunState(stream_id)
     state.plan = decode_plan(run.plan)
+    if (planned := run.planned) is not None:
+        state.plan = plan = GrowingPlan(state.plan)
+        for step in planned.steps:
+            plan.grow(step)
+        state.planning = planning = Planning()
+        planning.settled, planning.driven, planning.closed = planned.settled, planned.driven, planned.closed
+        planning.patches = dict.fromkeys(planned.patches)
     for name in _PLAIN:
         setattr(state, name, run.fields[name])
     for saved in run.tasks:

@@ -21,6 +21,7 @@ from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, Plan
 
 __all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
@@ -197,11 +198,13 @@ class RunState:
         "kept",
         "last_success",
         "lingering",
+        "made",
         "next_item",
         "outcome",
         "parent",
         "phase",
         "plan",
+        "planning",
         "problem",
         "ready",
         "requests",
@@ -234,6 +237,10 @@ class RunState:
         self.workflow_id = ""
         self.run_no = 0
         self.plan: Plan | None = None
+        self.planning: Planning | None = None
+        """Of a workflow as code."""
+        self.made: list[tuple[str, bytes]] = []
+        """Large values, by content hash, that facts not committed yet refer to."""
         self.input = codec.NULL
         self.seed = ""
         self.fingerprint = ""
@@ -407,6 +414,9 @@ class RunState:
             return  # late outcomes are recorded and advance nothing
         if node.has_consequences:
             self._take_effect(node, how)
+        if self.planning is not None:
+            self.planning.settled.append(node.task.task_id)
+            return
         nodes = self.laid_out.nodes
         tasks, unmet = self.tasks, self.unmet
         for index in node.dependents:
@@ -452,7 +462,10 @@ class RunState:
 
     @property
     def continuation(self) -> bytes | None:
-        """The encoded input of the next run, when a task has said that this one is to be continued."""
+        """The encoded input of the next run, when a task or a function has said that this one is to be continued."""
+        if self.planning is not None:
+            closed = self.planning.closed
+            return bytes(closed.value) if closed is not None and closed.how == "continued" else None
         record = self.tasks.get(self.final) if self.final is not None else None
         return record.value if record is not None and record.node.continue_with is not None else None
 

@@ -41,6 +41,8 @@ def item_roots(task: TaskDefinition) -> frozenset[str]:
 def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
     """Return every mistake of ``definition`` in words; empty when it can run."""
     tasks = definition.tasks
+    if definition.code:
+        return ["a workflow as code has no tasks of its own: its function plans them"] if tasks else []
     if not tasks:
         return ["there are no tasks"]
     if len(tasks) > MAX_TASKS:

@@ -27,6 +27,7 @@ __all__ = [
     "InQueue",
     "InWork",
     "Lost",
+    "NeedsCode",
     "NeedsPermit",
     "NextRun",
     "NoRoom",
@@ -130,6 +131,12 @@ class NotRegistered(msgspec.Struct, frozen=True, tag="not_registered"):
     words: str
 
 
+class NeedsCode(msgspec.Struct, frozen=True, tag="needs_code"):
+    """The function that plans the run is not registered here, or does not repeat what is recorded. ``words`` say which."""
+
+    words: str
+
+
 class BeingCancelled(msgspec.Struct, frozen=True, tag="being_cancelled"):
     """It was told to stop and has a grace to do so."""
 
@@ -173,6 +180,7 @@ Reason = (
     | Paused
     | OutcomeInQuestion
     | NotRegistered
+    | NeedsCode
     | BeingCancelled
     | NoRoom
     | NextRun
@@ -361,7 +369,7 @@ def words_of(wait: Wait) -> str:
             return f"{task} is tried again at {moment_of(wait.until or 0)}"
         case OutcomeInQuestion():
             return f"somebody has to say what became of {task}"
-        case NotRegistered(words):
+        case NotRegistered(words) | NeedsCode(words):
             return words
         case InWork(performer_id, attempt):
             return f"{task} is in work at {performer_id!r}, attempt {attempt}"
@@ -415,6 +423,8 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"
         case NotRegistered():
             return "registering it, or its recovery, starts the task"
+        case NeedsCode():
+            return "starting a program that registers the function it fits to lets it go on"
         case InWork() | HandedOut():
             return "its handler has to end" + (", or its limit to pass" if wait.until else "")
         case InQueue(performer_id):

@@ -19,7 +19,7 @@ from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.core.types import MAX_COMMIT_BYTES, SNAPSHOT_EVERY
 from agenticflow.errors import InvariantError
 from agenticflow.runtime.failpoints import reach
-from agenticflow.storage.rows import Row, RunRow, Snapshot, ValueRow
+from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot, ValueRow
 
 __all__ = [
     "Actor",
@@ -157,8 +157,12 @@ class Actor:
         if listed != self.listed:
             self.listed = listed
             rows.append(run_row(self.stream_id, self.guest, state, version))
-        if self.listing is not None and state.unlisted:
-            rows.extend(self.listed_rows(now))
+        if self.listing is not None:
+            if state.unlisted:
+                rows.extend(self.listed_rows(now))
+            if state.made:
+                rows.extend(Blob(name, data) for name, data in state.made)
+                state.made.clear()
         if version - self.snapshot_version >= SNAPSHOT_EVERY and state.is_open:
             self.snapshot_version = version
             reach("host.snapshot")

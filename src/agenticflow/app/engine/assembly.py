@@ -7,11 +7,13 @@ from collections.abc import Callable
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.engine.reacting import Choreography
+from agenticflow.app.registration.workflows import Workflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
+from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.inbox.listing import entries_of
-from agenticflow.orchestration.plan import Plan
+from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
@@ -48,6 +50,7 @@ class Engine:
         "gates",
         "host",
         "journal",
+        "planners",
         "recorder",
         "settings",
         "store",
@@ -63,6 +66,7 @@ class Engine:
         children: Children,
         journal: Journal,
         settings: Settings,
+        planners: Planners,
     ) -> None:
         self.store = store
         self.host = host
@@ -72,6 +76,8 @@ class Engine:
         self.journal = journal
         self.recorder = Recorder(journal, dispatcher)
         self.settings = settings
+        self.planners = planners
+        """Know the functions of workflows as code."""
         self.end_measuring: Callable[[], None] = lambda: None
         self.door: CommandServer | None = None
         """Where other processes' commands come in, when the store has one owner."""
@@ -79,6 +85,20 @@ class Engine:
         """Looks whether every open run is alive, where runs are performed."""
         self.choreography: Choreography | None = None
         """Has agents react to events, where runs are performed."""
+
+    def missing(self, stream_id: str) -> list[str]:
+        """Return, in words, what a run waits for that is not registered here."""
+        code = self.planners.waits_for(stream_id)
+        return [
+            *self.dispatcher.missing(stream_id),
+            *self.children.missing(stream_id),
+            *(() if code is None else (code,)),
+        ]
+
+    def ask_functions(self, now: int) -> None:
+        """Have runs go on whose functions were not known, or did not fit."""
+        for stream_id in self.planners.stuck():
+            self.host.tell(stream_id, Plan(now=now))
 
     @property
     def is_settling(self) -> bool:
@@ -96,17 +116,17 @@ def assemble(
     clock: Clock,
     settings: Settings,
     *,
-    named: Callable[[str], Plan],
+    workflows: Workflows,
     max_concurrency: int | None = None,
     max_threads: int | None = None,
 ) -> Engine:
-    """Return an engine over ``store`` that has not begun yet. ``named`` gives the plan of a registered workflow."""
+    """Return an engine over ``store`` that has not begun yet. ``workflows`` are those registered."""
     host = Host(store, clock)
-    host.add_guest(WorkflowGuest(), entries_of)
+    host.add_guest(WorkflowGuest(workflows.planners), entries_of)
     host.add_guest(GateGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
-    children = Children(host, gates, clock, Launches(host, store, clock, named))
+    children = Children(host, gates, clock, Launches(host, store, clock, workflows.plan_of))
     dispatcher = Dispatcher(
         host,
         clock,
@@ -115,4 +135,4 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
-    return Engine(store, host, dispatcher, gates, children, Journal(store), settings)
+    return Engine(store, host, dispatcher, gates, children, Journal(store), settings, workflows.planners)

@@ -11,12 +11,14 @@ from agenticflow.core.engine import RunChild
 from agenticflow.errors import WorkflowNotFoundError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
+from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.state import RunState
 from agenticflow.orchestration.waiting import (
     BeingCancelled,
     HandedOut,
     InQueue,
     InWork,
+    NeedsCode,
     NeedsPermit,
     NextRun,
     NotRegistered,
@@ -65,6 +67,8 @@ class Held(Protocol):
     def gates(self) -> Gatekeeper: ...
     @property
     def children(self) -> Children: ...
+    @property
+    def planners(self) -> Planners: ...
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -86,6 +90,8 @@ async def explain(
     held = await held_reasons(engine, stream_id) if performs else None
     state: RunState = await engine.host.read(stream_id)
     waits = waits_of(state, held) if task_key is None else branch_waits(state, task_key, held)
+    if task_key is None and (words := engine.planners.waits_for(stream_id)) is not None:
+        waits = [Wait("", NeedsCode(words)), *waits]
     workflow_id, run_no, status = state.workflow_id, state.run_no, state.status.value
     version = state.version
     followed: list[Wait] = []

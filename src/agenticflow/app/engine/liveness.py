@@ -171,12 +171,13 @@ class Watch:
     def _holding(self, stream_id: str, state: RunState, tokens: dict[str, set[int]]) -> Holding:
         host = self._engine.host
         if not self._performs:
-            return Holding(_Everything(), state.next_due, is_continuing=True)
+            return Holding(_Everything(), state.next_due, is_continuing=True, needs_code=True)
         return Holding(
             tokens.get(stream_id, ()),
             host.timer_of(stream_id),
             host.actors.is_busy(stream_id),
             self._engine.children.is_continuing(stream_id),
+            self._engine.planners.waits_for(stream_id) is not None,
         )
 
     async def _take_stock(self, streams: Collection[str], tokens: dict[str, set[int]]) -> set[tuple[str, int]]:

@@ -99,7 +99,8 @@ def forked_run(
     What is kept of tasks that the definition does not have is left out. Errors as for ``first_run``.
     """
     command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now)
-    kept = {key: value for key, value in carried.kept.items() if key.partition("[")[0] in plan.by_id}
+    is_planned = bool(plan.definition.code)  # then its function says which steps there are
+    kept = {key: value for key, value in carried.kept.items() if is_planned or key.partition("[")[0] in plan.by_id}
     stored_kept, kept_blob = store_form(codec.encode(kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
     blobs = tuple(blob for blob in (kept_blob, signals_blob) if blob is not None)
@@ -113,6 +114,9 @@ def forked_run(
 
 
 def _fingerprint(plan: Plan, merged: object) -> str:
+    if plan.definition.code:
+        # A function may be mended while its runs go on: it is the same workflow, whatever its version and source.
+        return codec.content_hash(f"code:{plan.definition.name}".encode() + codec.encode(merged, is_canonical=True))
     return codec.content_hash(plan.content_hash.encode() + codec.encode(merged, is_canonical=True))
 
 

@@ -72,6 +72,8 @@ def has_started(state: RunState, task_id: str) -> bool:
 
 def problems_of(state: RunState, modifications: Sequence[Modification]) -> list[str]:
     """Return, in words, every reason why the run cannot go on with ``modifications``."""
+    if state.planning is not None:
+        return ["its function plans its tasks: change that, with ctx.patched or as a new version"]
     problems = [*_touching(state, modifications)]
     if problems:
         # What is wrong is put aside, so that the rest is still looked at.

@@ -130,6 +130,10 @@ def _demand_idle(state: RunState, key: str, record: TaskRecord | None) -> None:
         raise _refused(state, key, "is in work", f"wait for its end, or {cancel}")
     if record.status is TaskStatus.EXPANDED:
         raise _refused(state, key, "has begun", f"name one of its parts, {key}[0] say, or {cancel}")
+    if record.status is TaskStatus.FAILED and state.planning is not None:
+        raise _refused(
+            state, key, "has failed, and the function of its workflow was told", "the next run can run it: resume"
+        )
     if record.status is TaskStatus.COMPLETED:
         raise _refused(
             state, key, "has its result", "what follows it can run again in the next run: resume with from_task"

@@ -1,0 +1,57 @@
+"""How the facts of planning change the state of a run: part of the fold, so nothing is decided here."""
+
+from __future__ import annotations
+
+from agenticflow.errors import InvariantError
+from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.ledger import Planning
+from agenticflow.orchestration.planning.growing import GrowingPlan
+from agenticflow.orchestration.state import CANCELLABLE, RunState, TaskRecord, TaskStatus
+
+__all__ = ["patch_marked", "plan_closed", "planning_of", "steps_planned"]
+
+
+def planning_of(state: RunState) -> Planning:
+    """Return what is known of the planning of this run. Raises ``InvariantError`` when it is not planned by a function."""
+    if state.planning is None:
+        raise InvariantError(f"run {state.stream_id!r} is not planned by a function")
+    return state.planning
+
+
+def steps_planned(state: RunState, fact: f.StepsPlanned, version: int, at: int) -> None:
+    """The steps are ready; those whose results the run was given have ended already."""
+    planning, plan = planning_of(state), state.laid_out
+    if not isinstance(plan, GrowingPlan):
+        raise InvariantError(f"the plan of run {state.stream_id!r} does not grow")
+    planning.driven = fact.after
+    for step in fact.steps:
+        node = plan.grow(step)
+        state.unmet.append(0)
+        state.has_live_dependency.append(0)
+        state.has_failed_dependency.append(0)
+        key = step.task.task_id
+        if state.kept and (value := state.kept.get(key)) is not None:
+            record = state.tasks[key] = TaskRecord(key, node)
+            record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at
+            state.settle(node, TaskStatus.COMPLETED)
+        else:
+            state.make_ready(node)
+    for key in fact.cancels:
+        record = state.tasks[key]
+        if record.status in CANCELLABLE:
+            state.cancel_soon((record.node.index,), "")
+
+
+def patch_marked(state: RunState, fact: f.PatchMarked, version: int, at: int) -> None:
+    """The run goes the new way at this change of its code."""
+    planning = planning_of(state)
+    planning.driven = fact.after
+    planning.patches[fact.patch] = None
+
+
+def plan_closed(state: RunState, fact: f.PlanClosed, version: int, at: int) -> None:
+    """The function has ended: nothing more is planned."""
+    planning = planning_of(state)
+    planning.driven = fact.after
+    planning.closed = fact
+    planning.drive = None
