@@ -88,6 +88,7 @@ class TaskView:
         "progress",
         "question",
         "scheduled_at",
+        "signal",
         "status",
         "task_id",
         "waits_until",
@@ -109,6 +110,8 @@ class TaskView:
         self.waits_until = _moment(record.due) if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
         self.question = record.question
         """What an approval asks."""
+        self.signal = record.node.task.signal
+        """The name of the signal it waits for, or has got."""
         self.progress: Progress | None = None
         """What its handler reported last, while it runs in this process."""
 

@@ -83,26 +83,27 @@ def progress_for(
 
 
 def rows_of(definition: WorkflowDefinition, state: WorkflowState, workflow_id: str) -> list[Row]:
-    """Return the tasks in the order of the definition."""
-    rows: list[Row] = []
-    for task in definition.tasks:
-        view = state.tasks.get(task.task_id)
-        if view is None:
-            rows.append(Row(task.task_id, TaskStatus.PENDING, 0, 1, ""))
-            continue
-        remark = printable(_remark(view))
-        if task.signal is not None and view.status is TaskStatus.WAITING:
-            remark = f"waits for the signal {task.signal!r}: agenticflow runs signal {workflow_id} {task.signal}"
-        elif view.question and view.status is TaskStatus.WAITING:
-            command = f"agenticflow runs approve {workflow_id} {task.task_id}"
-            remark = f"waits for an answer: {printable(view.question)}  {command}"
-        if view.item_count is None:
-            rows.append(Row(task.task_id, view.status, int(view.status in _SETTLED), 1, remark))
-        else:
-            done = view.items_done + view.items_failed
-            failed = f"{view.items_failed} failed" if view.items_failed else ""
-            rows.append(Row(task.task_id, view.status, done, view.item_count, failed))
-    return rows
+    """Return the tasks in the order of the definition; of a workflow as code those that its function has asked for, in that order."""
+    if definition.code:
+        return [_row(view, workflow_id) for view in state.tasks.values() if view.key == view.task_id]
+    views = ((task.task_id, state.tasks.get(task.task_id)) for task in definition.tasks)
+    return [
+        Row(task_id, TaskStatus.PENDING, 0, 1, "") if view is None else _row(view, workflow_id)
+        for task_id, view in views
+    ]
+
+
+def _row(view: TaskView, workflow_id: str) -> Row:
+    remark = printable(_remark(view))
+    if view.signal is not None and view.status is TaskStatus.WAITING:
+        remark = f"waits for the signal {view.signal!r}: agenticflow runs signal {workflow_id} {view.signal}"
+    elif view.question and view.status is TaskStatus.WAITING:
+        command = f"agenticflow runs approve {workflow_id} {view.task_id}"
+        remark = f"waits for an answer: {printable(view.question)}  {command}"
+    if view.item_count is None:
+        return Row(view.task_id, view.status, int(view.status in _SETTLED), 1, remark)
+    failed = f"{view.items_failed} failed" if view.items_failed else ""
+    return Row(view.task_id, view.status, view.items_done + view.items_failed, view.item_count, failed)
 
 
 def _remark(view: TaskView) -> str:
@@ -195,7 +196,7 @@ class LiveProgress:
             (self._definition.name, "bold"),
             f"  {self._workflow_id}  ",
             (str(self._status), "bold"),
-            f"  {settled} of {len(self._definition.tasks)} tasks",
+            f"  {settled} of {len(self._rows)} tasks{' so far' if self._definition.code else ''}",
             f"  {duration(self._console.get_time() - self._began)}",
         )
         grid = Table.grid(padding=(0, 2))

@@ -28,6 +28,7 @@ from agenticflow.cli.terminal import note, progress_console
 from agenticflow.config import load_settings
 from agenticflow.errors import StoreOwned, StoreUnavailable, WorkflowExecutionError
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
@@ -84,7 +85,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 @asynccontextmanager
 async def orchestrating(
-    store: str | None, performers: Iterable[Performing], workflows: Iterable[WorkflowDefinition] = ()
+    store: str | None, performers: Iterable[Performing], workflows: Iterable[WorkflowDefinition | WorkflowFunction] = ()
 ) -> AsyncIterator[tuple[Orchestrator, Interrupts]]:
     """Own the store and perform; at the end drain, however the body ended. ``workflows`` are known by name."""
     settings = load_settings().settings

@@ -63,6 +63,9 @@ def _plain(value: object) -> object:
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_plain, decimal_format="string", uuid_format="canonical")
+_ordering_encoder = msgspec.msgpack.Encoder(
+    enc_hook=_plain, decimal_format="string", uuid_format="canonical", order="deterministic"
+)
 _decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(ext_hook=_extension)
 
 
@@ -78,6 +81,15 @@ def encode(value: object, *, is_canonical: bool = False) -> bytes:
             f"{_find_culprit(value)} has no form on the wire: {error}",
             hint="return plain data, a dataclass, a msgspec Struct or a pydantic model",
         ) from error
+
+
+def encode_ordered(value: object) -> bytes:
+    """Return ``value`` as msgpack with keys and members of sets in an order that is the same in every process, though not that of
+    ``in_order``. Raises ``NotSerializable`` as ``encode`` does."""
+    try:
+        return _ordering_encoder.encode(value)
+    except (NotImplementedError, TypeError, ValueError, OverflowError, RecursionError):
+        return encode(in_order(value))  # what cannot be compared, or a clearer error
 
 
 def in_order(value: object) -> object:

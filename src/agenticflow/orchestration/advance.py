@@ -74,7 +74,7 @@ def advance(state: RunState, now: int) -> Facts:
     if state.ready:
         return () if state.is_paused else _start_ready(state, now)
     if state.planning is not None:
-        return ()  # its function says when it ends
+        return () if state.planner is None else state.planner.plan(state)
     if not state.active and not state.unknown and not state.lingering:
         return (_end(state, now),)
     return ()

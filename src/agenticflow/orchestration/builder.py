@@ -30,6 +30,7 @@ _TASK_OPTIONS: Final = frozenset(field.name for field in msgspec.structs.fields(
 _WORKFLOW_OPTIONS: Final = frozenset(field.name for field in msgspec.structs.fields(WorkflowDefinition)) - {
     "name",
     "tasks",
+    "code",
 }
 
 

@@ -29,7 +29,6 @@ from agenticflow.core.interrupts import NO_REPLIES
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.advance import advance
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
 from agenticflow.orchestration.planning.planner import Planners
@@ -41,7 +40,9 @@ __all__ = ["Results", "WorkflowGuest", "child_id", "run_output", "stream_of"]
 
 KIND: Final = "workflow"
 MAX_ID_CHARS: Final = 200
-_WITHOUT_EFFECT: Final = frozenset({f.WorkflowStarted, f.TaskCompleted, f.TaskStarted, f.TaskSkipped, f.ChoiceMade})
+_WITHOUT_EFFECT: Final = frozenset(
+    {f.WorkflowStarted, f.TaskCompleted, f.TaskStarted, f.TaskSkipped, f.ChoiceMade, f.StepsPlanned}
+)
 """The most frequent facts that ask for nothing; others are looked at one by one."""
 
 
@@ -88,16 +89,10 @@ class WorkflowGuest(RunDecider):
     def kind(self) -> str:
         return KIND
 
-    def decide(self, state: RunState, command: Command) -> Sequence[Fact]:
-        if type(command) is Plan:
-            return () if self._planners is None else self._planners.plan(state, command.now)
-        return super().decide(state, command)
-
-    def advance(self, state: RunState, now: int) -> Sequence[Fact]:
-        facts = advance(state, now)
-        if facts or state.planning is None or self._planners is None:
-            return facts
-        return self._planners.plan(state, now)
+    def initial(self, stream_id: str, snapshot: bytes | None = None) -> RunState:
+        state = super().initial(stream_id, snapshot)
+        state.planner = self._planners
+        return state
 
     def effects(self, state: RunState, fact: Fact, version: int) -> Sequence[Effect]:
         kind = type(fact)

@@ -6,9 +6,22 @@ it is thrown away with the state and made anew from the record.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from agenticflow.orchestration.facts import PlanClosed
 
 __all__ = ["Planning"]
+
+
+class Driven(Protocol):
+    """The function of a run on its way, as its planner keeps it here."""
+
+    @property
+    def turns(self) -> int:
+        """How many ends of steps it knows."""
+
+    def recorded(self, *, steps: int = 0, cancels: int = 0, patches: int = 0) -> list[tuple[str, bytes]]:
+        """The first so many of what it asked for are recorded; return the large values that have to be stored with them."""
 
 
 class Planning:
@@ -24,5 +37,5 @@ class Planning:
         self.patches: dict[str, None] = {}
         """Changes of the code that this run goes the new way at."""
         self.closed: PlanClosed | None = None
-        self.drive: object | None = None
+        self.drive: Driven | None = None
         """The function on its way (``planning.driving``): a cache."""

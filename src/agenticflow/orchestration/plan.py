@@ -67,35 +67,13 @@ class Node:
         self.task = task
         self.depends_on = depends_on
         self.dependents: list[int] = []
-        self.is_settled = task.join == "settled"
-        """Whether it starts also after failures."""
-        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
-            task.delay_seconds is None and task.continue_with is None
-        )
-        """Whether nobody works on it: it takes no place among ``max_parallel``."""
-        self.needs = _needs(task, len(depends_on))
-        """How many dependencies have to be completed; 0 when all have to be met."""
         self.performer_id = task.agent_id
         self.task_type = task.task_type or ""
         self.priority = 0
         self.is_ordered = False
         """Whether what becomes ready may go before what is ready already: there are priorities, or places."""
-        self.condition: Condition | None = parse_condition(task.when) if task.when is not None else None
-        self.until: Condition | None = parse_condition(task.repeat_until) if task.repeat_until is not None else None
-        self.for_each: Template | None = compile_template(task.for_each) if task.for_each is not None else None
-        self.repeat_from: Template | None = compile_template(task.repeat_from) if task.repeat_from is not None else None
-        self.continue_with: Template | None = (
-            compile_template(task.continue_with) if task.continue_with is not None else None
-        )
-        asks = task.approval
-        self.approval: Template | None = (
-            None if asks is None else compile_template(asks if isinstance(asks, str) else asks.template)
-        )
         self.permits: tuple[tuple[Template, Limit], ...] = ()
         """Keys to hold before an attempt may start."""
-        if task.locks or task.limits:
-            limits = (*(Limit(name, max_concurrent=1) for name in task.locks), *task.limits)
-            self.permits = tuple((compile_template(limit.key), limit) for limit in limits)
         self.choices: tuple[tuple[int, Condition | None], ...] = ()
         self.cancels: tuple[int, ...] = ()
         self.rest: tuple[int, ...] = ()
@@ -103,27 +81,67 @@ class Node:
         self.fallback: int | None = None
         self.is_alternative = False
         """Whether it is another task's fallback."""
-        self.workflow: bytes | None = (
-            codec.encode(task.workflow) if isinstance(task.workflow, WorkflowDefinition) else None
-        )
-        self.has_consequences = bool(
-            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
-        )
-        """Whether its end means more than that its dependents may start."""
-        self.is_plain = not self.permits and _options(task) == _USUAL
-        """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
-        undo = task.compensation
-        self.undo: Node | None = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
-        """Lays out what undoes it."""
         self.params: Template | None = None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
         self.encoded_params = _NO_PARAMS
+        self.is_settled = self.is_wait = self.has_consequences = False
+        self.is_plain = True
+        self.needs = 0
+        self.condition = self.until = self.for_each = self.repeat_from = self.continue_with = self.approval = None
+        self.workflow = self.undo = None
         if task.params:
             params = compile_template(task.params)
             if params.references:
                 self.params = params
             else:
                 self.encoded_params = codec.encode(params.resolve(_NOWHERE))
+        if not task.is_usual or task.workflow is not None:
+            self._take_options(task)
+
+    is_settled: bool
+    """Whether it starts also after failures."""
+    is_wait: bool
+    """Whether nobody works on it: it takes no place among ``max_parallel``."""
+    has_consequences: bool
+    """Whether its end means more than that its dependents may start."""
+    is_plain: bool
+    """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
+    needs: int
+    """How many dependencies have to be completed; 0 when all have to be met."""
+    condition: Condition | None
+    until: Condition | None
+    for_each: Template | None
+    repeat_from: Template | None
+    continue_with: Template | None
+    approval: Template | None
+    workflow: bytes | None
+    undo: Node | None
+    """Lays out what undoes it."""
+
+    def _take_options(self, task: TaskDefinition) -> None:
+        """What is not as in nearly every task."""
+        self.is_settled = task.join == "settled"
+        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
+            task.delay_seconds is None and task.continue_with is None
+        )
+        self.needs = _needs(task, len(self.depends_on))
+        self.condition = parse_condition(task.when) if task.when is not None else None
+        self.until = parse_condition(task.repeat_until) if task.repeat_until is not None else None
+        self.for_each = compile_template(task.for_each) if task.for_each is not None else None
+        self.repeat_from = compile_template(task.repeat_from) if task.repeat_from is not None else None
+        self.continue_with = compile_template(task.continue_with) if task.continue_with is not None else None
+        asks = task.approval
+        self.approval = None if asks is None else compile_template(asks if isinstance(asks, str) else asks.template)
+        if task.locks or task.limits:
+            limits = (*(Limit(name, max_concurrent=1) for name in task.locks), *task.limits)
+            self.permits = tuple((compile_template(limit.key), limit) for limit in limits)
+        self.workflow = codec.encode(task.workflow) if isinstance(task.workflow, WorkflowDefinition) else None
+        self.has_consequences = bool(
+            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
+        )
+        self.is_plain = not self.permits and _options(task) == _USUAL
+        undo = task.compensation
+        self.undo = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""

@@ -85,6 +85,8 @@ class RunDecider:
                 return self._start_run(state, command)
             case c.NextRunStarted():
                 return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
+            case c.Plan():
+                return () if state.planner is None else state.planner.plan(state)
             case c.Resolve() if state.phase is Phase.COMPENSATING:
                 return self._resolve(state, command)
             case c.Approve() | c.Reject() | c.Delegate():

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.decider import Fact
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
@@ -170,6 +171,13 @@ def takes_place(record: TaskRecord) -> bool:
     return not (record.is_blocked or record.node.is_wait)
 
 
+class Planner(Protocol):
+    """Asks the function of a workflow as code what follows."""
+
+    def plan(self, state: RunState) -> Sequence[Fact]:
+        """Return what the function of the run says next; empty when it waits, or cannot go on. Raises ``BlobMissing``."""
+
+
 class RunState:
     """The folded state. Field by field what the decider needs, and what views show."""
 
@@ -204,6 +212,7 @@ class RunState:
         "parent",
         "phase",
         "plan",
+        "planner",
         "planning",
         "problem",
         "ready",
@@ -239,6 +248,8 @@ class RunState:
         self.plan: Plan | None = None
         self.planning: Planning | None = None
         """Of a workflow as code."""
+        self.planner: Planner | None = None
+        """Who knows the functions of workflows as code; set by the guest."""
         self.made: list[tuple[str, bytes]] = []
         """Large values, by content hash, that facts not committed yet refer to."""
         self.input = codec.NULL

@@ -20,13 +20,14 @@ import msgspec
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
 from agenticflow.app.definitions.documents import Way
-from agenticflow.app.definitions.modules import definitions_in, import_file, import_named, lines_of, performers_in
+from agenticflow.app.definitions.modules import import_file, import_named, lines_of, performers_in, workflows_in
 from agenticflow.app.definitions.parsing import DefinitionReader, deep_problems
 from agenticflow.app.definitions.performers import Performing, unperformed
 from agenticflow.app.definitions.spellings import close, kind_of_value
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 
 __all__ = ["Loaded", "Performers", "load_workflow", "load_workflows"]
 
@@ -54,7 +55,7 @@ class Registry(Protocol):
 
     def register_agent(self, agent: Agent) -> Agent: ...
     def register_worker(self, worker: Worker[..., Any]) -> None: ...
-    def register_workflow(self, definition: WorkflowDefinition) -> None: ...
+    def register_workflow(self, workflow: WorkflowDefinition | WorkflowFunction) -> None: ...
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -62,14 +63,21 @@ class Loaded(msgspec.Struct, frozen=True):
 
     definition: WorkflowDefinition
     performers: tuple[Performing, ...]
-    others: tuple[WorkflowDefinition, ...] = ()
+    others: tuple[WorkflowDefinition | WorkflowFunction, ...] = ()
     """The other workflows of the file: sub-workflows may name them."""
     place: str = ""
     """The file, for people."""
+    function: WorkflowFunction | None = None
+    """Of a workflow as code: then ``definition`` is what its runs are pinned to."""
 
     @property
-    def workflows(self) -> tuple[WorkflowDefinition, ...]:
-        """Return those that sub-workflows may name: the others, and this one itself when none of them has its name."""
+    def workflows(self) -> tuple[WorkflowDefinition | WorkflowFunction, ...]:
+        """Return those that sub-workflows may name: the others, and this one itself when none of them has its name.
+
+        Functions are all there, in every version; this one is the last, which is the one its name means.
+        """
+        if self.function is not None:
+            return (*self.others, self.function)
         is_alone = all(other.name != self.definition.name for other in self.others)
         return (*self.others, self.definition) if is_alone else self.others
 
@@ -296,7 +304,7 @@ class _ModuleFile:
         self._place = place
         self._demand = demand
         self._given = given
-        self._found = definitions_in(module)
+        self._found = workflows_in(module)
 
     def one(self, name: str | None) -> Loaded:
         """Return the workflow that is called ``name``, or whose variable is, or the only one."""
@@ -305,7 +313,7 @@ class _ModuleFile:
             chosen = [one for variable, one in self._found.items() if name in (variable, one.name)]
             # A definition may stand under two variables; the second is found here.
             other = getattr(self._module, name, None)
-            if not chosen and isinstance(other, WorkflowDefinition):
+            if not chosen and isinstance(other, (WorkflowDefinition, WorkflowFunction)):
                 chosen = [other]
             if not chosen:
                 raise DefinitionError(
@@ -314,7 +322,7 @@ class _ModuleFile:
             return self._checked(chosen[0])
         if len(self._found) != 1:
             raise DefinitionError(
-                f"{self._place} has {'several workflows' if self._found else 'no WorkflowDefinition at its top level'}",
+                f"{self._place} has {'several workflows' if self._found else 'no workflow at its top level'}",
                 hint=f"choose with {self._place}:NAME one of {names}"
                 if self._found
                 else "assign one to a variable there",
@@ -325,22 +333,24 @@ class _ModuleFile:
         """Return every workflow of the module."""
         if not self._found:
             raise DefinitionError(
-                f"{self._place} has no WorkflowDefinition at its top level", hint="assign one to a variable there"
+                f"{self._place} has no workflow at its top level", hint="assign one to a variable there"
             )
         problems: list[str] = []
         loaded: list[Loaded] = []
-        for definition in self._found.values():
+        for workflow in self._found.values():
             try:
-                loaded.append(self._checked(definition))
+                loaded.append(self._checked(workflow))
             except DefinitionError as error:
                 problems.extend(error.problems)
         if problems:
             raise _mistakes(self._place, problems)
         return loaded
 
-    def _checked(self, definition: WorkflowDefinition) -> Loaded:
+    def _checked(self, workflow: WorkflowDefinition | WorkflowFunction) -> Loaded:
+        function = workflow if isinstance(workflow, WorkflowFunction) else None
+        definition = workflow if isinstance(workflow, WorkflowDefinition) else workflow.definition
         performers = performers_in(self._module)
-        others = tuple(one for one in self._found.values() if one is not definition)
+        others = tuple(one for one in self._found.values() if one is not workflow)
         hint = ""
         try:
             compile_plan(definition)
@@ -353,7 +363,7 @@ class _ModuleFile:
             hint = "" if performers else _NO_PERFORMERS
         if problems:
             raise _mistakes(self._place, self._located(problems), hint=hint)
-        return Loaded(definition, performers, others, Path(self._place).name)
+        return Loaded(definition, performers, others, Path(self._place).name, function)
 
     def _located(self, problems: Sequence[str]) -> list[str]:
         subjects = [_subject(problem) for problem in problems]

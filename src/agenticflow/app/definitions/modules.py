@@ -19,8 +19,9 @@ from agenticflow.app.definitions.performers import Performing
 from agenticflow.app.definitions.spellings import close
 from agenticflow.errors import AgenticFlowError, DefinitionError
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 
-__all__ = ["definitions_in", "import_file", "import_named", "lines_of", "performers_in"]
+__all__ = ["import_file", "import_named", "lines_of", "performers_in", "workflows_in"]
 
 
 def performers_in(module: ModuleType) -> tuple[Performing, ...]:
@@ -32,11 +33,11 @@ def performers_in(module: ModuleType) -> tuple[Performing, ...]:
     return tuple(found)
 
 
-def definitions_in(module: ModuleType) -> dict[str, WorkflowDefinition]:
-    """Return the definitions at the top level of ``module`` by the names of their variables, each once."""
-    found: dict[str, WorkflowDefinition] = {}
+def workflows_in(module: ModuleType) -> dict[str, WorkflowDefinition | WorkflowFunction]:
+    """Return the definitions and workflow functions at the top level of ``module`` by the names of their variables, each once."""
+    found: dict[str, WorkflowDefinition | WorkflowFunction] = {}
     for variable, value in vars(module).items():
-        if isinstance(value, WorkflowDefinition) and value not in found.values():
+        if isinstance(value, (WorkflowDefinition, WorkflowFunction)) and value not in found.values():
             found[variable] = value
     return found
 

@@ -129,6 +129,7 @@ def workflow_schema() -> dict[str, Any]:
     )
     definitions = {struct.__name__: _completed(struct, parts[struct.__name__]) for struct in _STRUCTS}
     whole = definitions["WorkflowDefinition"]
+    del whole["properties"]["code"]  # files hold no functions
     one = {**whole, "title": "a workflow", "properties": {**whole["properties"], "handlers": _HANDLERS}}
     several = {
         "title": "several workflows",

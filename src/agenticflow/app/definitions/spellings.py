@@ -33,7 +33,7 @@ __all__ = [
     "value_hint",
 ]
 
-WORKFLOW_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(WorkflowDefinition))
+WORKFLOW_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(WorkflowDefinition) if field.name != "code")
 TASK_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(TaskDefinition))
 CHOICE_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Choice))
 UNDO_KEYS: Final = tuple(field.name for field in msgspec.structs.fields(Compensation))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import asyncio.events
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 from agenticflow.errors import DefinitionError, WorkflowNotFoundError
@@ -29,7 +29,7 @@ class Workflows:
     def __init__(self) -> None:
         self._by_name: dict[str, WorkflowDefinition] = {}
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
-        self.planners = Planners(_without_a_loop, log.warning)
+        self.planners = Planners(_hide_the_loop, asyncio.events._set_running_loop, log.warning)
         """The functions of workflows as code."""
 
     @property
@@ -94,12 +94,8 @@ class Workflows:
         return self.plan(self.named(workflow))
 
 
-@contextmanager
-def _without_a_loop() -> Iterator[None]:
-    """Hide the event loop: a function that would wait for it, or start a task on it, fails at once instead of doing so unrecorded."""
+def _hide_the_loop() -> asyncio.AbstractEventLoop | None:
+    """A function that would wait for the loop, or start a task on it, fails at once instead of doing so unrecorded."""
     loop = asyncio.events._get_running_loop()
     asyncio.events._set_running_loop(None)
-    try:
-        yield
-    finally:
-        asyncio.events._set_running_loop(loop)
+    return loop

@@ -5,6 +5,7 @@ They are awaited like anything else, and hand themselves to whoever drives the c
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -50,9 +51,9 @@ class Waitable(Generic[T]):
         """End with ``value``, or with what ``error`` makes, and tell whoever waits. Called by whoever drives, once."""
         self.is_settled = True
         self._value, self._error = value, error
-        waiters, self.waiters = self.waiters, []
-        for waiter in waiters:
+        for waiter in self.waiters:
             waiter(self)
+        self.waiters.clear()
 
 
 class Step(Waitable[Any]):
@@ -75,13 +76,18 @@ class Step(Waitable[Any]):
 
 
 class Branch(Waitable[Any]):
-    """A coroutine that is driven beside others."""
+    """A coroutine that is driven beside others; it stands in ``queue`` when it can go on."""
 
-    __slots__ = ("coroutine",)
+    __slots__ = ("_queue", "coroutine")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], queue: deque[Branch]) -> None:
         super().__init__()
         self.coroutine = coroutine
+        self._queue = queue
+
+    def wake(self, _: Waitable[Any]) -> None:
+        """What it waited for has ended."""
+        self._queue.append(self)
 
     def __repr__(self) -> str:
         return f"branch {getattr(self.coroutine, '__qualname__', '')!r}"

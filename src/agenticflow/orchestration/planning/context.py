@@ -57,11 +57,10 @@ class Asked(Protocol):
     run_no: int
     seed: str
     now_ns: int
-    steps_ended: int
+    turns: int
+    is_replaying: bool
 
-    @property
-    def is_replaying(self) -> bool: ...
-    def ask(self, task: TaskDefinition, params: object) -> Step: ...
+    def ask(self, task: TaskDefinition, params: Mapping[str, object] | None, *, is_usual: bool = False) -> Step: ...
     def branch(self, coroutine: Coroutine[Any, Any, Any]) -> Branch: ...
     def patched(self, name: str) -> bool: ...
     def check(self) -> None: ...
@@ -86,7 +85,8 @@ class WorkflowContext:
         self, key: str, worker: str, params: Mapping[str, object] | None = None, **options: Unpack[StepOptions]
     ) -> Step:
         """Have ``worker`` do its job: ``await ctx.task("charge", "charge_card", {"amount": 5})``. Returns its step."""
-        return self._asked.ask(TaskDefinition(key, worker, **options), _mapping(key, params))  # type: ignore[arg-type]
+        task = TaskDefinition(key, worker, **options)  # type: ignore[arg-type]  # a definition normalises what is given
+        return self._asked.ask(task, _mapping(key, params), is_usual=not options)
 
     def agent(
         self,
@@ -98,8 +98,8 @@ class WorkflowContext:
     ) -> Step:
         """Have an agent perform a task: ``await ctx.agent("stock", "warehouse", "reserve", {"item": "A-7"})``. Without an id
         (``""``) the best that has the ``capabilities`` is taken."""
-        task = TaskDefinition(key, agent_id, task_type, **options)  # type: ignore[arg-type]
-        return self._asked.ask(task, _mapping(key, params))
+        task = TaskDefinition(key, agent_id, task_type, **options)  # type: ignore[arg-type]  # as above
+        return self._asked.ask(task, _mapping(key, params), is_usual=not options)
 
     def child(
         self,
@@ -208,12 +208,12 @@ class WorkflowContext:
     @property
     def steps_ended(self) -> int:
         """How many steps of this run have ended, as far as the function knows."""
-        return self._asked.steps_ended
+        return self._asked.turns
 
     @property
     def should_continue(self) -> bool:
         """Whether the history has grown so long that the workflow had better ``continue_as_new``."""
-        return self._asked.steps_ended >= MANY_STEPS
+        return self._asked.turns >= MANY_STEPS
 
     def continue_as_new(self, input: object) -> NoReturn:
         """End this run and go on in a new one of the same workflow, with this input and an empty history. Open steps are cancelled."""
@@ -221,9 +221,9 @@ class WorkflowContext:
         raise ContinueAsNew(input)
 
 
-def _mapping(key: str, params: Mapping[str, object] | None) -> Mapping[str, object]:
-    if params is None:
-        return {}
+def _mapping(key: str, params: Mapping[str, object] | None) -> Mapping[str, object] | None:
+    if params is None or type(params) is dict:
+        return params
     if not isinstance(params, Mapping):
         raise DefinitionError(
             f"params of step {key!r} are a {type(params).__name__}, not a dict",

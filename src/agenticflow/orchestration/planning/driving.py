@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from typing import Any, Final
@@ -17,6 +17,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.results import ErrorInfo, describe_error
+from agenticflow.core.types import MAX_INLINE_BYTES
 from agenticflow.core.values import store_form
 from agenticflow.errors import AgenticFlowError, BoundExceeded, DefinitionError, NonDeterminismError, StepFailed
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
@@ -46,23 +47,24 @@ class Drive:
         self.function = function
         self.workflow_id, self.run_no, self.seed = state.workflow_id, state.run_no, state.seed
         self.now_ns = state.started_at
-        self.steps_ended = 0
         self.turns = 0
-        """How many turns it has had: the first tells it nothing."""
+        """How many ends of steps it knows."""
         self.problem: NonDeterminismError | None = None
         """Why it cannot go on; nothing it asked for in the turn that found this counts."""
         self.steps: list[PlannedStep] = []
         self.cancels: list[str] = []
         self.patches: list[str] = []
         self.made: list[tuple[str, bytes]] = []
-        """New since they were last taken: what has to be recorded."""
+        """What is asked for and not recorded yet."""
         self._bytes = 0
         self._known: dict[str, Step] = {}
         self._old: dict[str, bool] = {}
         self._ready: deque[Branch] = deque()
         self._is_driving = False
+        self.is_replaying = state.planning is not None and state.planning.driven >= 0
+        """Whether there is something recorded that it has not repeated yet."""
         context = WorkflowContext(self)
-        self._main = Branch(function.function(context, given))
+        self._main = Branch(function.function(context, given), self._ready)
         self._ready.append(self._main)
 
     def __del__(self) -> None:
@@ -76,65 +78,64 @@ class Drive:
     # --- turns ------------------------------------------------------------------------------------------------------
 
     @property
-    def is_replaying(self) -> bool:
-        """Whether what it does now was recorded before."""
-        planning = self._state.planning
-        return planning is not None and self.turns <= planning.driven
+    def has_news(self) -> bool:
+        """Whether it has asked for something, or ended, and that is not recorded."""
+        return self._main.is_settled or bool(self.steps or self.cancels or self.patches)
 
     @property
-    def has_news(self) -> bool:
-        """Whether it has asked for something that is not recorded."""
-        return bool(self.steps or self.cancels or self.patches)
+    def is_behind(self) -> bool:
+        """Whether there are ends of steps that it was not told."""
+        planning = self._state.planning
+        return bool(self._ready) or (planning is not None and self.turns < len(planning.settled))
 
-    def taken(self) -> None:
-        """What was new is recorded now."""
-        self.steps, self.cancels, self.patches, self.made, self._bytes = [], [], [], [], 0
+    def recorded(self, *, steps: int = 0, cancels: int = 0, patches: int = 0) -> list[tuple[str, bytes]]:
+        """The first so many of what it asked for are recorded; return the large values that have to be stored with them."""
+        del self.steps[:steps], self.cancels[:cancels], self.patches[:patches]
+        made, self.made = self.made, []
+        return made
 
     @property
     def outcome(self) -> Waitable[Any]:
         """The function as a whole."""
         return self._main
 
-    def turn(self, key: str | None) -> None:
-        """Tell it that step ``key`` has ended (``None`` at the beginning) and have it go on until it waits again.
+    def catch_up(self, settled: Sequence[str]) -> None:
+        """Tell it which steps have ended, in this order, those it knows left out, and have it go on until it waits again.
 
-        Raises ``BlobMissing`` before anything has changed.
+        Raises ``BlobMissing`` between two turns: called again it goes on there.
         """
-        if key is not None:
-            step, settle = self._known[key], self._end_of(key)
-            self.turns += 1
-            self.steps_ended += 1
-            self.now_ns = self._state.tasks[key].ended_at
-            self._is_driving = True
-            try:
-                settle(step)
-            finally:
-                self._is_driving = False
-        self._run()
-        if self.problem is None and (planning := self._state.planning) is not None and self.turns == planning.driven:
-            self._check_repeated()
+        self._is_driving = True
+        try:
+            if self._ready:  # at its beginning
+                self._go_on()
+            while self.turns < len(settled) and self.problem is None and not self._main.is_settled:
+                key = settled[self.turns]
+                step, (value, error) = self._known[key], self._end_of(key)
+                self.turns += 1
+                self.now_ns = self._state.tasks[key].ended_at
+                step.settle(value, error)
+                self._go_on()
+        finally:
+            self._is_driving = False
 
-    def _end_of(self, key: str) -> Callable[[Step], None]:
+    def _end_of(self, key: str) -> tuple[object, Callable[[], BaseException] | None]:
         record = self._state.tasks[key]
         if record.status is TaskStatus.COMPLETED:
-            data = self._state.result_of(key)
-            value = None if data is None else codec.decode(data)
-            return lambda step: step.settle(value)
+            data = record.value
+            return (None if data is None else codec.decode(self._state.values.resolve(data))), None
         if record.status is TaskStatus.SKIPPED:
-            return lambda step: step.settle(None)
+            return None, None
         if record.status is TaskStatus.FAILED and record.errors:
             failed = record.errors[-1]
         else:
             failed = ErrorInfo("TaskCancelled", f"step {key!r} was cancelled", "cancelled")
-        return lambda step: step.settle(None, lambda: _failure(key, failed))
+        return None, lambda: _failure(key, failed)
 
-    def _run(self) -> None:
-        self._is_driving = True
-        try:
-            while self._ready and self.problem is None and not self._main.is_settled:
-                self._advance(self._ready.popleft())
-        finally:
-            self._is_driving = False
+    def _go_on(self) -> None:
+        while self._ready and self.problem is None and not self._main.is_settled:
+            self._advance(self._ready.popleft())
+        if self.is_replaying:
+            self._check_repeated()
 
     def _advance(self, branch: Branch) -> None:
         """Let ``branch`` go on until it waits for something that has not ended."""
@@ -158,7 +159,7 @@ class Drive:
                     hint="await ctx.task(…), ctx.sleep(…), ctx.gather(…); whatever else takes time belongs into a step",
                 )
             elif not awaited.is_settled:
-                awaited.waiters.append(lambda _: self._ready.append(branch))
+                awaited.waiters.append(branch.wake)
                 return
 
     # --- what the function asks for ---------------------------------------------------------------------------------
@@ -171,33 +172,43 @@ class Drive:
                 hint="hand data to steps, not the context",
             )
 
-    def ask(self, task: TaskDefinition, params: object) -> Step:
-        """Return the step for what is asked: recorded already, or new."""
-        self.check()
+    def ask(self, task: TaskDefinition, params: Mapping[str, object] | None, *, is_usual: bool = False) -> Step:
+        """Return the step for what is asked: recorded already, or new. ``is_usual``: no option of ``task`` is given."""
+        if not self._is_driving:
+            self.check()
         key = task.task_id
         if key in self._known:
             raise DefinitionError(
                 f"step {key!r} was asked for twice, again at {_place_outside()}",
                 hint=f'each needs its own key: f"{key}-{{number}}" in a loop',
             )
-        if not task.is_usual or task.workflow is not None:
+        data = codec.encode_ordered(params) if params else codec.EMPTY
+        blob = None
+        if len(data) > MAX_INLINE_BYTES:
+            data, blob = store_form(data)
+        if not is_usual:
             task = _as_recorded(task)
-        data = codec.encode(codec.in_order(params)) if params else codec.EMPTY
-        stored, blob = store_form(data)
-        self._compare(key, task, stored)
+        is_new = key not in self._state.laid_out.by_id
+        if not is_new or self.is_replaying:
+            self._compare(key, task, data)
         step = self._known[key] = Step(key, self._cancel)
-        if key not in self._state.laid_out.by_id:
-            self._bytes += len(stored) + 100
-            if len(self.steps) >= MAX_STEPS_AT_ONCE or self._bytes > MAX_BYTES_AT_ONCE:
-                raise BoundExceeded(
-                    f"workflow {self.function.name!r} asks for {len(self.steps) + 1:,} steps with {self._bytes:,} bytes of "
-                    "params at once",
-                    hint=f"ask for up to {MAX_STEPS_AT_ONCE:,} steps and {MAX_BYTES_AT_ONCE:,} bytes, await them, then ask for more",
-                )
-            self.steps.append(PlannedStep(task, msgspec.Raw(stored)))
+        if is_new:
+            if self.steps:
+                self._demand_room(len(data))
+            self.steps.append(PlannedStep(task, msgspec.Raw(data)))
             if blob is not None:
                 self.made.append(blob)
         return step
+
+    def _demand_room(self, more: int) -> None:
+        """Raise ``BoundExceeded`` when what is asked for at once does not fit into a commit."""
+        self._bytes = more + 100 + (self._bytes if len(self.steps) > 1 else 0)
+        if len(self.steps) >= MAX_STEPS_AT_ONCE or self._bytes > MAX_BYTES_AT_ONCE:
+            raise BoundExceeded(
+                f"workflow {self.function.name!r} asks for {len(self.steps) + 1:,} steps with {self._bytes:,} bytes of "
+                "params at once",
+                hint=f"ask for up to {MAX_STEPS_AT_ONCE:,} steps and {MAX_BYTES_AT_ONCE:,} bytes, await them, then ask for more",
+            )
 
     def _compare(self, key: str, task: TaskDefinition, params: bytes) -> None:
         plan = self._state.laid_out
@@ -210,7 +221,7 @@ class Drive:
                 self._go_astray(
                     f"step {key!r} was recorded with the params {_shown(node.encoded_params)}, and is asked for with {_shown(params)}"
                 )
-        elif self.is_replaying:
+        else:
             self._go_astray(f"step {key!r} is asked for, and was not when this happened first")
 
     def _go_astray(self, what: str) -> None:
@@ -228,8 +239,11 @@ class Drive:
         )
 
     def _check_repeated(self) -> None:
-        """All that is recorded has been repeated: what is recorded beside it was not asked for."""
-        plan = self._state.laid_out
+        """Once all that is recorded has been repeated: what is recorded beside it was not asked for."""
+        planning, plan = self._state.planning, self._state.laid_out
+        if self.problem is not None or planning is None or self.turns < planning.driven:
+            return
+        self.is_replaying = False
         if len(plan.nodes) > len(self._known) - len(self.steps):
             missing = next(key for key in plan.by_id if key not in self._known)
             self._astray(f"step {missing!r} was recorded, and is not asked for any more")
@@ -242,7 +256,7 @@ class Drive:
     def branch(self, coroutine: Coroutine[Any, Any, Any]) -> Branch:
         """Have ``coroutine`` driven beside the others."""
         self.check()
-        branch = Branch(coroutine)
+        branch = Branch(coroutine, self._ready)
         self._ready.append(branch)
         return branch
 

@@ -20,15 +20,14 @@ def planning_of(state: RunState) -> Planning:
 
 def steps_planned(state: RunState, fact: f.StepsPlanned, version: int, at: int) -> None:
     """The steps are ready; those whose results the run was given have ended already."""
-    planning, plan = planning_of(state), state.laid_out
+    planning, plan = planning_of(state), state.plan
     if not isinstance(plan, GrowingPlan):
         raise InvariantError(f"the plan of run {state.stream_id!r} does not grow")
     planning.driven = fact.after
+    if planning.drive is not None:
+        state.made += planning.drive.recorded(steps=len(fact.steps), cancels=len(fact.cancels))
     for step in fact.steps:
         node = plan.grow(step)
-        state.unmet.append(0)
-        state.has_live_dependency.append(0)
-        state.has_failed_dependency.append(0)
         key = step.task.task_id
         if state.kept and (value := state.kept.get(key)) is not None:
             record = state.tasks[key] = TaskRecord(key, node)
@@ -47,6 +46,8 @@ def patch_marked(state: RunState, fact: f.PatchMarked, version: int, at: int) ->
     planning = planning_of(state)
     planning.driven = fact.after
     planning.patches[fact.patch] = None
+    if planning.drive is not None:
+        state.made += planning.drive.recorded(patches=1)
 
 
 def plan_closed(state: RunState, fact: f.PlanClosed, version: int, at: int) -> None:
@@ -54,4 +55,6 @@ def plan_closed(state: RunState, fact: f.PlanClosed, version: int, at: int) -> N
     planning = planning_of(state)
     planning.driven = fact.after
     planning.closed = fact
-    planning.drive = None
+    if planning.drive is not None:
+        state.made += planning.drive.recorded()
+        planning.drive = None

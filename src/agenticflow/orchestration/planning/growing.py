@@ -37,8 +37,16 @@ class GrowingPlan(Plan):
 
     def grow(self, step: PlannedStep) -> Node:
         """Add ``step``; return its node."""
-        node = _laid_out(len(self.nodes), step, self.definition.priority, is_limited=self.is_limited)
-        self.by_id[step.task.task_id] = node.index
+        task, params = step.task, bytes(step.params)
+        node = Node(len(self.nodes), task, ())
+        node.encoded_params = params
+        if self.is_limited or task.priority or self.definition.priority:
+            node.priority = task.priority + self.definition.priority
+            node.is_ordered = self.is_limited or node.priority != 0
+            node.is_plain = node.is_plain and not node.priority
+        if node.undo is not None and node.undo.params is None and not node.undo.task.params:
+            node.undo.encoded_params = params
+        self.by_id[task.task_id] = node.index
         self.nodes.append(node)
         self.steps.append(step)
         return node
@@ -52,15 +60,3 @@ def _described(step: PlannedStep) -> TaskDefinition:
     params = bytes(step.params)
     given = None if reference_in(params) is not None else codec.decode(params)
     return msgspec.structs.replace(step.task, params=given) if isinstance(given, dict) and given else step.task
-
-
-def _laid_out(index: int, step: PlannedStep, priority: int, *, is_limited: bool) -> Node:
-    task, params = step.task, bytes(step.params)
-    node = Node(index, task, ())
-    node.priority = task.priority + priority
-    node.is_ordered = is_limited or node.priority != 0
-    node.is_plain = node.is_plain and not node.priority
-    node.encoded_params = params
-    if node.undo is not None and node.undo.params is None and not node.undo.task.params:
-        node.undo.encoded_params = params
-    return node

@@ -7,8 +7,7 @@ one is there. Everything else about the run, steering and ending it included, go
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,10 +15,9 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Fact
 from agenticflow.core.types import MAX_INLINE_BYTES
 from agenticflow.core.values import store_form
-from agenticflow.errors import BoundExceeded, DefinitionError, NotSerializable
+from agenticflow.errors import BoundExceeded, DefinitionError, InvariantError, NotSerializable
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import WorkflowDefinition
-from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.planning.context import ContinueAsNew
 from agenticflow.orchestration.planning.driving import Drive, describe_raised
 from agenticflow.orchestration.planning.functions import WorkflowFunction
@@ -31,24 +29,29 @@ MAX_FACT_BYTES: Final = 128 * 1024
 MAX_CANCELS: Final = 1_000
 
 
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
+def _nothing() -> object:
+    return None
 
 
-def _nobody(words: str) -> None:
-    """Whoever asks finds it in ``waits_for``."""
+def _nobody(_: object) -> None:
+    """Nobody is told: whoever asks finds what a run waits for in ``waits_for``."""
 
 
 class Planners:
-    """Workflow functions by name and version. ``around`` is entered around their turns, ``say`` is told when a run stands still."""
+    """Workflow functions by name and version.
+
+    ``enter`` is called before each of their turns, ``leave`` with what that gave after it; ``say`` is told when a run stands still.
+    """
 
     def __init__(
-        self, around: Callable[[], AbstractContextManager[None]] = _as_it_is, say: Callable[[str], None] = _nobody
+        self,
+        enter: Callable[[], object] = _nothing,
+        leave: Callable[[Any], None] = _nobody,
+        say: Callable[[str], None] = _nobody,
     ) -> None:
+        self._enter, self._leave = enter, leave
         self._say = say
         self._functions: dict[tuple[str, str], WorkflowFunction] = {}
-        self._around = around
         self._stuck: dict[str, str] = {}
 
     def add(self, function: WorkflowFunction) -> None:
@@ -70,31 +73,33 @@ class Planners:
         """Return the streams whose functions cannot go on."""
         return list(self._stuck)
 
-    def plan(self, state: RunState, now: int) -> Sequence[Fact]:
+    def plan(self, state: RunState) -> Sequence[Fact]:
         """Return what the function of the run says next; empty when it waits, or cannot go on. Raises ``BlobMissing``."""
         planning = state.planning
         if planning is None or state.phase is not Phase.RUNNING or planning.closed is not None:
             self._stuck.pop(state.stream_id, None)
             return ()
         drive = planning.drive
-        if not isinstance(drive, Drive):
+        if drive is None:
             function = self._find(state.laid_out.definition)
             if function is None:
                 self._stop(state, self._unknown(state.laid_out.definition))
                 return ()
-            given = codec.decode(state.values.resolve(state.input))
-            with self._around():
-                drive = planning.drive = Drive(function, state, given)
-                drive.turn(None)
-        if drive.turns < len(planning.settled):
-            with self._around():
-                while drive.problem is None and not drive.outcome.is_settled and drive.turns < len(planning.settled):
-                    drive.turn(planning.settled[drive.turns])
+            drive = planning.drive = Drive(function, state, codec.decode(state.values.resolve(state.input)))
+        if not isinstance(drive, Drive):
+            raise InvariantError(f"the function of run {state.stream_id!r} is driven by somebody else")
+        if drive.is_behind:
+            token = self._enter()
+            try:
+                drive.catch_up(planning.settled)
+            finally:
+                self._leave(token)
         if drive.problem is not None:
             self._stop(state, str(drive.problem))
             return ()
-        self._stuck.pop(state.stream_id, None)
-        return _facts(state, planning, drive)
+        if self._stuck:
+            self._stuck.pop(state.stream_id, None)
+        return _facts(state, drive) if drive.steps or drive.has_news else ()
 
     def _find(self, pinned: WorkflowDefinition) -> WorkflowFunction | None:
         return self._functions.get((pinned.name, pinned.version))
@@ -113,17 +118,17 @@ class Planners:
             self._say(f"run {state.run_no} of workflow {state.workflow_id!r} stands still: {words}")
 
 
-def _facts(state: RunState, planning: Planning, drive: Drive) -> Sequence[Fact]:
-    """Take what is new of ``drive``."""
-    if not drive.has_news and not drive.outcome.is_settled:
-        return ()
+def _facts(state: RunState, drive: Drive) -> Sequence[Fact]:
+    """Return what ``drive`` asks for and is not recorded. It is asked for until it is (``planning.folding``)."""
     after = drive.turns
     if drive.outcome.is_settled:
         # Nobody waits for what was asked for in the last moment: it does not begin.
-        drive.steps.clear()
-        drive.cancels.clear()
-        drive.made.clear()
+        drive.recorded(steps=len(drive.steps), cancels=len(drive.cancels))
         return (*(f.PatchMarked(after, name) for name in drive.patches), _closed(state, drive))
+    for name, data in drive.made:
+        state.values.put(name, data)
+    if len(drive.steps) == 1 and not (drive.patches or drive.cancels):  # nearly always
+        return (f.StepsPlanned(after, (drive.steps[0],)),)
     found: list[Fact] = [f.PatchMarked(after, name) for name in drive.patches]
     found.extend(f.StepsPlanned(after, part) for part in _parts(drive.steps))
     cancels = drive.cancels
@@ -131,18 +136,11 @@ def _facts(state: RunState, planning: Planning, drive: Drive) -> Sequence[Fact]:
         f.StepsPlanned(after, (), tuple(cancels[start : start + MAX_CANCELS]))
         for start in range(0, len(cancels), MAX_CANCELS)
     )
-    for name, data in drive.made:
-        state.values.put(name, data)
-    state.made.extend(drive.made)
-    drive.taken()
     return found
 
 
 def _parts(steps: Sequence[f.PlannedStep]) -> Iterator[tuple[f.PlannedStep, ...]]:
     """Yield the steps in portions that fit into an event."""
-    if len(steps) == 1:  # nearly always
-        yield (steps[0],)
-        return
     part: list[f.PlannedStep] = []
     size = 0
     for step in steps:
@@ -178,5 +176,5 @@ def _with_value(state: RunState, drive: Drive, how: Literal["returned", "continu
         return f.PlanClosed(after=drive.turns, how="raised", error=describe_raised(error, drive.function))
     if blob is not None:
         state.values.put(*blob)
-        state.made.append(blob)
+        drive.made = [blob]
     return f.PlanClosed(after=drive.turns, how=how, value=msgspec.Raw(stored))
