@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from agenticflow.core import codec
 from agenticflow.core.engine import ActivityFinished
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
-from agenticflow.errors import DefinitionError, StepFailed
+from agenticflow.errors import DefinitionError, InvariantError, StepFailed
 from agenticflow.orchestration import WorkflowContext, workflow
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.liveness import Holding, breaches_of
 from agenticflow.orchestration.planning.planner import Planners
+from agenticflow.orchestration.waiting import NeedsCode, Wait, sentence
 from tests.scenarios.code_runs import CodeRun
 from tests.scenarios.runs import Run, task
 
@@ -360,3 +363,92 @@ def test_a_wide_fan_is_told_in_several_events() -> None:
 def test_a_workflow_as_data_is_not_planned() -> None:
     run = Run(task("a"))
     assert run.state.planning is None
+
+
+# --- what cannot be -----------------------------------------------------------------------------------------------------
+
+
+def test_of_two_timers_that_ring_together_the_first_wins_and_the_other_has_rung() -> None:
+    async def code(ctx: Ctx, given: Any) -> object:
+        winner = await ctx.first(ctx.sleep("one", 5), ctx.sleep("two", 5))
+        return [repr(winner), await ctx.task("after", "work")]
+
+    run = CodeRun(code)
+    run.wait(5)
+    run.succeed("after", value=1)
+    assert run.statuses["two"] == "COMPLETED"
+    assert run.output == ["step 'one'", 1]
+
+
+def test_facts_of_planning_have_no_place_in_a_workflow_as_data() -> None:
+    run = Run(task("a"))
+    for fact in (f.StepsPlanned(0), f.PatchMarked(0, "x"), f.PlanClosed(after=0, how="returned")):
+        with pytest.raises(InvariantError, match="is not planned by a function"):
+            run.guest.evolve(run.state, fact, 9, run.now)
+
+
+def test_a_run_that_ends_because_its_function_raised_has_what_it_raised() -> None:
+    run = CodeRun(original)
+    run.guest.evolve(run.state, f.WorkflowCancelRequested("raised", "engine", "", run.now), 9, run.now)
+    run.guest.evolve(run.state, f.TaskCancelled("a", run.token("a")), 10, run.now)
+    with pytest.raises(InvariantError, match="has raised nothing"):
+        run.guest.advance(run.state, run.now)
+
+
+def test_a_function_is_driven_by_its_planner_only() -> None:
+    class Other:
+        turns = 0
+
+        def recorded(self, *, steps: int = 0, cancels: int = 0, patches: int = 0) -> list[tuple[str, bytes]]:
+            return []
+
+    run = CodeRun(original)
+    assert run.state.planning is not None
+    run.state.planning.drive = Other()
+    with pytest.raises(InvariantError, match="is driven by somebody else"):
+        run.guest.advance(run.state, run.now)
+
+
+def test_a_function_that_has_ended_without_the_run_is_a_decision_that_is_missing() -> None:
+    run = CodeRun(original)
+    closed = f.PlanClosed(after=0, how="returned")
+    run.guest.evolve(run.state, closed, 9, run.now)
+    (breach,) = breaches_of(run.state, Holding([run.token("a")]), run.now)
+    assert breach.missing == "decision"
+
+
+def test_a_run_that_waits_for_code_says_what_would_help() -> None:
+    run = CodeRun(original, is_known=False)
+    wait = Wait("", NeedsCode(run.stands_still or ""))
+    assert sentence(wait, "w").endswith("; starting a program that registers the function it fits to lets it go on")
+    assert breaches_of(run.state, Holding([], needs_code=True), run.now) == []
+
+
+def test_things_that_are_waited_for_have_names() -> None:
+    seen: list[str] = []
+
+    async def branch(ctx: Ctx) -> None:
+        await ctx.task("b", "work")
+
+    async def code(ctx: Ctx, given: Any) -> object:
+        step = ctx.task("a", "work", MappingProxyType({"x": 1}))
+        together, first = ctx.gather(step, branch(ctx)), ctx.first(step)
+        seen.extend([repr(step), repr(together), repr(together.parts[1]), repr(first)])
+        return await together
+
+    run = CodeRun(code)
+    assert run.params("a") == {"x": 1}
+    assert seen[0] == "step 'a'"
+    assert seen[1] == "all of 2"
+    assert seen[2].endswith(".branch'")
+    assert seen[3] == "the first of 1"
+
+
+def test_a_function_without_a_source_has_a_hash_too() -> None:
+    names: dict[str, Any] = {}
+    exec("async def code(ctx, given):\n    return 1", names)
+    other: dict[str, Any] = {}
+    exec("async def code(ctx, given):\n    return given", other)
+    first, second = workflow(names["code"]), workflow(other["code"])
+    assert first.definition.code != second.definition.code
+    assert CodeRun(workflow(name="code")(names["code"])).output == 1

@@ -162,7 +162,7 @@ class Drive:
                     f"workflow {self.function.name!r} awaits what is not recorded, at {_place_in(branch.coroutine)}: {awaited!r:.80}",
                     hint="await ctx.task(…), ctx.sleep(…), ctx.gather(…); whatever else takes time belongs into a step",
                 )
-            elif not awaited.is_settled:
+            else:
                 awaited.waiters.append(branch.wake)
                 return
 
