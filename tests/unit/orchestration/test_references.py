@@ -125,4 +125,8 @@ def test_what_is_literal_resolves_to_itself() -> None:
     data = {"text": "${a} and $${b}", "list": ["${c}", 1, ("${d}",)], "number": 2}
     compiled = compile_template(literal(data))
     assert compiled.references == ()
-    assert compiled.resolve(dict[str, object]().__getitem__) == {"text": "${a} and $${b}", "list": ["${c}", 1, ["${d}"]], "number": 2}
+    assert compiled.resolve(dict[str, object]().__getitem__) == {
+        "text": "${a} and $${b}",
+        "list": ["${c}", 1, ["${d}"]],
+        "number": 2,
+    }
