@@ -120,7 +120,7 @@ class Orchestrator(Intervening):
         self._workflows = Workflows()
         self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
-        self.schedules = Schedules(self._running, self._workflows.plan, self._clock)
+        self.schedules = Schedules(self._running, self._workflows, self._clock)
         self.approvals = Approvals(self._running, self._clock)
         """What waits for people."""
         for definition in workflows:
