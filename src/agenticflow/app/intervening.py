@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from agenticflow.app.steering import LOCAL_OWNER, Steering
+from agenticflow.app.workflows import KnownWorkflows
 from agenticflow.core import codec
 from agenticflow.core.engine import Performer
 from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.comparison import Difference
-from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.interventions.checking import demand_version, problems_of
 from agenticflow.orchestration.interventions.difference import differences
 from agenticflow.orchestration.interventions.intervention import UserIntervention, check_words
@@ -43,7 +43,7 @@ class Intervening(Steering):
 
     _performs: bool
     _performers: dict[str, Performer]
-    _workflows: dict[str, WorkflowDefinition]
+    _workflows: KnownWorkflows
 
     @abstractmethod
     async def _look(self, workflow_id: str, read: Callable[[RunState], T]) -> T:

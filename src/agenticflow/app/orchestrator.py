@@ -31,6 +31,7 @@ from agenticflow.app.intervening import Intervening
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
+from agenticflow.app.workflows import KnownWorkflows
 from agenticflow.config import Settings, load_settings
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -51,7 +52,6 @@ from agenticflow.orchestration.chain import carry_over, fork_of
 from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
-from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
@@ -67,7 +67,6 @@ log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
 MAX_ID_CHARS: Final = 200
-CACHED_DEFINITIONS: Final = 64
 UNCHANGED: Final = object()
 """Stands for the input of the run that is forked."""
 
@@ -117,11 +116,10 @@ class Orchestrator(Intervening):
         self._performers: dict[str, Performer] = {}
         self.agents = agents if agents is not None else AgentRegistry(clock=self._clock)
         """Who there is, who is in service and who is well."""
-        self._workflows: dict[str, WorkflowDefinition] = {}
-        self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
+        self._workflows = KnownWorkflows()
         self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
-        self.schedules = Schedules(self._running, self._plan, self._clock)
+        self.schedules = Schedules(self._running, self._workflows.plan, self._clock)
         self.approvals = Approvals(self._running, self._clock)
         """What waits for people."""
         for definition in workflows:
@@ -149,15 +147,7 @@ class Orchestrator(Intervening):
 
     def register_workflow(self, definition: WorkflowDefinition) -> None:
         """Make ``definition`` known by its name. Raises ``DefinitionError`` with every mistake in it."""
-        if not isinstance(definition, WorkflowDefinition):
-            raise DefinitionError(
-                f"register_workflow got a {type(definition).__name__}", hint="give it a WorkflowDefinition"
-            )
-        self._plan(definition)
-        known = self._workflows.get(definition.name)
-        if known is not None and known != definition:
-            raise DefinitionError(f"there is another workflow {definition.name!r} already", hint="give it another name")
-        self._workflows[definition.name] = definition
+        self._workflows.add(definition)
         if self._engine is not None:
             self._engine.children.look_again()
 
@@ -198,7 +188,7 @@ class Orchestrator(Intervening):
                 store,
                 self._clock,
                 settings,
-                named=lambda name: self._plan(self._named(name)),
+                named=lambda name: self._workflows.plan(self._workflows.named(name)),
                 max_concurrency=self._max_concurrency,
                 max_threads=self._max_threads,
             )
@@ -315,7 +305,7 @@ class Orchestrator(Intervening):
             WorkflowIdConflict: the id belongs to another definition or input.
             NotSerializable: the input has no form on the wire.
         """
-        plan = self._plan(self._named(definition))
+        plan = self._workflows.plan(self._workflows.named(definition))
         engine = await self._running()
         if workflow_id is None:
             workflow_id = _id_after(plan.definition.name)
@@ -385,7 +375,7 @@ class Orchestrator(Intervening):
         engine = await self._running()
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
         state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
-        plan = state.laid_out if definition is None else self._plan(self._named(definition))
+        plan = state.laid_out if definition is None else self._workflows.plan(self._workflows.named(definition))
         given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
         fork_id = new_workflow_id or _id_after(f"{workflow_id}-fork")
         check_workflow_id(fork_id)
@@ -404,32 +394,6 @@ class Orchestrator(Intervening):
                 f"workflow id {fork_id!r} is taken", hint="give the fork another new_workflow_id"
             ) from error
         return WorkflowHandle(self, fork_id, 1)
-
-    def _named(self, definition: WorkflowDefinition | str) -> WorkflowDefinition:
-        if isinstance(definition, WorkflowDefinition):
-            return definition
-        if isinstance(definition, str):
-            known = self._workflows.get(definition)
-            if known is None:
-                raise WorkflowNotFoundError(
-                    f"no workflow {definition!r} is registered",
-                    hint=f"there are {', '.join(sorted(self._workflows)) or 'none'}",
-                )
-            return known
-        raise DefinitionError(
-            f"a workflow is a WorkflowDefinition or the name of one, not a {type(definition).__name__}",
-            hint='write start_workflow(definition, {"key": "value"})',
-        )
-
-    def _plan(self, definition: WorkflowDefinition) -> Plan:
-        known = self._plans.get(id(definition))
-        if known is not None and known[0] is definition:
-            return known[1]
-        plan = compile_plan(definition)
-        while len(self._plans) >= CACHED_DEFINITIONS:
-            del self._plans[next(iter(self._plans))]
-        self._plans[id(definition)] = (definition, plan)
-        return plan
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
