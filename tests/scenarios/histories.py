@@ -194,9 +194,36 @@ def second_run(first: Run) -> Run:
     return run
 
 
+def suspected_run() -> Run:
+    """Loses processes until a task of it is put aside, and goes on when somebody has decided."""
+    run = Run(task("bad"), task("good"), task("worse"), task("end", "bad", "good"))
+    run.die("first")
+    run.started("bad")
+    run.stop()
+    for life in ("second", "third"):
+        run.started("bad")
+        run.started("worse")
+        run.die(life)
+    run.succeed("good")
+    run.retry_letter("bad", reason="mended")
+    run.discard_letter("worse")
+    run.succeed("bad")
+    run.succeed("end")
+    return run
+
+
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first), steered_run(), continued_run(), undone_run(), stepped_run(), asking_run()]
+    return [
+        first,
+        second_run(first),
+        steered_run(),
+        continued_run(),
+        undone_run(),
+        stepped_run(),
+        asking_run(),
+        suspected_run(),
+    ]
 
 
 def encoded(facts: list[Fact]) -> bytes:

@@ -22,12 +22,14 @@ from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.explaining import Explained, explain
 from agenticflow.app.engine.liveness import LivenessReport, Watch
+from agenticflow.app.engine.lives import check_lost_limit
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
 from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
+from agenticflow.app.letters.dead_letters import DeadLetters
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -79,6 +81,7 @@ class Orchestrator(Intervening):
 
     What is not given is taken from ``settings``; without these, from the settings file and the environment (``agenticflow.config``), when
     it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
+    ``max_lost_processes`` is how many processes may die while a task is in work before it becomes a dead letter.
     ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
@@ -93,12 +96,15 @@ class Orchestrator(Intervening):
         workflows: Iterable[WorkflowDefinition] = (),
         max_concurrency: int | None = None,
         max_threads: int | None = None,
+        max_lost_processes: int | None = None,
         clock: Clock | None = None,
         agents: AgentRegistry | None = None,
         performs: bool = True,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
+        if max_lost_processes is not None:
+            check_lost_limit(max_lost_processes)
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
                 f"the first argument is a {type(event_bus).__name__}, not an EventBus",
@@ -110,6 +116,7 @@ class Orchestrator(Intervening):
         self._clock: Clock = clock or SystemClock()
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
+        self._max_lost_processes = max_lost_processes
         self._performs = performs
         self._settings = settings
         self._telemetry = telemetry
@@ -122,6 +129,8 @@ class Orchestrator(Intervening):
         self.schedules = Schedules(self._running, self._workflows.plan, self._clock)
         self.approvals = Approvals(self._running, self._clock)
         """What waits for people."""
+        self.dead_letters = DeadLetters(self._running, self._clock, event_bus)
+        """Tasks that have lost too many processes."""
         for definition in workflows:
             self.register_workflow(definition)
 
@@ -205,7 +214,8 @@ class Orchestrator(Intervening):
                     engine.choreography = Choreography(self.event_bus, store, self.agents, self.start_workflow)
                     engine.door = await open_door(store, self)
                     await engine.choreography.start()
-                    resumed = await engine.host.recover()
+                    limit = self._max_lost_processes or settings.engine.max_lost_processes
+                    resumed = await engine.host.recover(died=await engine.lives.begin(limit))
                     await engine.gates.clear()
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
@@ -214,6 +224,7 @@ class Orchestrator(Intervening):
                     resumed = 0
             except BaseException:
                 # Recovery may have handed out work already; nothing of it may go on beside the next try.
+                await engine.lives.end()
                 await engine.dispatcher.stop(drain_seconds=0)
                 await self._shut(engine)
                 raise
@@ -240,6 +251,7 @@ class Orchestrator(Intervening):
         if self._engine is not engine:
             return
         self._engine = None
+        await engine.lives.end()
         if engine.watch is not None:
             await engine.watch.stop()
         await engine.dispatcher.stop(

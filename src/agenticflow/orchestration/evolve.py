@@ -35,6 +35,7 @@ from agenticflow.orchestration.interventions.feedback import feedback_given
 from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.plan import Node, decode_plan
+from agenticflow.orchestration.quarantine import folding as quarantine
 from agenticflow.orchestration.state import (
     DEADLINE,
     GRACE,
@@ -49,8 +50,16 @@ from agenticflow.orchestration.state import (
     TaskStatus,
     WorkflowStatus,
 )
+from agenticflow.orchestration.suspicion import facts as u
 
 __all__ = ["evolve"]
+_NOT_IN_WORK: Final = frozenset(
+    {
+        *(TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.EXPANDED),
+        TaskStatus.QUARANTINED,
+    }
+)
+"""Open, and nobody is about them: they end with the run."""
 
 
 def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
@@ -310,6 +319,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     record = state.tasks[fact.task_key]
     state.set_status(record, TaskStatus.READY)
     state.generations[fact.task_key] = fact.generation
+    state.suspects.pop(fact.task_key, None)
     record.attempt = record.attempts_before = 0
     state.answered.pop(fact.task_key, None)
     state.forget_total_limit(fact.task_key)
@@ -367,7 +377,7 @@ def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version:
     state.phase = Phase.CANCELLING
     state.cancel = fact
     for record in state.tasks.values():
-        if record.status in (TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.EXPANDED):
+        if record.status in _NOT_IN_WORK:
             state.set_status(record, TaskStatus.CANCELLED)
             record.ended_at = at
     state.ready.clear()
@@ -438,4 +448,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.WorkflowCompleted: _ended(WorkflowStatus.COMPLETED),
     f.WorkflowFailed: _ended(WorkflowStatus.FAILED),
     f.WorkflowCancelled: _ended(WorkflowStatus.CANCELLED),
+    u.ProcessLost: quarantine.lost,
+    u.AttemptsInterrupted: quarantine.interrupted,
+    u.TaskQuarantined: quarantine.quarantined,
 }

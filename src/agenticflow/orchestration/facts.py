@@ -22,6 +22,7 @@ from agenticflow.orchestration.approvals.facts import (
     TaskInterrupted,
 )
 from agenticflow.orchestration.approvals.terms import Terms
+from agenticflow.orchestration.suspicion.facts import AttemptsInterrupted, ProcessLost, TaskQuarantined
 
 __all__ = [
     "FACTS",
@@ -497,5 +498,8 @@ FACTS: Final = FactCodec(
         WorkflowCompleted,
         WorkflowFailed,
         WorkflowCancelled,
+        ProcessLost,
+        AttemptsInterrupted,
+        TaskQuarantined,
     ]
 )

@@ -38,6 +38,8 @@ from agenticflow.orchestration.interventions.feedback import give_feedback, said
 from agenticflow.orchestration.interventions.moments import not_now
 from agenticflow.orchestration.interventions.tasks import retry_task, set_result, skip_task
 from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.quarantine.deciding import decided_about, process_died
+from agenticflow.orchestration.quarantine.deciding import interrupted as interrupted_suspects
 from agenticflow.orchestration.snapshots import restore
 from agenticflow.orchestration.state import (
     ANSWER,
@@ -54,6 +56,7 @@ from agenticflow.orchestration.state import (
     TaskRecord,
     TaskStatus,
 )
+from agenticflow.orchestration.suspicion import commands as s
 
 __all__ = ["RunDecider"]
 
@@ -85,6 +88,12 @@ class RunDecider:
                 return self._start_run(state, command)
             case c.NextRunStarted():
                 return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
+            case s.ProcessDied():
+                return process_died(state, command)
+            case s.SuspectsInterrupted():
+                return interrupted_suspects(state)
+            case s.RetryLetter() | s.DiscardLetter():
+                return decided_about(state, command)
             case c.Resolve() if state.phase is Phase.COMPENSATING:
                 return self._resolve(state, command)
             case c.Approve() | c.Reject() | c.Delegate():

@@ -18,6 +18,7 @@ from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["restore", "take"]
 
@@ -80,6 +81,7 @@ class _Run(msgspec.Struct):
     undoing: CompensationStarted | None
     requests: list[Request]
     answered: dict[str, dict[str, Request]]
+    suspects: dict[str, Suspect] = {}
 
 
 _PLAIN = (
@@ -141,6 +143,7 @@ def take(state: RunState) -> bytes:
         undoing=state.problem if isinstance(state.problem, CompensationStarted) else None,
         requests=list(state.requests.values()),
         answered=state.answered,
+        suspects=state.suspects,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -196,4 +199,5 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.problem = run.problem or run.undoing
     state.requests = {request.task_key: request for request in run.requests}
     state.answered = run.answered
+    state.suspects = run.suspects
     return state

@@ -22,6 +22,7 @@ from agenticflow.errors import InvariantError
 from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
+from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
@@ -63,6 +64,8 @@ class TaskStatus(enum.StrEnum):
     SKIPPED = "SKIPPED"
     CANCELLED = "CANCELLED"
     UNKNOWN = "UNKNOWN"
+    QUARANTINED = "QUARANTINED"
+    """It has lost too many processes: a person has to say whether it runs again."""
 
 
 class Phase(enum.Enum):
@@ -79,7 +82,7 @@ class Phase(enum.Enum):
 
 
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
-CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING}
+CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.QUARANTINED}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
 
 _NEEDS_NO_PLACE: Final = 10_000_000
@@ -212,6 +215,7 @@ class RunState:
         "started_by",
         "stream_id",
         "surplus",
+        "suspects",
         "tasks",
         "timers",
         "to_cancel",
@@ -288,8 +292,10 @@ class RunState:
         """Open requests to people, by task key."""
         self.answered: dict[str, dict[str, Request]] = {}
         """Closed ones, by task key and key of the interrupt: an answer given twice is known, and a handler finds its answers."""
-        self.unlisted: dict[int, Request] = {}
-        """Requests that have changed since they were listed, by token."""
+        self.suspects: dict[str, Suspect] = {}
+        """Tasks whose attempts have lost processes, by task key."""
+        self.unlisted: dict[int, Request | Suspect] = {}
+        """Requests, and tasks in quarantine, that have changed since they were listed, by token."""
 
     # --- what the engine reads --------------------------------------------------------------------------------------
 
@@ -391,6 +397,11 @@ class RunState:
                 self.unlisted[request.token] = request
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
+        elif before is TaskStatus.QUARANTINED:
+            self.unknown -= 1
+            suspect = self.suspects.pop(record.key)
+            suspect.is_open = False
+            self.unlisted[suspect.token] = suspect
         record.status = status
         if status in _ACTIVE:
             self.active += 1
@@ -398,7 +409,7 @@ class RunState:
                 self.in_flight += 1
             elif status is TaskStatus.RETRYING:
                 self.held += 1
-        elif status is TaskStatus.UNKNOWN:
+        elif status in (TaskStatus.UNKNOWN, TaskStatus.QUARANTINED):
             self.unknown += 1
 
     def settle(self, node: Node, how: TaskStatus) -> None:

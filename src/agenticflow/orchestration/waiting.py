@@ -24,6 +24,7 @@ __all__ = [
     "BeingCancelled",
     "DependenciesOpen",
     "HandedOut",
+    "InQuarantine",
     "InQueue",
     "InWork",
     "Lost",
@@ -124,6 +125,13 @@ class OutcomeInQuestion(msgspec.Struct, frozen=True, tag="unknown_outcome"):
     """Nobody knows whether at-most-once work happened: a person has to say."""
 
 
+class InQuarantine(msgspec.Struct, frozen=True, tag="quarantine"):
+    """It has lost too many processes: a person has to say whether it runs again."""
+
+    losses: int
+    letter_id: str
+
+
 class NotRegistered(msgspec.Struct, frozen=True, tag="not_registered"):
     """No agent, handler or workflow here can do it. ``words`` say which."""
 
@@ -172,6 +180,7 @@ Reason = (
     | SubWorkflow
     | Paused
     | OutcomeInQuestion
+    | InQuarantine
     | NotRegistered
     | BeingCancelled
     | NoRoom
@@ -196,7 +205,8 @@ class Wait(msgspec.Struct, frozen=True):
     def is_for_others(self) -> bool:
         """Whether somebody or something from outside the engine has to give it, or a moment has to come."""
         return isinstance(
-            self.reason, (Paused, AwaitsSignal, AwaitsAnswer, TimerRuns, Retrying, OutcomeInQuestion, NotRegistered)
+            self.reason,
+            (Paused, AwaitsSignal, AwaitsAnswer, TimerRuns, Retrying, OutcomeInQuestion, InQuarantine, NotRegistered),
         )
 
 
@@ -292,6 +302,10 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
         return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
     if status is TaskStatus.UNKNOWN:
         return OutcomeInQuestion()
+    if status is TaskStatus.QUARANTINED:
+        suspect = state.suspects[record.key]
+        name = approval_id(state.workflow_id, state.run_no, record.key, suspect.token)
+        return InQuarantine(len(suspect.losses), name)
     if status is TaskStatus.READY:
         is_full = room_of(state) <= 0 and takes_place(record) and not state.is_paused
         return NoRoom(state.laid_out.definition.max_parallel or MAX_IN_FLIGHT) if is_full else Ready()
@@ -315,6 +329,8 @@ def _since(state: RunState, record: TaskRecord) -> int:
         return record.scheduled_at
     if (request := state.requests.get(record.key)) is not None:
         return request.asked_at
+    if record.status is TaskStatus.QUARANTINED:
+        return state.suspects[record.key].since
     if record.errors and record.errors[-1].at:
         return record.errors[-1].at
     if record.index and record.node.until is not None:
@@ -361,6 +377,8 @@ def words_of(wait: Wait) -> str:
             return f"{task} is tried again at {moment_of(wait.until or 0)}"
         case OutcomeInQuestion():
             return f"somebody has to say what became of {task}"
+        case InQuarantine(losses):
+            return f"{task} is in quarantine, because its process died {losses} times while it ran"
         case NotRegistered(words):
             return words
         case InWork(performer_id, attempt):
@@ -413,6 +431,8 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return "it comes by itself"
         case OutcomeInQuestion():
             return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"
+        case InQuarantine(_, name):
+            return f"`agenticflow dead-letters retry {name}` runs it again, `agenticflow dead-letters discard {name}` has it failed"
         case NotRegistered():
             return "registering it, or its recovery, starts the task"
         case InWork() | HandedOut():

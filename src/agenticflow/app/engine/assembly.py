@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
+from agenticflow.app.engine.lives import Lives
 from agenticflow.app.engine.reacting import Choreography
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.guest import WorkflowGuest
-from agenticflow.orchestration.inbox.listing import entries_of
 from agenticflow.orchestration.plan import Plan
+from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
@@ -48,6 +49,7 @@ class Engine:
         "gates",
         "host",
         "journal",
+        "lives",
         "recorder",
         "settings",
         "store",
@@ -62,6 +64,7 @@ class Engine:
         gates: Gatekeeper,
         children: Children,
         journal: Journal,
+        lives: Lives,
         settings: Settings,
     ) -> None:
         self.store = store
@@ -70,6 +73,7 @@ class Engine:
         self.gates = gates
         self.children = children
         self.journal = journal
+        self.lives = lives
         self.recorder = Recorder(journal, dispatcher)
         self.settings = settings
         self.end_measuring: Callable[[], None] = lambda: None
@@ -115,4 +119,4 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
-    return Engine(store, host, dispatcher, gates, children, Journal(store), settings)
+    return Engine(store, host, dispatcher, gates, children, Journal(store), Lives(store, clock), settings)
