@@ -315,7 +315,7 @@ def test_a_letter_that_is_closed_or_never_was_takes_no_decision() -> None:
     run = put_aside()
     token = run.state.suspects["bad"].token
     run.retry_letter("bad")
-    run.refused(run.letter(RetryLetter, "bad", token=token), "not in quarantine .event .*: it is SCHEDULED now")
+    run.refused(run.letter(RetryLetter, "bad", token=token), "is not open: the task is SCHEDULED now")
     run.refused(run.letter(DiscardLetter, "after", token=1), "there is no such task")
     run.succeed("bad", "after")
     run.refused(run.letter(DiscardLetter, "bad", token=token), "is COMPLETED and takes no discarding of a dead letter")
@@ -355,7 +355,7 @@ def test_an_item_of_a_map_is_put_aside_alone() -> None:
 
 def test_a_decision_names_the_time_in_quarantine_that_it_means() -> None:
     run = put_aside()
-    run.scenario.when(run.letter(RetryLetter, "bad", token=99)).then_refused(CommandRefused, "event 99")
+    run.scenario.when(run.letter(RetryLetter, "bad", token=99)).then_refused(CommandRefused, "letter 99")
     assert run.statuses["bad"] == "QUARANTINED"
 
 

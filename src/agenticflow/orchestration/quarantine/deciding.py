@@ -81,9 +81,9 @@ def decided_about(state: RunState, command: RetryLetter | DiscardLetter) -> Sequ
     key, by, reason = command.task_key, command.requested_by, command.reason[:MAX_REASON_CHARS]
     suspect, record = state.suspects.get(key), state.tasks.get(key)
     if suspect is None or record is None or not suspect.is_open or suspect.token != command.token:
-        stands = f"it is {record.status} now" if record is not None else "there is no such task"
+        stands = f"the task is {record.status} now" if record is not None else "there is no such task"
         raise CommandRefused(
-            f"task {key!r} of workflow {state.workflow_id!r} is not in quarantine (event {command.token}): {stands}",
+            f"the dead letter {command.token} of task {key!r} in workflow {state.workflow_id!r} is not open: {stands}",
             hint="`agenticflow dead-letters list` shows what is",
         )
     if isinstance(command, RetryLetter):
