@@ -1,7 +1,7 @@
 """What kills itself in ``test_poison``: a run with a task that kills its process, beside innocent tasks of that run and of others.
 
-``python -m tests.e2e.poison_program STORE LEDGER [--until STATUS] [--harmless] [--slow]``. Each call of a handler is a line in the ledger. It ends
-when every other run is completed and the run ``poisoned`` has STATUS, by default ``NEEDS_ATTENTION``.
+``python -m tests.e2e.poison_program STORE LEDGER [--until STATUS] [--harmless] [--slow]``. Each call of a handler is a line in the
+ledger. It ends when every other run is completed and the run ``poisoned`` has STATUS, by default ``NEEDS_ATTENTION``.
 """
 
 from __future__ import annotations
