@@ -30,8 +30,10 @@ from agenticflow import (
     worker,
 )
 from agenticflow.app.engine import starting as starting_module
+from agenticflow.core.engine import ActivityStarted, ProcessDeath
 from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration.definition import Compensation
+from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
 from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
@@ -473,6 +475,41 @@ async def interventions(orchestrator: Orchestrator) -> None:
     await orchestrator.modify_workflow("stepped", changes, reason="one more look", modified_by="ada")
     await expect_failure(handle.result())
     handle = await orchestrator.resume_workflow("stepped")
+    await handle.result()
+
+
+@scenario(
+    "processes that died while tasks were in work: one is put aside and retried, one is given up, and a stop that counts nothing"
+)
+async def lost_processes(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("bad", "sleep", {"seconds": 50}),
+        T("worse", "sleep", {"seconds": 50}, on_failure="skip"),
+        T("good", "sleep", {"seconds": 2}),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="lost")
+    engine, stream = await orchestrator._running(), "workflow-lost/1"
+
+    async def began() -> None:
+        for key, task in (await engine.host.read(stream)).tasks.items():
+            if task.status == "SCHEDULED":
+                await engine.host.submit(stream, ActivityStarted(now=now(), task_key=key, token=task.token))
+
+    def now() -> int:
+        return orchestrator._clock.now_ns()
+
+    await asyncio.sleep(1)
+    for number in range(3):
+        death = ProcessDeath(f"life-{number}", now() - 1_000_000_000, 4_711, 3)
+        await engine.host.submit(stream, ProcessDied(now=now(), death=death))
+        await began()
+        if number == 0:
+            await engine.host.submit(stream, SuspectsInterrupted(now=now()))
+            await began()
+        await asyncio.sleep(2)
+    bad, worse = (letter.letter_id for letter in await orchestrator.dead_letters.list())
+    await orchestrator.dead_letters.retry(bad, by="ada", reason="more memory")
+    await orchestrator.dead_letters.discard(worse, by="ada", reason="broken")
     await handle.result()
 
 
