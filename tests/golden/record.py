@@ -112,6 +112,7 @@ def W(*tasks: TaskDefinition, **options: Any) -> WorkflowDefinition:  # noqa: N8
 
 
 Scenario = Callable[[Orchestrator], Awaitable[None]]
+HOURLY: Final = RetryPolicy(max_attempts=2, initial_delay_seconds=3_600, max_delay_seconds=3_600, jitter=False)
 SCENARIOS: Final[dict[str, tuple[str, Scenario]]] = {}
 
 
@@ -276,7 +277,11 @@ async def left_open(orchestrator: Orchestrator) -> None:
         T("runs", "sleep", {"seconds": 100}),
         TaskDefinition.timer("pause", 1_000),
         TaskDefinition.wait_for("approval", "approve"),
-        T("flaky", "fail_once", retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=500)),
+        T(
+            "flaky",
+            "fail_once",
+            retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=500, max_delay_seconds=500),
+        ),
         T("end", "double", {"value": "${approval}"}, dependencies={"runs", "pause", "approval", "flaky"}),
         name="open",
     )
@@ -453,7 +458,13 @@ async def sagas(orchestrator: Orchestrator) -> None:
 @scenario("a person steps in: something said, tried now, skipped, given its result, other tasks; then the next run")
 async def interventions(orchestrator: Orchestrator) -> None:
     definition = W(
-        T("flaky", "fail_once", retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=3_600, jitter=False)),
+        T(
+            "flaky",
+            "fail_once",
+            retry_policy=RetryPolicy(
+                max_attempts=2, initial_delay_seconds=3_600, max_delay_seconds=3_600, jitter=False
+            ),
+        ),
         T("lost", "fail", retry_policy=RetryPolicy(max_attempts=1)),
         T("runs", "sleep", {"seconds": 100}),
         T("extra", "double", {"value": 1}, dependencies={"runs"}),

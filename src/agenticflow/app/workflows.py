@@ -7,6 +7,7 @@ from typing import Final
 from agenticflow.errors import DefinitionError, WorkflowNotFoundError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.plan import Plan, compile_plan
+from agenticflow.orchestration.validation import contradictions
 
 __all__ = ["KnownWorkflows"]
 
@@ -58,6 +59,8 @@ class KnownWorkflows:
         if known is not None and known[0] is definition:
             return known[1]
         plan = compile_plan(definition)
+        if problems := contradictions(definition):
+            raise DefinitionError(f"workflow {definition.name!r}: {'; '.join(problems)}", problems=problems)
         while len(self._plans) >= CACHED_DEFINITIONS:
             del self._plans[next(iter(self._plans))]
         self._plans[id(definition)] = (definition, plan)
