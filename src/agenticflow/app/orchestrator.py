@@ -25,7 +25,7 @@ from agenticflow.app.engine.liveness import LivenessReport, Watch
 from agenticflow.app.engine.lives import check_lost_limit
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
-from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
+from agenticflow.app.engine.starting import check_new_id, check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
@@ -323,6 +323,8 @@ class Orchestrator(Intervening):
             workflow_id = _id_after(plan.definition.name)
         else:
             check_workflow_id(workflow_id)
+            if "~" in workflow_id and await engine.store.get_run(workflow_id) is None:
+                check_new_id(workflow_id)
         command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
         try:
             await engine.host.submit(stream_of(workflow_id, 1), command)
@@ -390,7 +392,7 @@ class Orchestrator(Intervening):
         plan = state.laid_out if definition is None else self._workflows.plan(self._workflows.named(definition))
         given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
         fork_id = new_workflow_id or _id_after(f"{workflow_id}-fork")
-        check_workflow_id(fork_id)
+        check_new_id(fork_id)
         command = forked_run(
             plan,
             given if input is UNCHANGED else input,

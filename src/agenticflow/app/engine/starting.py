@@ -19,7 +19,7 @@ from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
+__all__ = ["Parent", "check_new_id", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
 
 MAX_ID_CHARS: Final = 200
 Parent = tuple[str, str, int]
@@ -150,6 +150,20 @@ def _merged(plan: Plan, given: object) -> object:
             f"workflow {plan.definition.name!r} has a context of defaults and takes a dict, not a {type(given).__name__}"
         )
     return {**defaults, **(given or {})}
+
+
+def check_new_id(workflow_id: str) -> None:
+    """Raise ``InvalidInput`` for what no new workflow can be called: also for what may be the id of a sub-workflow.
+
+    Those that were started by an earlier release keep their ids.
+    """
+    check_workflow_id(workflow_id)
+    if "~" in workflow_id:
+        raise InvalidInput(
+            f"{workflow_id!r} could be the id of a sub-workflow: task {workflow_id.partition('~')[2]!r} of"
+            f" {workflow_id.partition('~')[0]!r} may have it",
+            hint="use an id without '~'",
+        )
 
 
 def check_workflow_id(workflow_id: str) -> None:
