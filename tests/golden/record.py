@@ -30,6 +30,7 @@ from agenticflow import (
     worker,
 )
 from agenticflow.app.engine import starting as starting_module
+from agenticflow.app.repair.replanner import FailedRun, NewPlan, Replans
 from agenticflow.core.engine import ActivityStarted, ProcessDeath
 from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration.definition import Compensation
@@ -522,6 +523,24 @@ async def lost_processes(orchestrator: Orchestrator) -> None:
     await orchestrator.dead_letters.retry(bad, by="ada", reason="more memory")
     await orchestrator.dead_letters.discard(worse, by="ada", reason="broken")
     await handle.result()
+
+
+@scenario("another plan for a run that would fail: one that is followed, and one that does not fit")
+async def replanned(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("bad", "fail", retry_policy=RetryPolicy(max_attempts=1)),
+        T("after", "double", {"value": "${bad}"}, dependencies={"bad"}),
+    )
+
+    async def plan(run: FailedRun) -> NewPlan:
+        if run.workflow_id == "refused":
+            return NewPlan([{"remove": "bad"}], "it is not needed")
+        return NewPlan([{"replace": T("bad", "double", {"value": 4})}], "another way")
+
+    orchestrator._replans = Replans(plan, orchestrator._clock, orchestrator._unperformed)
+    orchestrator._replans.begin(await orchestrator._running())
+    await orchestrator.execute_workflow(definition, workflow_id="replanned")
+    await expect_failure(orchestrator.execute_workflow(definition, workflow_id="refused"))
 
 
 @scenario("a workflow that goes on as new, twice")

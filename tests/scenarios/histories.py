@@ -8,6 +8,7 @@ from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import FACTS
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 from tests.scenarios.runs import Run, once, task
@@ -212,6 +213,16 @@ def suspected_run() -> Run:
     return run
 
 
+def replanned_run() -> Run:
+    """Would fail, goes on by another plan, and fails when the next one is not good."""
+    run = Run(task("bad"), task("after", "bad"), replan=ReplanTerms(3, 60.0))
+    run.fail_for_good("bad")
+    run.propose({"replace": task("bad")}, reason="once more")
+    run.fail_for_good("bad")
+    run.propose({"remove": "bad"}, number=2)
+    return run
+
+
 def whole() -> list[Run]:
     first = first_run()
     return [
@@ -223,6 +234,7 @@ def whole() -> list[Run]:
         stepped_run(),
         asking_run(),
         suspected_run(),
+        replanned_run(),
     ]
 
 

@@ -30,6 +30,8 @@ from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinit
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.interventions.modification import encode_modifications, modifications_of
 from agenticflow.orchestration.plan import compile_plan
+from agenticflow.orchestration.replanning.commands import Propose
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import IN_FLIGHT, RunState, TaskRecord
 from agenticflow.orchestration.suspicion.commands import DiscardLetter, RetryLetter
 from agenticflow.testing.scenarios import Scenario, given
@@ -73,6 +75,7 @@ class Run:
         first_generation: int = 0,
         now: int = START,
         scenario: Scenario[RunState] | None = None,
+        replan: ReplanTerms | None = None,
         **options: Any,
     ) -> None:
         self.now = now
@@ -97,6 +100,7 @@ class Run:
                     signals=None if carried is None else codec.encode(carried.signals),
                     first_generation=first_generation,
                     feedback=() if carried is None else tuple(carried.feedback),
+                    replan=replan,
                 )
             )
 
@@ -339,6 +343,22 @@ class Run:
         """A decision about a task in quarantine."""
         given = self.state.suspects[key].token if token is None else token
         return kind(now=self.now, task_key=key, token=given, requested_by=by, reason=reason)
+
+    def propose(
+        self, *given: dict[str, object], number: int = 1, problems: tuple[str, ...] = (), reason: str = ""
+    ) -> list[Fact]:
+        """Whoever plans answers: with modifications, or with why there are none."""
+        modifications = encode_modifications(modifications_of(given)) if given else codec.NULL
+        return self.ask(
+            Propose(
+                now=self.now,
+                number=number,
+                requested_by="replan:planner",
+                modifications=modifications,
+                reason=reason,
+                problems=problems,
+            )
+        )
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

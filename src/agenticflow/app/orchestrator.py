@@ -30,6 +30,7 @@ from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
+from agenticflow.app.repair.replanner import Plans, Replanner, Replans
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -81,6 +82,7 @@ class Orchestrator(Intervening):
 
     What is not given is taken from ``settings``; without these, from the settings file and the environment (``agenticflow.config``), when
     it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
+    ``replan`` is asked for another plan when a run would fail: a ``Replanner``, or an async function.
     ``max_lost_processes`` is how many processes may die while a task is in work before it becomes a dead letter.
     ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
@@ -99,6 +101,7 @@ class Orchestrator(Intervening):
         max_lost_processes: int | None = None,
         clock: Clock | None = None,
         agents: AgentRegistry | None = None,
+        replan: Replanner | Plans | None = None,
         performs: bool = True,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
@@ -118,6 +121,7 @@ class Orchestrator(Intervening):
         self._max_threads = max_threads
         self._max_lost_processes = max_lost_processes
         self._performs = performs
+        self._replans = Replans(replan, self._clock, self._unperformed)
         self._settings = settings
         self._telemetry = telemetry
         self._performers: dict[str, Performer] = {}
@@ -211,6 +215,7 @@ class Orchestrator(Intervening):
                 if self.event_bus is not None:
                     await self.event_bus.attach(store)
                 if self._performs:
+                    self._replans.begin(engine)
                     engine.choreography = Choreography(self.event_bus, store, self.agents, self.start_workflow)
                     engine.door = await open_door(store, self)
                     await engine.choreography.start()
@@ -260,6 +265,7 @@ class Orchestrator(Intervening):
         await self._shut(engine)
 
     async def _shut(self, engine: Engine) -> None:
+        await self._replans.end()
         for part in (engine.door, engine.watch, engine.choreography):
             if part is not None:
                 await part.stop()
@@ -325,7 +331,9 @@ class Orchestrator(Intervening):
             check_workflow_id(workflow_id)
             if "~" in workflow_id and await engine.store.get_run(workflow_id) is None:
                 check_new_id(workflow_id)
-        command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
+        terms = self._replans.terms_of(plan.definition.name)
+        now = self._clock.now_ns()
+        command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=now, replan=terms)
         try:
             await engine.host.submit(stream_of(workflow_id, 1), command)
         except CommandRefused:
@@ -358,7 +366,8 @@ class Orchestrator(Intervening):
             return WorkflowHandle(self, workflow_id, row.run_no)
         state: RunState = await engine.host.read(row.stream_id)
         carried = carry_over(state, from_task)
-        command = next_run(state, carried, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
+        terms, now = self._replans.terms_of(state.laid_out.definition.name), self._clock.now_ns()
+        command = next_run(state, carried, requested_by=LOCAL_OWNER, now=now, replan=terms)
         try:
             await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
         except CommandRefused:
@@ -400,6 +409,7 @@ class Orchestrator(Intervening):
             fork_of(state, from_task),
             requested_by=f"fork of {stream_id}@{state.version}",
             now=self._clock.now_ns(),
+            replan=self._replans.terms_of(plan.definition.name),
         )
         try:
             await engine.host.submit(stream_of(fork_id, 1), command)

@@ -24,6 +24,7 @@ __all__ = [
     "ActivityFinished",
     "ActivityInput",
     "ActivityStarted",
+    "AskForPlan",
     "ContinueExecution",
     "Effect",
     "EffectClass",
@@ -188,6 +189,13 @@ class ContinueExecution(msgspec.Struct, frozen=True, gc=False):
     input: bytes
 
 
+class AskForPlan(msgspec.Struct, frozen=True, gc=False):
+    """Ask whoever plans for changes of the execution, which would fail now; it waits for them until ``due``."""
+
+    number: int
+    due: int
+
+
 class GrantPermit(msgspec.Struct, frozen=True, gc=False):
     """Whoever asked for the permit of this gate as ``holder`` has it."""
 
@@ -195,7 +203,8 @@ class GrantPermit(msgspec.Struct, frozen=True, gc=False):
 
 
 Effect = (
-    ContinueExecution
+    AskForPlan
+    | ContinueExecution
     | GrantPermit
     | InformActivity
     | RunActivity

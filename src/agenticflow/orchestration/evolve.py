@@ -36,6 +36,8 @@ from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.quarantine import folding as quarantine
+from agenticflow.orchestration.repair import answering as repair
+from agenticflow.orchestration.replanning import facts as p
 from agenticflow.orchestration.state import (
     DEADLINE,
     GRACE,
@@ -451,4 +453,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     u.ProcessLost: quarantine.lost,
     u.AttemptsInterrupted: quarantine.interrupted,
     u.TaskQuarantined: quarantine.quarantined,
+    p.ReplanAgreed: repair.agreed,
+    p.ReplanRequested: repair.requested,
+    p.ReplanRefused: repair.refused,
 }

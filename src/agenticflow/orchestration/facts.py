@@ -22,6 +22,7 @@ from agenticflow.orchestration.approvals.facts import (
     TaskInterrupted,
 )
 from agenticflow.orchestration.approvals.terms import Terms
+from agenticflow.orchestration.replanning.facts import ReplanAgreed, ReplanRefused, ReplanRequested
 from agenticflow.orchestration.suspicion.facts import AttemptsInterrupted, ProcessLost, TaskQuarantined
 
 __all__ = [
@@ -369,6 +370,8 @@ class WorkflowModified(Fact, frozen=True, gc=False):
     reason: str = ""
     generations: dict[str, int] = {}
     """Of tasks that were replaced or removed, by task id: what is called so from now on is other work."""
+    number: int = 0
+    """Of the request for another plan that this answers; 0 when a person did it unasked."""
 
 
 class WorkflowPaused(Fact, frozen=True, gc=False):
@@ -501,5 +504,8 @@ FACTS: Final = FactCodec(
         ProcessLost,
         AttemptsInterrupted,
         TaskQuarantined,
+        ReplanAgreed,
+        ReplanRequested,
+        ReplanRefused,
     ]
 )

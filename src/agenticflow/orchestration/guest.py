@@ -13,6 +13,7 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import (
     ActivityFinished,
     ActivityInput,
+    AskForPlan,
     ContinueExecution,
     Effect,
     EffectClass,
@@ -32,6 +33,8 @@ from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
 from agenticflow.orchestration.quarantine.deciding import suspected, were_running
+from agenticflow.orchestration.repair.asking import is_asking
+from agenticflow.orchestration.replanning.facts import ReplanRequested
 from agenticflow.orchestration.run import RunDecider
 from agenticflow.orchestration.snapshots import take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
@@ -112,6 +115,8 @@ class WorkflowGuest(RunDecider):
             return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
             return (StopActivity(fact.token, fact.reason),)
+        if isinstance(fact, ReplanRequested):
+            return (AskForPlan(fact.number, fact.due),)
         if isinstance(fact, (ProcessLost, AttemptsInterrupted)):
             lost = (state.tasks[key] for key in fact.task_keys)
             return [self._run(state, record) for record in lost if record.status is TaskStatus.SCHEDULED]
@@ -200,6 +205,8 @@ class WorkflowGuest(RunDecider):
                 effects += (self._child(state, record), StopActivity(token, "it is not wanted any more"))
                 continue
             commands.append(ActivityFinished(now=now, task_key=key, token=token, outcome=Outcome(OutcomeKind.UNKNOWN)))
+        if is_asking(state) and state.phase is Phase.RUNNING and (asked := state.replanning) is not None:
+            effects.append(AskForPlan(asked.asked, asked.due or now))
         # What is said about these first leads to their effects: they run when it is recorded.
         told = frozenset(were_running(state) if died is None else suspected(state, died.life))
         if told:

@@ -17,6 +17,7 @@ from agenticflow.errors import CorruptStore
 from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.replanning.terms import Replanning
 from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
 from agenticflow.orchestration.suspicion.suspects import Suspect
 
@@ -82,6 +83,7 @@ class _Run(msgspec.Struct):
     requests: list[Request]
     answered: dict[str, dict[str, Request]]
     suspects: dict[str, Suspect] = {}
+    replanning: Replanning | None = None
 
 
 _PLAIN = (
@@ -144,6 +146,7 @@ def take(state: RunState) -> bytes:
         requests=list(state.requests.values()),
         answered=state.answered,
         suspects=state.suspects,
+        replanning=state.replanning,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -200,4 +203,5 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.requests = {request.task_key: request for request in run.requests}
     state.answered = run.answered
     state.suspects = run.suspects
+    state.replanning = run.replanning
     return state

@@ -21,6 +21,7 @@ from agenticflow.errors import InvariantError
 from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.plan import Node, Plan
+from agenticflow.orchestration.replanning.terms import Replanning
 from agenticflow.orchestration.statuses import Phase, TaskStatus, WorkflowStatus
 from agenticflow.orchestration.suspicion.suspects import Suspect
 
@@ -34,7 +35,7 @@ _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
 _NEEDS_NO_PLACE: Final = 10_000_000
 """Above every priority."""
 
-TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER, ANSWER, ESCALATION = range(8)
+TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER, ANSWER, ESCALATION, REPLAN = range(9)
 """Kinds of entries in the heap of timers."""
 
 
@@ -153,6 +154,7 @@ class RunState:
         "plan",
         "problem",
         "ready",
+        "replanning",
         "requests",
         "run_no",
         "seed",
@@ -238,6 +240,8 @@ class RunState:
         """Open requests to people, by task key."""
         self.answered: dict[str, dict[str, Request]] = {}
         """Closed ones, by task key and key of the interrupt: an answer given twice is known, and a handler finds its answers."""
+        self.replanning: Replanning | None = None
+        """Where it stands with asking for another plan; ``None`` when it never does."""
         self.suspects: dict[str, Suspect] = {}
         """Tasks whose attempts have lost processes, by task key."""
         self.unlisted: dict[int, Request | Suspect] = {}
@@ -444,7 +448,11 @@ class RunState:
             return False
         if kind == DEADLINE:
             return self.phase is Phase.RUNNING
-        record = self.tasks[key]
+        if kind == REPLAN:
+            return self.phase is Phase.RUNNING and self.replanning is not None and self.replanning.due == due
+        record = self.tasks.get(key)
+        if record is None:  # another plan has taken it out
+            return False
         if kind == TIMER:
             is_waiting = record.status is TaskStatus.WAITING and record.due == due
             return is_waiting and not (self.is_paused and record.node.until is not None)

@@ -16,9 +16,11 @@ from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.advance import MAX_IN_FLIGHT, room_of
 from agenticflow.orchestration.approvals.requests import approval_id
 from agenticflow.orchestration.guest import child_id
+from agenticflow.orchestration.repair.asking import is_asking
 from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
+    "AsksForPlan",
     "AwaitsAnswer",
     "AwaitsSignal",
     "BeingCancelled",
@@ -132,6 +134,12 @@ class InQuarantine(msgspec.Struct, frozen=True, tag="quarantine"):
     letter_id: str
 
 
+class AsksForPlan(msgspec.Struct, frozen=True, tag="replan"):
+    """It would fail, and whoever plans may propose something else first."""
+
+    number: int
+
+
 class NotRegistered(msgspec.Struct, frozen=True, tag="not_registered"):
     """No agent, handler or workflow here can do it. ``words`` say which."""
 
@@ -181,6 +189,7 @@ Reason = (
     | Paused
     | OutcomeInQuestion
     | InQuarantine
+    | AsksForPlan
     | NotRegistered
     | BeingCancelled
     | NoRoom
@@ -233,6 +242,8 @@ def waits_of(state: RunState, held: Mapping[int, Reason] | None = None) -> list[
         found.append(Wait("", BeingCancelled(), until=state.cancel.grace_until))
     elif state.is_paused:
         found.append(Wait("", Paused()))
+    if state.phase is Phase.RUNNING and is_asking(state) and (asked := state.replanning) is not None:
+        found.append(Wait("", AsksForPlan(asked.asked), asked.since, asked.due))
     limits = {key: due for due, _, kind, key in state.timers if kind == TOTAL}
     for record in state.tasks.values():
         if (reason := _reason(state, record, held)) is not None:
@@ -405,6 +416,8 @@ def _words_of_the_engine(wait: Wait, task: str) -> str:
             return f"{what} was told to stop"
         case NoRoom(limit):
             return f"{what} waits until less than {limit} are in work"
+        case AsksForPlan(number):
+            return f"{what} would fail, and waits for another plan, request {number}"
         case NextRun(run_no):
             return f"{what} waits for run {run_no}, which goes on in its place, to be started"
         case DependenciesOpen(task_ids):
@@ -431,6 +444,8 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return "it comes by itself"
         case OutcomeInQuestion():
             return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"
+        case AsksForPlan():
+            return "whoever plans has to answer, or its time to pass; then it fails"
         case InQuarantine(_, name):
             return f"`agenticflow dead-letters retry {name}` runs it again, `agenticflow dead-letters discard {name}` has it failed"
         case NotRegistered():

@@ -49,6 +49,7 @@ class Engine:
         "gates",
         "host",
         "journal",
+        "launches",
         "lives",
         "recorder",
         "settings",
@@ -65,6 +66,7 @@ class Engine:
         children: Children,
         journal: Journal,
         lives: Lives,
+        launches: Launches,
         settings: Settings,
     ) -> None:
         self.store = store
@@ -74,6 +76,7 @@ class Engine:
         self.children = children
         self.journal = journal
         self.lives = lives
+        self.launches = launches
         self.recorder = Recorder(journal, dispatcher)
         self.settings = settings
         self.end_measuring: Callable[[], None] = lambda: None
@@ -110,7 +113,8 @@ def assemble(
     host.add_guest(GateGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
-    children = Children(host, gates, clock, Launches(host, store, clock, named))
+    launches = Launches(host, store, clock, named)
+    children = Children(host, gates, clock, launches)
     dispatcher = Dispatcher(
         host,
         clock,
@@ -119,4 +123,4 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
-    return Engine(store, host, dispatcher, gates, children, Journal(store), Lives(store, clock), settings)
+    return Engine(store, host, dispatcher, gates, children, Journal(store), Lives(store, clock), launches, settings)

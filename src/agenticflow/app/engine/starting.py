@@ -16,6 +16,7 @@ from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.plan import Plan, unknown_roots
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
@@ -35,6 +36,7 @@ def first_run(
     now: int,
     parent: Parent | None = None,
     depth: int = 0,
+    replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts ``workflow_id`` with the input ``given`` over the definition's defaults.
 
@@ -60,12 +62,19 @@ def first_run(
         requested_by=requested_by,
         parent=parent,
         depth=depth,
+        replan=replan,
         blobs=tuple(filter(None, (input_blob, definition_blob))),
     )
 
 
 def next_run(
-    state: RunState, carried: Carried, *, requested_by: str, now: int, parent: Parent | None = None
+    state: RunState,
+    carried: Carried,
+    *,
+    requested_by: str,
+    now: int,
+    parent: Parent | None = None,
+    replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts the run after ``state``, with what it keeps."""
     stored_kept, kept_blob = store_form(codec.encode(carried.kept))
@@ -87,18 +96,26 @@ def next_run(
         parent=parent,
         depth=state.depth,
         first_generation=state.first_generation,
+        replan=replan,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
 
 
 def forked_run(
-    plan: Plan, given: object, workflow_id: str, carried: Carried, *, requested_by: str, now: int
+    plan: Plan,
+    given: object,
+    workflow_id: str,
+    carried: Carried,
+    *,
+    requested_by: str,
+    now: int,
+    replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts ``workflow_id`` with what is ``carried`` over from another run.
 
     What is kept of tasks that the definition does not have is left out. Errors as for ``first_run``.
     """
-    command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now)
+    command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now, replan=replan)
     kept = {key: value for key, value in carried.kept.items() if key.partition("[")[0] in plan.by_id}
     stored_kept, kept_blob = store_form(codec.encode(kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
@@ -137,6 +154,7 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> c.StartRun:
         parent=state.parent,
         depth=state.depth,
         first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
+        replan=None if state.replanning is None else state.replanning.terms,
         blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
     )
 

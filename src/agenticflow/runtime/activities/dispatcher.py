@@ -18,6 +18,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.context import Progress
 from agenticflow.core.engine import (
     ActivityFinished,
+    AskForPlan,
     ContinueExecution,
     Effect,
     GrantPermit,
@@ -89,6 +90,7 @@ class Dispatcher:
         self._reports: set[asyncio.Task[None]] = set()
         self._is_draining = False
         self._complaint: asyncio.TimerHandle | None = None
+        self._plan: Callable[[str, AskForPlan], None] = _nobody_plans
         host.perform_with(self.perform)
 
     # --- who performs -----------------------------------------------------------------------------------------------
@@ -102,6 +104,10 @@ class Dispatcher:
         """Let ``assigner`` say who stands in for a performer that is not well, and move what queues for one that ceases to be."""
         self._placement.assign_with(assigner)
         self._end_listening = assigner.when_changed(self._health_changed)
+
+    def plan_with(self, plan: Callable[[str, AskForPlan], None]) -> None:
+        """Hand requests for another plan to ``plan(stream_id, request)``. Without anybody they end with their time."""
+        self._plan = plan
 
     def _health_changed(self, performer_id: str) -> None:
         # Not at once: it is said in the middle of a report.
@@ -172,6 +178,8 @@ class Dispatcher:
             attempt = self._attempts.get((stream_id, effect.token))
             if attempt is not None and attempt.context is not None:
                 attempt.context.feedback = effect.feedback
+        elif isinstance(effect, AskForPlan):
+            self._plan(stream_id, effect)
         elif (seat := self._seats.get(effect.performer_id)) is not None:
             seat.performer.told(effect.event_type, self._clock.now_ns())
 
@@ -447,3 +455,7 @@ class Dispatcher:
     def load(self) -> dict[str, tuple[int, int]]:
         """Return, by performer id, how many attempts are in work and how many queue."""
         return {performer_id: (seat.in_flight, len(seat.queue)) for performer_id, seat in self._seats.items()}
+
+
+def _nobody_plans(stream_id: str, request: AskForPlan) -> None:
+    """The run waits for its time, and fails then."""

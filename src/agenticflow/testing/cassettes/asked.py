@@ -25,6 +25,9 @@ from agenticflow.orchestration.approvals.facts import (
     InterruptAnswered,
     TaskInterrupted,
 )
+from agenticflow.orchestration.replanning.commands import Propose
+from agenticflow.orchestration.replanning.facts import ReplanAgreed, ReplanRefused
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import Heard, RunState
 from agenticflow.orchestration.suspicion.commands import DiscardLetter, ProcessDied, RetryLetter, SuspectsInterrupted
 from agenticflow.orchestration.suspicion.facts import ProcessLost
@@ -133,8 +136,12 @@ Reader = Callable[[RunState, Fact, int, Iterable[CassetteEvent]], Iterator[Comma
 def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
     if isinstance(fact, f.WorkflowStarted):
         heard: list[Heard] = []
+        terms: ReplanTerms | None = None
         for event in rest:
             said = event.fact
+            if isinstance(said, ReplanAgreed):
+                terms = ReplanTerms(said.times, said.limit_seconds)
+                continue
             if not isinstance(said, f.FeedbackGiven) or event.cause != "StartRun":
                 break
             at = event.at if said.said_at is None else said.said_at
@@ -155,6 +162,7 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
             parent=fact.parent,
             depth=fact.depth,
             first_generation=fact.first_generation,
+            replan=terms,
         )
 
 
@@ -312,6 +320,18 @@ def _discard_letter(state: RunState, fact: Fact, now: int, rest: Iterable[Casset
         )
 
 
+def _propose(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    match fact:
+        case f.WorkflowModified():
+            given, by, reason = bytes(fact.modifications), fact.modified_by, fact.reason
+            yield Propose(now=now, number=fact.number, requested_by=by, modifications=given, reason=reason)
+        case ReplanRefused():
+            # Which modifications were refused is not recorded, only why.
+            yield Propose(now=now, number=fact.number, requested_by=fact.decided_by, problems=fact.problems)
+        case _:
+            return
+
+
 _READERS: Final[dict[str, Reader]] = {
     "StartRun": _start,
     "ActivityStarted": _started,
@@ -335,4 +355,5 @@ _READERS: Final[dict[str, Reader]] = {
     "SuspectsInterrupted": _interrupted,
     "RetryLetter": _retry_letter,
     "DiscardLetter": _discard_letter,
+    "Propose": _propose,
 }
