@@ -25,7 +25,9 @@ from agenticflow.orchestration.facts import (
 from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import decode_plan
 from agenticflow.orchestration.planning.growing import GrowingPlan
+from agenticflow.orchestration.replanning.terms import Replanning
 from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["restore", "take"]
 
@@ -96,7 +98,9 @@ class _Run(msgspec.Struct):
     undoing: CompensationStarted | None
     requests: list[Request]
     answered: dict[str, dict[str, Request]]
-    planned: _Planned | None
+    planned: _Planned | None = None
+    suspects: dict[str, Suspect] = {}
+    replanning: Replanning | None = None
 
 
 _PLAIN = (
@@ -159,6 +163,8 @@ def take(state: RunState) -> bytes:
         requests=list(state.requests.values()),
         answered=state.answered,
         planned=_planned(state),
+        suspects=state.suspects,
+        replanning=state.replanning,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -228,4 +234,6 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.problem = run.problem or run.undoing
     state.requests = {request.task_key: request for request in run.requests}
     state.answered = run.answered
+    state.suspects = run.suspects
+    state.replanning = run.replanning
     return state
