@@ -82,6 +82,7 @@ format: $(INSTALLED) ## put everything into shape
 names: $(INSTALLED) ## freeze the public names of every room and the event catalogue again; look at the diff
 	$(BIN)/python -m tests.contracts.test_names
 	$(BIN)/python -m tests.docs.event_catalogue
+	$(BIN)/python -m tests.docs.durable_scenarios
 
 # make pins ARGS=--upgrade takes newer versions; without it only what has changed is resolved again
 pins: $(INSTALLED) ## resolve requirements/*.txt again, with hashes and without addresses
