@@ -124,7 +124,6 @@ _PLAIN = (
     "unknown",
     "last_success",
 )
-_TASK_FIELDS = tuple(name for name in _Task.__struct_fields__ if name != "node")
 _as_task = attrgetter(*("node.index" if name == "node" else name for name in _Task.__struct_fields__))
 
 
@@ -187,6 +186,28 @@ def restore(stream_id: str, data: bytes) -> RunState:
         raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
 
 
+def _fill(record: TaskRecord, saved: _Task) -> None:
+    """Take over what was saved. Written out: of a long run there are thousands, and a restart waits for it."""
+    record.status = saved.status
+    record.undoes = saved.undoes
+    record.is_blocked = saved.is_blocked
+    record.attempt = saved.attempt
+    record.attempts_before = saved.attempts_before
+    record.performer_id = saved.performer_id
+    record.permits = saved.permits
+    record.question = saved.question
+    record.token = saved.token
+    record.scheduled_at = saved.scheduled_at
+    record.ended_at = saved.ended_at
+    record.deadline = saved.deadline
+    record.due = saved.due
+    record.errors = saved.errors
+    record.value = saved.value
+    record.items = saved.items
+    record.done = saved.done
+    record.failed = saved.failed
+
+
 def _restore(stream_id: str, run: _Run) -> RunState:
     if run.form != FORM:
         raise CorruptStore(f"the snapshot of {stream_id!r} has form {run.form}, this program knows {FORM}")
@@ -204,8 +225,7 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     for saved in run.tasks:
         node = state.plan.nodes[saved.node]
         record = TaskRecord(saved.key, node.undo or node if saved.undoes is not None else node, saved.index)
-        for name in _TASK_FIELDS:
-            setattr(record, name, getattr(saved, name))
+        _fill(record, saved)
         state.tasks[record.key] = record
     state.ready = deque(state.tasks[key] for key in run.ready)
     state.unmet = run.unmet
