@@ -91,7 +91,7 @@ class ToolContext:
         self.deadline = deadline
         """Moment in nanoseconds since the epoch at which the attempt is given up, or ``None``."""
         self.is_cancelled = False
-        """Whether the call is not wanted any more, or its time is up. Tools in threads look at it now and then; async ones are interrupted."""
+        """Whether the call is not wanted any more, or its time is up: tools in threads look now and then, async ones are interrupted."""
 
     @property
     def tool_name(self) -> str:

@@ -1,4 +1,4 @@
-"""Threads for plain tools. A thread cannot be ended from outside: one that goes on after its time is given up, counted, and keeps its place."""
+"""Threads for plain tools. None can be ended from outside: one that goes on after its time is given up, counted, and keeps its place."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Values held against a JSON Schema, with every mistake in words that a model can mend its call by. Pure.
 
 For schemas that come from elsewhere: written by hand, or by another framework. Checked are ``type``, ``enum``, ``const``, ``properties``,
-``required``, ``additionalProperties``, ``items``, ``prefixItems``, ``uniqueItems``, bounds of numbers, lengths and counts,
-``multipleOf``, ``anyOf``, ``oneOf``, ``allOf`` and references inside the schema. ``UNCHECKED`` are keywords that would have to be obeyed and are not:
+``required``, ``additionalProperties``, ``items``, ``prefixItems``, ``uniqueItems``, bounds of numbers, lengths and counts, ``multipleOf``,
+``anyOf``, ``oneOf``, ``allOf`` and references inside the schema. ``UNCHECKED`` are keywords that would have to be obeyed and are not:
 patterns, because one that comes from outside can keep a process busy for ever, and what hardly anybody writes.
 """
 
