@@ -1,8 +1,7 @@
 """HTTP as tools: requests to hosts that the program allows, to public addresses, within bounds of time and size.
 
 Each request and each redirect goes through the same checks: scheme, host, port, and the address that is then connected to. Nothing is
-taken from the environment (no proxy, no netrc), nothing is kept between calls, compressed answers are not asked for. Needs httpx2, the extra
-``http``.
+taken from the environment (no proxy, no netrc), nothing is kept between calls, compressed answers are not asked for.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from agenticflow.errors import (
     SecurityError,
     TemporaryError,
 )
-from agenticflow.integrations.tools.addresses import AllowedHosts, Resolver
+from agenticflow.integrations.tools.http.addresses import AllowedHosts, Resolver
 from agenticflow.tools.context import ToolContext
 from agenticflow.tools.tool import Tool, tool
 
@@ -94,8 +93,9 @@ def http_tools(
     """Return ``http_get`` and ``http_send`` for ``hosts``: ``["api.example.com", "*.example.org", "api.example.com:8443"]``.
 
     Only ``private_hosts`` may have private, loopback or link-local addresses. ``headers`` are added to requests to a host
-    (``Authorization`` and the like), and leave it by no redirect. ``http_get`` needs the permission ``http:get``; ``http_send``
-    ``http:send``, and must not happen twice: it sends its effect key as ``Idempotency-Key``. ``verify`` is an ``ssl.SSLContext`` of one's own.
+    (``Authorization`` and the like), and leave it by no redirect. ``http_get`` needs the permission ``http:get``; ``http_send`` needs
+    ``http:send``, and must not happen twice: it sends its effect key as ``Idempotency-Key``. ``verify`` is an ``ssl.SSLContext`` of one's
+    own.
 
     Raises ``ConfigurationError`` for hosts that cannot be meant.
     """
@@ -106,6 +106,8 @@ def http_tools(
         timeout,
         verify,
     )
+
+    result_bytes = min(8 * max_bytes + 65_536, MAX_BLOB_BYTES)  # JSON may take more room decoded than written
 
     @tool(
         category="web",
