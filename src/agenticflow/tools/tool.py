@@ -42,7 +42,7 @@ class Tool:
     category: str = "general"
     options: ClassVar[ToolOptions] = {}
     """Its terms, as for ``@tool``."""
-    output_schema: JsonSchema | None = None
+    output_schema: ClassVar[JsonSchema | None] = None
     _definition: ToolDefinition | None = None
 
     def execute(self, params: Mapping[str, Any], context: ToolContext) -> ToolResult | Awaitable[ToolResult]:
@@ -72,7 +72,7 @@ class Tool:
                 )
             self._definition = define(
                 self.name,
-                self.description or inspect.cleandoc(type(self).__doc__ or ""),
+                self.description or _docstring_of(type(self)),
                 self.get_schema(),
                 options,
                 category=self.category,
@@ -106,6 +106,12 @@ class Tool:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.definition.name!r})"
+
+
+def _docstring_of(kind: type) -> str:
+    """Return the words of a class or of one it is made of, below ``Tool``."""
+    own = kind.__mro__[: kind.__mro__.index(Tool)]
+    return next((inspect.cleandoc(one.__doc__) for one in own if one.__doc__), "")
 
 
 class FunctionTool(Tool, Generic[P, R]):

@@ -9,6 +9,7 @@ patterns, because one that comes from outside can keep a process busy for ever, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from itertools import islice
 from operator import ge, gt, le, lt
@@ -261,8 +262,14 @@ def _wrong_numbers(schema: JsonSchema, value: float, path: str) -> Iterator[str]
         if isinstance(bound, (int, float)) and is_wrong(value, bound):
             yield f"{_named(path)} is {value}, {words} {bound}"
     factor = schema.get("multipleOf")
-    if isinstance(factor, (int, float)) and factor > 0 and value % factor:
+    if isinstance(factor, (int, float)) and factor > 0 and not _is_multiple(value, factor):
         yield f"{_named(path)} is {value}, not a multiple of {factor}"
+
+
+def _is_multiple(value: float, factor: float) -> bool:
+    """Whether it is one as written: 0.3 is one of 0.1."""
+    written, by = Decimal(str(value)), Decimal(str(factor))
+    return written.is_finite() and (written / by).normalize().as_tuple().exponent in range(1_000)
 
 
 def _is_same(left: object, right: object) -> bool:

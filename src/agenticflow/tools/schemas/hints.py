@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from functools import partial
 from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -32,7 +33,7 @@ __all__ = ["BadParams", "Parameters", "Returned", "read_parameters", "read_retur
 ContextTest = Callable[[str, object], bool]
 """Whether the parameter of this name and hint is the context, which nobody but us fills."""
 _NOTHING: Final = inspect.Parameter.empty
-_PATH: Final = re.compile(r"(?P<words>.*) - at `(?P<key>key in )?\$(?P<path>.*)`$", re.DOTALL)
+_PATH: Final = re.compile(r"(?P<words>.*) - at `(?P<key>key` in `)?\$(?P<path>.*)`$", re.DOTALL)
 _META: Final = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern")
 _SIMPLE: Final = (str, int, float, bool, type(None))
 
@@ -193,6 +194,8 @@ def read_return(function: Callable[..., object], name: str) -> Returned | None:
 
 
 def _hints_of(function: Callable[..., object], name: str) -> dict[str, object]:
+    while isinstance(function, partial):
+        function = function.func
     target = function if inspect.isroutine(function) else type(function).__call__
     try:
         return get_type_hints(inspect.unwrap(target), include_extras=True)
@@ -280,7 +283,7 @@ def _foreign_schema(kind: type) -> dict[str, Any]:
     if kind is object:
         return {"description": "any value"}
     describe = getattr(kind, "model_json_schema", None)
-    if describe is not None:
+    if describe is not None and hasattr(kind, "model_validate"):
         found: dict[str, Any] = describe()
         return found
     raise NotImplementedError
@@ -313,7 +316,10 @@ def _gather(schema: Any, definitions: dict[str, Any]) -> None:
     elif isinstance(schema, dict):
         for name, one in schema.pop("$defs", {}).items():
             if definitions.setdefault(name, one) != one:
-                raise TypeError(f"two types are called {name!r}: give one of them another name")
+                raise DefinitionError(
+                    f"two types of a tool are called {name!r}",
+                    hint="give one of them another name: a schema knows them by it",
+                )
             _gather(one, definitions)
         for one in list(schema.values()):
             _gather(one, definitions)
@@ -326,10 +332,8 @@ def _foreign(hint: type, value: object) -> object:
     """Convert to a type msgspec does not know: a pydantic model validates, ``object`` takes everything."""
     if hint is object:
         return value
-    validate = getattr(hint, "model_validate", None)
-    if validate is not None:
-        return validate(value)
-    raise TypeError(f"there is no way from plain data to {hint.__name__}")
+    model: Any = hint
+    return model.model_validate(value)
 
 
 def _with_whole_numbers(value: object) -> object:
