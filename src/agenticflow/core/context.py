@@ -219,7 +219,7 @@ class TaskContext(Mapping[str, object]):
         """Call a tool of the agent and return what came of it: a value, or a failure that says whose move it is.
 
         Its effect key follows from that of the task, the tool and the params, so that another attempt of the task does nothing twice; equal
-        calls that are meant to happen several times have a ``key`` each. It is given up when this attempt is. A tool that must not happen
+        calls that are meant to happen several times have a ``key`` each. It is stopped when this attempt is. A tool that must not happen
         twice takes a task that must not. Raises ``DefinitionError`` when the agent has no tools.
         """
         return await self._tools().invoke(self._call(ToolCall(name, params if params is not None else {}), key))
@@ -240,8 +240,7 @@ class TaskContext(Mapping[str, object]):
 
     def _call(self, call: ToolCall, key: str) -> ToolCall:
         effect = call.effect_key or tool_effect_key(self.effect_key, call.name, call.params, key)
-        deadline = call.deadline if call.deadline is not None else self.deadline
-        return msgspec.structs.replace(call, effect_key=effect, deadline=deadline)
+        return msgspec.structs.replace(call, effect_key=effect)
 
     def raise_if_cancelled(self) -> None:
         """Raise ``TaskCancelled`` when the attempt was told to stop; for loops in threads."""
