@@ -315,7 +315,9 @@ async def _tools(size: int) -> Figures:
     made = ToolRegistry.of(
         [
             tool(name="async", description="Look.")(look),
-            tool(name="guarded", rate_limit=Rate(100_000, 0.1), circuit_breaker=BreakerPolicy(), description="Look.")(look),
+            tool(name="guarded", rate_limit=Rate(100_000, 0.1), circuit_breaker=BreakerPolicy(), description="Look.")(
+                look
+            ),
             tool(name="thread", description="Look.")(look_plain),
         ]
     )

@@ -1,11 +1,13 @@
 """Tools of other frameworks, taken for what they look like: nothing of theirs is imported.
 
 The OpenAI Agents SDK's function tools have a ``name``, a ``description``, a ``params_json_schema`` and an async ``on_invoke_tool(context,
-arguments as JSON)``. LangChain's have ``name``, ``description``, ``args_schema`` and an async ``ainvoke(params)``.
+arguments as JSON)``; by default they turn what goes wrong into a text, which then looks like any other value, unless they were made with
+``failure_error_function=None``. LangChain's have ``name``, ``description``, ``args_schema`` and an async ``ainvoke(params)``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -22,6 +24,7 @@ from agenticflow.tools.tool import Tool
 __all__ = ["ForeignTool", "foreign_tool_of"]
 
 Invoke = Callable[[Mapping[str, Any], ToolContext], Awaitable[object]]
+_SDK_CONTEXTS: Final = "agents.tool_context"
 _DATA_KEYWORDS: Final = frozenset({"const", "default", "enum", "examples"})
 """What stands under them is values, not schemas."""
 
@@ -45,16 +48,14 @@ class ForeignTool(Tool):
 
 
 class SdkContext:
-    """What the Agents SDK's tools look at in their context."""
+    """What tools in the shape of the Agents SDK's look at in their context, where the SDK itself is not there to make one."""
 
-    def __init__(self, context: ToolContext, arguments: str) -> None:
-        self.context = context.context
-        self.tool_name = context.tool_name
-        self.tool_call_id = context.call_id
-        self.tool_arguments = arguments
-        self.run_config = None
-        self.agent = None
-        self.usage = None
+    def __init__(self, *, context: object, tool_name: str, tool_call_id: str, tool_arguments: str) -> None:
+        self.context = context
+        self.tool_name = tool_name
+        self.tool_call_id = tool_call_id
+        self.tool_arguments = tool_arguments
+        self.agent = self.run_config = self.usage = None
 
 
 def foreign_tool_of(
@@ -110,9 +111,20 @@ def _shape_of(thing: object) -> tuple[dict[str, Any], Invoke] | None:
 def _of_agents_sdk(invoke_json: Callable[..., Any]) -> Invoke:
     async def invoke(params: Mapping[str, Any], context: ToolContext) -> object:
         arguments = msgspec.json.encode(codec.decode(codec.encode(params))).decode()
-        return await invoke_json(SdkContext(context, arguments), arguments)
+        return await invoke_json(_sdk_context(context, arguments), arguments)
 
     return invoke
+
+
+def _sdk_context(context: ToolContext, arguments: str) -> object:
+    """Return the context for a tool of the SDK: of its own making where it is loaded, which it is when the tool is one of its."""
+    made = getattr(sys.modules.get(_SDK_CONTEXTS), "ToolContext", SdkContext)
+    return made(
+        context=context.context,
+        tool_name=context.tool_name,
+        tool_call_id=context.call_id,
+        tool_arguments=arguments,
+    )
 
 
 def _of_langchain(ainvoke: Callable[..., Any]) -> Invoke:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -284,3 +286,18 @@ def test_what_undoes_a_tool_is_found_by_its_name() -> None:
     refund = registry.register(tool(name="refund", description="Give back.")(plain))
     assert registry.compensation_of("pay") is refund
     assert registry.compensation_of("refund") is None
+
+
+async def test_where_the_sdk_is_loaded_its_own_context_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own:
+        run_config = None
+
+        def __init__(self, context: object, *, tool_name: str, tool_call_id: str, tool_arguments: str) -> None:
+            self.context, self.tool_name, self.tool_call_id = context, tool_name, f"own {tool_call_id}"
+
+    loaded = types.ModuleType("agents.tool_context")
+    vars(loaded)["ToolContext"] = Own
+    monkeypatch.setitem(sys.modules, "agents.tool_context", loaded)
+    theirs = SdkTool()
+    assert await called(ToolRegistry().register(theirs), city="Oslo") == "Oslo is fine"
+    assert theirs.seen == [("sdk_weather", "own call-7", None)]
