@@ -30,7 +30,7 @@ SECRET = "nobody may read this"
 def folder(tmp_path: Path) -> Path:
     """A folder with a secret beside it, and links that lead there."""
     (tmp_path / "secret.txt").write_text(SECRET)
-    root = tmp_path / "root"
+    root = tmp_path / "place"
     (root / "notes" / "old").mkdir(parents=True)
     (root / "notes" / "today.txt").write_text("one\ntwo\nthree\n")
     (root / "notes" / "old" / "first.txt").write_text("ñandú")
@@ -103,7 +103,7 @@ ATTACKS = [
     "/etc/passwd",
     "//etc/passwd",
     "out/secret.txt",
-    "out/root/readme.md",
+    "out/place/readme.md",
     "secret",
     "inside",
     "./../secret.txt",
@@ -148,7 +148,7 @@ async def test_nothing_leads_out_of_the_folder(folder: Path, path: str) -> None:
 def test_no_mixture_of_names_leads_out(tmp_path_factory: pytest.TempPathFactory, parts: list[str]) -> None:
     tmp_path = tmp_path_factory.mktemp("attack")
     (tmp_path / "secret.txt").write_text(SECRET)
-    root = tmp_path / "root"
+    root = tmp_path / "place"
     (root / "notes").mkdir(parents=True)
     (root / "readme.md").write_text("hello")
     (root / "out").symlink_to(tmp_path)
@@ -163,9 +163,9 @@ def test_no_mixture_of_names_leads_out(tmp_path_factory: pytest.TempPathFactory,
     try:
         place.write(f"{name}/new", b"x", overwrite=True)
     except (InvalidInput, PermanentError):
-        assert sorted(os.listdir(tmp_path)) == ["root", "secret.txt"]
+        assert sorted(os.listdir(tmp_path)) == ["place", "secret.txt"]
     assert (tmp_path / "secret.txt").read_text() == SECRET
-    assert sorted(os.listdir(tmp_path)) == ["root", "secret.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["place", "secret.txt"]
 
 
 async def test_a_missing_file_suggests_one_that_is_there(folder: Path) -> None:
