@@ -74,7 +74,7 @@ class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):
     effect_key: str = ""
     """What outside services know the effect by, so that a second attempt changes nothing more; by default the call id."""
     deadline: int | None = None
-    """Moment in nanoseconds since the epoch at which nobody waits any more, beside the time limit of the tool."""
+    """Moment in nanoseconds since the epoch, by the clock of the pipeline, at which nobody waits any more; beside the tool's time limit."""
     attempt: int = 1
     approved_by: str = ""
     """Who allowed this very call, for tools that need approval."""

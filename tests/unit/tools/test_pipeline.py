@@ -295,6 +295,46 @@ async def test_what_a_handler_asks_a_person_by_goes_through() -> None:
         await ask(asking)
 
 
+@pytest.mark.parametrize(
+    ("error", "move"),
+    [(ConnectionError("reset"), Move.OPERATOR), (TemporaryError("nothing was sent"), Move.WORLD)],
+)
+async def test_what_must_not_happen_twice_and_failed_halfway_is_for_a_person(error: Exception, move: Move) -> None:
+    @tool(effect="at_most_once")
+    async def pay() -> None:
+        """Pay."""
+        raise error
+
+    assert failure(await ask(pay)).move is move
+
+
+async def test_a_call_may_be_looked_at_before_it_is_made() -> None:
+    calls: list[int] = []
+    heard: list[ToolUse] = []
+
+    @tool(needs_approval=True, permissions=["money:send"])
+    async def pay(cents: int) -> None:
+        """Pay."""
+        calls.append(cents)
+
+    pipeline, tools = ToolPipeline(), ToolRegistry.of([pay])
+    pipeline.listen(heard.append)
+    stranger = Caller(principal="eve")
+    codes = []
+    for call, caller in (
+        (ToolCall("pya"), stranger),
+        (ToolCall("pay"), stranger),
+        (ToolCall("pay", approved_by="ada"), Caller(principal="ada", is_owner=True)),
+        (ToolCall("pay", {"cents": 3}), Caller(principal="ada", is_owner=True)),
+    ):
+        refused = await pipeline.refusal(call, caller, tools)
+        assert refused is not None
+        codes.append(refused.code)
+    assert codes == ["tool_not_found", "security", "invalid_input", "approval_required"]
+    assert await pipeline.refusal(ToolCall("pay", {"cents": 3}, approved_by="ada"), tools=tools) is None
+    assert (calls, heard) == ([], [])
+
+
 class Answering(Tool):
     name = "answering"
     description = "Answers."

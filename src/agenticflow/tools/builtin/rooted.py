@@ -94,6 +94,7 @@ class Root:
                     os.rename(part, last, src_dir_fd=folder, dst_dir_fd=folder)
                 else:
                     os.link(part, last, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                os.fsync(folder)
             except FileExistsError:
                 self._demand_same(name, data)
             except OSError as error:

@@ -184,6 +184,19 @@ class ToolPipeline:
                 )
         return result
 
+    async def refusal(
+        self, call: ToolCall, caller: Caller = LOCAL_OWNER, tools: ToolSource | None = None
+    ) -> ToolFailure | None:
+        """Return why ``call`` would be refused before its tool runs, ``None`` when it would not.
+
+        For whoever first asks a person, or records what is going to be done. Nobody who listens is told.
+        """
+        try:
+            await _Run(self, call, caller, None).admitted(self._source(tools))
+        except _Failed as ended:
+            return ended.failure
+        return None
+
     async def invoke_parallel(
         self,
         calls: Sequence[CallGiven],
@@ -269,20 +282,8 @@ class _Run:
 
     async def through(self, source: ToolRegistry, *, may_retry: bool) -> object:
         """Return the value. Raises ``_Failed``."""
-        try:
-            tool = source.get(self.call.name)
-        except ToolNotFoundError as error:
-            raise _Failed(ToolFailure.of(error)) from None
-        definition = self.definition = tool.definition
-        await self._authorise(definition)
-        bound = self._validated(tool)
-        if definition.needs_approval and not self.call.approved_by:
-            _fail(
-                "approval_required",
-                f"a person has to allow this call of {self.call.name!r}",
-                Move.OPERATOR,
-                "make it again with approved_by= when somebody has",
-            )
+        tool, bound = await self.admitted(source)
+        definition = tool.definition
         retry = definition.retry if may_retry else None
         while True:
             try:
@@ -302,6 +303,24 @@ class _Run:
             await self._pause(delay)
             self.attempt += 1
             bound = self._validated(tool)  # what a tool does to its arguments is not seen by its next attempt
+
+    async def admitted(self, source: ToolRegistry) -> tuple[Tool, Mapping[str, Any]]:
+        """Return the tool and its arguments when the call may be made. Raises ``_Failed``."""
+        try:
+            tool = source.get(self.call.name)
+        except ToolNotFoundError as error:
+            raise _Failed(ToolFailure.of(error)) from None
+        definition = self.definition = tool.definition
+        await self._authorise(definition)
+        bound = self._validated(tool)
+        if definition.needs_approval and not self.call.approved_by:
+            _fail(
+                "approval_required",
+                f"a person has to allow this call of {self.call.name!r}",
+                Move.OPERATOR,
+                "make it again with approved_by= when somebody has",
+            )
+        return tool, bound
 
     async def _authorise(self, definition: ToolDefinition) -> None:
         try:
@@ -480,6 +499,11 @@ class _Run:
             raise _Failed(ToolFailure.of(expired))
         if error is None:
             _fail("tool_failed", f"the tool {name!r} cancelled itself", Move.AUTHOR)
+        if definition.effect is EffectClass.AT_MOST_ONCE and not isinstance(error, AgenticFlowError):
+            # it does not say that trying again makes sense, and may have come halfway
+            failure = ToolFailure.of(error)
+            hint = "it may have happened, or half of it: find out before it is called again"
+            raise _Failed(msgspec.structs.replace(failure, move=Move.OPERATOR, hint=hint)) from error
         raise _Failed(ToolFailure.of(error)) from error
 
     def _checked(self, tool: Tool, definition: ToolDefinition, value: object) -> object:
