@@ -489,7 +489,7 @@ async def test_a_thread_that_does_not_end_is_given_up_and_keeps_its_place() -> N
     assert pipeline.abandoned == 1
     assert uses[0].is_abandoned
     with pytest.raises(ResourceExhausted, match=r"none of 1 threads for tools became free within 0\.05 s; 1 run tools"):
-        await pipeline._threads.start(lambda: None, 0.05)
+        await pipeline._means.threads.start(lambda: None, 0.05)
     go.set()
     assert (await ask(tool(lambda_of(7)), pipeline=pipeline)).value == 7
     assert pipeline.abandoned == 0, "it has ended by itself"
