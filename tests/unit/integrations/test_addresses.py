@@ -63,7 +63,7 @@ def hosts(*public: str, private: tuple[str, ...] = (), found: list[str] | Except
     ],
 )
 async def test_what_is_named_is_allowed(allowed: str, scheme: str, host: str, port: int | None) -> None:
-    assert await hosts(allowed).address_of(scheme, host, port) == PUBLIC
+    assert await hosts(allowed).addresses_of(scheme, host, port) == [PUBLIC]
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,22 @@ async def test_what_is_named_is_allowed(allowed: str, scheme: str, host: str, po
 )
 async def test_what_is_not_named_is_not(allowed: str, scheme: str, host: str, port: int | None) -> None:
     with pytest.raises(SecurityError, match="is not allowed") as refusal:
-        await hosts(allowed).address_of(scheme, host, port)
+        await hosts(allowed).addresses_of(scheme, host, port)
     assert refusal.value.hint == f"allowed are {allowed}"
 
 
 @pytest.mark.parametrize("found", [["10.0.0.1"], [PUBLIC, "127.0.0.1"], ["::1"]])
 async def test_one_private_address_is_enough_to_refuse(found: list[str]) -> None:
     with pytest.raises(SecurityError, match="which is not public"):
-        await hosts("api.example.com", found=found).address_of("https", "api.example.com", None)
+        await hosts("api.example.com", found=found).addresses_of("https", "api.example.com", None)
     private = hosts("other.example.com", private=("api.example.com",), found=found)
-    assert await private.address_of("https", "api.example.com", None) == found[0]
+    assert await private.addresses_of("https", "api.example.com", None) == found
 
 
 @pytest.mark.parametrize("found", [[], OSError("no such host"), TimeoutError(), UnicodeError("label too long")])
 async def test_a_name_that_cannot_be_looked_up_is_the_worlds_move(found: Any) -> None:
     with pytest.raises(TemporaryError, match=r"'api\.example\.com'"):
-        await hosts("api.example.com", found=found).address_of("https", "api.example.com", None)
+        await hosts("api.example.com", found=found).addresses_of("https", "api.example.com", None)
 
 
 @pytest.mark.parametrize(

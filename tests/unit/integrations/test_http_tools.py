@@ -93,6 +93,8 @@ LOOKED_UP: list[str] = []
 async def resolve(host: str, port: int) -> list[str]:
     """Say that names ending in ``.test`` are here; ``public.test`` leads to where cloud machines keep their secrets."""
     LOOKED_UP.append(host)
+    if host == "two.test":
+        return ["127.0.0.2", "127.0.0.1"]
     return ["169.254.169.254"] if host == "public.test" else ["127.0.0.1"]
 
 
@@ -132,6 +134,17 @@ async def test_a_page_is_fetched(server: Server) -> None:
     assert "accept-encoding: identity\r\n" in head
 
 
+async def test_an_address_that_cannot_be_reached_is_no_reason_not_to_try_the_next(server: Server) -> None:
+    server.paths["/"] = response(b"here")
+    host = f"two.test:{server.port}"
+    for name in ("http_get", "http_send"):
+        found: Any = (await call(name, host, url=f"http://{host}/")).value
+        assert found["text"] == "here"
+    assert len(server.heads) == 2
+    await server.stop()
+    assert "no connection to 'two.test'" in failure(await call("http_send", host, url=f"http://{host}/")).message
+
+
 async def test_json_is_decoded(server: Server) -> None:
     server.paths["/a"] = response(b'{"n": [1]}', kind="application/problem+json")
     server.paths["/b"] = response(b"{not json", kind="application/json")
@@ -167,7 +180,9 @@ async def test_something_is_sent_once_with_its_effect_key(server: Server, other:
     assert json.loads(server.bodies[0]) == {"name": "ñ"}
     assert "idempotency-key: the-key\r\n" in server.heads[0].lower()
     assert "content-type: application/json\r\n" in server.heads[0].lower()
-    await call("http_send", host, url=f"http://{host}/orders", body="text", method="PUT")
+    made_up = {"Idempotency-Key": "another"}
+    await call("http_send", host, url=f"http://{host}/orders", body="text", method="PUT", headers=made_up)
+    assert "idempotency-key: the-key\r\n" in server.heads[1].lower()
     assert server.bodies[1] == b"text"
     await call("http_send", host, url=f"http://{host}/orders", method="DELETE")
     server.paths["/moved"] = redirect(f"http://{host}/orders", "307 Temporary Redirect")

@@ -23,6 +23,8 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Returns the addresses of a host and port, as text. Raises ``OSError``."""
 PORTS: Final = {"http": 80, "https": 443}
 MAX_HOSTS: Final = 1_000
+MAX_ADDRESSES: Final = 4
+"""Of one host that are tried."""
 LOOK_UP_SECONDS: Final = 10.0
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 _NAT64_LOCAL: Final = ipaddress.ip_network("64:ff9b:1::/48")
@@ -57,9 +59,11 @@ class AllowedHosts:
             raise ConfigurationError(f"{len(self._hosts):,} hosts are allowed", hint=f"name at most {MAX_HOSTS:,}")
         self._resolver = resolver or look_up
 
-    async def address_of(self, scheme: str, host: str, port: int | None) -> str:
-        """Return the address to connect to. Raises ``SecurityError`` for a host or an address that is not allowed, ``TemporaryError``
-        when the name cannot be looked up."""
+    async def addresses_of(self, scheme: str, host: str, port: int | None) -> list[str]:
+        """Return the addresses to connect to, the first to be tried first.
+
+        Raises ``SecurityError`` for a host or an address that is not allowed, ``TemporaryError`` when the name cannot be looked up.
+        """
         name = host.rstrip(".").lower()
         number = port if port is not None else PORTS[scheme]
         matching = [one for one in self._hosts if one.takes(name, number, scheme)]
@@ -83,7 +87,7 @@ class AllowedHosts:
                         f"the host {name!r} has the address {address}, which is not public",
                         hint="the program names it in private_hosts when that is meant",
                     )
-        return found[0]
+        return found[:MAX_ADDRESSES]
 
     def __str__(self) -> str:
         names = [

@@ -140,6 +140,10 @@ def http_tools(
     return (http_get, http_send)
 
 
+class _NotConnected(TemporaryError):
+    """Nothing was sent."""
+
+
 class _Client:
     def __init__(
         self, hosts: AllowedHosts, own_headers: dict[str, dict[str, str]], max_bytes: int, timeout: float, verify: Any
@@ -155,7 +159,7 @@ class _Client:
         sent = _checked_headers(headers)
         content = _content_of(body, sent)
         if key:
-            sent.setdefault("idempotency-key", key)
+            sent["idempotency-key"] = key  # whatever a model makes up
         if self._verify is None:
             self._verify = httpx2.create_ssl_context()  # some 20 ms: once is enough
         for _ in range(MAX_REDIRECTS + 1):
@@ -172,7 +176,18 @@ class _Client:
         self, method: str, url: httpx2.URL, headers: Mapping[str, str], content: bytes | None
     ) -> Response:
         host = url.raw_host.decode("ascii")
-        target = await self._hosts.address_of(url.scheme, host, url.port)
+        *others, last = await self._hosts.addresses_of(url.scheme, host, url.port)
+        for target in others:
+            try:
+                return await self._asked(method, url, target, headers, content)
+            except _NotConnected:
+                continue  # nothing was sent: the next one may be reached
+        return await self._asked(method, url, last, headers, content)
+
+    async def _asked(
+        self, method: str, url: httpx2.URL, target: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Response:
+        host = url.raw_host.decode("ascii")
         own = self._own_headers.get(host, {})
         # connected to is the address that was judged; the name stays in the Host header and in what the certificate must say
         request = httpx2.Request(
@@ -192,7 +207,7 @@ class _Client:
                 finally:
                     await answer.aclose()
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise TemporaryError(f"no connection to {host!r}: {str(error) or type(error).__name__}") from error
+            raise _NotConnected(f"no connection to {host!r}: {str(error) or type(error).__name__}") from error
         except httpx2.TransportError as error:
             words = f"{host!r} did not answer: {str(error) or type(error).__name__}"
             if method != "GET":
