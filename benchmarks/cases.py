@@ -285,6 +285,20 @@ CASES = (
         100,
         (Metric("per_second", "schedules/s and core", Bar(30), Bar(100)),),
         ours_alone=True,
+        turns=1,
+    ),
+    Case(
+        "tools",
+        "a call of a tool through the whole path, beyond the function itself; the best of 50 slices",
+        5_000,
+        1_000,
+        (
+            Metric("async_us", "us, async", Bar(50), Bar(30), higher_is_better=False),
+            Metric("guarded_us", "us, async, with rate limit and breaker", Bar(75), Bar(50), higher_is_better=False),
+            Metric("thread_us", "us, plain, beyond a thread", Bar(75), Bar(50), higher_is_better=False),
+            Metric("refused_us", "us, with params that do not fit", Bar(100), None, higher_is_better=False),
+        ),
+        ours_alone=True,
     ),
 )
 

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
-from agenticflow import Orchestrator, RetryPolicy, TaskContext, TaskDefinition, TaskStatus, Worker, worker
+from agenticflow import Orchestrator, RetryPolicy, TaskContext, TaskDefinition, TaskStatus, worker
+from agenticflow.agents import Worker
 from agenticflow.errors import TemporaryError
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.crashes.watch import FencedStore, Recorded

@@ -177,6 +177,7 @@ class LocalWorker:
                 results=given.results,
                 encoded_input=given.encoded_input,
                 feedback=given.feedback,
+                effect=effect.effect,
             )
             if given.replies:
                 context.replies = given.replies
