@@ -49,7 +49,9 @@ class Expected(Generic[T]):
             )
         self._is_wrapped = schema.get("type") != "object"
         if self._is_wrapped:
-            definitions: dict[str, object] = {name: schema.pop(name) for name in ("$defs", "definitions") if name in schema}
+            definitions: dict[str, object] = {
+                name: schema.pop(name) for name in ("$defs", "definitions") if name in schema
+            }
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED], **definitions}
         self._schema = closed(schema)
         self.spec = OutputSpec(_name_of(form, schema), self._schema)
