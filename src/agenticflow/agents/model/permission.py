@@ -32,6 +32,15 @@ class Permission:
         finally:
             self._allowed.remove(address)
 
+    @contextmanager
+    def only_at(self, address: str) -> Iterator[None]:
+        """Let no calls through meanwhile but those to URLs that begin with ``address``."""
+        before, self._allowed = self._allowed, [address]
+        try:
+            yield
+        finally:
+            self._allowed = before
+
     def demand(self, model: str, url: str) -> None:
         """Raise ``ModelCallsForbidden`` when ``model`` may not be asked at ``url``."""
         if self.is_forbidden and not any(url.startswith(address) for address in self._allowed):

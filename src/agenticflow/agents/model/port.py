@@ -24,6 +24,8 @@ class ModelAbilities(msgspec.Struct, frozen=True):
     has_tools: bool = True
     has_output_schemas: bool = True
     """Whether its provider holds answers to ``ModelRequest.output``; else the form is only asked for in words."""
+    has_temperature: bool = True
+    """Whether it takes a temperature; else one is left out, as all that is a wish and not a part of the question."""
     has_images: bool = True
     has_files: bool = True
 

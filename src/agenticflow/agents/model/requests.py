@@ -18,12 +18,16 @@ ReasoningEffort = Literal["", "low", "medium", "high"]
 """How long the model shall think before it speaks; empty leaves it to the model."""
 
 
+def _no_parameters() -> dict[str, object]:
+    return {"type": "object", "properties": {}}
+
+
 class ToolSpec(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tool as a model sees it. ``parameters`` is the JSON Schema of an object."""
 
     name: str
     description: str = ""
-    parameters: dict[str, object] = {"type": "object", "properties": {}}
+    parameters: dict[str, object] = msgspec.field(default_factory=_no_parameters)
 
 
 class OutputSpec(msgspec.Struct, frozen=True):

@@ -51,7 +51,7 @@ class AnthropicModel(Model):
     ) -> None:
         self.provider = PROVIDER
         self.name = name
-        self.abilities = abilities or ModelAbilities()
+        self.abilities = abilities or ModelAbilities(has_temperature=False)
         self.base_url = base_url
         self._is_streaming = is_streaming
         self._max_output_tokens = max_output_tokens

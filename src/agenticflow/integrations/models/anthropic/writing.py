@@ -1,6 +1,7 @@
 """Our requests as bodies of the messages format. Pure.
 
-What this format has no place for: a ``seed`` is left out, and messages of the program are put together in front, wherever they stood.
+What this format has no place for: a temperature (the API of 2026-10-21 refuses every request that names one) and a seed are left out, and
+messages of the program are put together in front, wherever they stood.
 """
 
 from __future__ import annotations
@@ -56,8 +57,6 @@ def body_of(request: ModelRequest, model: str, *, max_tokens: int) -> Body:
         body["thinking"] = {"type": "adaptive"}
     if config:
         body["output_config"] = config
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     return body
