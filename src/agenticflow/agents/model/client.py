@@ -108,7 +108,8 @@ class LLMClient:
         told = self._told(instructions, expected)
         if told:
             messages.insert(0, system(told))
-        for repairs_left in range(self.max_repairs, -1, -1):
+        repairs = 0
+        while True:
             response = await self._asked(messages, expected, temperature, max_output_tokens)
             if expected is None:
                 return response.text
@@ -122,10 +123,10 @@ class LLMClient:
                         problems=error.problems,
                         text=error.text,
                     ) from error
-                if not repairs_left:
+                if repairs == self.max_repairs:
                     raise
                 messages += _repair(error)
-        raise AssertionError("the last repair returns or raises")
+                repairs += 1
 
     def _told(self, instructions: str, expected: Expected[T] | None) -> str:
         """Return what the model is told first; the form in words too when its provider does not hold it to one."""

@@ -46,7 +46,7 @@ class TextDelta(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind
     """More words. ``index`` says which part they belong to; parts stand in the order of their indexes."""
 
     index: int
-    text: str
+    text: str = ""
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="reasoning"):
@@ -184,6 +184,8 @@ class ResponseFold:
                 part.call_id = part.call_id or delta.call_id
                 part.name = part.name or delta.name
                 self._grow(part.texts, delta.arguments)
+            case _:
+                assert_never(delta)
 
     def _grow(self, pieces: list[str], more: str) -> None:
         self._chars += len(more)
@@ -245,6 +247,8 @@ def deltas_of(response: ModelResponse, *, piece_chars: int = 0) -> Iterator[Delt
                 yield ToolCallDelta(index, part.call_id, part.name)
                 written = part.malformed or msgspec.json.encode(part.arguments).decode()
                 yield from (ToolCallDelta(index, arguments=piece) for piece in _pieces(written, piece_chars))
+            case _:
+                assert_never(part)
     if response.usage is not None:
         yield UsageTold(response.usage)
     yield ResponseFinished(response.finish_reason)

@@ -19,6 +19,8 @@ __all__ = ["Cost", "Price", "PriceTable", "Spending"]
 
 MILLION: Final = Decimal(1_000_000)
 MAX_NAMED_MODELS: Final = 1_000
+OTHER_MODELS: Final = "others"
+"""What all models beyond so many are counted as: an answer that was paid for is never lost to its bill."""
 
 
 class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -33,7 +35,7 @@ class Price(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """When somebody looked, for people."""
 
     def __post_init__(self) -> None:
-        for name in (*self.__struct_fields__[:4],):
+        for name in self.__struct_fields__[:4]:
             amount = getattr(self, name)
             if amount is not None and not (amount.is_finite() and amount >= 0):
                 raise DefinitionError(f"{name} of a price is {amount}", hint="give a number of at least 0")
@@ -131,8 +133,8 @@ class Spending:
         """Count one answer of ``model`` (``provider:name``), with what attempts that broke off had used."""
         self.calls += 1
         if response.usage is None:
-            _bounded(self.unmetered, model)
-            self.unmetered[model] = self.unmetered.get(model, 0) + 1
+            name = _named(self.unmetered, model)
+            self.unmetered[name] = self.unmetered.get(name, 0) + 1
         for usage in (response.usage, response.lost_usage):
             if usage is None:
                 continue
@@ -141,13 +143,9 @@ class Spending:
             if cost is not None:
                 self.amounts[cost.currency] = self.amounts.get(cost.currency, Decimal(0)) + cost.amount
             elif usage.total_tokens:
-                _bounded(self.unpriced, model)
-                self.unpriced[model] = self.unpriced.get(model, Usage()) + usage
+                name = _named(self.unpriced, model)
+                self.unpriced[name] = self.unpriced.get(name, Usage()) + usage
 
 
-def _bounded(by_model: Mapping[str, object], model: str) -> None:
-    if model not in by_model and len(by_model) >= MAX_NAMED_MODELS:
-        raise DefinitionError(
-            f"more than {MAX_NAMED_MODELS:,} models have no price",
-            hint="name models after what they are, not after calls",
-        )
+def _named(by_model: Mapping[str, object], model: str) -> str:
+    return model if model in by_model or len(by_model) < MAX_NAMED_MODELS else OTHER_MODELS

@@ -88,12 +88,12 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
         open_calls: list[str] = []
         for message in self.messages:
             if message.role is Role.TOOL:
-                for part in message.parts:
-                    if isinstance(part, ToolResultPart):
-                        if part.call_id in open_calls:
-                            open_calls.remove(part.call_id)
-                        else:
-                            yield f"the result for the tool call {part.call_id!r} has no open call before it"
+                results = [part.call_id for part in message.parts if isinstance(part, ToolResultPart)]
+                for call_id in results:
+                    if call_id in open_calls:
+                        open_calls.remove(call_id)
+                    else:
+                        yield f"the result for the tool call {call_id!r} has no open call before it"
                 continue
             yield from (f"the tool call {call_id!r} has no result" for call_id in open_calls)
             open_calls = [call.call_id for call in message.tool_calls]

@@ -53,8 +53,8 @@ class Expected(Generic[T]):
                 name: schema.pop(name) for name in ("$defs", "definitions") if name in schema
             }
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED], **definitions}
-        self._schema = closed(schema)
-        self.spec = OutputSpec(_name_of(form, schema), self._schema)
+        self._schema = schema
+        self.spec = OutputSpec(_name_of(form, schema), closed(schema))
 
     def read(self, text: str) -> T:
         """Return the answer in ``text``, also from between words. Raises ``ModelOutputInvalid`` with all that is wrong."""

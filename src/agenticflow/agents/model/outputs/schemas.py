@@ -23,7 +23,7 @@ _Check = Callable[[Schema, object, str, Schema, int], Iterator[str]]
 
 _NOTES: Final = frozenset(
     ("$comment", "$defs", "$id", "$schema", "default", "definitions", "deprecated", "description", "discriminator",
-     "examples", "format", "readOnly", "title", "writeOnly", "contentEncoding", "contentMediaType", "additionalProperties")
+     "examples", "format", "readOnly", "title", "writeOnly", "contentEncoding", "contentMediaType")
 )  # fmt: skip
 """Keywords that say nothing about whether a value fits, or are looked at together with another one."""
 
@@ -76,6 +76,8 @@ def _problems(schema: object, path: str, root: Schema, depth: int) -> Iterator[s
             yield f"{path}: {keyword} is {_short(value)}, not a number"
         elif keyword in {"enum", "required", "anyOf", "oneOf", "allOf", "prefixItems"} and not isinstance(value, list):
             yield f"{path}: {keyword} is {_short(value)}, not a list"
+        elif keyword in {"properties", "$defs", "definitions"} and not isinstance(value, Mapping):
+            yield f"{path}: {keyword} is {_short(value)}, not a mapping"
     for where, inner in _inner(schema):
         yield from _problems(inner, f"{path}{where}", root, depth + 1)
 
@@ -167,12 +169,22 @@ def _check_properties(schema: Schema, value: object, path: str, root: Schema, de
     properties = schema["properties"]
     if not isinstance(value, Mapping) or not isinstance(properties, Mapping):
         return
-    others = schema.get("additionalProperties", True)
     for name, item in value.items():
         if name in properties:
             yield from _misfits(properties[name], item, f"{path}.{name}", root, depth)
-        elif others is False:
-            yield f"{path}.{name} is not asked for; there are {', '.join(map(str, properties)) or 'no fields'}"
+
+
+def _check_others(schema: Schema, value: object, path: str, root: Schema, depth: int) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        return
+    known = schema.get("properties")
+    names = known if isinstance(known, Mapping) else {}
+    others = schema["additionalProperties"]
+    for name, item in value.items():
+        if name in names:
+            continue
+        if others is False:
+            yield f"{path}.{name} is not asked for; there are {', '.join(map(str, names)) or 'no fields'}"
         else:
             yield from _misfits(others, item, f"{path}.{name}", root, depth)
 
@@ -288,6 +300,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "const": _check_const,
     "required": _check_required,
     "properties": _check_properties,
+    "additionalProperties": _check_others,
     "items": _check_items,
     "prefixItems": _check_first_items,
     "uniqueItems": _check_unique,
@@ -306,24 +319,36 @@ _CHECKS: Final[Mapping[str, _Check]] = {
 
 
 def closed(schema: Schema) -> dict[str, object]:
-    """Return ``schema`` with every object that lists its fields closed to others, as providers demand of forms they hold answers to."""
-    copied: dict[str, object] = {}
-    for keyword, value in schema.items():
-        if keyword in {"properties", "$defs", "definitions"} and isinstance(value, Mapping):
-            copied[keyword] = {name: _closed(inner) for name, inner in value.items()}
-        elif keyword in {"items", "not"}:
-            copied[keyword] = _closed(value)
-        elif keyword in {"anyOf", "oneOf", "allOf", "prefixItems"} and isinstance(value, list):
-            copied[keyword] = [_closed(inner) for inner in value]
-        else:
-            copied[keyword] = value
+    """Return ``schema`` with every object that lists its fields closed to others, as providers demand of forms they hold answers to.
+
+    One that puts forms together (``allOf``) or excludes some (``not``) stays as it is: closing a part would change the whole.
+    """
+    plain = dict(schema)
+    return plain if _has_any(plain, ("allOf", "not")) else _closed(plain)
+
+
+def _has_any(schema: Schema, keywords: tuple[str, ...]) -> bool:
+    inner = (one for _, one in _inner(schema))
+    return any(keyword in schema for keyword in keywords) or any(
+        _has_any(one, keywords) for one in inner if isinstance(one, Mapping)
+    )
+
+
+def _closed(schema: Schema) -> dict[str, object]:
+    copied = {keyword: _closed_value(keyword, value) for keyword, value in schema.items()}
     if "properties" in copied:
         copied.setdefault("additionalProperties", False)
     return copied
 
 
-def _closed(schema: object) -> object:
-    return closed(schema) if isinstance(schema, Mapping) else schema
+def _closed_value(keyword: str, value: object) -> object:
+    if keyword in {"properties", "$defs", "definitions"} and isinstance(value, Mapping):
+        return {name: _closed(inner) if isinstance(inner, Mapping) else inner for name, inner in value.items()}
+    if keyword in {"anyOf", "oneOf", "prefixItems"} and isinstance(value, list):
+        return [_closed(inner) if isinstance(inner, Mapping) else inner for inner in value]
+    if keyword in {"items", "additionalProperties"} and isinstance(value, Mapping):
+        return _closed(value)
+    return value
 
 
 def _listed(value: object) -> Sequence[object]:
