@@ -24,6 +24,7 @@ from agenticflow.agents.model.deltas import (
 )
 from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.core.clocks import Clock
 from agenticflow.core.results import describe_error
 from agenticflow.errors import DefinitionError, ModelTimeout, ModelUnavailable
 from agenticflow.resilience.breaker import BreakerPolicy
@@ -69,9 +70,14 @@ NO_GUARDS: Final = ModelGuards()
 
 
 class GuardedModel(Model):
-    """``model`` behind ``guards``. ``place`` names what breaker and rate are shared by; that is the provider unless told otherwise."""
+    """``model`` behind ``guards``. ``place`` names what breaker and rate are shared by; that is the provider unless told otherwise.
 
-    def __init__(self, model: Model, guards: ModelGuards = NO_GUARDS, *, place: str = "") -> None:
+    ``clock`` is for tests, and that of the first to name the place.
+    """
+
+    def __init__(
+        self, model: Model, guards: ModelGuards = NO_GUARDS, *, place: str = "", clock: Clock | None = None
+    ) -> None:
         self.model = model
         self.guards = guards
         self.provider = model.provider
@@ -87,9 +93,10 @@ class GuardedModel(Model):
             max_probes=policy.max_probes,
             counted_errors=policy.counted_errors,
             ignored_errors=policy.ignored_errors,
+            clock=clock,
         )
         rate = guards.rate
-        self.limiter = None if rate is None else RateLimiter(shared, rate.rate, rate.per_seconds)
+        self.limiter = None if rate is None else RateLimiter(shared, rate.rate, rate.per_seconds, clock=clock)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
         """Ask as ``Model.stream`` says. Raises ``CircuitOpen`` and ``ResourceExhausted`` too; nothing was asked then."""

@@ -98,6 +98,16 @@ def test_an_answer_of_every_kind_of_part() -> None:
     assert response.message.tool_calls == response.tool_calls
 
 
+def test_an_answer_without_its_end_is_cut() -> None:
+    bare = ModelResponse(parts=(ReasoningPart("Hm."), TextPart("a")), finish_reason=FinishReason.STOP)
+    whole = list(deltas_of(bare))
+    assert fold(whole) == bare
+    for kept in range(len(whole)):
+        with pytest.raises(ModelStreamCut, match="ended in the middle") as caught:
+            fold(whole[:kept])
+        assert "it may be asked for again" in caught.value.hint
+
+
 def test_usage_is_counted_to_the_last_word_of_it() -> None:
     told: list[Delta] = [BEGAN, UsageTold(Usage(10, 1)), TextDelta(0, "a"), END, UsageTold(Usage(10, 7))]
     response = fold(told)

@@ -105,6 +105,7 @@ PERSON = {
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_with_its_place(value: object, problems: list[str]) -> None:
+    assert schema_problems(PERSON) == []
     assert sorted(misfits(PERSON, value)) == sorted(problems)
 
 
