@@ -23,7 +23,7 @@ from agenticflow.errors import (
     ModelTimeout,
     ModelUnavailable,
 )
-from agenticflow.integrations.models.openai.reading import ChunkReader, WireError
+from agenticflow.integrations.models.openai.reading import ChunkReader
 from agenticflow.integrations.models.openai.writing import body_of
 
 __all__ = ["ChatCompletionsModel"]
@@ -79,7 +79,8 @@ class ChatCompletionsModel(Model):
                     for delta in reader.read(_plain(chunk)):
                         yield delta
                     if reader.error is not None:
-                        raise _told_instead(self.identity, reader.error)
+                        told = reader.error
+                        raise _told_instead(self.identity, told.code, told.type, told.message)
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError) as error:
             if not reader.is_finished:  # the answer is whole, whatever happens to the connection then
                 raise mapped(self.identity, error, has_begun=has_begun) from error
@@ -112,9 +113,12 @@ def _plain(chunk: object) -> object:
     return chunk
 
 
-def _told_instead(model: str, error: WireError) -> AgenticFlowError:
-    status = error.code if isinstance(error.code, int) else _STATUS_OF.get(error.type or str(error.code or ""), 500)
-    return refusal(model, status, code=error.type or str(error.code or ""), words=error.message)
+def _told_instead(model: str, code: str | int | None, kind: str | None, words: str) -> AgenticFlowError:
+    """Return our error for what a server says under the status 200, in place of an answer or in the middle of one."""
+    names = [str(name) for name in (code, kind) if name]
+    known = (_STATUS_OF[name] for name in names if name in _STATUS_OF)
+    status = int(code) if str(code).isdigit() else next(known, 500)
+    return refusal(model, status, code=names[0] if names else "", words=words)
 
 
 _STATUS_OF: Final = {
@@ -148,7 +152,7 @@ def mapped(model: str, error: Exception, *, has_begun: bool) -> AgenticFlowError
                 return ModelStreamCut(f"the answer of {model!r} ended in the middle: {_cause(error)}")
             return ModelUnavailable(f"{model!r} is out of reach: {_cause(error)}", hint="look at its address")
         case openai.APIError():
-            return refusal(model, 500, code=error.code or error.type or "", words=error.message)
+            return _told_instead(model, error.code, error.type, error.message)
         case openai.OpenAIError():
             return ModelRequestRefused(f"the client of {model!r} does not take the request: {error}")
         case _:
