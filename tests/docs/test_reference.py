@@ -31,6 +31,7 @@ OTHER_ROOMS = ("cli", "demos", "testing")
 """Their bounds are no limits of the engine."""
 
 NO_LIMITS = {
+    "agents.model.parts.MAX_INTEGER": "what 64 bits hold",
     "communication.delivery.router.MAX_KNOWN_TYPES": "more types are matched again now and then",
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -117,7 +118,7 @@ def _told_instead(model: str, code: str | int | None, kind: str | None, words: s
     """Return our error for what a server says under the status 200, in place of an answer or in the middle of one."""
     names = [str(name) for name in (code, kind) if name]
     known = (_STATUS_OF[name] for name in names if name in _STATUS_OF)
-    status = int(code) if str(code).isdigit() else next(known, 500)
+    status = int(names[0]) if names and re.fullmatch("[45][0-9][0-9]", names[0]) else next(known, 500)
     return refusal(model, status, code=names[0] if names else "", words=words)
 
 
