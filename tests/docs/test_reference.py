@@ -36,6 +36,7 @@ NO_LIMITS = {
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
+    "integrations.transport.MAX_CAUSES": "how deep a reason is looked for; clients wrap twice",
     "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
     "runtime.activities.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
     "storage.commits.MAX_MOMENT": "what 64 bits hold",

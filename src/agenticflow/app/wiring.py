@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from agenticflow.agents.model.port import Model
+from agenticflow.agents.model.requests import ModelAbilities
 from agenticflow.communication.bus import Broker
 from agenticflow.communication.memory import MemoryBroker
 from agenticflow.config import load_settings
@@ -158,6 +159,8 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str
     is_streaming: bool = True
     limit_field: str = "max_tokens"
+    cannot: frozenset[str] = frozenset()
+    """Abilities that the model does not have: ``tools`` …"""
 
     def __repr__(self) -> str:
         return f"ModelChoice({self.provider}:{self.name})"  # the key is nobody's to see
@@ -165,12 +168,17 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_model(choice: ModelChoice) -> Model:
     """Return the chosen model, unguarded. Raises ``ConfigurationError`` that names the extra when it is not installed."""
+    abilities = ModelAbilities(**{f"has_{name}": False for name in choice.cannot})
     try:
         if choice.wire == "messages":
             from agenticflow.integrations.models.anthropic import AnthropicModel  # loads a client: only when chosen
 
             return AnthropicModel(
-                choice.name, base_url=choice.base_url, api_key=choice.api_key, is_streaming=choice.is_streaming
+                choice.name,
+                base_url=choice.base_url,
+                api_key=choice.api_key,
+                is_streaming=choice.is_streaming,
+                abilities=abilities,
             )
         from agenticflow.integrations.models.openai import ChatCompletionsModel  # loads a client: only when chosen
 
@@ -181,6 +189,7 @@ def open_model(choice: ModelChoice) -> Model:
             api_key=choice.api_key,
             is_streaming=choice.is_streaming,
             limit_field=choice.limit_field,
+            abilities=abilities,
         )
     except ImportError as error:
         raise ConfigurationError(

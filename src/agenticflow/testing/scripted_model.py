@@ -18,8 +18,8 @@ import msgspec
 from agenticflow.agents.model.deltas import Delta, deltas_of
 from agenticflow.agents.model.parts import ReasoningPart, TextPart, ToolCallPart, pack_messages
 from agenticflow.agents.model.permission import permission
-from agenticflow.agents.model.port import Model, ModelAbilities
-from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.port import Model
+from agenticflow.agents.model.requests import ModelAbilities, ModelRequest
 from agenticflow.agents.model.responses import FinishReason, ModelResponse, Usage
 from agenticflow.errors import AgenticFlowError, DefinitionError, InvalidInput
 
@@ -92,7 +92,7 @@ class ScriptedModel(Model):
         self._left: Iterator[Answer] = iter(()) if callable(script) else iter(script)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
-        request.check()
+        request.check(self.abilities)
         self.requests.append(request)
         self.asked += 1
         number = self.asked

@@ -37,10 +37,17 @@ from agenticflow.agents.model.parts import (
     user,
 )
 from agenticflow.agents.model.permission import permission
-from agenticflow.agents.model.port import Model, ModelAbilities
+from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.prices import Cost, Price, PriceTable, Spending
 from agenticflow.agents.model.recovery import Recovery, recovery_of
-from agenticflow.agents.model.requests import ModelRequest, OutputSpec, ReasoningEffort, ToolChoice, ToolSpec
+from agenticflow.agents.model.requests import (
+    ModelAbilities,
+    ModelRequest,
+    OutputSpec,
+    ReasoningEffort,
+    ToolChoice,
+    ToolSpec,
+)
 from agenticflow.agents.model.responses import FinishReason, ModelResponse, Usage
 
 __all__ = [

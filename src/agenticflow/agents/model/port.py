@@ -9,25 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import msgspec
-
 from agenticflow.agents.model.deltas import Delta, fold_stream
-from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.requests import ModelAbilities, ModelRequest
 from agenticflow.agents.model.responses import ModelResponse
 
-__all__ = ["Model", "ModelAbilities"]
-
-
-class ModelAbilities(msgspec.Struct, frozen=True):
-    """What may be asked of a model. What it cannot do is not sent to it."""
-
-    has_tools: bool = True
-    has_output_schemas: bool = True
-    """Whether its provider holds answers to ``ModelRequest.output``; else the form is only asked for in words."""
-    has_temperature: bool = True
-    """Whether it takes a temperature; else one is left out, as all that is a wish and not a part of the question."""
-    has_images: bool = True
-    has_files: bool = True
+__all__ = ["Model"]
 
 
 class Model(ABC):
@@ -49,7 +35,7 @@ class Model(ABC):
         costs again.
 
         Raises:
-            InvalidInput: the request is none, see ``ModelRequest.check``; nothing was sent.
+            InvalidInput: the request is none, or needs what the model cannot do, see ``ModelRequest.check``; nothing was sent.
             ModelRequestRefused, ContextTooLong, ModelAccessDenied, ContentRefused: asking again is pointless.
             ModelUnavailable and its kinds: asking again may help, with ``retry_after_seconds`` when the provider said so.
             ModelCallsForbidden: see ``agenticflow.testing.forbid_model_calls``.

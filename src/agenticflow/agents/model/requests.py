@@ -8,10 +8,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from agenticflow.agents.model.parts import Message, Role, ToolResultPart
+from agenticflow.agents.model.parts import FilePart, ImagePart, Message, Role, ToolResultPart
 from agenticflow.errors import InvalidInput
 
-__all__ = ["ModelRequest", "OutputSpec", "ReasoningEffort", "ToolChoice", "ToolSpec"]
+__all__ = ["ModelAbilities", "ModelRequest", "OutputSpec", "ReasoningEffort", "ToolChoice", "ToolSpec"]
 
 MAX_TEMPERATURE: Final = 2.0
 ReasoningEffort = Literal["", "low", "medium", "high"]
@@ -35,6 +35,21 @@ class OutputSpec(msgspec.Struct, frozen=True):
 
     name: str
     schema: dict[str, object]
+
+
+class ModelAbilities(msgspec.Struct, frozen=True):
+    """What may be asked of a model. What it cannot do is refused before it is sent."""
+
+    has_tools: bool = True
+    has_output_schemas: bool = True
+    """Whether its provider holds answers to ``ModelRequest.output``; else the form can only be asked for in words."""
+    has_temperature: bool = True
+    """Whether it takes a temperature; else one is left out: it is a wish, and no part of the question."""
+    has_images: bool = True
+    has_files: bool = True
+
+
+ALL_ABILITIES: Final = ModelAbilities()
 
 
 class ToolChoice(enum.StrEnum):
@@ -61,9 +76,9 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     seed: int | None = None
     reasoning_effort: ReasoningEffort = ""
 
-    def check(self) -> None:
-        """Raise ``InvalidInput`` that lists what no provider would take: better told before the call than by four hundreds."""
-        problems = list(self._problems())
+    def check(self, abilities: ModelAbilities = ALL_ABILITIES) -> None:
+        """Raise ``InvalidInput`` that lists what no provider takes, and what the model cannot do: told before the call."""
+        problems = [*self._problems(), *self._problems_of_abilities(abilities)]
         if problems:
             raise InvalidInput(f"this is no request for a model: {'; '.join(problems)}")
 
@@ -83,6 +98,17 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
             yield f"max_output_tokens is {self.max_output_tokens!r}, not at least 1"
         yield from self._problems_of_calls()
 
+    def _problems_of_abilities(self, abilities: ModelAbilities) -> Iterator[str]:
+        if self.tools and not abilities.has_tools:
+            yield "it has tools, and the model calls none"
+        if self.output is not None and not abilities.has_output_schemas:
+            yield "it has a form, and the model is held to none"
+        attached = {type(part) for message in self.messages for part in _attachments(message)}
+        if ImagePart in attached and not abilities.has_images:
+            yield "it has a picture, and the model sees none"
+        if FilePart in attached and not abilities.has_files:
+            yield "it has a file, and the model reads none"
+
     def _problems_of_calls(self) -> Iterator[str]:
         """Every tool call has exactly one result, in the messages right after it; providers refuse everything else."""
         open_calls: list[str] = []
@@ -98,3 +124,11 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
             yield from (f"the tool call {call_id!r} has no result" for call_id in open_calls)
             open_calls = [call.call_id for call in message.tool_calls]
         yield from (f"the tool call {call_id!r} has no result" for call_id in open_calls)
+
+
+def _attachments(message: Message) -> Iterator[ImagePart | FilePart]:
+    for part in message.parts:
+        if isinstance(part, ToolResultPart):
+            yield from part.attachments
+        elif isinstance(part, (ImagePart, FilePart)):
+            yield part

@@ -30,24 +30,27 @@ class _Provider(msgspec.Struct, frozen=True):
     key_variable: str
     needs_key: bool = True
     limit_field: str = "max_tokens"
+    cannot: tuple[str, ...] = ()
 
 
 _PROVIDERS: Final[Mapping[str, _Provider]] = {
     "openai": _Provider("chat", "https://api.openai.com/v1", "OPENAI_API_KEY", limit_field="max_completion_tokens"),
-    "anthropic": _Provider("messages", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+    "anthropic": _Provider("messages", "https://api.anthropic.com", "ANTHROPIC_API_KEY", cannot=("temperature",)),
     "huggingface": _Provider("chat", "https://router.huggingface.co/v1", "HF_TOKEN"),
     # where Ollama listens, the one that most people run
     "local": _Provider("chat", "http://localhost:11434/v1", "LOCAL_MODEL_API_KEY", needs_key=False),
 }
-_OPTIONS: Final = ("base_url", "key_env", "stream")
+_OPTIONS: Final = ("base_url", "key_env", "stream", "without")
+_ABILITIES: Final = ("tools", "output_schemas", "temperature", "images", "files")
 _EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model or local:qwen3"
 
 
 def model_from(name: str, *, guards: ModelGuards = NO_GUARDS, api_key: str | None = None) -> Model:
     """Return the model called ``provider:model?option=…``, guarded.
 
-    Options are ``base_url=`` (another server of the same wire format), ``key_env=`` (the environment variable that holds the key) and
-    ``stream=false`` (for servers that answer in one piece only). ``api_key`` is for programs that have it from elsewhere.
+    Options are ``base_url=`` (another server of the same wire format), ``key_env=`` (the environment variable that holds the key),
+    ``stream=false`` (for servers that answer in one piece only) and ``without=`` (what the model cannot do, with commas between:
+    ``tools``, ``output_schemas``, ``temperature``, ``images``, ``files``). ``api_key`` is for programs that have it from elsewhere.
 
     Raises ``ConfigurationError`` for an unknown provider or option, for an extra that is not installed, and for a key that is not there.
     """
@@ -72,6 +75,7 @@ def model_from(name: str, *, guards: ModelGuards = NO_GUARDS, api_key: str | Non
         api_key=api_key or _key(name, provider, options),
         is_streaming=options.get("stream", "true") == "true",
         limit_field=provider.limit_field,
+        cannot=frozenset({*_cannot(name, options.get("without", "")), *provider.cannot}),
     )
     own = base_url != provider.base_url
     return GuardedModel(open_model(choice), guards, place=f"{provider_name} {base_url}" if own else provider_name)
@@ -90,6 +94,15 @@ def _options(name: str, query: str) -> dict[str, str]:
             )
         options[option] = value
     return options
+
+
+def _cannot(name: str, written: str) -> set[str]:
+    abilities = set(filter(None, written.split(",")))
+    if not abilities <= set(_ABILITIES):
+        raise ConfigurationError(
+            f"the model {name.partition('?')[0]!r} is without {written!r}", hint=f"there are {', '.join(_ABILITIES)}"
+        )
+    return abilities
 
 
 def _check_address(name: str, base_url: str) -> None:

@@ -100,7 +100,7 @@ class GuardedModel(Model):
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
         """Ask as ``Model.stream`` says. Raises ``CircuitOpen`` and ``ResourceExhausted`` too; nothing was asked then."""
-        request.check()
+        request.check(self.abilities)
         deadline = asyncio.get_running_loop().time() + self.guards.total_seconds
         seed = new_seed()
         attempt = 1

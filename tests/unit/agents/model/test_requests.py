@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agenticflow.agents.model import (
+    FilePart,
+    ImagePart,
+    ModelAbilities,
     ModelRequest,
+    OutputSpec,
     ToolCallPart,
     ToolChoice,
     ToolResultPart,
@@ -70,3 +74,29 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
 
 def test_a_tool_without_parameters_takes_an_empty_object() -> None:
     assert ToolSpec("look").parameters == {"type": "object", "properties": {}}
+
+
+PICTURE = ImagePart(b"png", "image/png")
+DOCUMENT = FilePart(url="https://h.invalid/a.pdf")
+
+
+@pytest.mark.parametrize(
+    ("request_", "ability", "words"),
+    [
+        (ModelRequest(messages=HELLO, tools=(ToolSpec("a"),)), "has_tools", "the model calls none"),
+        (ModelRequest(messages=HELLO, output=OutputSpec("a", {})), "has_output_schemas", "the model is held to none"),
+        (ModelRequest(messages=(user("a", PICTURE),)), "has_images", "the model sees none"),
+        (ModelRequest(messages=(user("a", DOCUMENT),)), "has_files", "the model reads none"),
+        (
+            ModelRequest(messages=(*HELLO, assistant(CALL), tool_results(ToolResultPart("c1", "", False, (PICTURE,))))),
+            "has_images",
+            "the model sees none",
+        ),
+    ],
+)
+def test_what_the_model_cannot_do_is_told(request_: ModelRequest, ability: str, words: str) -> None:
+    request_.check()
+    with pytest.raises(InvalidInput, match=words):
+        request_.check(ModelAbilities(**{ability: False}))
+    others = dict.fromkeys(("has_tools", "has_output_schemas", "has_images", "has_files", "has_temperature"), False)
+    request_.check(ModelAbilities(**{**others, ability: True}))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from agenticflow.agents.model import ModelRequest, permission, user
+from agenticflow.agents.model import ModelAbilities, ModelRequest, ToolSpec, permission, user
 from agenticflow.app.models import GuardedModel, ModelGuards, model_from
 from agenticflow.app.wiring import ModelChoice
-from agenticflow.errors import ConfigurationError, ModelCallsForbidden
+from agenticflow.errors import ConfigurationError, InvalidInput, ModelCallsForbidden
 from agenticflow.integrations.models.anthropic import AnthropicModel
 from agenticflow.integrations.models.openai import ChatCompletionsModel
 from agenticflow.testing.model_kit import Says
@@ -127,6 +127,7 @@ def test_a_missing_extra_is_told_by_name(monkeypatch: pytest.MonkeyPatch, name: 
         (7, "not by 7"),
         ("openai:gpt-5?api_key=sk-secret", "unknown option 'api_key'"),
         ("openai:gpt-5?stream=perhaps", "unknown option 'stream', or no right value"),
+        ("openai:gpt-5?without=tools,wings", "is without 'tools,wings'"),
         ("openai:gpt-5?base_url=", "unknown option 'base_url', or no right value"),
         ("local:m?base_url=localhost:8000", "is no address of a server"),
         ("local:m?base_url=ftp://h/v1", "is no address of a server"),
@@ -145,6 +146,19 @@ def test_a_wrong_name_is_told_and_shows_no_secret(name: Any, words: str) -> None
 def test_a_choice_does_not_show_its_key() -> None:
     choice = ModelChoice(provider="openai", name="gpt", wire="chat", base_url="http://x", api_key="secret")
     assert "secret" not in f"{choice!r} {choice}"
+
+
+async def test_what_a_model_cannot_do_goes_along() -> None:
+    server = ChatServer([Says(said("hi"))])
+    async with server.running():
+        model = model_from(f"local:m?without=temperature,tools&base_url={server.url}/v1")
+        assert model.abilities == ModelAbilities(has_tools=False, has_temperature=False)
+        await model.respond(ModelRequest(messages=ASKED.messages, temperature=0.5))
+        with pytest.raises(InvalidInput, match="the model calls none"):
+            await model.respond(ModelRequest(messages=ASKED.messages, tools=(ToolSpec("look"),)))
+        assert ["temperature" in body for body in server.bodies] == [False]
+        await model.close()
+    assert model_from("anthropic:claude").abilities == ModelAbilities(has_temperature=False)
 
 
 def test_guards_go_along() -> None:

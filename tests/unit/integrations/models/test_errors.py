@@ -15,6 +15,7 @@ import pytest
 from agenticflow.agents.model import Model, ModelRequest, user
 from agenticflow.errors import (
     AgenticFlowError,
+    BoundExceeded,
     ContextTooLong,
     ModelAccessDenied,
     ModelAnswerGarbled,
@@ -231,3 +232,26 @@ async def test_a_server_that_is_not_there_is_out_of_reach() -> None:
         with allow_model_calls(url), pytest.raises(ModelUnavailable, match="out of reach"):
             await model.respond(ASKED)
         await model.close()
+
+
+@pytest.mark.parametrize("is_streaming", [True, False])
+async def test_an_answer_without_end_is_ended(is_streaming: bool) -> None:
+    """Also one that is a single line, which the clients would read for ever."""
+    long = Says(said("x" * 5_000))
+    for server in (ChatServer([long]), MessagesServer([long])):
+        async with server.running():
+            options: dict[str, Any] = {"api_key": "k", "is_streaming": is_streaming}
+            for max_bytes, is_bounded in ((1_000, True), (1_000_000, False)):
+                model: Model = (
+                    AnthropicModel("claude", base_url=server.url, max_body_bytes=max_bytes, **options)
+                    if isinstance(server, MessagesServer)
+                    else ChatCompletionsModel(
+                        "local", "m", base_url=f"{server.url}/v1", max_body_bytes=max_bytes, **options
+                    )
+                )
+                if is_bounded:
+                    with pytest.raises(BoundExceeded, match=r"'127\.0\.0\.1' has more than 1,000 bytes"):
+                        await model.respond(ASKED)
+                else:
+                    assert (await model.respond(ASKED)).text == "x" * 5_000
+                await model.close()

@@ -11,9 +11,9 @@ import httpx2
 
 from agenticflow.agents.model.deltas import Delta
 from agenticflow.agents.model.permission import permission
-from agenticflow.agents.model.port import Model, ModelAbilities
+from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.recovery import refusal, retry_after
-from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.requests import ModelAbilities, ModelRequest
 from agenticflow.core.clocks import ambient
 from agenticflow.errors import (
     AgenticFlowError,
@@ -26,6 +26,7 @@ from agenticflow.errors import (
 )
 from agenticflow.integrations.models.anthropic.reading import EventReader
 from agenticflow.integrations.models.anthropic.writing import PROVIDER, body_of
+from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks
 
 __all__ = ["AnthropicModel"]
 
@@ -48,6 +49,7 @@ class AnthropicModel(Model):
         is_streaming: bool = True,
         max_output_tokens: int = MAX_OUTPUT_TOKENS,
         abilities: ModelAbilities | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.provider = PROVIDER
         self.name = name
@@ -59,11 +61,14 @@ class AnthropicModel(Model):
             api_key=api_key,
             base_url=base_url,
             max_retries=0,
-            timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            http_client=anthropic.DefaultAsyncHttpxClient(
+                event_hooks=bounding_hooks(max_body_bytes),
+                timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            ),
         )
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
-        request.check()
+        request.check(self.abilities)
         permission.demand(self.identity, self.base_url)
         body: dict[str, Any] = body_of(request, self.name, max_tokens=self._max_output_tokens)
         reader = EventReader(self.name)
@@ -76,7 +81,7 @@ class AnthropicModel(Model):
                     yield delta
         except (anthropic.AnthropicError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError) as error:
             if not reader.is_finished:  # the answer is whole, whatever happens to the connection then
-                raise mapped(self.identity, error, has_begun=has_begun) from error
+                raise (bound_in(error) or mapped(self.identity, error, has_begun=has_begun)) from error
 
     async def _pieces(self, body: dict[str, Any], reader: EventReader) -> AsyncGenerator[Delta, None]:
         create: Any = self._client.messages.create

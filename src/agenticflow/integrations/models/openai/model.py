@@ -12,9 +12,9 @@ import openai
 
 from agenticflow.agents.model.deltas import Delta
 from agenticflow.agents.model.permission import permission
-from agenticflow.agents.model.port import Model, ModelAbilities
+from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.recovery import refusal, retry_after
-from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.requests import ModelAbilities, ModelRequest
 from agenticflow.core.clocks import ambient
 from agenticflow.errors import (
     AgenticFlowError,
@@ -26,6 +26,7 @@ from agenticflow.errors import (
 )
 from agenticflow.integrations.models.openai.reading import ChunkReader
 from agenticflow.integrations.models.openai.writing import body_of
+from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks
 
 __all__ = ["ChatCompletionsModel"]
 
@@ -51,6 +52,7 @@ class ChatCompletionsModel(Model):
         is_streaming: bool = True,
         limit_field: str = "max_tokens",
         abilities: ModelAbilities | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.provider = provider
         self.name = name
@@ -62,14 +64,21 @@ class ChatCompletionsModel(Model):
             api_key=api_key,
             base_url=base_url,
             max_retries=0,
-            timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            http_client=openai.DefaultAsyncHttpxClient(
+                event_hooks=bounding_hooks(max_body_bytes),
+                timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
+            ),
         )
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
-        request.check()
+        request.check(self.abilities)
         permission.demand(self.identity, self.base_url)
         body: dict[str, Any] = body_of(
-            request, self.name, is_streaming=self._is_streaming, limit_field=self._limit_field
+            request,
+            self.name,
+            is_streaming=self._is_streaming,
+            limit_field=self._limit_field,
+            has_temperature=self.abilities.has_temperature,
         )
         reader = ChunkReader(self.provider, self.name)
         has_begun = False
@@ -84,7 +93,7 @@ class ChatCompletionsModel(Model):
                         raise _told_instead(self.identity, told.code, told.type, told.message)
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError) as error:
             if not reader.is_finished:  # the answer is whole, whatever happens to the connection then
-                raise mapped(self.identity, error, has_begun=has_begun) from error
+                raise (bound_in(error) or mapped(self.identity, error, has_begun=has_begun)) from error
 
     @asynccontextmanager
     async def _asked(self, body: dict[str, Any]) -> AsyncIterator[AsyncIterator[object]]:

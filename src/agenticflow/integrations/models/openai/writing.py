@@ -32,7 +32,9 @@ MALFORMED: Final = "malformed_arguments"
 """Where a model sees again what it wrote in place of JSON: many servers refuse a conversation whose arguments are none."""
 
 
-def body_of(request: ModelRequest, model: str, *, is_streaming: bool, limit_field: str) -> Body:
+def body_of(
+    request: ModelRequest, model: str, *, is_streaming: bool, limit_field: str, has_temperature: bool = True
+) -> Body:
     """Return the body that asks ``model``. ``limit_field`` is what the server calls the limit of output tokens."""
     body: Body = {"model": model, "messages": list(_messages(request.messages))}
     if request.tools:
@@ -43,7 +45,7 @@ def body_of(request: ModelRequest, model: str, *, is_streaming: bool, limit_fiel
     if request.output is not None:
         body["response_format"] = _response_format(request.output)
     for name, value in (
-        ("temperature", request.temperature),
+        ("temperature", request.temperature if has_temperature else None),
         (limit_field, request.max_output_tokens),
         ("stop", list(request.stop) or None),
         ("seed", request.seed),
