@@ -143,13 +143,17 @@ PICTURE = ImagePart(b"png", "image/png")
 CALL = ToolCallPart("c1", "look")
 
 
-def test_chat_completions_tell_what_a_tool_attached_in_a_message_of_the_user() -> None:
-    results = tool_results(ToolResultPart("c1", "see", attachments=(PICTURE,)), ToolResultPart("c2", "no"))
-    body = chat_body((user("a"), assistant(CALL, ToolCallPart("c2", "look")), results))
-    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "tool", "tool", "user"]
-    words, picture = body["messages"][-1]["content"]
-    assert "c1" in words["text"]
-    assert picture["image_url"]["url"].startswith("data:image/png;base64,")
+def test_chat_completions_tell_what_tools_attached_in_a_message_of_the_user_after_all_results() -> None:
+    asked = (user("a"), assistant(CALL, ToolCallPart("c2", "look")))
+    seen, not_seen = ToolResultPart("c1", "see", attachments=(PICTURE,)), ToolResultPart("c2", "no")
+    for results in ((tool_results(seen, not_seen),), (tool_results(seen), tool_results(not_seen))):
+        for after in ((), (assistant("I see."),)):
+            body = chat_body((*asked, *results, *after))
+            roles = [message["role"] for message in body["messages"]]
+            assert roles == ["user", "assistant", "tool", "tool", "user", *("assistant" for _ in after)]
+            words, picture = body["messages"][4]["content"]
+            assert "c1" in words["text"]
+            assert picture["image_url"]["url"].startswith("data:image/png;base64,")
 
 
 def test_chat_completions_name_the_address_of_a_file_and_show_that_of_a_picture() -> None:

@@ -59,7 +59,16 @@ def body_of(
 
 
 def _messages(messages: Iterable[Message]) -> Iterator[Body]:
+    attached: list[Body] = []
     for message in messages:
+        if message.role is Role.TOOL:
+            results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+            yield from map(_result, results)
+            attached += [block for part in results for block in _attached(part)]
+            continue
+        if attached:  # results of one answer stand together, whatever they attach
+            yield {"role": "user", "content": attached}
+            attached = []
         match message.role:
             case Role.SYSTEM:
                 yield {"role": "system", "content": message.text}
@@ -67,8 +76,8 @@ def _messages(messages: Iterable[Message]) -> Iterator[Body]:
                 yield {"role": "user", "content": _content(message.parts)}
             case Role.ASSISTANT:
                 yield _assistant(message)
-            case Role.TOOL:
-                yield from _results(message)
+    if attached:
+        yield {"role": "user", "content": attached}
 
 
 def _content(parts: tuple[Part, ...]) -> object:
@@ -113,18 +122,15 @@ def _call(call: ToolCallPart) -> Body:
     return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": written}}
 
 
-def _results(message: Message) -> Iterator[Body]:
-    attached: list[Body] = []
-    for part in message.parts:
-        if not isinstance(part, ToolResultPart):
-            continue
-        content = f"{FAILED}{part.content}" if part.is_error else part.content
-        yield {"role": "tool", "tool_call_id": part.call_id, "content": content}
-        if part.attachments:
-            attached.append({"type": "text", "text": f"What the tool call {part.call_id} gave:"})
-            attached += [_block(item) for item in part.attachments]
-    if attached:
-        yield {"role": "user", "content": attached}
+def _result(part: ToolResultPart) -> Body:
+    content = f"{FAILED}{part.content}" if part.is_error else part.content
+    return {"role": "tool", "tool_call_id": part.call_id, "content": content}
+
+
+def _attached(part: ToolResultPart) -> Iterator[Body]:
+    if part.attachments:
+        yield {"type": "text", "text": f"What the tool call {part.call_id} gave:"}
+        yield from map(_block, part.attachments)
 
 
 def _tool(tool: ToolSpec) -> Body:

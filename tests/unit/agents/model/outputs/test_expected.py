@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 import msgspec
+import pydantic
 import pytest
 
 from agenticflow.agents.model.outputs import Expected
@@ -123,6 +124,35 @@ def test_a_model_of_another_library_reads_itself() -> None:
     assert expected.read('{"a": 1}').a == 1
     with pytest.raises(ModelOutputInvalid, match="too large"):
         expected.read('{"a": 10}')
+
+
+class Leg(pydantic.BaseModel):
+    place: str = pydantic.Field(min_length=1)
+    kilometres: float = pydantic.Field(gt=0, description="by road")
+
+
+class Journey(pydantic.BaseModel):
+    legs: list[Leg]
+    vehicle: Literal["car", "train"] | None = None
+    notes: dict[str, int] = {}
+
+    @pydantic.field_validator("legs")
+    @classmethod
+    def is_a_journey(cls, legs: list[Leg]) -> list[Leg]:
+        if not legs:
+            raise ValueError("a journey has legs")
+        return legs
+
+
+def test_a_pydantic_model_reads_itself() -> None:
+    expected = Expected(Journey)
+    assert expected.spec.name == "Journey"
+    journey = expected.read('{"legs": [{"place": "Ulm", "kilometres": 90}], "notes": {"stops": 2}}')
+    assert journey == Journey(legs=[Leg(place="Ulm", kilometres=90)], notes={"stops": 2})
+    with pytest.raises(ModelOutputInvalid, match=r"answer\.legs\[0\]\.kilometres is 0, not above 0"):
+        expected.read('{"legs": [{"place": "Ulm", "kilometres": 0}]}')
+    with pytest.raises(ModelOutputInvalid, match="a journey has legs"):
+        expected.read('{"legs": []}')
 
 
 def test_a_schema_without_a_name_has_one() -> None:
