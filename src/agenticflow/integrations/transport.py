@@ -1,19 +1,21 @@
-"""What adapters that speak HTTP share: a bound on what a server may send.
+"""What adapters that speak HTTP share: a bound on what a server may send, and the certificates of the machine, read once.
 
-The official clients read a body, or a line of a stream, for as long as it lasts. The bound is put on by hooks of theirs, so that proxies,
-certificates and connections stay as they know them. Compressed answers are not asked for: it counts what comes over the wire.
+The official clients read a body, or a line of a stream, for as long as it lasts. The bound is put on by hooks of theirs, so that proxies
+and connections stay as they know them. Compressed answers are not asked for: it counts what comes over the wire.
 """
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from typing import Any, Final, cast
 
 import httpx2
 
 from agenticflow.errors import BoundExceeded
 
-__all__ = ["bound_in", "bounding_hooks"]
+__all__ = ["bound_in", "bounding_hooks", "certificates"]
 
 MAX_BODY_BYTES: Final = 128 * 1024 * 1024
 MAX_CAUSES: Final = 10
@@ -30,6 +32,12 @@ def bounding_hooks(max_body_bytes: int = MAX_BODY_BYTES) -> dict[str, list[Calla
         response.stream = _BoundedBody(body, response.request.url.host, max_body_bytes)
 
     return {"request": [ask_plainly], "response": [bound]}
+
+
+@cache
+def certificates() -> ssl.SSLContext:
+    """Return whom clients trust: what ``httpx2`` would make for each of them, which takes a tenth of a second."""
+    return httpx2.create_ssl_context()
 
 
 class _BoundedBody(httpx2.AsyncByteStream):

@@ -26,7 +26,7 @@ from agenticflow.errors import (
 )
 from agenticflow.integrations.models.anthropic.reading import EventReader
 from agenticflow.integrations.models.anthropic.writing import PROVIDER, body_of
-from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks
+from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks, certificates
 
 __all__ = ["AnthropicModel"]
 
@@ -63,6 +63,7 @@ class AnthropicModel(Model):
             max_retries=0,
             http_client=anthropic.DefaultAsyncHttpxClient(
                 event_hooks=bounding_hooks(max_body_bytes),
+                verify=certificates(),
                 timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
             ),
         )

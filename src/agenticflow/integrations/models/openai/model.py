@@ -26,7 +26,7 @@ from agenticflow.errors import (
 )
 from agenticflow.integrations.models.openai.reading import ChunkReader
 from agenticflow.integrations.models.openai.writing import body_of
-from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks
+from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks, certificates
 
 __all__ = ["ChatCompletionsModel"]
 
@@ -66,6 +66,7 @@ class ChatCompletionsModel(Model):
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(
                 event_hooks=bounding_hooks(max_body_bytes),
+                verify=certificates(),
                 timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
             ),
         )
