@@ -24,9 +24,9 @@ from agenticflow.agents.model.deltas import (
 )
 from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.requests import ModelRequest
-from agenticflow.core.clocks import Clock
+from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.results import describe_error
-from agenticflow.errors import DefinitionError, ModelTimeout, ModelUnavailable
+from agenticflow.errors import DefinitionError, ModelRateLimited, ModelTimeout, ModelUnavailable
 from agenticflow.resilience.breaker import BreakerPolicy
 from agenticflow.resilience.limiter import Rate
 from agenticflow.resilience.retry import RetryPolicy
@@ -67,6 +67,9 @@ class ModelGuards(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_GUARDS: Final = ModelGuards()
+NANOSECONDS: Final = 1_000_000_000
+_LEFT_ALONE: Final[dict[str, int]] = {}
+"""By place: until when its provider wants to be left alone. As many as there are breakers, whose number is bounded."""
 
 
 class GuardedModel(Model):
@@ -83,7 +86,8 @@ class GuardedModel(Model):
         self.provider = model.provider
         self.name = model.name
         self.abilities = model.abilities
-        shared = f"model {place or model.provider}"
+        shared = self._place = f"model {place or model.provider}"
+        self._clock = clock
         policy = guards.breaker
         self.breaker = CircuitBreaker(
             shared,
@@ -111,6 +115,7 @@ class GuardedModel(Model):
                         yield delta
                 return
             except ModelUnavailable as error:
+                self._note_wish(error)
                 delay = self._delay(attempt, error, seed, deadline)
                 if delay is None:
                     raise
@@ -132,8 +137,32 @@ class GuardedModel(Model):
         delay = max(delay, wished)
         return delay if asyncio.get_running_loop().time() + delay < deadline else None
 
+    def _note_wish(self, error: ModelUnavailable) -> None:
+        """Remember for all who ask this provider when it wants to be asked again."""
+        if isinstance(error, ModelRateLimited) and error.retry_after_seconds:
+            until = self._now() + int(error.retry_after_seconds * NANOSECONDS)
+            _LEFT_ALONE[self._place] = max(until, _LEFT_ALONE.get(self._place, 0))
+
+    async def _leave_alone(self, deadline: float) -> None:
+        """Wait until the provider wants to be asked again. Raises ``ModelRateLimited`` when that is too long; nothing was asked."""
+        seconds = (_LEFT_ALONE.get(self._place, 0) - self._now()) / NANOSECONDS
+        if seconds <= 0:
+            return
+        is_long = seconds > self.guards.max_retry_after_seconds
+        if is_long or asyncio.get_running_loop().time() + seconds >= deadline:
+            raise ModelRateLimited(
+                f"the provider of {self.identity!r} wants to be left alone for {seconds:.3g} s more; it was not asked",
+                hint="ask again then, or ask less often with ModelGuards(rate=…)",
+                retry_after_seconds=seconds,
+            )
+        await asyncio.sleep(seconds)
+
+    def _now(self) -> int:
+        return (self._clock or ambient.clock).now_ns()
+
     async def _attempt(self, request: ModelRequest, deadline: float) -> AsyncGenerator[Delta, None]:
         loop = asyncio.get_running_loop()
+        await self._leave_alone(deadline)
         if self.limiter is not None:
             await self.limiter.acquire(deadline - loop.time())
         ticket = self.breaker.enter()

@@ -139,6 +139,42 @@ async def test_who_wants_to_be_left_alone_for_long_is_not_waited_for() -> None:
 
 
 @in_virtual_time
+async def test_who_is_told_to_wait_has_all_others_wait_too() -> None:
+    moments: list[float] = []
+
+    def answer(_: ModelRequest) -> Answer:
+        moments.append(loop().time())
+        return ModelRateLimited("slow down", retry_after_seconds=20) if len(moments) == 1 else "well"
+
+    model = guarded(answer)
+    first = asyncio.ensure_future(model.respond(ASKED))
+    await asyncio.sleep(1)
+    others = [model.respond(ASKED) for _ in range(5)]
+    answers = await asyncio.gather(first, *others)
+    assert [response.text for response in answers] == ["well"] * 6
+    assert moments == pytest.approx([0, *[20] * 6], abs=0.01)
+
+
+@in_virtual_time
+async def test_who_cannot_wait_so_long_is_told_and_does_not_ask() -> None:
+    model = guarded([ModelRateLimited("quota", retry_after_seconds=61), "never", "well"], total_seconds=100)
+    with pytest.raises(ModelRateLimited, match="quota"):
+        await model.respond(ASKED)
+    await asyncio.sleep(0.5)
+    with pytest.raises(ModelRateLimited, match=r"left alone for 60\.5 s more; it was not asked") as caught:
+        await model.respond(ASKED)
+    assert caught.value.retry_after_seconds == pytest.approx(60.5)
+    await asyncio.sleep(20)
+    place = model.breaker.name.removeprefix("model ")
+    hasty = GuardedModel(model.model, ModelGuards(total_seconds=30), place=place, clock=loop().clock)
+    with pytest.raises(ModelRateLimited, match="it was not asked"):
+        await hasty.respond(ASKED)
+    assert asked(model) == 1
+    assert (await model.respond(ASKED)).text == "never"
+    assert loop().time() == pytest.approx(61)
+
+
+@in_virtual_time
 async def test_an_answer_that_breaks_off_is_asked_for_from_its_beginning() -> None:
     model = guarded([BrokenOff("Once upon a time", after=4), "Once more"], piece_chars=5)
     deltas = [delta async for delta in model.stream(ASKED)]
