@@ -32,7 +32,7 @@ class Model(ABC):
         The first delta is a ``ResponseBegan`` and comes with the first sign of life; exactly one ``ResponseFinished`` says that the
         answer is whole, usage may follow it. A stream that ends without it was cut. Nothing is sent before the first ``anext``;
         closing the generator, or cancelling who waits for it, closes the connection at once. Calling it again is another call, which
-        costs again.
+        costs again. A model behind guards may yield a ``ResponseRestarted`` anywhere before the end: what came before it is void.
 
         Raises:
             InvalidInput: the request is none, or needs what the model cannot do, see ``ModelRequest.check``; nothing was sent.

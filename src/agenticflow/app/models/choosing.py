@@ -14,7 +14,7 @@ import msgspec
 
 from agenticflow.agents.model.permission import permission
 from agenticflow.agents.model.port import Model
-from agenticflow.app.models.guarding import NO_GUARDS, GuardedModel, ModelGuards
+from agenticflow.app.models.guarding import USUAL_GUARDS, GuardedModel, ModelGuards
 from agenticflow.app.wiring import ModelChoice, open_model
 from agenticflow.config import load_settings
 from agenticflow.errors import ConfigurationError
@@ -45,7 +45,7 @@ _ABILITIES: Final = ("tools", "output_schemas", "temperature", "images", "files"
 _EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model or local:qwen3"
 
 
-def model_from(name: str, *, guards: ModelGuards = NO_GUARDS, api_key: str | None = None) -> Model:
+def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | None = None) -> Model:
     """Return the model called ``provider:model?option=…``, guarded.
 
     Options are ``base_url=`` (another server of the same wire format), ``key_env=`` (the environment variable that holds the key),

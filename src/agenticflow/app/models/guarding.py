@@ -66,8 +66,10 @@ class ModelGuards(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-NO_GUARDS: Final = ModelGuards()
+USUAL_GUARDS: Final = ModelGuards()
 NANOSECONDS: Final = 1_000_000_000
+MAX_LEFT_ALONE_SECONDS: Final = 3_600.0
+"""A provider that says next year is asked after an hour all the same: a wrong header must not end its use for good."""
 _LEFT_ALONE: Final[dict[str, int]] = {}
 """By place: until when its provider wants to be left alone. As many as there are breakers, whose number is bounded."""
 
@@ -79,7 +81,7 @@ class GuardedModel(Model):
     """
 
     def __init__(
-        self, model: Model, guards: ModelGuards = NO_GUARDS, *, place: str = "", clock: Clock | None = None
+        self, model: Model, guards: ModelGuards = USUAL_GUARDS, *, place: str = "", clock: Clock | None = None
     ) -> None:
         self.model = model
         self.guards = guards
@@ -140,7 +142,8 @@ class GuardedModel(Model):
     def _note_wish(self, error: ModelUnavailable) -> None:
         """Remember for all who ask this provider when it wants to be asked again."""
         if isinstance(error, ModelRateLimited) and error.retry_after_seconds:
-            until = self._now() + int(error.retry_after_seconds * NANOSECONDS)
+            seconds = min(error.retry_after_seconds, MAX_LEFT_ALONE_SECONDS)
+            until = self._now() + int(seconds * NANOSECONDS)
             _LEFT_ALONE[self._place] = max(until, _LEFT_ALONE.get(self._place, 0))
 
     async def _leave_alone(self, deadline: float) -> None:

@@ -175,6 +175,18 @@ async def test_who_cannot_wait_so_long_is_told_and_does_not_ask() -> None:
 
 
 @in_virtual_time
+async def test_a_wish_beyond_all_reason_does_not_end_the_use_of_a_provider() -> None:
+    model = guarded([ModelRateLimited("next year", retry_after_seconds=3e7), "well"])
+    with pytest.raises(ModelRateLimited, match="next year"):
+        await model.respond(ASKED)
+    await asyncio.sleep(3_500)
+    with pytest.raises(ModelRateLimited, match="it was not asked"):
+        await model.respond(ASKED)
+    await asyncio.sleep(100)
+    assert (await model.respond(ASKED)).text == "well"
+
+
+@in_virtual_time
 async def test_an_answer_that_breaks_off_is_asked_for_from_its_beginning() -> None:
     model = guarded([BrokenOff("Once upon a time", after=4), "Once more"], piece_chars=5)
     deltas = [delta async for delta in model.stream(ASKED)]
