@@ -1,4 +1,4 @@
-"""What holds for every test: no store on disk by accident, warnings are errors, seeds are printed."""
+"""What holds for every test: no store on disk by accident, no call of a real model, warnings are errors, seeds are printed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from agenticflow.testing import forbid_model_calls
 
 ROOT = Path(__file__).parents[1]
 
@@ -17,6 +19,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
 )
 settings.register_profile("thorough", settings.get_profile("house"), max_examples=2_000)
+forbid_model_calls()
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
 

@@ -16,6 +16,10 @@
     │   │   └── UnsupportedInterventionError
     │   ├── WorkflowNotFoundError / AgentNotFoundError
     │   ├── ToolNotFoundError         no tool has that name here
+    │   ├── ModelRequestRefused       the model's provider does not take the request as it is
+    │   │   └── ContextTooLong        it has more tokens than the model reads
+    │   ├── ModelAccessDenied         the key is missing or wrong, or may not do this
+    │   ├── ModelCallsForbidden       a test would have asked a real model
     │   └── SecurityError
     ├── WorldError                    the world's
     │   ├── TemporaryError            may go away by itself: worth another try
@@ -24,12 +28,19 @@
     │   │   ├── NoHealthyAgentError   whoever could do the work is unhealthy, stopped or suspended
     │   │   ├── CircuitOpen           a circuit breaker lets nothing through
     │   │   ├── ResourceExhausted     no place, turn or resource became free in time
+    │   │   ├── ModelUnavailable      the model's provider is overloaded, failing or out of reach
+    │   │   │   ├── ModelRateLimited  it was asked too often
+    │   │   │   ├── ModelTimeout      it did not answer in time
+    │   │   │   ├── ModelStreamCut    its answer ended in the middle
+    │   │   │   └── ModelAnswerGarbled  its answer does not speak the protocol
+    │   │   ├── ModelOutputInvalid    the model's words do not have the form that was asked for
     │   │   └── TaskTimeout           a time limit passed
     │   │       └── ToolExecutionTimeoutError
     │   └── PermanentError            will not go away by itself
     │       ├── CorruptStore          the file is damaged or not ours
     │       ├── OutcomeUnknown        nobody can say whether the work happened
     │       ├── TaskCancelled         the work was told to stop, and did
+    │       ├── ContentRefused        the model or its provider will not answer this
     │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
     │       ├── ToolExecutionError    a call of a tool has no value, and will have none
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks
@@ -52,11 +63,22 @@ __all__ = [
     "CommandRefused",
     "ConcurrencyConflict",
     "ConfigurationError",
+    "ContentRefused",
+    "ContextTooLong",
     "CorruptStore",
     "DefinitionError",
     "IllegalTransition",
     "InvalidInput",
     "InvariantError",
+    "ModelAccessDenied",
+    "ModelAnswerGarbled",
+    "ModelCallsForbidden",
+    "ModelOutputInvalid",
+    "ModelRateLimited",
+    "ModelRequestRefused",
+    "ModelStreamCut",
+    "ModelTimeout",
+    "ModelUnavailable",
     "NoHealthyAgentError",
     "NonDeterminismError",
     "NotSerializable",
@@ -201,6 +223,30 @@ class ToolNotFoundError(UsageError):
     code = "tool_not_found"
 
 
+class ModelRequestRefused(UsageError):
+    """The provider of a model does not take the request as it is: an unknown model, a wrong parameter, a schema it cannot use."""
+
+    code = "model_request_refused"
+
+
+class ContextTooLong(ModelRequestRefused):
+    """The request has more tokens than the model reads: shorten the conversation, or take another model."""
+
+    code = "context_too_long"
+
+
+class ModelAccessDenied(UsageError):
+    """The provider of a model does not know the key, or the key may not do this."""
+
+    code = "model_access_denied"
+
+
+class ModelCallsForbidden(UsageError):
+    """A real model would have been asked while that is forbidden, as it is in tests; nothing was sent."""
+
+    code = "model_calls_forbidden"
+
+
 class SecurityError(UsageError):
     """The principal may not do this."""
 
@@ -274,6 +320,54 @@ class ResourceExhausted(TemporaryError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class ModelUnavailable(TemporaryError):
+    """The provider of a model is overloaded, failing or out of reach.
+
+    ``retry_after_seconds`` is when it wants to be asked again, ``None`` when it did not say.
+    """
+
+    code = "model_unavailable"
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class ModelRateLimited(ModelUnavailable):
+    """The provider of a model was asked too often, or for too many tokens, or the quota is used up."""
+
+    code = "model_rate_limited"
+
+
+class ModelTimeout(ModelUnavailable):
+    """A model said nothing, or did not end, within its time limit."""
+
+    code = "model_timeout"
+
+
+class ModelStreamCut(ModelUnavailable):
+    """A model's answer ended in the middle; what came of it is not used."""
+
+    code = "model_stream_cut"
+
+
+class ModelAnswerGarbled(ModelUnavailable):
+    """What came from the provider of a model does not speak its protocol; it is not used."""
+
+    code = "model_answer_garbled"
+
+
+class ModelOutputInvalid(TemporaryError):
+    """A model's words do not have the form that was asked for. ``problems`` lists what is wrong, ``text`` is what it said."""
+
+    code = "model_output_invalid"
+
+    def __init__(self, message: str, *, hint: str = "", problems: Sequence[str] = (), text: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems) or (message,)
+        self.text = text
+
+
 class TaskTimeout(TemporaryError):
     """A time limit of an attempt, a task or a workflow has passed."""
 
@@ -308,6 +402,16 @@ class TaskCancelled(PermanentError):
     """The work was told to stop, and did."""
 
     code = "cancelled"
+
+
+class ContentRefused(PermanentError):
+    """The model, or a filter of its provider, will not answer this. ``text`` is what it said instead."""
+
+    code = "content_refused"
+
+    def __init__(self, message: str, *, hint: str = "", text: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
 
 
 class ResourceLimitExceeded(PermanentError):

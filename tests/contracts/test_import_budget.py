@@ -27,6 +27,7 @@ NEVER_BY_ITSELF = {
     ),
     *("anthropic", "dspy", "mcp", "openai", "prefect", "uvicorn", "unittest"),
     *("agenticflow.cli", "agenticflow.demos", "agenticflow.integrations.stores.sqlite", "agenticflow.testing"),
+    *("agenticflow.integrations.models.anthropic", "agenticflow.integrations.models.openai"),
 }
 # bare `import agenticflow` runs no engine code: its names are loaded when they are first used
 NOT_AT_THE_DOOR = {*NEVER_BY_ITSELF, "asyncio", "email", "http.client", "msgspec", "multiprocessing", "pickle", "xml"}

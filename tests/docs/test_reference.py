@@ -31,10 +31,12 @@ OTHER_ROOMS = ("cli", "demos", "testing")
 """Their bounds are no limits of the engine."""
 
 NO_LIMITS = {
+    "agents.model.parts.MAX_INTEGER": "what 64 bits hold",
     "communication.delivery.router.MAX_KNOWN_TYPES": "more types are matched again now and then",
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
+    "integrations.transport.MAX_CAUSES": "how deep a reason is looked for; clients wrap twice",
     "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
     "runtime.activities.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
     "storage.commits.MAX_MOMENT": "what 64 bits hold",

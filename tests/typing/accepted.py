@@ -45,9 +45,22 @@ from agenticflow import (
     worker,
     workflow,
 )
-from agenticflow.agents import AgentHealth, AgentStatus, Candidate, CapabilityMatch, HealthPolicy, MemoryBounds
+from agenticflow.agents import (
+    AgentHealth,
+    AgentStatus,
+    Candidate,
+    CapabilityMatch,
+    HealthPolicy,
+    LLMClient,
+    MemoryBounds,
+    Model,
+    ModelRequest,
+    ModelResponse,
+)
+from agenticflow.agents.model import Delta, system, user
 from agenticflow.app.catalogue import event_catalogue
 from agenticflow.app.execution import TaskView
+from agenticflow.app.models import model_from
 from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
 from agenticflow.config import Settings
 from agenticflow.core.assignment import Assigner
@@ -181,6 +194,23 @@ async def a_memory_is_given_a_store_or_lent_one(store: Store) -> None:
     assert_type(await memory.store("key", {"any": 1}, ttl_seconds=0.5), int)
     assert_type(await memory.delete("key", namespace="other"), bool)
     assert_type([entry.key for entry in await memory.list()], list[str])
+
+
+async def a_model_answers_in_the_form_asked_for(model: Model) -> None:
+    @dataclass
+    class Forecast:
+        degrees: float
+
+    client = LLMClient(model, temperature=0.1)
+    assert_type(await client.generate("words"), str)
+    assert_type(await client.generate("a value", Forecast, temperature=0.0), Forecast)
+    assert_type(await client.generate("several", list[Forecast]), list[Forecast])
+    assert_type(await client.generate(user("a schema"), {"type": "object"}), object)
+    request = ModelRequest(messages=(system("s"), user("u")))
+    assert_type(await model.respond(request), ModelResponse)
+    async for delta in model.stream(request):
+        assert_type(delta, Delta)
+    assert_type(model_from("openai:gpt-5"), Model)
 
 
 def a_worker_keeps_its_signature() -> None:

@@ -22,6 +22,8 @@ from agenticflow import (
     circuit_breaker,
     worker,
 )
+from agenticflow.agents import LLMClient, Model, ModelRequest
+from agenticflow.agents.model import user
 from agenticflow.core.clocks import Clock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
@@ -186,3 +188,11 @@ async def what_guards_calls_is_told_in_numbers(pool: ResourcePool[int]) -> None:
     with CircuitBreaker("payments"):  # E: attr-defined
         pass
     connection: str = await pool.acquire().__aenter__()  # E: assignment
+
+
+async def a_model_is_asked_for_what_can_be_a_form(client: LLMClient, model: Model) -> None:
+    await client.generate("a value", 7)  # E: call-overload
+    words: int = await client.generate("words")  # E: assignment
+    LLMClient("openai:gpt-5")  # E: arg-type
+    await model.respond("hello")  # E: arg-type
+    ModelRequest((user("hello"),))  # E: call-arg

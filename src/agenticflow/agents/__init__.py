@@ -10,6 +10,7 @@ from agenticflow.agents.capabilities import (
 )
 from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
 from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
+from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
 from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
@@ -26,10 +27,14 @@ __all__ = [
     "CapabilityMatcher",
     "CapabilityRegistry",
     "HealthPolicy",
+    "LLMClient",
     "MatchWeights",
     "MemoryBounds",
     "MemoryEntry",
     "MemoryStore",
+    "Model",
+    "ModelRequest",
+    "ModelResponse",
     "StateMachine",
     "StateTransition",
     "Worker",

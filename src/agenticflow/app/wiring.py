@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+import msgspec
+
+from agenticflow.agents.model.port import Model
+from agenticflow.agents.model.requests import ModelAbilities
 from agenticflow.communication.bus import Broker
 from agenticflow.communication.memory import MemoryBroker
 from agenticflow.config import load_settings
@@ -18,7 +22,16 @@ from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
-__all__ = ["back_up_file", "open_broker", "open_store", "restored_file", "sqlite_path", "store_url"]
+__all__ = [
+    "ModelChoice",
+    "back_up_file",
+    "open_broker",
+    "open_model",
+    "open_store",
+    "restored_file",
+    "sqlite_path",
+    "store_url",
+]
 
 _KNOWN: Final = "memory: and sqlite:///path/to/file.db (a fourth slash for an absolute path)"
 
@@ -133,3 +146,53 @@ def open_broker(backend: str) -> Broker:
     if backend in ("memory", "memory:", "memory://"):
         return MemoryBroker()
     raise ConfigurationError(f"no event bus is known for {backend!r}", hint='this release has EventBus("memory")')
+
+
+class ModelChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model of which provider, and how it is reached; made by ``agenticflow.app.models.model_from``."""
+
+    provider: str
+    name: str
+    wire: str
+    """The wire format: ``chat`` or ``messages``."""
+    base_url: str
+    api_key: str
+    is_streaming: bool = True
+    limit_field: str = "max_tokens"
+    cannot: frozenset[str] = frozenset()
+    """Abilities that the model does not have: ``tools`` …"""
+
+    def __repr__(self) -> str:
+        return f"ModelChoice({self.provider}:{self.name})"  # the key is nobody's to see
+
+
+def open_model(choice: ModelChoice) -> Model:
+    """Return the chosen model, unguarded. Raises ``ConfigurationError`` that names the extra when it is not installed."""
+    abilities = ModelAbilities(**{f"has_{name}": False for name in choice.cannot})
+    try:
+        if choice.wire == "messages":
+            from agenticflow.integrations.models.anthropic import AnthropicModel  # loads a client: only when chosen
+
+            return AnthropicModel(
+                choice.name,
+                base_url=choice.base_url,
+                api_key=choice.api_key,
+                is_streaming=choice.is_streaming,
+                abilities=abilities,
+            )
+        from agenticflow.integrations.models.openai import ChatCompletionsModel  # loads a client: only when chosen
+
+        return ChatCompletionsModel(
+            choice.provider,
+            choice.name,
+            base_url=choice.base_url,
+            api_key=choice.api_key,
+            is_streaming=choice.is_streaming,
+            limit_field=choice.limit_field,
+            abilities=abilities,
+        )
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the model {choice.provider}:{choice.name} needs the extra {choice.provider!r}, which is not installed: {error}",
+            hint=f"install agenticflow[{choice.provider}] from where you have it",
+        ) from error

@@ -15,7 +15,16 @@ from msgspec import Meta
 
 from agenticflow.observability.logs import LogSettings
 
-__all__ = ["DEFAULT_STORE", "EngineSettings", "Field", "MetricsSettings", "Settings", "fields", "json_schema"]
+__all__ = [
+    "DEFAULT_STORE",
+    "EngineSettings",
+    "Field",
+    "MetricsSettings",
+    "ModelSettings",
+    "Settings",
+    "fields",
+    "json_schema",
+]
 
 DEFAULT_STORE: Final = "sqlite:///.agenticflow/state.db"
 VARIABLES: Final = "AGENTICFLOW_"
@@ -46,6 +55,12 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     enabled: Annotated[bool, Meta(description="measure the engine; read with `agenticflow metrics`")] = False
 
 
+class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for language models."""
+
+    forbid_calls: Annotated[bool, Meta(description="refuse to ask real models, as tests do")] = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting. Made by ``load_settings``; ``Settings()`` is the defaults."""
 
@@ -59,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engine: EngineSettings = EngineSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    models: ModelSettings = ModelSettings()
 
     @property
     def store_url(self) -> str:

@@ -13,9 +13,17 @@ from agenticflow.testing.crashes import (
     kill_campaign,
     problems_of_run,
 )
+from agenticflow.testing.scripted_model import (
+    BrokenOff,
+    ScriptedModel,
+    allow_model_calls,
+    call_tool,
+    forbid_model_calls,
+)
 from agenticflow.testing.simulation import FaultKind, SimulationReport, SimulationViolation, simulate, sometimes
 
 __all__ = [
+    "BrokenOff",
     "CrashCase",
     "CrashReport",
     "CrashSignal",
@@ -25,9 +33,13 @@ __all__ = [
     "FaultKind",
     "KillReport",
     "Resolution",
+    "ScriptedModel",
     "SimulationReport",
     "SimulationViolation",
+    "allow_model_calls",
+    "call_tool",
     "crash_search",
+    "forbid_model_calls",
     "kill_campaign",
     "problems_of_run",
     "replay_cassette",

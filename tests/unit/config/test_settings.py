@@ -51,7 +51,7 @@ def test_the_schema_refuses_what_is_unknown_and_describes_what_is_not() -> None:
     assert json.loads(json.dumps(schema)) == schema
     kinds = schema["$defs"]
     assert isinstance(kinds, dict)
-    assert set(kinds) == {"EngineSettings", "LogSettings", "MetricsSettings", "Settings"}
+    assert set(kinds) == {"EngineSettings", "LogSettings", "MetricsSettings", "ModelSettings", "Settings"}
     for kind in kinds.values():
         assert kind["additionalProperties"] is False
     threads = kinds["EngineSettings"]["properties"]["max_threads"]

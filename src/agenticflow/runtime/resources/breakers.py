@@ -180,6 +180,14 @@ class CircuitBreaker:
             command(shared.breaker, shared.now())
         log.warning("circuit breaker %r was %s", self.name, words)
 
+    def enter(self) -> int:
+        """Let a call through that is no block, such as a stream, and return its ticket for ``leave``. Raises ``CircuitOpen``."""
+        return self._shared.enter()
+
+    def leave(self, ticket: int, error: BaseException | None) -> None:
+        """Tell how the call with that ticket ended: well, or with ``error``. Every ticket is given back once."""
+        self._shared.leave(ticket, error)
+
     async def __aenter__(self) -> CircuitBreaker:
         shared = self._shared
         _INSIDE.set((shared, shared.enter(), _INSIDE.get()))

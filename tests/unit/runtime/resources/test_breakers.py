@@ -311,3 +311,18 @@ async def test_tasks_share_a_breaker_spare_the_service_and_come_back_when_it_wor
         "the other seven did not ask, and nobody did while it was open"
     )
     assert len(asked) == 13
+
+
+async def test_a_call_that_is_no_block_stands_behind_a_breaker_too() -> None:
+    breaker = CircuitBreaker("tickets", 2)
+    for _ in range(2):
+        ticket = breaker.enter()
+        breaker.leave(ticket, None)
+    breaker.leave(breaker.enter(), asyncio.CancelledError())
+    first, second = breaker.enter(), breaker.enter()
+    breaker.leave(first, ConnectionError("down"))
+    breaker.leave(second, ConnectionError("down"))
+    status = breaker.status()
+    assert (status.state, status.succeeded, status.failed, status.ignored) == (BreakerState.OPEN, 2, 2, 1)
+    with pytest.raises(CircuitOpen):
+        breaker.enter()

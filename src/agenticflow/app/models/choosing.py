@@ -1,0 +1,131 @@
+"""A model by name: ``openai:gpt-5``, ``anthropic:claude-sonnet-5``, ``huggingface:org/model``, ``local:qwen3?base_url=http://…/v1``.
+
+Everything that can be wrong before the first call is told then: the provider, an option, the extra, the key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from agenticflow.agents.model.permission import permission
+from agenticflow.agents.model.port import Model
+from agenticflow.app.models.guarding import USUAL_GUARDS, GuardedModel, ModelGuards
+from agenticflow.app.wiring import ModelChoice, open_model
+from agenticflow.config import load_settings
+from agenticflow.errors import ConfigurationError
+
+__all__ = ["model_from"]
+
+
+class _Provider(msgspec.Struct, frozen=True):
+    """What is known of a provider before it is asked."""
+
+    wire: str
+    base_url: str
+    key_variable: str
+    needs_key: bool = True
+    limit_field: str = "max_tokens"
+    cannot: tuple[str, ...] = ()
+
+
+_PROVIDERS: Final[Mapping[str, _Provider]] = {
+    "openai": _Provider("chat", "https://api.openai.com/v1", "OPENAI_API_KEY", limit_field="max_completion_tokens"),
+    "anthropic": _Provider("messages", "https://api.anthropic.com", "ANTHROPIC_API_KEY", cannot=("temperature",)),
+    "huggingface": _Provider("chat", "https://router.huggingface.co/v1", "HF_TOKEN"),
+    # where Ollama listens, the one that most people run
+    "local": _Provider("chat", "http://localhost:11434/v1", "LOCAL_MODEL_API_KEY", needs_key=False),
+}
+_OPTIONS: Final = ("base_url", "key_env", "stream", "without")
+_ABILITIES: Final = ("tools", "output_schemas", "temperature", "images", "files")
+_EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model or local:qwen3"
+
+
+def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | None = None) -> Model:
+    """Return the model called ``provider:model?option=…``, guarded.
+
+    Options are ``base_url=`` (another server of the same wire format), ``key_env=`` (the environment variable that holds the key),
+    ``stream=false`` (for servers that answer in one piece only) and ``without=`` (what the model cannot do, with commas between:
+    ``tools``, ``output_schemas``, ``temperature``, ``images``, ``files``). ``api_key`` is for programs that have it from elsewhere.
+
+    Raises ``ConfigurationError`` for an unknown provider or option, for an extra that is not installed, and for a key that is not there.
+    """
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a model is chosen by name, not by {name!r:.60}", hint=_EXAMPLES)
+    provider_name, _, rest = name.partition(":")
+    provider = _PROVIDERS.get(provider_name)
+    model, _, query = rest.partition("?")
+    if provider is None or not model:
+        known = ", ".join(_PROVIDERS)
+        raise ConfigurationError(f"no model is known for {name!r}; providers are {known}", hint=_EXAMPLES)
+    options = _options(name, query)
+    base_url = options.get("base_url", provider.base_url)
+    _check_address(name, base_url)
+    if load_settings().settings.models.forbid_calls:
+        permission.is_forbidden = True
+    choice = ModelChoice(
+        provider=provider_name,
+        name=model,
+        wire=provider.wire,
+        base_url=base_url,
+        api_key=api_key or _key(name, provider, options),
+        is_streaming=options.get("stream", "true") == "true",
+        limit_field=provider.limit_field,
+        cannot=frozenset({*_cannot(name, options.get("without", "")), *provider.cannot}),
+    )
+    own = base_url != provider.base_url
+    return GuardedModel(open_model(choice), guards, place=f"{provider_name} {base_url}" if own else provider_name)
+
+
+def _options(name: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for pair in filter(None, query.split("&")):
+        option, _, value = pair.partition("=")
+        value = unquote(value)
+        if option not in _OPTIONS or not value or (option == "stream" and value not in ("true", "false")):
+            # a pair that is not known may be a key: only its name is shown
+            raise ConfigurationError(
+                f"the model {name.partition('?')[0]!r} has the unknown option {option!r}, or no right value for it",
+                hint=f"there are {', '.join(_OPTIONS)}; a key comes from the environment, never from a name",
+            )
+        options[option] = value
+    return options
+
+
+def _cannot(name: str, written: str) -> set[str]:
+    abilities = set(filter(None, written.split(",")))
+    if not abilities <= set(_ABILITIES):
+        raise ConfigurationError(
+            f"the model {name.partition('?')[0]!r} is without {written!r}", hint=f"there are {', '.join(_ABILITIES)}"
+        )
+    return abilities
+
+
+def _check_address(name: str, base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ConfigurationError(
+            f"base_url of the model {name.partition('?')[0]!r} is no address of a server",
+            hint="write base_url=http://localhost:8000/v1, without user and password",
+        )
+
+
+def _key(name: str, provider: _Provider, options: Mapping[str, str]) -> str:
+    variable = options.get("key_env", provider.key_variable)
+    key = os.environ.get(variable, "").strip()
+    if key:
+        return key
+    if provider.needs_key or "key_env" in options:
+        raise ConfigurationError(
+            f"the model {name.partition('?')[0]!r} needs a key, and the environment variable {variable} is not set",
+            hint=f"set {variable}, or name another variable with key_env=",
+        )
+    return "none"  # the clients demand one; a server of one's own does not look at it

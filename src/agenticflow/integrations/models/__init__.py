@@ -1,0 +1,1 @@
+"""Models by the wire format they speak."""
