@@ -189,7 +189,7 @@ __all__ = [
 _install()
 # floors that cannot import each other meet here
 _fill("tools", lambda: importlib.import_module("agenticflow.tools").get_tool_pipeline())
-_fill("guards", lambda: importlib.import_module("agenticflow.app.engine.guarding").PROCESS_GUARDS)
+_fill("guards", lambda: importlib.import_module("agenticflow.app.tools.guarding").PROCESS_GUARDS)
 
 
 def __getattr__(name: str) -> object:

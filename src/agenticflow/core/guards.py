@@ -1,4 +1,4 @@
-"""The port of what guards calls: turns under a rate, and circuit breakers. ``app.engine.guarding`` stands behind it.
+"""The port of what guards calls: turns under a rate, and circuit breakers. ``app.tools.guarding`` stands behind it.
 
 Guards are shared by name in the process, whoever asks: the first to name one says its numbers.
 """

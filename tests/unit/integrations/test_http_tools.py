@@ -341,7 +341,7 @@ async def test_the_certificate_must_be_that_of_the_name_though_an_address_is_ask
 def test_without_the_library_the_import_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['httpx2'] = None\n"
-        "from agenticflow import ConfigurationError\n"
+        "from agenticflow.errors import ConfigurationError\n"
         "try:\n    import agenticflow.integrations.tools.http\n"
         "except ConfigurationError as error:\n    print(error)"
     )

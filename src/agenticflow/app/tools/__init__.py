@@ -1,0 +1,1 @@
+"""What tools are given by the program that runs them."""
