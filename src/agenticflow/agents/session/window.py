@@ -213,20 +213,18 @@ def _portions(items: Sequence[SessionItem]) -> Iterator[tuple[SessionItem, ...]]
 
 def without_orphans(items: Sequence[Numbered], cut: int) -> list[Numbered]:
     """Return the items from ``cut`` on without those that need one before it: models refuse the outcome of a call that they do not see."""
-    kept = list(items[cut:])
+    if not cut:
+        return list(items)
     lost = {name for item in items[:cut] for name in item.opens}
-    if lost:
-        whole: list[Numbered] = []
-        for item in kept:
-            if item.closes in lost:
-                lost.update(item.opens)
-            else:
-                lost.difference_update(item.opens)
-                whole.append(item)
-        kept = whole
-    # The call may have left before its outcome came.
-    first = next((at for at, item in enumerate(kept) if not item.closes), len(kept))
-    return kept[first:] if cut else kept
+    whole: list[Numbered] = []
+    for item in items[cut:]:
+        # Nothing that is needed stands before the first one, and its call may have left before its outcome came.
+        if item.closes and (item.closes in lost or not whole):
+            lost.update(item.opens)
+        else:
+            lost.difference_update(item.opens)
+            whole.append(item)
+    return whole
 
 
 def first_whole(items: Sequence[Numbered], cut: int) -> int:

@@ -237,6 +237,12 @@ def test_where_a_history_may_be_parted(parts: list[tuple[str, str]], cut: int, r
     assert first_whole(numbered(*parts), cut) == right
 
 
+def test_what_needs_something_that_went_with_its_call_goes_too() -> None:
+    items = numbered(("", ""), ("b", ""), ("b", "a"), ("", ""), ("", "b"))
+    assert without_orphans(items, 2) == [items[3]]
+    assert without_orphans(items, 0) == items
+
+
 PARTS = st.lists(st.tuples(st.text("abc", max_size=2), st.sampled_from(["", "", "a", "b", "c"])), max_size=12)
 
 
