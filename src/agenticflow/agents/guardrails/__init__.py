@@ -14,18 +14,22 @@ from agenticflow.agents.guardrails.guardrail import (
     GuardrailResult,
     guardrail,
 )
+from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names, register_guardrail
 from agenticflow.agents.guardrails.running import Guardrails
 
 __all__ = [
     "Guardrail",
     "GuardrailKind",
+    "GuardrailNames",
     "GuardrailReport",
     "GuardrailResult",
     "Guardrails",
     "destructive_sql",
+    "get_guardrail_names",
     "guardrail",
     "json_schema",
     "length",
     "prompt_injection",
+    "register_guardrail",
     "secrets",
 ]

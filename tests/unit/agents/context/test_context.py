@@ -104,7 +104,7 @@ def test_a_schema_is_told_a_line_for_each_column() -> None:
 
 
 def test_a_large_schema_is_cut_at_a_table() -> None:
-    text = format_schema_for_prompt(SCHEMA, max_chars=160)
+    text = format_schema_for_prompt(SCHEMA, max_chars=175)
     assert text.endswith("- name text: full name\n… and 2 more tables")
     assert format_schema_for_prompt(SCHEMA, max_chars=1).splitlines()[-1] == "… and 3 more tables"
 
