@@ -43,6 +43,7 @@
     │       ├── ContentRefused        the model or its provider will not answer this
     │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
     │       ├── ToolExecutionError    a call of a tool has no value, and will have none
+    │       ├── GuardrailTripwireTriggered  a guardrail refused what goes in or comes out
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks
     └── InvariantError                ours: a promise of the engine is broken; please report it
 
@@ -67,6 +68,7 @@ __all__ = [
     "ContextTooLong",
     "CorruptStore",
     "DefinitionError",
+    "GuardrailTripwireTriggered",
     "IllegalTransition",
     "InvalidInput",
     "InvariantError",
@@ -424,6 +426,19 @@ class ToolExecutionError(PermanentError):
     """A call of a tool came to nothing, and will come to nothing again: from ``ToolResult.unwrap``."""
 
     code = "tool_failed"
+
+
+class GuardrailTripwireTriggered(PermanentError):
+    """A guardrail refused what went in or came out, or could not check it. ``guardrail`` is its name, ``kind`` what it guards
+    (``input``, ``output``, ``tool_input``, ``tool_output``), ``reason`` what it said."""
+
+    code = "guardrail"
+
+    def __init__(self, message: str, *, hint: str = "", guardrail: str = "", kind: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.guardrail = guardrail
+        self.kind = kind
+        self.reason = reason
 
 
 class WorkflowExecutionError(PermanentError):

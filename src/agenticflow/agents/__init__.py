@@ -1,4 +1,5 @@
-"""What an agent is: identity, capabilities, handlers, state; and what many of them are together: a registry with health."""
+"""What an agent is: identity, capabilities, handlers, state; what many of them are together: a registry with health; and what they work
+with: memory, sessions, context, guardrails, descriptions."""
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.capabilities import (
@@ -8,18 +9,24 @@ from agenticflow.agents.capabilities import (
     CapabilityRegistry,
     MatchWeights,
 )
+from agenticflow.agents.context import AgentContext
+from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
 from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
 from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
 from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
 from agenticflow.agents.registry import AgentRegistry
+from agenticflow.agents.session import AgentSession, SessionInfo
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
 
 __all__ = [
     "Agent",
+    "AgentContext",
+    "AgentDefinition",
     "AgentHealth",
     "AgentLife",
     "AgentRegistry",
+    "AgentSession",
     "AgentState",
     "AgentStatus",
     "Candidate",
@@ -35,9 +42,12 @@ __all__ = [
     "Model",
     "ModelRequest",
     "ModelResponse",
+    "SessionInfo",
     "StateMachine",
     "StateTransition",
     "Worker",
     "WorkingMemory",
+    "get_agent_registry",
+    "register_agent",
     "worker",
 ]
