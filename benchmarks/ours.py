@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator, TaskDefinition, WorkflowDefinition
 from benchmarks.ours_alone import CASES_ALONE
+from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.protocol import (
     STEPS,
     SUBSCRIBERS,
@@ -277,5 +278,6 @@ if __name__ == "__main__":
             "import_cost": lambda size: import_cost("import agenticflow", size, FIRST_PROGRAM),
             "scaling": scaling,
             **CASES_ALONE,
+            **CASES_AS_CODE,
         }
     )
