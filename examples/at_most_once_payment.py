@@ -14,11 +14,11 @@ from agenticflow import (
     EffectClass,
     EventBus,
     Orchestrator,
-    RecordedEvent,
     TaskContext,
     TaskDefinition,
     WorkflowDefinition,
 )
+from agenticflow.core.events import RecordedEvent
 
 LEDGER: dict[str, int] = {}
 """What the provider knows, by idempotency key."""

@@ -23,11 +23,14 @@ from agenticflow import (
     EffectClass,
     Orchestrator,
     RetryPolicy,
+    StepFailed,
     TaskContext,
     TaskDefinition,
+    WorkflowContext,
     WorkflowDefinition,
     WorkflowExecutionError,
     worker,
+    workflow,
 )
 from agenticflow.app.engine import starting as starting_module
 from agenticflow.orchestration import Approval, Escalation
@@ -502,6 +505,35 @@ async def left_open_later(orchestrator: Orchestrator) -> None:
     )
     await orchestrator.start_workflow(definition, workflow_id="later")
     await asyncio.sleep(3)
+
+
+@workflow(name="code")
+async def as_code(ctx: WorkflowContext, given: dict[str, int]) -> object:
+    first = await ctx.task("first", "double", {"value": given["value"]}, compensation="listing")
+    pair = await ctx.gather(
+        ctx.task("left", "double", {"value": first}), ctx.task("right", "large", {"letters": 70_000})
+    )
+    try:
+        await ctx.task("bad", "fail", retry_policy=RetryPolicy(max_attempts=1))
+    except StepFailed as failed:
+        pair.append(failed.kind)
+    winner = await ctx.first(ctx.signal("go"), ctx.sleep("late", 30))
+    if ctx.patched("more"):
+        await ctx.approval("sure", "Sure?")
+    if given["value"] == 1:
+        ctx.continue_as_new({"value": 2})
+    return [pair[0], len(pair[1]), pair[2], winner.result(), ctx.random(), ctx.now().timestamp()]
+
+
+@scenario("a workflow as code: side by side, a failure that is caught, a patch, a question, continued as new")
+async def code(orchestrator: Orchestrator) -> None:
+    handle = await orchestrator.start_workflow(as_code, {"value": 1}, workflow_id="code")
+    for _ in range(2):
+        await asyncio.sleep(5)
+        await orchestrator.signal("code", "go", "went")
+        await asyncio.sleep(5)
+        await orchestrator.approve("code", "sure")
+    await handle.result()
 
 
 async def expect_failure(work: Awaitable[object]) -> None:

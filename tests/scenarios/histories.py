@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agenticflow.core.decider import Fact
-from agenticflow.orchestration import Approval, Escalation
+from agenticflow.orchestration import Approval, Escalation, WorkflowContext
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import FACTS
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
+from tests.scenarios.code_runs import CodeRun
 from tests.scenarios.runs import Run, once, task
 
 TASKS = (
@@ -114,6 +117,25 @@ def stepped_run() -> Run:
     return run
 
 
+async def _planned(ctx: WorkflowContext, given: Any) -> object:
+    first = await ctx.task("first", "work", {"tags": {"b", "a", "c"}}, compensation="undo")
+    if ctx.patched("ask"):
+        await ctx.approval("ask", "Go on?")
+    winner = await ctx.first(ctx.signal("go"), ctx.sleep("late", 60), ctx.task("beside", "work"))
+    return await ctx.task("last", "work", {"first": first, "winner": winner.result()})
+
+
+def planned_run() -> Run:
+    """A workflow as code."""
+    run = CodeRun(_planned)
+    run.succeed("first", value=1)
+    run.approve("ask")
+    run.signal("go", 5)
+    run.cancelled("beside")
+    run.succeed("last", value={"done": True})
+    return run
+
+
 def asking_run() -> Run:
     """Several people, steps of an escalation, requests handed on, a deadline, and handlers that ask in their middle."""
     terms = Approval(
@@ -196,7 +218,8 @@ def second_run(first: Run) -> Run:
 
 def whole() -> list[Run]:
     first = first_run()
-    return [first, second_run(first), steered_run(), continued_run(), undone_run(), stepped_run(), asking_run()]
+    others = (steered_run, continued_run, undone_run, stepped_run, asking_run, planned_run)
+    return [first, second_run(first), *(other() for other in others)]
 
 
 def encoded(facts: list[Fact]) -> bytes:

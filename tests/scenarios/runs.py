@@ -28,6 +28,7 @@ from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinit
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.interventions.modification import encode_modifications, modifications_of
 from agenticflow.orchestration.plan import compile_plan
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.state import IN_FLIGHT, RunState, TaskRecord
 from agenticflow.testing.scenarios import Scenario, given
 
@@ -70,11 +71,14 @@ class Run:
         first_generation: int = 0,
         now: int = START,
         scenario: Scenario[RunState] | None = None,
+        function: WorkflowFunction | None = None,
+        guest: WorkflowGuest | None = None,
         **options: Any,
     ) -> None:
         self.now = now
-        self.definition = definition_of(tasks, **options)
-        self.scenario = scenario or given(GUEST, stream_id=stream_of("w", run_no))
+        self.definition = definition_of(tasks, **options) if function is None else function.definition
+        self.guest = guest or GUEST
+        self.scenario = scenario or given(self.guest, stream_id=stream_of("w", run_no))
         self.state.values = Values()
         self.effects: list[Effect] = []
         """What the last command asked of the world."""
@@ -106,7 +110,7 @@ class Run:
         self.effects = [
             effect
             for number, fact in enumerate(self.scenario.facts)
-            for effect in GUEST.effects(self.state, fact, before + number + 1)
+            for effect in self.guest.effects(self.state, fact, before + number + 1)
         ]
         return self.scenario.facts
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from agenticflow import Agent, EffectClass, RetryPolicy, TaskContext, TaskDefinition, Worker, WorkflowDefinition, worker
+from agenticflow import (
+    Agent,
+    EffectClass,
+    RetryPolicy,
+    TaskContext,
+    TaskDefinition,
+    WorkflowDefinition,
+    worker,
+)
+from agenticflow.agents import Worker
 
 BRANCHES = 8
 STEPS = 5

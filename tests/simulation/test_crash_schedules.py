@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agenticflow import Orchestrator, TaskContext, TaskDefinition, Worker, WorkflowDefinition, worker
+from agenticflow import Orchestrator, TaskContext, TaskDefinition, WorkflowDefinition, worker
+from agenticflow.agents import Worker
 from agenticflow.orchestration.schedules import guest
 from agenticflow.testing.crashes import CrashCase, crash_search
 from agenticflow.testing.virtual_time import EPOCH_NS

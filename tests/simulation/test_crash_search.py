@@ -25,7 +25,7 @@ def show(record: Record, what: str, report: CrashReport) -> None:
 
 def test_the_workflow_is_the_one_that_was_promised() -> None:
     """50 tasks in 8 branches, a map, a retry, a timer, a signal, a condition and an at-most-once task."""
-    tasks = {task.task_id: task for task in fifty_tasks().definition.tasks}
+    tasks = {task.task_id: task for task in fifty_tasks().tasks}
     assert len(tasks) == 50
     assert sum("plan" in task.dependencies for task in tasks.values()) == 8
     assert any(task.for_each is not None for task in tasks.values())

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agenticflow import EffectClass, Orchestrator, TaskContext, TaskDefinition, Worker, WorkflowDefinition, worker
+from agenticflow import EffectClass, Orchestrator, TaskContext, TaskDefinition, WorkflowDefinition, worker
+from agenticflow.agents import Worker
 from agenticflow.errors import CommandRefused, StoreUnavailable
 from agenticflow.orchestration.facts import WorkflowResumed
 from agenticflow.orchestration.state import WorkflowStatus

@@ -29,6 +29,7 @@ from agenticflow import (
     TaskContext,
     TaskDefinition,
     WorkflowBuilder,
+    WorkflowContext,
     WorkflowDefinition,
     WorkflowExecution,
     WorkflowHandle,
@@ -38,6 +39,7 @@ from agenticflow import (
     load_workflow,
     open_store,
     worker,
+    workflow,
 )
 from agenticflow.agents import AgentHealth, AgentStatus, Candidate, CapabilityMatch, HealthPolicy, MemoryBounds
 from agenticflow.app.catalogue import event_catalogue
@@ -53,7 +55,7 @@ from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
-from agenticflow.orchestration import Approval, ApprovalRequest, Escalation
+from agenticflow.orchestration import Approval, ApprovalRequest, Escalation, Step, WorkflowFunction
 from agenticflow.resilience import BreakerState, BreakerStatus
 from agenticflow.runtime.resources import (
     PoolStatus,
@@ -406,3 +408,26 @@ async def an_inbox_has_requests(orchestrator: Orchestrator, context: TaskContext
     assert_type(context.interrupt("Which?", key="title", response_schema={"type": "string"}), object)
     TaskDefinition.ask("may", Approval("Pay?", assignees=["ada"], escalation=[Escalation(60, ["eve"])]))
     WorkflowBuilder("w").add_approval("sure", Approval("Go on?", deadline_seconds=60, on_deadline="reject"))
+
+
+async def a_function_is_a_workflow(orchestrator: Orchestrator) -> None:
+    @workflow
+    async def inner(ctx: WorkflowContext, given: dict[str, int]) -> int:
+        return given["n"]
+
+    @workflow(name="order", version="2", timeout_seconds=60)
+    async def order(ctx: WorkflowContext, given: object) -> str:
+        step: Step = ctx.task("a", "double", {"n": 1}, effect="at_most_once", retry_policy=None)
+        assert_type(step.key, str)
+        await ctx.gather(step, ctx.child("c", inner, {"n": 3}), ctx.sleep("nap", 1))
+        await ctx.agent("b", "warehouse", "reserve", capabilities={"stock"})
+        winner = await ctx.first(ctx.signal("go"), ctx.approval("sure", "Sure?"))
+        assert_type(ctx.now(), datetime)
+        assert_type(ctx.random(), float)
+        assert_type(ctx.patched("change"), bool)
+        return str(winner.result())
+
+    assert_type(inner, WorkflowFunction)
+    assert_type(order.version, str)
+    orchestrator.register_workflow(order)
+    assert_type(await orchestrator.start_workflow(order, {"n": 1}), WorkflowHandle)

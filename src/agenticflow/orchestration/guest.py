@@ -121,6 +121,8 @@ class WorkflowGuest(RunDecider):
         if isinstance(fact, f.TaskOutcomeUnknown):
             return (StopActivity(fact.token, fact.reason),)
         if isinstance(fact, f.WorkflowCancelRequested):
+            if self._planners is not None:
+                self._planners.forget(state.stream_id)
             reason = f"workflow {state.workflow_id!r}: {fact.cause} {fact.reason}".rstrip()
             stops = [
                 StopActivity(record.token, reason) for record in state.tasks.values() if record.status in IN_FLIGHT

@@ -177,6 +177,9 @@ class Planner(Protocol):
     def plan(self, state: RunState) -> Sequence[Fact]:
         """Return what the function of the run says next; empty when it waits, or cannot go on. Raises ``BlobMissing``."""
 
+    def waits_for(self, stream_id: str) -> str | None:
+        """Return what the function of a run waits for before it can go on, in words; ``None`` when it can."""
+
 
 class RunState:
     """The folded state. Field by field what the decider needs, and what views show."""

@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from agenticflow import Agent, TaskContext, Worker, worker
+from agenticflow import Agent, TaskContext, worker
+from agenticflow.agents import Worker
 from agenticflow.errors import PermanentError
 from agenticflow.testing import CrashCase, CrashSignal, Resolution, sometimes
 from tests.simulation.campaign.stories import Deed, Story, Told, index_of, value_of

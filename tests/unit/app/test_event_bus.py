@@ -7,15 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from agenticflow import (
-    Agent,
-    AgenticEvent,
-    ConfigurationError,
-    EventBus,
-    InvalidInput,
-    Orchestrator,
-    StoreUnavailable,
-)
+from agenticflow import Agent, AgenticEvent, EventBus, InvalidInput, Orchestrator, StoreUnavailable
+from agenticflow.errors import ConfigurationError
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.engine import in_virtual_time, passes, until, virtual_clock

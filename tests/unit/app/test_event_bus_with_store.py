@@ -14,7 +14,6 @@ from agenticflow import (
     AgenticEvent,
     BackPressure,
     BoundExceeded,
-    ConfigurationError,
     EventBus,
     InvalidInput,
     Orchestrator,
@@ -24,7 +23,7 @@ from agenticflow import (
 from agenticflow.communication import DeadLetter
 from agenticflow.communication.delivery.feed import Feed
 from agenticflow.core.results import ErrorInfo
-from agenticflow.errors import CorruptStore, PermanentError
+from agenticflow.errors import ConfigurationError, CorruptStore, PermanentError
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore

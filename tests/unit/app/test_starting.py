@@ -12,7 +12,6 @@ from agenticflow import (
     DefinitionError,
     EventBus,
     InvalidInput,
-    NotSerializable,
     Orchestrator,
     RetryPolicy,
     TaskDefinition,
@@ -22,6 +21,7 @@ from agenticflow import (
     WorkflowNotFoundError,
     worker,
 )
+from agenticflow.errors import NotSerializable
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.engine import in_virtual_time, kinds, passes, running

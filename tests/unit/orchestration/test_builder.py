@@ -288,4 +288,4 @@ def test_the_typed_options_are_those_of_the_definitions() -> None:
     head = {"task_id", "agent_id", "task_type", "params", "dependencies"}
     assert set(RepeatingOptions.__annotations__) == set(fields) - head - kinds
     whole = {field.name for field in msgspec.structs.fields(WorkflowDefinition)}
-    assert set(WorkflowOptions.__annotations__) == whole - {"name", "tasks"}
+    assert set(WorkflowOptions.__annotations__) == whole - {"name", "tasks", "code"}

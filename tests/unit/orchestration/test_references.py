@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenticflow.errors import DefinitionError, InvalidInput
-from agenticflow.orchestration.references import MAX_DEPTH, Reference, compile_template, parse_reference
+from agenticflow.orchestration.references import MAX_DEPTH, Reference, compile_template, literal, parse_reference
 
 KNOWN: dict[str, object] = {
     "load": {"rows": [{"price": 3}], "any key": 1, "count": 2},
@@ -119,3 +119,14 @@ def test_depth_is_bounded_far_below_what_would_be_hard_to_resolve() -> None:
 def test_an_empty_object_is_described_as_such() -> None:
     with pytest.raises(InvalidInput, match=r"the keys \(none\)"):
         compile_template("${e.x}").resolve({"e": {}}.__getitem__)
+
+
+def test_what_is_literal_resolves_to_itself() -> None:
+    data = {"text": "${a} and $${b}", "list": ["${c}", 1, ("${d}",)], "number": 2}
+    compiled = compile_template(literal(data))
+    assert compiled.references == ()
+    assert compiled.resolve(dict[str, object]().__getitem__) == {
+        "text": "${a} and $${b}",
+        "list": ["${c}", 1, ["${d}"]],
+        "number": 2,
+    }

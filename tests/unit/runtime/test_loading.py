@@ -9,13 +9,13 @@ import pytest
 
 from agenticflow import (
     Agent,
-    CorruptStore,
     EffectClass,
     OutcomeUnknown,
     StoreUnavailable,
     TaskDefinition,
     WorkflowDefinition,
 )
+from agenticflow.errors import CorruptStore
 from agenticflow.runtime import actors, loading
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore

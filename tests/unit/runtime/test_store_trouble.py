@@ -12,7 +12,6 @@ from agenticflow import (
     Agent,
     CommandRefused,
     ConcurrencyConflict,
-    CorruptStore,
     EffectClass,
     OutcomeUnknown,
     RetryPolicy,
@@ -23,6 +22,7 @@ from agenticflow import (
     WorkflowExecutionError,
     WorkflowStatus,
 )
+from agenticflow.errors import CorruptStore
 from agenticflow.storage.commits import Commit
 from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.countdown import Begin, GiveUp, stream_of

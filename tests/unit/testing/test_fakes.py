@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from agenticflow import AgenticEvent, CorruptStore, OutcomeUnknown, StoreUnavailable
+from agenticflow import AgenticEvent, OutcomeUnknown, StoreUnavailable
+from agenticflow.errors import CorruptStore
 from agenticflow.storage.commits import Commit
 from agenticflow.testing.fakes import FlakyStore, StoreMethod
 from tests.unit.runtime.engine import in_virtual_time, virtual_clock

@@ -310,7 +310,8 @@ class _ModuleFile:
         """Return the workflow that is called ``name``, or whose variable is, or the only one."""
         names = ", ".join(self._found) or "none"
         if name is not None:
-            chosen = [one for variable, one in self._found.items() if name in (variable, one.name)]
+            exact = self._found.get(name)  # of several versions of a function the variable says which
+            chosen = [exact] if exact is not None else [one for one in self._found.values() if one.name == name]
             # A definition may stand under two variables; the second is found here.
             other = getattr(self._module, name, None)
             if not chosen and isinstance(other, (WorkflowDefinition, WorkflowFunction)):

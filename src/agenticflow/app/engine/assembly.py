@@ -135,4 +135,6 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
-    return Engine(store, host, dispatcher, gates, children, Journal(store), settings, workflows.planners)
+    engine = Engine(store, host, dispatcher, gates, children, Journal(store), settings, workflows.planners)
+    workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
+    return engine

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Literal, NoReturn, Protocol, TypedDict, Unpack
@@ -59,6 +59,7 @@ class Asked(Protocol):
     now_ns: int
     turns: int
     is_replaying: bool
+    know: Callable[[WorkflowFunction], None]
 
     def ask(self, task: TaskDefinition, params: Mapping[str, object] | None, *, is_usual: bool = False) -> Step: ...
     def branch(self, coroutine: Coroutine[Any, Any, Any]) -> Branch: ...
@@ -111,8 +112,10 @@ class WorkflowContext:
         retry_policy: RetryPolicy | None = None,
     ) -> Step:
         """Run another workflow, given itself or by the name it is registered under; its result is what that gives."""
-        inner = workflow.definition if isinstance(workflow, WorkflowFunction) else workflow
-        task = TaskDefinition(key, workflow=inner, on_cancel=on_cancel, retry_policy=retry_policy)
+        if isinstance(workflow, WorkflowFunction):
+            self._asked.know(workflow)
+            workflow = workflow.definition
+        task = TaskDefinition(key, workflow=workflow, on_cancel=on_cancel, retry_policy=retry_policy)
         return self._asked.ask(task, _mapping(key, input))
 
     def sleep(self, key: str, seconds: float) -> Step:

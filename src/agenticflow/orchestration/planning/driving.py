@@ -42,8 +42,12 @@ class _Astray(BaseException):
 class Drive:
     """One run's function. ``turn`` after ``turn`` it is told what has ended, and what it asks for meanwhile is collected."""
 
-    def __init__(self, function: WorkflowFunction, state: RunState, given: object) -> None:
+    def __init__(
+        self, function: WorkflowFunction, state: RunState, given: object, know: Callable[[WorkflowFunction], None]
+    ) -> None:
         self._state = state
+        self.know = know
+        """Makes the function of a child known: whoever names it has it."""
         self.function = function
         self.workflow_id, self.run_no, self.seed = state.workflow_id, state.run_no, state.seed
         self.now_ns = state.started_at
@@ -158,7 +162,7 @@ class Drive:
                     f"workflow {self.function.name!r} awaits what is not recorded, at {_place_in(branch.coroutine)}: {awaited!r:.80}",
                     hint="await ctx.task(…), ctx.sleep(…), ctx.gather(…); whatever else takes time belongs into a step",
                 )
-            elif not awaited.is_settled:
+            else:
                 awaited.waiters.append(branch.wake)
                 return
 

@@ -8,21 +8,18 @@ from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.planning.growing import GrowingPlan
 from agenticflow.orchestration.state import CANCELLABLE, RunState, TaskRecord, TaskStatus
 
-__all__ = ["patch_marked", "plan_closed", "planning_of", "steps_planned"]
+__all__ = ["patch_marked", "plan_closed", "steps_planned"]
 
 
-def planning_of(state: RunState) -> Planning:
-    """Return what is known of the planning of this run. Raises ``InvariantError`` when it is not planned by a function."""
-    if state.planning is None:
+def _planning(state: RunState) -> tuple[Planning, GrowingPlan]:
+    if state.planning is None or not isinstance(state.plan, GrowingPlan):
         raise InvariantError(f"run {state.stream_id!r} is not planned by a function")
-    return state.planning
+    return state.planning, state.plan
 
 
 def steps_planned(state: RunState, fact: f.StepsPlanned, version: int, at: int) -> None:
     """The steps are ready; those whose results the run was given have ended already."""
-    planning, plan = planning_of(state), state.plan
-    if not isinstance(plan, GrowingPlan):
-        raise InvariantError(f"the plan of run {state.stream_id!r} does not grow")
+    planning, plan = _planning(state)
     planning.driven = fact.after
     if planning.drive is not None:
         state.made += planning.drive.recorded(steps=len(fact.steps), cancels=len(fact.cancels))
@@ -43,7 +40,7 @@ def steps_planned(state: RunState, fact: f.StepsPlanned, version: int, at: int) 
 
 def patch_marked(state: RunState, fact: f.PatchMarked, version: int, at: int) -> None:
     """The run goes the new way at this change of its code."""
-    planning = planning_of(state)
+    planning, _ = _planning(state)
     planning.driven = fact.after
     planning.patches[fact.patch] = None
     if planning.drive is not None:
@@ -52,7 +49,7 @@ def patch_marked(state: RunState, fact: f.PatchMarked, version: int, at: int) ->
 
 def plan_closed(state: RunState, fact: f.PlanClosed, version: int, at: int) -> None:
     """The function has ended: nothing more is planned."""
-    planning = planning_of(state)
+    planning, _ = _planning(state)
     planning.driven = fact.after
     planning.closed = fact
     if planning.drive is not None:

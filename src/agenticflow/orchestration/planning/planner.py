@@ -33,6 +33,10 @@ def _nothing() -> object:
     return None
 
 
+def _done() -> None:
+    """Nobody asks again."""
+
+
 def _nobody(_: object) -> None:
     """Nobody is told: whoever asks finds what a run waits for in ``waits_for``."""
 
@@ -53,6 +57,10 @@ class Planners:
         self._say = say
         self._functions: dict[tuple[str, str], WorkflowFunction] = {}
         self._stuck: dict[str, str] = {}
+        self._wanted: dict[str, tuple[str, str]] = {}
+        """Name and version of the functions that runs wait for, by stream."""
+        self.on_wanted: Callable[[], None] = _done
+        """Called when a function has become known that a run waits for: somebody should ask those that are ``stuck`` again."""
 
     def add(self, function: WorkflowFunction) -> None:
         """Know ``function`` under its name and version. Raises ``DefinitionError`` when another one has both."""
@@ -69,6 +77,11 @@ class Planners:
         """Return what the function of a run waits for before it can go on, in words; ``None`` when it can."""
         return self._stuck.get(stream_id)
 
+    def forget(self, stream_id: str) -> None:
+        """The run waits for no function any more: it goes on, or ends."""
+        self._stuck.pop(stream_id, None)
+        self._wanted.pop(stream_id, None)
+
     def stuck(self) -> list[str]:
         """Return the streams whose functions cannot go on."""
         return list(self._stuck)
@@ -77,15 +90,17 @@ class Planners:
         """Return what the function of the run says next; empty when it waits, or cannot go on. Raises ``BlobMissing``."""
         planning = state.planning
         if planning is None or state.phase is not Phase.RUNNING or planning.closed is not None:
-            self._stuck.pop(state.stream_id, None)
             return ()
         drive = planning.drive
         if drive is None:
             function = self._find(state.laid_out.definition)
             if function is None:
+                pinned = state.laid_out.definition
+                self._wanted[state.stream_id] = (pinned.name, pinned.version)
                 self._stop(state, self._unknown(state.laid_out.definition))
                 return ()
-            drive = planning.drive = Drive(function, state, codec.decode(state.values.resolve(state.input)))
+            given = codec.decode(state.values.resolve(state.input))
+            drive = planning.drive = Drive(function, state, given, self.add)
         if not isinstance(drive, Drive):
             raise InvariantError(f"the function of run {state.stream_id!r} is driven by somebody else")
         if drive.is_behind:
@@ -94,11 +109,13 @@ class Planners:
                 drive.catch_up(planning.settled)
             finally:
                 self._leave(token)
+            if self._wanted and not self._functions.keys().isdisjoint(self._wanted.values()):
+                self.on_wanted()  # that of a child, most likely
         if drive.problem is not None:
             self._stop(state, str(drive.problem))
             return ()
         if self._stuck:
-            self._stuck.pop(state.stream_id, None)
+            self.forget(state.stream_id)
         return _facts(state, drive) if drive.steps or drive.has_news else ()
 
     def _find(self, pinned: WorkflowDefinition) -> WorkflowFunction | None:

@@ -169,6 +169,10 @@ def _continued(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEve
     yield c.NextRunStarted(now=now)
 
 
+def _plan(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    yield c.Plan(now=now)
+
+
 def _signal(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
     if isinstance(fact, f.SignalReceived):
         yield c.Signal(now=now, signal=fact.signal, value=bytes(fact.value), requested_by=fact.sent_by)
@@ -284,6 +288,7 @@ _READERS: Final[dict[str, Reader]] = {
     "ActivityStarted": _started,
     "TimersDue": _due,
     "NextRunStarted": _continued,
+    "Plan": _plan,
     "Signal": _signal,
     "Pause": _pause,
     "Resume": _resume,

@@ -21,6 +21,7 @@ from agenticflow.orchestration.comparison import Difference, compare_tasks
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, stream_of
 from agenticflow.orchestration.plan import Plan
+from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.state import RunState
 from agenticflow.testing.cassettes.asked import commands_behind
 from agenticflow.testing.cassettes.report import Drift
@@ -34,11 +35,11 @@ _OF_DEFINITION: Final = ("definition", "name", "deadline")
 """What of the start follows from the definition alone; that another was given is told on its own."""
 
 
-def initial_state(cassette: Cassette) -> RunState:
+def initial_state(cassette: Cassette, guest: WorkflowGuest = GUEST) -> RunState:
     """Return the state before the first event, with all large values at hand."""
     first = cassette.events[0].fact
     name = first.workflow_id if isinstance(first, f.WorkflowStarted) else cassette.workflow_id
-    state = GUEST.initial(stream_of(name, cassette.run_no))
+    state = guest.initial(stream_of(name, cassette.run_no))
     state.values = Values(MAX_AT_HAND_BYTES)
     for name, data in cassette.blobs.items():
         state.values.put(name, data)
@@ -50,12 +51,13 @@ def show(value: object) -> Any:
     return spell(Hiding().hide(value))
 
 
-def redecide(cassette: Cassette, plan: Plan | None) -> tuple[int, Drift | None]:
-    """Return how many events were decided the same, and the first that was not. ``plan`` is decided by instead of the recorded one.
+def redecide(cassette: Cassette, plan: Plan | None, planners: Planners | None = None) -> tuple[int, Drift | None]:
+    """Return how many events were decided the same, and the first that was not. ``plan`` is decided by instead of the recorded one;
+    ``planners`` know the function of a workflow as code.
 
     Raises ``InvalidInput``, ``CorruptStore`` and ``BlobMissing`` for a cassette that no run can have left behind.
     """
-    state, events = initial_state(cassette), cassette.events
+    state, events = initial_state(cassette, WorkflowGuest(planners)), cassette.events
     start: c.StartRun | None = None
     at = 0
     while at < len(events):
@@ -111,6 +113,8 @@ def _compare(
         except AgenticFlowError as error:
             return count, _drift(events, at + count, str(show(f"{type(error).__name__}: {error.message}")), ())
         if not facts:
+            if state.planner is not None and (words := state.planner.waits_for(state.stream_id)) is not None:
+                return count, _drift(events, at + count, words, ())
             # The first fact was caused by the command, so there is one.
             return count, None if count else _drift(events, at, "nothing", ())
         for place, fact in enumerate(facts):

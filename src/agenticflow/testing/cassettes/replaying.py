@@ -13,6 +13,8 @@ from agenticflow.errors import CorruptStore, InvalidInput
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan, decode_plan
+from agenticflow.orchestration.planning.functions import WorkflowFunction
+from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.testing.cassettes.calling import Calls, call_handlers
 from agenticflow.testing.cassettes.redeciding import compare_definitions, initial_state, redecide
 from agenticflow.testing.cassettes.report import DriftReport
@@ -22,7 +24,7 @@ __all__ = ["replay_cassette"]
 
 def replay_cassette(
     cassette: str | Path | bytes,
-    workflow: WorkflowDefinition | None = None,
+    workflow: WorkflowDefinition | WorkflowFunction | None = None,
     *,
     handlers: Iterable[Performer] | None = None,
     with_at_most_once: bool = False,
@@ -30,9 +32,10 @@ def replay_cassette(
     """Decide a recorded run anew and report what went another way. ``cassette`` is the path of a file, or what is in it.
 
     What was asked of the run, and what its handlers gave, is taken from the cassette in its order; what follows from that is decided by
-    today's engine, by the recorded definition or by ``workflow``, with the recorded input. The first decision that is another ends the
-    comparison. With ``handlers`` (agents and workers) each task's handler is called once more with its recorded inputs, really, and its
-    result compared with the recorded one; at-most-once work only ``with_at_most_once``.
+    today's engine, by the recorded definition or by ``workflow``, with the recorded input. A workflow as code is asked what it asks for
+    now, so its function has to be given. The first decision that is another ends the comparison. With ``handlers`` (agents and workers)
+    each task's handler is called once more with its recorded inputs, really, and its result compared with the recorded one; at-most-once
+    work only ``with_at_most_once``.
 
     Event loops are made here: call it from a plain function, or from another thread. Raises ``InvalidInput`` for a file that is not there
     or is no sound cassette, ``DefinitionError`` for a ``workflow`` with mistakes.
@@ -42,10 +45,10 @@ def replay_cassette(
     first = found.events[0].fact
     if not isinstance(first, f.WorkflowStarted):  # ``parse_cassette`` has looked
         raise InvalidInput("the cassette does not begin with a start")
-    plan = None if workflow is None else compile_plan(workflow)
+    plan = compile_plan(workflow) if isinstance(workflow, WorkflowDefinition) else None
     try:
         definition = decode_plan(initial_state(found).values.resolve(bytes(first.definition))).definition
-        same, drift = redecide(found, plan)
+        same, drift = redecide(found, plan, _planners(definition, workflow))
         calls = Calls() if performers is None else _called(found, performers, with_at_most_once)
     except BlobMissing as missing:
         raise InvalidInput(
@@ -66,6 +69,23 @@ def replay_cassette(
         redacted=found.redacted_count,
         left_out=list(found.left_out),
     )
+
+
+def _planners(recorded: WorkflowDefinition, workflow: WorkflowDefinition | WorkflowFunction | None) -> Planners | None:
+    """Return who plans the run: for a workflow as code the function that is given, as if it were the recorded one."""
+    if isinstance(workflow, WorkflowFunction) is not bool(recorded.code):
+        kind = "as code" if recorded.code else "as data"
+        raise InvalidInput(
+            f"the cassette holds a run of {recorded.name!r}, a workflow {kind}",
+            hint="give its function: replay_cassette(file, order)"
+            if recorded.code
+            else "give a WorkflowDefinition, or none",
+        )
+    if not isinstance(workflow, WorkflowFunction):
+        return None
+    planners = Planners()
+    planners.add(WorkflowFunction(workflow.function, recorded))
+    return planners
 
 
 def _called(cassette: Cassette, performers: list[Performer], with_at_most_once: bool) -> Calls:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
 from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.core.engine import EffectClass
 from agenticflow.errors import InvalidInput
-from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 
 __all__ = ["CrashCase", "CrashReport", "CrashSignal", "CrashViolation", "Resolution"]
 
@@ -51,7 +53,7 @@ def _nothing_to_check() -> Sequence[str]:
 class CrashCase:
     """One workflow with its agents, and the outside world that survives the crashes of its process."""
 
-    definition: WorkflowDefinition
+    definition: WorkflowDefinition | WorkflowFunction
     agents: Sequence[Agent] = ()
     workers: Sequence[Worker[..., Any]] = ()
     input: object = None
@@ -66,6 +68,31 @@ class CrashCase:
     steer: Callable[[Orchestrator, str], Awaitable[object]] | None = None
     """What somebody does to the workflow of that id: pause, abort, resume its chain. Begun again in each life, so it has to look where
     things stand; a life ends when it is done, and what it returns belongs to the result."""
+    at_most_once: Collection[str] = ()
+    """Of a workflow as code: the keys of its at-most-once steps. Of a definition they are known."""
+
+    @property
+    def once_only(self) -> set[str]:
+        """The ids of all at-most-once tasks, those of sub-workflows included."""
+        return {*self.at_most_once, *_once_only(self.tasks)}
+
+    @property
+    def functions(self) -> Sequence[WorkflowFunction]:
+        """What every process has to know to run it: the function of a workflow as code."""
+        return [self.definition] if isinstance(self.definition, WorkflowFunction) else []
+
+    @property
+    def tasks(self) -> Sequence[TaskDefinition]:
+        """The tasks that are known before it runs."""
+        return self.definition.tasks if isinstance(self.definition, WorkflowDefinition) else ()
+
+
+def _once_only(tasks: Iterable[TaskDefinition]) -> Iterator[str]:
+    for task in tasks:
+        if task.effect is EffectClass.AT_MOST_ONCE:
+            yield task.task_id
+        if isinstance(task.workflow, WorkflowDefinition):
+            yield from _once_only(task.workflow.tasks)
 
 
 @dataclass(frozen=True)

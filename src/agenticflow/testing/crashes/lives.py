@@ -21,7 +21,6 @@ from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.wiring import open_store
 from agenticflow.core.clocks import Clock
-from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, WorkflowExecutionError, WorkflowNotFoundError
 from agenticflow.orchestration.state import TaskStatus
 from agenticflow.runtime import failpoints
@@ -211,7 +210,7 @@ class Play:
         self._limit = time_limit_seconds
         self._latency = latency
         self._medium = medium
-        once_only = {t.task_id for t in case.definition.tasks if t.effect is EffectClass.AT_MOST_ONCE}
+        once_only = case.once_only
         self._recorded = Recorded()
         self.calls = Calls(self._recorded, once_only)
         self.lives: list[_Life] = []
@@ -283,7 +282,7 @@ class Play:
 
     async def _carry_on(self, store: Store, life: _Life, clock: Clock) -> None:
         case, limit = self._case, self._limit
-        orchestrator = Orchestrator(store=store, clock=clock)
+        orchestrator = Orchestrator(store=store, clock=clock, workflows=case.functions)
         for agent in case.agents:
             orchestrator.register_agent(watched_agent(agent, self.calls))
         for worker in case.workers:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.workers import Worker
@@ -19,6 +19,7 @@ from agenticflow.core.events import EventPredicate
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
+from agenticflow.orchestration.state import undo_key
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
@@ -30,6 +31,9 @@ __all__ = ["Calls", "FencedStore", "Life", "Recorded", "watched_agent", "watched
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_UNDO: Final = undo_key("")
+"""What undoes at-most-once work may run twice itself."""
 
 
 class Recorded:
@@ -250,7 +254,7 @@ class Calls:
             self.violations.append(f"{what} ran again after its completion was recorded")
         if stream_id in recorded.ended:
             self.violations.append(f"{what} ran after the end of the run was recorded")
-        if context.task_id in self._once_only:
+        if context.task_id in self._once_only and not context.task_key.startswith(_UNDO):
             if work not in recorded.started:
                 self.violations.append(f"{what} is at-most-once and ran before its intent was recorded")
             if work in self._made and (stream_id, key) not in recorded.asked_again:

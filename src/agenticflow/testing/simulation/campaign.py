@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import msgspec
 
 from agenticflow.errors import InvalidInput
-from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.testing.crashes.cases import CrashCase
 from agenticflow.testing.simulation.faults import ALL_FAULTS, FaultKind, Plan, draw_plan
 from agenticflow.testing.simulation.schedule import Schedule
@@ -155,7 +155,7 @@ def simulate(
             "a case with `steer` cannot be simulated: it would hold on to one orchestrator",
             hint="leave it out, and give may_pause= or may_abort=",
         )
-    trial = Trial(new_case, _tasks_of(case.definition))
+    trial = Trial(new_case, _count(case.tasks))
     calm = Schedule(case, Plan(seed, disorder=0.0, latency_seconds=0.0))
     calm.play()
     report = SimulationReport()
@@ -272,6 +272,6 @@ def _told(seed: int, trial: Trial, schedule: Schedule, problems: list[str]) -> S
     return SimulationViolation(seed, problems, str(schedule.plan), schedule.story, trial.shown)
 
 
-def _tasks_of(definition: WorkflowDefinition) -> int:
-    inner = [task.workflow for task in definition.tasks if isinstance(task.workflow, WorkflowDefinition)]
-    return len(definition.tasks) + sum(map(_tasks_of, inner))
+def _count(tasks: Sequence[TaskDefinition]) -> int:
+    inner = [task.workflow for task in tasks if isinstance(task.workflow, WorkflowDefinition)]
+    return len(tasks) + sum(_count(workflow.tasks) for workflow in inner)

@@ -91,6 +91,7 @@ class SimulatedProcess(Mortal):
             orchestrator_id=f"process-{number}",
             settings=Settings(),
             telemetry=NO_TELEMETRY,
+            workflows=case.functions,
         )
         for agent in case.agents:
             self.orchestrator.register_agent(watched_agent(agent, calls))

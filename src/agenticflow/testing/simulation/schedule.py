@@ -19,10 +19,8 @@ from typing import Any, Final
 from agenticflow.app.engine import starting
 from agenticflow.core.context import TaskContext
 from agenticflow.core.decider import Fact
-from agenticflow.core.engine import EffectClass
 from agenticflow.errors import AgenticFlowError
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.runtime import actors, failpoints
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.testing.crashes.cases import CrashCase
@@ -102,7 +100,7 @@ class Schedule:
         self.disk = Disk(plan.synced_every)
         self._chance = random.Random(f"schedule {plan.seed}")  # noqa: S311 - repeatable by its seed
         self.loop = SimulatedLoop(self._chance, disorder=plan.disorder)
-        self.calls = _CallsOfSchedule(self, _once_only(case.definition))
+        self.calls = _CallsOfSchedule(self, case.once_only)
         self.processes: list[SimulatedProcess] = []
         self.is_lenient = False
         """Whether more than one orchestrator was at work, or acknowledged commits were lost."""
@@ -476,14 +474,6 @@ def _counted(fault: Fault) -> str:
             return "message"
         case _:
             return "arrival"
-
-
-def _once_only(definition: WorkflowDefinition) -> set[str]:
-    found = {task.task_id for task in definition.tasks if task.effect is EffectClass.AT_MOST_ONCE}
-    for task in definition.tasks:
-        if isinstance(task.workflow, WorkflowDefinition):
-            found |= _once_only(task.workflow)
-    return found
 
 
 class _CriticalLog(logging.Handler):

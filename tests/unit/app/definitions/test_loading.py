@@ -337,7 +337,7 @@ def test_a_module_in_a_package_keeps_its_full_name(
             "from agenticflow import Agent\n\nAgent('a', 'abc')\n",
             "at broken_task_flow.py line 3: capabilities of agent",
         ),
-        ("empty_flow.py", "x = 1\n", "has no WorkflowDefinition at its top level"),
+        ("empty_flow.py", "x = 1\n", "has no workflow at its top level"),
         ("json.py", "x = 1\n", "the name of json.py belongs to another module"),
         ("no-name.py", "x = 1\n", "is no module name"),
     ],

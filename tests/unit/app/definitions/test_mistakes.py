@@ -395,7 +395,7 @@ cyclic = WorkflowDefinition([T("c", "shout", dependencies=["c"])], name="cyclic"
         "mistaken_flow.py",
     ]
     assert len(load_workflows(f"{path}:good")) == 1
-    with pytest.raises(DefinitionError, match="has no WorkflowDefinition at its top level"):
+    with pytest.raises(DefinitionError, match="has no workflow at its top level"):
         load_workflows(write("nothing_flow.py", "x = 1\n"))
     assert Path(path).exists()
 
