@@ -79,9 +79,11 @@ format: $(INSTALLED) ## put everything into shape
 	$(BIN)/ruff check --fix-only --select I,UP,W,RUF022,RUF100 .
 	$(BIN)/ruff format .
 
-names: $(INSTALLED) ## freeze the public names of every room and the event catalogue again; look at the diff
+names: $(INSTALLED) ## freeze the public names of every room and what the code writes into pages again; look at the diff
 	$(BIN)/python -m tests.contracts.test_names
 	$(BIN)/python -m tests.docs.event_catalogue
+	$(BIN)/python -m tests.docs.durable_scenarios
+	$(BIN)/python -m tests.docs.protocol_tables
 
 # make pins ARGS=--upgrade takes newer versions; without it only what has changed is resolved again
 pins: $(INSTALLED) ## resolve requirements/*.txt again, with hashes and without addresses

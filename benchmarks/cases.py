@@ -42,6 +42,8 @@ class Case:
     limit_seconds: float = 120
     ours_alone: bool = False
     """It compares ours with itself, so nobody else takes part."""
+    turns: int | None = None
+    """How often it is run at most: it takes long, or takes its own medians."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,68 @@ CASES = (
             Metric("new_us", "us, made on the spot", Bar(3), Bar(2), higher_is_better=False),
             Metric("decorated_us", "us, decorated", Bar(3), Bar(2), higher_is_better=False),
             Metric("plain_us", "us, plain function", Bar(3), Bar(2), higher_is_better=False),
+        ),
+        ours_alone=True,
+    ),
+    Case(
+        "pause",
+        "until a pause holds with 1,000 open runs that all want to go on: answered, and the last handler begun; p99 of 200",
+        1_000,
+        200,
+        (
+            Metric("memory_p99_ms", "ms p99, memory", Bar(1_000), Bar(100), higher_is_better=False),
+            Metric("durable_p99_ms", "ms p99, disk", Bar(1_000), Bar(500), higher_is_better=False),
+            Metric("memory_all_p99_ms", "ms p99, memory, 800 at once", Bar(1_000), None, higher_is_better=False),
+            Metric("durable_all_p99_ms", "ms p99, disk, 800 at once", Bar(1_000), None, higher_is_better=False),
+        ),
+        ours_alone=True,
+        turns=1,
+    ),
+    Case(
+        "timers",
+        "100,000 pending timers, a thousand in a run: what one holds in memory, and how late the latest rings",
+        100_000,
+        10_000,
+        (
+            Metric("bytes_each", "bytes each", Bar(1_024), Bar(512), higher_is_better=False),
+            Metric("memory_late_ms", "ms, the latest, memory", Bar(1_000), Bar(500), higher_is_better=False),
+            Metric("durable_late_ms", "ms, the latest, disk", Bar(1_000), Bar(500), higher_is_better=False),
+        ),
+        ours_alone=True,
+        turns=1,
+    ),
+    Case(
+        "replay",
+        "a run of 10,000 events folded by a fresh process: from its beginning, and from its snapshot; median of 5",
+        10_000,
+        2_000,
+        (
+            Metric("cold_ms", "ms, cold", Bar(500), Bar(250), higher_is_better=False),
+            Metric("snapshot_ms", "ms, from the snapshot", Bar(50), None, higher_is_better=False),
+            Metric("tail_ms", "ms, snapshot and 5,000 more", None, None, higher_is_better=False),
+        ),
+        ours_alone=True,
+        turns=1,
+    ),
+    Case(
+        "simulation",
+        "schedules of faults of a workflow of 20 tasks, played and checked by one core",
+        600,
+        100,
+        (Metric("per_second", "schedules/s and core", Bar(30), Bar(100)),),
+        ours_alone=True,
+        turns=1,
+    ),
+    Case(
+        "tools",
+        "a call of a tool through the whole path, beyond the function itself; the best of 50 slices",
+        5_000,
+        1_000,
+        (
+            Metric("async_us", "us, async", Bar(50), Bar(30), higher_is_better=False),
+            Metric("guarded_us", "us, async, with rate limit and breaker", Bar(75), Bar(50), higher_is_better=False),
+            Metric("thread_us", "us, plain, beyond a thread", Bar(75), Bar(50), higher_is_better=False),
+            Metric("refused_us", "us, with params that do not fit", Bar(100), None, higher_is_better=False),
         ),
         ours_alone=True,
     ),

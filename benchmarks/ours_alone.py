@@ -1,9 +1,9 @@
-"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow, a lock and a breaker, a real graph, the
-look at every open run, and the inbox.
+"""What ours is compared with itself in: the cost of a loop, a condition, a sub-workflow, a lock, a breaker and a tool, a real
+graph, the look at every open run, and the inbox.
 
 Part of ``ours.py``, and run by it. The first four give how much one of them costs beyond the step that is in it, in plain steps of
-the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration. A breaker's is in microseconds,
-and the graph is near its lower bound.
+the same run: 0 would be free, 1 makes such a step twice as dear. A loop's share is that of one iteration. A breaker's and a tool's are in
+microseconds, and the graph is near its lower bound.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import Any
 from agenticflow import Agent, CircuitBreaker, Orchestrator, TaskDefinition, WorkflowDefinition, circuit_breaker
 from agenticflow.app.wiring import open_store
 from agenticflow.orchestration import Approval
+from agenticflow.resilience import BreakerPolicy, Rate
+from agenticflow.tools import ToolCall, ToolRegistry, get_tool_pipeline, tool
 from benchmarks.import_graph import import_graph, lower_bound
 from benchmarks.protocol import Figures, database, expect, skipped
 
@@ -298,10 +300,66 @@ async def _breaker(size: int) -> Figures:
     }
 
 
+def tools(size: int) -> Figures:
+    """Return what a call of a tool costs of ours, in microseconds: beyond the bare function, or beyond the same in a thread."""
+    return asyncio.run(_tools(size))
+
+
+async def _tools(size: int) -> Figures:
+    async def look(city: str, days: int = 1) -> dict[str, int]:
+        return {"days": days}
+
+    def look_plain(city: str, days: int = 1) -> dict[str, int]:
+        return {"days": days}
+
+    made = ToolRegistry.of(
+        [
+            tool(name="async", description="Look.")(look),
+            tool(name="guarded", rate_limit=Rate(100_000, 0.1), circuit_breaker=BreakerPolicy(), description="Look.")(
+                look
+            ),
+            tool(name="thread", description="Look.")(look_plain),
+        ]
+    )
+    pipeline = get_tool_pipeline()
+    params = {"city": "Oslo", "days": 3}
+
+    async def call(name: str, given: Mapping[str, object] = params) -> None:
+        await pipeline.invoke(ToolCall(name, given), tools=made)
+
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "bare": lambda: look("Oslo", 3),
+        "bare_thread": lambda: asyncio.to_thread(look_plain, "Oslo", 3),
+        "async": lambda: call("async"),
+        "guarded": lambda: call("guarded"),
+        "thread": lambda: call("thread"),
+        "refused": lambda: call("async", {"city": 3}),
+    }
+    expect((await pipeline.invoke(ToolCall("guarded", params), tools=made)).value, {"days": 3})
+    best = dict.fromkeys(ways, float("inf"))
+    some = max(1, size // SLICES)
+    for _ in range(SLICES):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            for _ in range(some):
+                await way()
+            best[name] = min(best[name], (time.perf_counter() - started) / some)
+    seconds = sum(best.values()) * size
+    return {
+        "seconds": seconds,
+        "per_second": len(best) * size / seconds,
+        "async_us": (best["async"] - best["bare"]) * 1e6,
+        "guarded_us": (best["guarded"] - best["bare"]) * 1e6,
+        "thread_us": (best["thread"] - best["bare_thread"]) * 1e6,
+        "refused_us": best["refused"] * 1e6,
+    }
+
+
 CASES_ALONE: Mapping[str, Callable[[int], Figures]] = {
     **{name: partial(extra_cost, name) for name in KINDS},
     "critical_path": critical_path,
     "liveness": liveness,
     "inbox": inbox,
     "breaker": breaker,
+    "tools": tools,
 }

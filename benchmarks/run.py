@@ -110,7 +110,7 @@ def measure(
             for contestant in CONTESTANTS
             if contestant.name in pythons and takes_part(contestant, case)
         }
-        for _ in range(repeats):
+        for _ in range(min(repeats, case.turns or repeats)):
             for contestant in CONTESTANTS:
                 mine = taken.get(contestant.name)
                 if mine is None or mine.failure or mine.skipped:

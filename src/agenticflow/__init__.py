@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import typing
 
+from agenticflow.core.late import fill as _fill
 from agenticflow.runtime.clock import install as _install
 
 if typing.TYPE_CHECKING:
@@ -64,6 +65,7 @@ if typing.TYPE_CHECKING:
     from agenticflow.resilience import BackPressure, Limit, RetryPolicy
     from agenticflow.runtime.resources import CircuitBreaker, circuit_breaker
     from agenticflow.runtime.shared_state import StateManager
+    from agenticflow.tools import ToolResult, get_tool_registry, register_tool, tool
 
 __version__ = "0.2.0"
 
@@ -121,6 +123,7 @@ _HOMES = {
     "agenticflow.resilience": ("BackPressure", "Limit", "RetryPolicy"),
     "agenticflow.runtime.resources": ("CircuitBreaker", "circuit_breaker"),
     "agenticflow.runtime.shared_state": ("StateManager",),
+    "agenticflow.tools": ("ToolResult", "get_tool_registry", "register_tool", "tool"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -162,6 +165,7 @@ __all__ = [
     "TaskStatus",
     "TaskTimeout",
     "TemporaryError",
+    "ToolResult",
     "WorkflowBuilder",
     "WorkflowContext",
     "WorkflowDefinition",
@@ -173,13 +177,19 @@ __all__ = [
     "WorkflowState",
     "WorkflowStatus",
     "circuit_breaker",
+    "get_tool_registry",
     "load_workflow",
     "open_store",
+    "register_tool",
+    "tool",
     "worker",
     "workflow",
 ]
 
 _install()
+# floors that cannot import each other meet here
+_fill("tools", lambda: importlib.import_module("agenticflow.tools").get_tool_pipeline())
+_fill("guards", lambda: importlib.import_module("agenticflow.app.engine.guarding").PROCESS_GUARDS)
 
 
 def __getattr__(name: str) -> object:

@@ -15,6 +15,7 @@
     │   │   ├── IllegalTransition     a state machine has no such transition
     │   │   └── UnsupportedInterventionError
     │   ├── WorkflowNotFoundError / AgentNotFoundError
+    │   ├── ToolNotFoundError         no tool has that name here
     │   └── SecurityError
     ├── WorldError                    the world's
     │   ├── TemporaryError            may go away by itself: worth another try
@@ -24,11 +25,13 @@
     │   │   ├── CircuitOpen           a circuit breaker lets nothing through
     │   │   ├── ResourceExhausted     no place, turn or resource became free in time
     │   │   └── TaskTimeout           a time limit passed
+    │   │       └── ToolExecutionTimeoutError
     │   └── PermanentError            will not go away by itself
     │       ├── CorruptStore          the file is damaged or not ours
     │       ├── OutcomeUnknown        nobody can say whether the work happened
     │       ├── TaskCancelled         the work was told to stop, and did
     │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
+    │       ├── ToolExecutionError    a call of a tool has no value, and will have none
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks
     └── InvariantError                ours: a promise of the engine is broken; please report it
 
@@ -68,6 +71,9 @@ __all__ = [
     "TaskCancelled",
     "TaskTimeout",
     "TemporaryError",
+    "ToolExecutionError",
+    "ToolExecutionTimeoutError",
+    "ToolNotFoundError",
     "UnsupportedInterventionError",
     "UsageError",
     "WorkflowExecutionError",
@@ -189,6 +195,12 @@ class AgentNotFoundError(UsageError):
     code = "agent_not_found"
 
 
+class ToolNotFoundError(UsageError):
+    """No tool has that name here, or it is none of those that the caller was given."""
+
+    code = "tool_not_found"
+
+
 class SecurityError(UsageError):
     """The principal may not do this."""
 
@@ -268,6 +280,12 @@ class TaskTimeout(TemporaryError):
     code = "timeout"
 
 
+class ToolExecutionTimeoutError(TaskTimeout):
+    """A call of a tool was not done within its time limit, or by the deadline of whoever called."""
+
+    code = "tool_timeout"
+
+
 class PermanentError(WorldError):
     """Will not go away by itself; another try is pointless."""
 
@@ -296,6 +314,12 @@ class ResourceLimitExceeded(PermanentError):
     """The work needed more memory or processor time than it may have, and was ended."""
 
     code = "resource_limit_exceeded"
+
+
+class ToolExecutionError(PermanentError):
+    """A call of a tool came to nothing, and will come to nothing again: from ``ToolResult.unwrap``."""
+
+    code = "tool_failed"
 
 
 class WorkflowExecutionError(PermanentError):

@@ -13,7 +13,18 @@ from tests.contracts.house import PROJECT, ROOT, RULES, plain_environment
 # what only a program that asks for it should load: terminals, drivers, web frameworks, SDKs
 NEVER_BY_ITSELF = {
     *("apsw", "click", "pydantic", "pygments", "rich", "shellingham", "sqlite3", "typer", "uvloop", "yaml"),
-    *("asyncpg", "fastapi", "httpx", "jinja2", "nats", "opentelemetry", "prometheus_client", "redis", "structlog"),
+    *(
+        "asyncpg",
+        "fastapi",
+        "httpx",
+        "httpx2",
+        "jinja2",
+        "nats",
+        "opentelemetry",
+        "prometheus_client",
+        "redis",
+        "structlog",
+    ),
     *("anthropic", "dspy", "mcp", "openai", "prefect", "uvicorn", "unittest"),
     *("agenticflow.cli", "agenticflow.demos", "agenticflow.integrations.stores.sqlite", "agenticflow.testing"),
 }

@@ -49,7 +49,7 @@ class Ledger:
 async def main(url: str, ledger: Ledger, *, is_last: bool) -> None:
     store = await open_store(url)
     await write_down_what_is_recorded(store, ledger)
-    orchestrator = Orchestrator(store=store)
+    orchestrator = Orchestrator(store=store, max_lost_processes=1_000)
     agents, workers = performers(ledger)
     for agent in agents:
         orchestrator.register_agent(agent)

@@ -33,8 +33,11 @@ from agenticflow import (
     workflow,
 )
 from agenticflow.app.engine import starting as starting_module
+from agenticflow.app.repair.replanner import FailedRun, NewPlan, Replans
+from agenticflow.core.engine import ActivityStarted, ProcessDeath
 from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration.definition import Compensation
+from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
 from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
@@ -113,6 +116,7 @@ def W(*tasks: TaskDefinition, **options: Any) -> WorkflowDefinition:  # noqa: N8
 
 
 Scenario = Callable[[Orchestrator], Awaitable[None]]
+HOURLY: Final = RetryPolicy(max_attempts=2, initial_delay_seconds=3_600, max_delay_seconds=3_600, jitter=False)
 SCENARIOS: Final[dict[str, tuple[str, Scenario]]] = {}
 
 
@@ -277,7 +281,11 @@ async def left_open(orchestrator: Orchestrator) -> None:
         T("runs", "sleep", {"seconds": 100}),
         TaskDefinition.timer("pause", 1_000),
         TaskDefinition.wait_for("approval", "approve"),
-        T("flaky", "fail_once", retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=500)),
+        T(
+            "flaky",
+            "fail_once",
+            retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=500, max_delay_seconds=500),
+        ),
         T("end", "double", {"value": "${approval}"}, dependencies={"runs", "pause", "approval", "flaky"}),
         name="open",
     )
@@ -454,7 +462,13 @@ async def sagas(orchestrator: Orchestrator) -> None:
 @scenario("a person steps in: something said, tried now, skipped, given its result, other tasks; then the next run")
 async def interventions(orchestrator: Orchestrator) -> None:
     definition = W(
-        T("flaky", "fail_once", retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=3_600, jitter=False)),
+        T(
+            "flaky",
+            "fail_once",
+            retry_policy=RetryPolicy(
+                max_attempts=2, initial_delay_seconds=3_600, max_delay_seconds=3_600, jitter=False
+            ),
+        ),
         T("lost", "fail", retry_policy=RetryPolicy(max_attempts=1)),
         T("runs", "sleep", {"seconds": 100}),
         T("extra", "double", {"value": 1}, dependencies={"runs"}),
@@ -477,6 +491,59 @@ async def interventions(orchestrator: Orchestrator) -> None:
     await expect_failure(handle.result())
     handle = await orchestrator.resume_workflow("stepped")
     await handle.result()
+
+
+@scenario(
+    "processes that died while tasks were in work: one is put aside and retried, one is given up, and a stop that counts nothing"
+)
+async def lost_processes(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("bad", "sleep", {"seconds": 50}),
+        T("worse", "sleep", {"seconds": 50}, on_failure="skip"),
+        T("good", "sleep", {"seconds": 2}),
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="lost")
+    engine, stream = await orchestrator._running(), "workflow-lost/1"
+
+    async def began() -> None:
+        for key, task in (await engine.host.read(stream)).tasks.items():
+            if task.status == "SCHEDULED":
+                await engine.host.submit(stream, ActivityStarted(now=now(), task_key=key, token=task.token))
+
+    def now() -> int:
+        return orchestrator._clock.now_ns()
+
+    await asyncio.sleep(1)
+    for number in range(3):
+        death = ProcessDeath(f"life-{number}", now() - 1_000_000_000, 4_711, 3)
+        await engine.host.submit(stream, ProcessDied(now=now(), death=death))
+        await began()
+        if number == 0:
+            await engine.host.submit(stream, SuspectsInterrupted(now=now()))
+            await began()
+        await asyncio.sleep(2)
+    bad, worse = (letter.letter_id for letter in await orchestrator.dead_letters.list())
+    await orchestrator.dead_letters.retry(bad, by="ada", reason="more memory")
+    await orchestrator.dead_letters.discard(worse, by="ada", reason="broken")
+    await handle.result()
+
+
+@scenario("another plan for a run that would fail: one that is followed, and one that does not fit")
+async def replanned(orchestrator: Orchestrator) -> None:
+    definition = W(
+        T("bad", "fail", retry_policy=RetryPolicy(max_attempts=1)),
+        T("after", "double", {"value": "${bad}"}, dependencies={"bad"}),
+    )
+
+    async def plan(run: FailedRun) -> NewPlan:
+        if run.workflow_id == "refused":
+            return NewPlan([{"remove": "bad"}], "it is not needed")
+        return NewPlan([{"replace": T("bad", "double", {"value": 4})}], "another way")
+
+    orchestrator._replans = Replans(plan, orchestrator._clock, orchestrator._unperformed)
+    orchestrator._replans.begin(await orchestrator._running())
+    await orchestrator.execute_workflow(definition, workflow_id="replanned")
+    await expect_failure(orchestrator.execute_workflow(definition, workflow_id="refused"))
 
 
 @scenario("a workflow that goes on as new, twice")

@@ -10,6 +10,7 @@ from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import FACTS
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 from tests.scenarios.code_runs import CodeRun
@@ -216,9 +217,46 @@ def second_run(first: Run) -> Run:
     return run
 
 
+def suspected_run() -> Run:
+    """Loses processes until a task of it is put aside, and goes on when somebody has decided."""
+    run = Run(task("bad"), task("good"), task("worse"), task("end", "bad", "good"))
+    run.die("first")
+    run.started("bad")
+    run.stop()
+    for life in ("second", "third"):
+        run.started("bad")
+        run.started("worse")
+        run.die(life)
+    run.succeed("good")
+    run.retry_letter("bad", reason="mended")
+    run.discard_letter("worse")
+    run.succeed("bad")
+    run.succeed("end")
+    return run
+
+
+def replanned_run() -> Run:
+    """Would fail, goes on by another plan, and fails when the next one is not good."""
+    run = Run(task("bad"), task("after", "bad"), replan=ReplanTerms(3, 60.0))
+    run.fail_for_good("bad")
+    run.propose({"replace": task("bad")}, reason="once more")
+    run.fail_for_good("bad")
+    run.propose({"remove": "bad"}, number=2)
+    return run
+
+
 def whole() -> list[Run]:
     first = first_run()
-    others = (steered_run, continued_run, undone_run, stepped_run, asking_run, planned_run)
+    others = (
+        steered_run,
+        continued_run,
+        undone_run,
+        stepped_run,
+        asking_run,
+        suspected_run,
+        replanned_run,
+        planned_run,
+    )
     return [first, second_run(first), *(other() for other in others)]
 
 

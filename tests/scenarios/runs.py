@@ -12,6 +12,8 @@ from agenticflow.core.engine import (
     ActivityFinished,
     ActivityStarted,
     Effect,
+    ProcessDeath,
+    Recovery,
     RunActivity,
     RunChild,
     StopActivity,
@@ -29,7 +31,10 @@ from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.interventions.modification import encode_modifications, modifications_of
 from agenticflow.orchestration.plan import compile_plan
 from agenticflow.orchestration.planning.functions import WorkflowFunction
+from agenticflow.orchestration.replanning.commands import Propose
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import IN_FLIGHT, RunState, TaskRecord
+from agenticflow.orchestration.suspicion.commands import DiscardLetter, RetryLetter
 from agenticflow.testing.scenarios import Scenario, given
 
 F = TypeVar("F", bound=Fact)
@@ -73,6 +78,7 @@ class Run:
         scenario: Scenario[RunState] | None = None,
         function: WorkflowFunction | None = None,
         guest: WorkflowGuest | None = None,
+        replan: ReplanTerms | None = None,
         **options: Any,
     ) -> None:
         self.now = now
@@ -98,6 +104,7 @@ class Run:
                     signals=None if carried is None else codec.encode(carried.signals),
                     first_generation=first_generation,
                     feedback=() if carried is None else tuple(carried.feedback),
+                    replan=replan,
                 )
             )
 
@@ -305,6 +312,57 @@ class Run:
         for command in recovery.commands:
             self.ask(command)
         return {effect.task_key: effect for effect in recovery.effects if isinstance(effect, RunActivity)}
+
+    def die(self, life: str = "first", *, limit: int = 3) -> dict[str, RunActivity]:
+        """The process died while it ran this, and another takes over: return what it dispatches again, by key."""
+        return self._taken_up(GUEST.recover(self.state, self.now, ProcessDeath(life, START, 4711, limit)))
+
+    def stop(self) -> dict[str, RunActivity]:
+        """The process stopped, and another takes over: return what it dispatches again, by key."""
+        return self._taken_up(GUEST.recover(self.state, self.now))
+
+    def _taken_up(self, recovery: Recovery) -> dict[str, RunActivity]:
+        effects = list(recovery.effects)
+        for command in recovery.commands:
+            self.ask(command)
+            effects += self.effects
+        # Its commands are decided together, before any of their effects is performed.
+        return {e.task_key: e for e in effects if isinstance(e, RunActivity) and e.task_key in self.in_work}
+
+    def retry_letter(self, key: str, *, by: str = "ada", reason: str = "", token: int | None = None) -> list[Fact]:
+        return self.ask(self.letter(RetryLetter, key, by=by, reason=reason, token=token))
+
+    def discard_letter(self, key: str, *, by: str = "ada", reason: str = "", token: int | None = None) -> list[Fact]:
+        return self.ask(self.letter(DiscardLetter, key, by=by, reason=reason, token=token))
+
+    def letter(
+        self,
+        kind: type[RetryLetter | DiscardLetter],
+        key: str,
+        *,
+        by: str = "ada",
+        reason: str = "",
+        token: int | None = None,
+    ) -> RetryLetter | DiscardLetter:
+        """A decision about a task in quarantine."""
+        given = self.state.suspects[key].token if token is None else token
+        return kind(now=self.now, task_key=key, token=given, requested_by=by, reason=reason)
+
+    def propose(
+        self, *given: dict[str, object], number: int = 1, problems: tuple[str, ...] = (), reason: str = ""
+    ) -> list[Fact]:
+        """Whoever plans answers: with modifications, or with why there are none."""
+        modifications = encode_modifications(modifications_of(given)) if given else codec.NULL
+        return self.ask(
+            Propose(
+                now=self.now,
+                number=number,
+                requested_by="replan:planner",
+                modifications=modifications,
+                reason=reason,
+                problems=problems,
+            )
+        )
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

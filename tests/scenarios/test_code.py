@@ -346,6 +346,27 @@ def test_what_is_open_when_it_returns_is_cancelled_and_what_was_asked_for_last_d
     assert run.statuses == {"beside": "CANCELLED", "enough": "COMPLETED"}
 
 
+def test_what_it_does_on_its_way_out_asks_for_nothing_any_more() -> None:
+    left: list[str] = []
+
+    async def branch(ctx: Ctx, name: str) -> None:
+        try:
+            await ctx.task(name, "work")
+        finally:
+            left.append(name)
+            await ctx.task(f"{name}-clean", "work")
+
+    async def code(ctx: Ctx, given: Any) -> object:
+        _ = await ctx.first(branch(ctx, "slow"), ctx.task("quick", "work"), cancel_rest=False)
+        return "done"
+
+    run = CodeRun(code)
+    run.succeed("quick")
+    run.cancelled("slow")
+    assert (run.status, run.output, left) == ("COMPLETED", "done", ["slow"])
+    assert run.planned == ["quick", "slow"]
+
+
 def test_an_error_that_a_branch_raises_reaches_whoever_gathers_it() -> None:
     async def broken(ctx: Ctx) -> None:
         await ctx.task("a", "work")

@@ -402,6 +402,9 @@ def test_a_function_is_driven_by_its_planner_only() -> None:
         def recorded(self, *, steps: int = 0, cancels: int = 0, patches: int = 0) -> list[tuple[str, bytes]]:
             return []
 
+        def close(self) -> None:
+            return None
+
     run = CodeRun(original)
     assert run.state.planning is not None
     run.state.planning.drive = Other()

@@ -119,7 +119,7 @@ def an_intent_is_not_recorded(patch: Patch) -> None:
 
 
 def open_work_is_forgotten(patch: Patch) -> None:
-    patch.setattr(WorkflowGuest, "recover", lambda self, state, now: Recovery([], []))
+    patch.setattr(WorkflowGuest, "recover", lambda self, state, now, died=None: Recovery([], []))
 
 
 def an_unknown_outcome_is_tried_again(patch: Patch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import Effect, Recovery
+from agenticflow.core.engine import Effect, ProcessDeath, Recovery
 from agenticflow.orchestration.facts import FACTS
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import RunState
@@ -49,7 +49,7 @@ def test_intent_that_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_outcome_that_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """At-most-once work that was running when the process died is simply dispatched again."""
 
-    def recover(self: WorkflowGuest, state: RunState, now: int) -> Recovery:
+    def recover(self: WorkflowGuest, state: RunState, now: int, died: ProcessDeath | None = None) -> Recovery:
         in_work = [record for record in state.tasks.values() if record.status in ("SCHEDULED", "RUNNING")]
         return Recovery([], [self._run(state, record) for record in in_work])
 
@@ -126,7 +126,7 @@ def test_acknowledgement_before_the_commit_is_durable(monkeypatch: pytest.Monkey
 
 
 def test_open_work_that_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    def recover(self: WorkflowGuest, state: RunState, now: int) -> Recovery:
+    def recover(self: WorkflowGuest, state: RunState, now: int, died: ProcessDeath | None = None) -> Recovery:
         return Recovery([], [])
 
     monkeypatch.setattr(WorkflowGuest, "recover", recover)

@@ -28,6 +28,7 @@ from agenticflow import (
     Steps,
     TaskContext,
     TaskDefinition,
+    ToolResult,
     WorkflowBuilder,
     WorkflowContext,
     WorkflowDefinition,
@@ -36,8 +37,11 @@ from agenticflow import (
     WorkflowState,
     WorkflowStatus,
     circuit_breaker,
+    get_tool_registry,
     load_workflow,
     open_store,
+    register_tool,
+    tool,
     worker,
     workflow,
 )
@@ -52,11 +56,12 @@ from agenticflow.core.clocks import Clock, IdSource, ManualClock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
 from agenticflow.core.results import ErrorInfo, TaskResult
+from agenticflow.core.tools import CallGiven
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
 from agenticflow.orchestration import Approval, ApprovalRequest, Escalation, Step, WorkflowFunction
-from agenticflow.resilience import BreakerState, BreakerStatus
+from agenticflow.resilience import BreakerState, BreakerStatus, Rate
 from agenticflow.runtime.resources import (
     PoolStatus,
     RateLimiter,
@@ -68,6 +73,7 @@ from agenticflow.runtime.resources import (
 )
 from agenticflow.storage import Store
 from agenticflow.testing.virtual_time import run_virtual
+from agenticflow.tools import Caller, Tool, ToolCall, ToolContext
 
 
 def events_are_written_by_type_and_payload() -> None:
@@ -431,3 +437,43 @@ async def a_function_is_a_workflow(orchestrator: Orchestrator) -> None:
     assert_type(order.version, str)
     orchestrator.register_workflow(order)
     assert_type(await orchestrator.start_workflow(order, {"n": 1}), WorkflowHandle)
+
+
+@tool
+async def weather(city: str, days: int = 1) -> list[str]:
+    """Tell the weather."""
+    return [city] * days
+
+
+@tool(effect="at_most_once", retries=0, timeout="5s", permissions=["money:send"], rate_limit=Rate(5))
+def pay(cents: int, ctx: ToolContext) -> float:
+    """Pay."""
+    return float(cents)
+
+
+@register_tool("shout", "Shout.", "text", effect=EffectClass.PURE)
+def shout(text: str) -> str:
+    return text.upper()
+
+
+class Lookup(Tool):
+    """Look something up."""
+
+    name = "lookup"
+    options = {"effect": "pure", "permissions": ["data:read"]}
+
+    async def execute(self, params: Mapping[str, object], context: ToolContext) -> ToolResult:
+        return ToolResult.success(params)
+
+
+async def tools_keep_the_types_of_their_functions(context: TaskContext) -> None:
+    assert_type(await weather("Oslo", days=2), list[str])
+    assert_type(shout("x"), str)
+    agent = Agent("clerk", tools=[weather, pay, shout, Lookup(), "by_name", lambda: None])
+    result = await agent.invoke_tool("weather", {"city": "Oslo"}, caller=Caller(principal="ada"))
+    assert_type(result, ToolResult)
+    assert_type(result.value, object)
+    calls: list[CallGiven] = [("weather", {"city": "Oslo"}), ToolCall("weather"), {"name": "weather"}]
+    assert_type(await agent.invoke_tool_parallel(calls, max_concurrent=3), list[ToolResult])
+    assert_type(await context.invoke_tool_parallel([("weather", {})]), list[ToolResult])
+    assert_type(get_tool_registry().get("weather"), Tool)

@@ -6,7 +6,7 @@ What an agent *is* lives here; that its handlers are called, timed, retried and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -15,12 +15,16 @@ from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, R
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
 from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
+from agenticflow.agents.tooling import AgentTools, HandlerWithTools
 from agenticflow.core.binding import Handler, HandlerFunction
 from agenticflow.core.clocks import Clock, ambient
+from agenticflow.core.context import PARALLEL_CALLS
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.results import Outcome, OutcomeKind
+from agenticflow.core.tools import Caller, CallGiven, ToolCall, ToolResult
 from agenticflow.errors import DefinitionError
 from agenticflow.storage.key_values import KeyValues
+from agenticflow.tools.registry import ToolLike, ToolRegistry
 
 __all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 
@@ -71,6 +75,7 @@ class Agent:
         "_recorder",
         "_seats",
         "_stream_id",
+        "_tools",
         "_watcher",
         "agent_id",
         "capabilities",
@@ -86,8 +91,12 @@ class Agent:
         memory: MemoryStore | None = None,
         concurrency: int = 1,
         state_machine: StateMachine | None = None,
+        tools: Collection[ToolLike] = (),
     ) -> None:
         """``memory`` is what the agent remembers; one that belongs to nobody yet is shared out, each agent gets its own part.
+
+        ``tools`` are what it may use: ``@tool`` functions, plain ones, ``Tool`` objects, names of registered tools, function tools of the
+        OpenAI Agents SDK.
 
         Raises ``DefinitionError`` with the right call when the arguments are mixed up.
         """
@@ -123,6 +132,7 @@ class Agent:
         self._reactor: Callable[[Agent], None] | None = None
         self._recorder: Recorder | None = None
         self._stream_id = ""
+        self._tools = AgentTools(agent_id, tools) if tools else None
         self._watcher: Watcher | None = None
 
     # --- what authors use -------------------------------------------------------------------------------------------
@@ -144,7 +154,12 @@ class Agent:
                 self._handlers = {}
             if task_type in self._handlers:
                 raise DefinitionError(f"agent {self.agent_id!r} has a handler for {task_type!r} already")
-            self._handlers[task_type] = Handler(function, name=f"{self.agent_id}.{task_type}", run_in=run_in)
+            name = f"{self.agent_id}.{task_type}"
+            self._handlers[task_type] = (
+                Handler(function, name=name, run_in=run_in)
+                if self._tools is None
+                else HandlerWithTools(function, name=name, run_in=run_in, tools=self._tools)
+            )
             if self._recorder is not None:
                 self._recorder.look_again(self.agent_id)
             return function
@@ -183,6 +198,35 @@ class Agent:
                 hint=f"make it with Agent({self.agent_id!r}, memory=MemoryStore())",
             )
         return self._memory
+
+    @property
+    def tools(self) -> ToolRegistry:
+        """What the agent may use. Raises ``DefinitionError`` when it was made without tools."""
+        return self._own_tools().registry
+
+    async def invoke_tool(
+        self, name: str, params: Mapping[str, object] | None = None, *, caller: Caller | None = None
+    ) -> ToolResult:
+        """Call one of the agent's tools and return what came of it: a value, or a failure that says whose move it is.
+
+        ``caller`` is on whose behalf and what was granted; without one it is the program itself, which may do everything. Nothing of it is
+        recorded: in a handler use ``context.invoke_tool``. Raises ``DefinitionError`` when the agent was made without tools.
+        """
+        call = ToolCall(name, params if params is not None else {})
+        return await self._own_tools().invoke(call, caller)
+
+    async def invoke_tool_parallel(
+        self, calls: Sequence[CallGiven], *, caller: Caller | None = None, max_concurrent: int = PARALLEL_CALLS
+    ) -> list[ToolResult]:
+        """Call several of the agent's tools at once: results in the order of ``calls``, failures in their places."""
+        return await self._own_tools().invoke_parallel(calls, caller, max_concurrent=max_concurrent)
+
+    def _own_tools(self) -> AgentTools:
+        if self._tools is None:
+            raise DefinitionError(
+                f"agent {self.agent_id!r} has no tools", hint=f"make it with Agent({self.agent_id!r}, tools=[…])"
+            )
+        return self._tools
 
     def get_state(self) -> AgentState:
         """Return where the agent stands now."""

@@ -19,6 +19,7 @@ from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
+from agenticflow.app.letters.dead_letters import DeadLetters
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.schedules.views import ScheduleView
 from agenticflow.app.steering import LOCAL_OWNER
@@ -42,6 +43,7 @@ __all__ = [
     "CreateSchedule",
     "DelegateRequest",
     "DeleteSchedule",
+    "DiscardLetter",
     "Intervene",
     "Liveness",
     "Metrics",
@@ -54,6 +56,7 @@ __all__ = [
     "Resolve",
     "Resume",
     "ResumeSchedule",
+    "RetryLetter",
     "Signal",
     "Start",
     "Steered",
@@ -114,6 +117,8 @@ class Steered(Controls, Protocol):
     def schedules(self) -> Schedules: ...
     @property
     def approvals(self) -> Approvals: ...
+    @property
+    def dead_letters(self) -> DeadLetters: ...
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -312,6 +317,43 @@ class DelegateRequest(_RequestOperation, frozen=True, kw_only=True):
         )
 
 
+class _LetterOperation(Operation, frozen=True, kw_only=True):
+    letter_id: str
+    is_event: bool = False
+    """Whether it is a letter of the bus: an event that a subscriber gave up."""
+    by: str = LOCAL_OWNER
+    reason: str = ""
+
+
+class RetryLetter(_LetterOperation, frozen=True, kw_only=True):
+    """Run a task in quarantine again, or give an event to its subscriber again."""
+
+    name: ClassVar[str] = "retry_letter"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        if self.is_event:
+            bus = await orchestrator.dead_letters.bus()
+            return {"letter_id": self.letter_id, "is_closed": await bus.retry_dead_letter(self.letter_id)}
+        await orchestrator.dead_letters.retry(self.letter_id, by=self.by, reason=self.reason)
+        return {"letter_id": self.letter_id, "is_closed": True}
+
+
+class DiscardLetter(_LetterOperation, frozen=True, kw_only=True):
+    """Have a task in quarantine failed for good, or close the letter of an event."""
+
+    name: ClassVar[str] = "discard_letter"
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        if self.is_event:
+            bus = await orchestrator.dead_letters.bus()
+            await bus.discard_dead_letter(
+                self.letter_id, reason=f"{self.by}: {self.reason}" if self.reason else self.by
+            )
+        else:
+            await orchestrator.dead_letters.discard(self.letter_id, by=self.by, reason=self.reason)
+        return {"letter_id": self.letter_id, "is_closed": True}
+
+
 class Compact(Operation, frozen=True, kw_only=True):
     """Archive and delete what a retention policy lets go, and give back what nobody needs."""
 
@@ -453,7 +495,7 @@ _OPERATIONS: Final[dict[str, type[Operation]]] = {
     for operation in (
         *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
         Intervene,
-        *(AnswerRequest, RejectRequest, DelegateRequest),
+        *(AnswerRequest, RejectRequest, DelegateRequest, RetryLetter, DiscardLetter),
         *(Compact, Waits, Why, Liveness, Ping, Metrics),
         *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
     )

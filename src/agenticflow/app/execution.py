@@ -74,12 +74,14 @@ class WorkflowHandle:
 
 
 class TaskView:
-    """One task, or one item of a map, as it stands."""
+    """One task, or one item of a map, as it stood when it was asked for."""
 
     __slots__ = (
+        "_deadline",
+        "_ended_at",
+        "_scheduled_at",
+        "_waits_until",
         "attempt",
-        "deadline",
-        "ended_at",
         "errors",
         "item_count",
         "items_done",
@@ -87,11 +89,9 @@ class TaskView:
         "key",
         "progress",
         "question",
-        "scheduled_at",
         "signal",
         "status",
         "task_id",
-        "waits_until",
     )
 
     def __init__(self, record: TaskRecord) -> None:
@@ -99,21 +99,42 @@ class TaskView:
         self.task_id = record.node.task.task_id
         self.status = record.status
         self.attempt = record.attempt
-        self.errors: tuple[ErrorInfo, ...] = tuple(record.errors or ())
-        self.scheduled_at = _moment(record.scheduled_at)
-        self.ended_at = _moment(record.ended_at)
-        self.deadline = _moment(record.deadline)
+        self.errors: tuple[ErrorInfo, ...] = tuple(record.errors) if record.errors else ()
+        # Moments are made when they are looked at: of a long run there are thousands, and nobody looks at most of them.
+        self._scheduled_at = record.scheduled_at
+        self._ended_at = record.ended_at
+        self._deadline = record.deadline
+        self._waits_until = record.due if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
         self.item_count = len(record.items) if record.items is not None else None
         """Of a map: how many items it has, once that is known."""
         self.items_done = record.done
         self.items_failed = record.failed
-        self.waits_until = _moment(record.due) if record.status in (TaskStatus.WAITING, TaskStatus.RETRYING) else None
         self.question = record.question
         """What an approval asks."""
         self.signal = record.node.task.signal
         """The name of the signal it waits for, or has got."""
         self.progress: Progress | None = None
         """What its handler reported last, while it runs in this process."""
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """When its current attempt was scheduled."""
+        return _moment(self._scheduled_at)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When it had come to its end."""
+        return _moment(self._ended_at)
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When its attempt meets its time limit."""
+        return _moment(self._deadline)
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """When its timer, or its next attempt, is due."""
+        return _moment(self._waits_until)
 
 
 class WorkflowState:

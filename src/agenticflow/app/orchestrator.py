@@ -22,13 +22,16 @@ from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.explaining import Explained, explain
 from agenticflow.app.engine.liveness import LivenessReport, Watch
+from agenticflow.app.engine.lives import check_lost_limit
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
-from agenticflow.app.engine.starting import check_workflow_id, first_run, forked_run, next_run
+from agenticflow.app.engine.starting import check_new_id, check_workflow_id, first_run, forked_run, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
+from agenticflow.app.letters.dead_letters import DeadLetters
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
+from agenticflow.app.repair.replanner import Plans, Replanner, Replans
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -80,6 +83,8 @@ class Orchestrator(Intervening):
 
     What is not given is taken from ``settings``; without these, from the settings file and the environment (``agenticflow.config``), when
     it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
+    ``replan`` is asked for another plan when a run would fail: a ``Replanner``, or an async function.
+    ``max_lost_processes`` is how many processes may die while a task is in work before it becomes a dead letter.
     ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
@@ -94,12 +99,16 @@ class Orchestrator(Intervening):
         workflows: Iterable[WorkflowDefinition | WorkflowFunction] = (),
         max_concurrency: int | None = None,
         max_threads: int | None = None,
+        max_lost_processes: int | None = None,
         clock: Clock | None = None,
         agents: AgentRegistry | None = None,
+        replan: Replanner | Plans | None = None,
         performs: bool = True,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
+        if max_lost_processes is not None:
+            check_lost_limit(max_lost_processes)
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
                 f"the first argument is a {type(event_bus).__name__}, not an EventBus",
@@ -111,7 +120,9 @@ class Orchestrator(Intervening):
         self._clock: Clock = clock or SystemClock()
         self._max_concurrency = max_concurrency
         self._max_threads = max_threads
+        self._max_lost_processes = max_lost_processes
         self._performs = performs
+        self._replans = Replans(replan, self._clock, self._unperformed)
         self._settings = settings
         self._telemetry = telemetry
         self._performers: dict[str, Performer] = {}
@@ -120,9 +131,11 @@ class Orchestrator(Intervening):
         self._workflows = Workflows()
         self._engine: Engine | None = None
         self._starting: asyncio.Lock | None = None
-        self.schedules = Schedules(self._running, self._workflows.plan, self._clock)
+        self.schedules = Schedules(self._running, self._workflows, self._clock)
         self.approvals = Approvals(self._running, self._clock)
         """What waits for people."""
+        self.dead_letters = DeadLetters(self._running, self._clock, event_bus)
+        """Tasks that have lost too many processes."""
         for definition in workflows:
             self.register_workflow(definition)
 
@@ -207,10 +220,12 @@ class Orchestrator(Intervening):
                 if self.event_bus is not None:
                     await self.event_bus.attach(store)
                 if self._performs:
+                    self._replans.begin(engine)
                     engine.choreography = Choreography(self.event_bus, store, self.agents, self.start_workflow)
                     engine.door = await open_door(store, self)
                     await engine.choreography.start()
-                    resumed = await engine.host.recover()
+                    limit = self._max_lost_processes or settings.engine.max_lost_processes
+                    resumed = await engine.host.recover(died=await engine.lives.begin(limit))
                     await engine.gates.clear()
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
@@ -219,6 +234,7 @@ class Orchestrator(Intervening):
                     resumed = 0
             except BaseException:
                 # Recovery may have handed out work already; nothing of it may go on beside the next try.
+                await engine.lives.end()
                 await engine.dispatcher.stop(drain_seconds=0)
                 await self._shut(engine)
                 raise
@@ -245,6 +261,7 @@ class Orchestrator(Intervening):
         if self._engine is not engine:
             return
         self._engine = None
+        await engine.lives.end()
         if engine.watch is not None:
             await engine.watch.stop()
         await engine.dispatcher.stop(
@@ -253,6 +270,7 @@ class Orchestrator(Intervening):
         await self._shut(engine)
 
     async def _shut(self, engine: Engine) -> None:
+        await self._replans.end()
         for part in (engine.door, engine.watch, engine.choreography):
             if part is not None:
                 await part.stop()
@@ -316,7 +334,11 @@ class Orchestrator(Intervening):
             workflow_id = _id_after(plan.definition.name)
         else:
             check_workflow_id(workflow_id)
-        command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
+            if "~" in workflow_id and await engine.store.get_run(workflow_id) is None:
+                check_new_id(workflow_id)
+        terms = self._replans.terms_of(plan.definition.name)
+        now = self._clock.now_ns()
+        command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=now, replan=terms)
         try:
             await engine.host.submit(stream_of(workflow_id, 1), command)
         except CommandRefused:
@@ -349,7 +371,8 @@ class Orchestrator(Intervening):
             return WorkflowHandle(self, workflow_id, row.run_no)
         state: RunState = await engine.host.read(row.stream_id)
         carried = carry_over(state, from_task)
-        command = next_run(state, carried, requested_by=LOCAL_OWNER, now=self._clock.now_ns())
+        terms, now = self._replans.terms_of(state.laid_out.definition.name), self._clock.now_ns()
+        command = next_run(state, carried, requested_by=LOCAL_OWNER, now=now, replan=terms)
         try:
             await engine.host.submit(stream_of(workflow_id, row.run_no + 1), command)
         except CommandRefused:
@@ -383,7 +406,7 @@ class Orchestrator(Intervening):
         plan = state.laid_out if definition is None else self._workflows.plan_of(definition)
         given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
         fork_id = new_workflow_id or _id_after(f"{workflow_id}-fork")
-        check_workflow_id(fork_id)
+        check_new_id(fork_id)
         command = forked_run(
             plan,
             given if input is UNCHANGED else input,
@@ -391,6 +414,7 @@ class Orchestrator(Intervening):
             fork_of(state, from_task),
             requested_by=f"fork of {stream_id}@{state.version}",
             now=self._clock.now_ns(),
+            replan=self._replans.terms_of(plan.definition.name),
         )
         try:
             await engine.host.submit(stream_of(fork_id, 1), command)

@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
-from agenticflow.cli.groups import approving, authoring, looking, scheduling, stepping
+from agenticflow.cli.groups import approving, authoring, letters, looking, scheduling, stepping
 from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
@@ -41,7 +41,7 @@ class _InOrder(typer.core.TyperGroup):
 
 
 _ORDER: Final = [
-    *("demo", "init", "run", "workflows", "runs", "approvals", "schedules", "events", "debug"),
+    *("demo", "init", "run", "workflows", "runs", "approvals", "dead-letters", "schedules", "events", "debug"),
     *("store", "config", "metrics", "doctor", "completion", "version"),
 ]
 
@@ -69,6 +69,7 @@ app.add_typer(debug_app, name="debug", rich_help_panel="Runs", context_settings=
 looking.add_to(app, runs_app, _SETTINGS)
 stepping.add_to(runs_app)
 approving.add_to(app, _SETTINGS)
+letters.add_to(app, _SETTINGS)
 scheduling.add_to(app, _SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)

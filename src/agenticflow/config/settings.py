@@ -32,6 +32,12 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drain_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="how long running handlers may end at a stop")
     ] = 10.0
+    max_lost_processes: Annotated[
+        int,
+        Meta(
+            ge=2, le=1_000, description="processes that may die while a task is in work, before it is put in quarantine"
+        ),
+    ] = 3
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

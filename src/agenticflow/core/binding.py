@@ -138,6 +138,11 @@ class Handler:
         """Whether it has a parameter for the context."""
         return self._context_name is not None
 
+    @property
+    def parameter_names(self) -> frozenset[str]:
+        """The names that are filled from params, results or the input."""
+        return frozenset(parameter.name for parameter in self._parameters)
+
     def arguments(self, params: dict[str, object], context: TaskContext) -> dict[str, Any]:
         """Return the keyword arguments of one call.
 

@@ -1,4 +1,4 @@
-"""What a handler may know about the attempt it performs: its ids, inputs, limits, and whether it should stop.
+"""What a handler may know about the attempt it performs: its ids, inputs, limits, tools, and whether it should stop.
 
 A mapping: ``context["load"]`` is the result of the dependency ``load``, ``context["customer"]`` a key of the workflow input,
 ``context["input_data"]`` the whole input unless a key has that name. Values are decoded on first use and private to the attempt.
@@ -7,7 +7,7 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -15,12 +15,15 @@ import msgspec
 
 from agenticflow.core.codec import decode
 from agenticflow.core.interrupts import NO_REPLIES, Ask, Interrupted, OnDeadline, reply_in
-from agenticflow.errors import InvalidInput, TaskCancelled
+from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
+from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
 __all__ = ["Feedback", "Progress", "TaskContext", "effect_key"]
 
 _UNREAD: Final = object()
 MAX_MESSAGE_CHARS: Final = 500
+PARALLEL_CALLS: Final = 10
+"""Of tools at once, unless the handler says otherwise."""
 
 
 def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
@@ -74,6 +77,7 @@ class TaskContext(Mapping[str, object]):
         "agent_id",
         "attempt",
         "deadline",
+        "effect",
         "feedback",
         "generation",
         "is_cancelled",
@@ -84,6 +88,7 @@ class TaskContext(Mapping[str, object]):
         "run_no",
         "task_id",
         "task_key",
+        "tools",
         "workflow_id",
     )
 
@@ -102,6 +107,7 @@ class TaskContext(Mapping[str, object]):
         results: Mapping[str, object],
         encoded_input: bytes,
         feedback: tuple[Feedback, ...] = (),
+        effect: str = "idempotent",
     ) -> None:
         self.workflow_id = workflow_id
         self.run_no = run_no
@@ -114,6 +120,8 @@ class TaskContext(Mapping[str, object]):
         self.generation = generation
         self.deadline = deadline
         """Moment in nanoseconds since the epoch at which this attempt times out, or ``None``."""
+        self.effect = effect
+        """What performing the task twice would mean: ``pure``, ``idempotent`` or ``at_most_once``."""
         self.params = params
         self.results = results
         """Results of the dependencies by task id."""
@@ -129,6 +137,8 @@ class TaskContext(Mapping[str, object]):
         self.replies: Mapping[str, bytes] = NO_REPLIES
         """Encoded answers to what the handler has asked already, by the key of the interrupt."""
         self._asked: set[str] | None = None
+        self.tools: ToolAccess | None = None
+        """The tools of the agent that performs the task; ``None`` when it has none."""
 
     @property
     def input(self) -> object:
@@ -204,6 +214,33 @@ class TaskContext(Mapping[str, object]):
         schema = None if response_schema is None else dict(response_schema)
         ask = Ask(key, value, question, schema, tuple(assignees), deadline_seconds, on_deadline, default)
         raise Interrupted(ask.encoded(self.task_key))
+
+    async def invoke_tool(self, name: str, params: Mapping[str, object] | None = None, *, key: str = "") -> ToolResult:
+        """Call a tool of the agent and return what came of it: a value, or a failure that says whose move it is.
+
+        Its effect key follows from that of the task, the tool and the params, so that another attempt of the task does nothing twice; equal
+        calls that are meant to happen several times have a ``key`` each. It is stopped when this attempt is. A tool that must not happen
+        twice takes a task that must not. Raises ``DefinitionError`` when the agent has no tools.
+        """
+        return await self._tools().invoke(self._call(ToolCall(name, params if params is not None else {}), key))
+
+    async def invoke_tool_parallel(
+        self, calls: Sequence[CallGiven], *, max_concurrent: int = PARALLEL_CALLS
+    ) -> list[ToolResult]:
+        """Call several tools at once: results in the order of the calls, failures in their places; see ``invoke_tool``."""
+        made = [self._call(call_of(given), "") for given in calls]
+        return await self._tools().invoke_parallel(made, max_concurrent=max_concurrent)
+
+    def _tools(self) -> ToolAccess:
+        if self.tools is None:
+            raise DefinitionError(
+                f"agent {self.agent_id!r} has no tools", hint=f"make it with Agent({self.agent_id!r}, tools=[…])"
+            )
+        return self.tools
+
+    def _call(self, call: ToolCall, key: str) -> ToolCall:
+        effect = call.effect_key or tool_effect_key(self.effect_key, call.name, call.params, key)
+        return msgspec.structs.replace(call, effect_key=effect)
 
     def raise_if_cancelled(self) -> None:
         """Raise ``TaskCancelled`` when the attempt was told to stop; for loops in threads."""

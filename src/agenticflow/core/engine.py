@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ __all__ = [
     "ActivityFinished",
     "ActivityInput",
     "ActivityStarted",
+    "AskForPlan",
     "ContinueExecution",
     "Effect",
     "EffectClass",
@@ -36,6 +37,7 @@ __all__ = [
     "PauseActivities",
     "Performer",
     "Permit",
+    "ProcessDeath",
     "Recovery",
     "RunActivity",
     "RunChild",
@@ -79,6 +81,22 @@ class TimersDue(Command, frozen=True, kw_only=True):
     """The moment ``now`` has come; everything due at or before it is due."""
 
 
+Caution = Literal[0, 1, 2]
+"""0 for what nobody suspects. 1: its start is recorded first, so that a death of the process is put down to what ran. 2: it runs beside no
+other suspect either, so that the next death names its culprit."""
+
+
+class ProcessDeath(msgspec.Struct, frozen=True):
+    """A process that ran executions has ended without having stopped."""
+
+    life: str
+    """Tells the lives of processes over one store apart."""
+    began_at: int
+    pid: int
+    limit: int
+    """How many processes an attempt may lose before it is not tried again by itself."""
+
+
 class Permit(msgspec.Struct, frozen=True, array_like=True):
     """A key an attempt has to hold before it starts, and what the key allows over the whole store."""
 
@@ -113,6 +131,8 @@ class RunActivity(msgspec.Struct, frozen=True, gc=False):
     """What the performer has to be able to do; without a ``performer_id`` the best that can is taken."""
     is_movable: bool = False
     """Whether another performer with the same capabilities may take the place of one that is not healthy, or has failed."""
+    caution: Caution = 0
+    """How much it is suspected of killing its process."""
 
 
 class RunChild(msgspec.Struct, frozen=True, gc=False):
@@ -169,6 +189,13 @@ class ContinueExecution(msgspec.Struct, frozen=True, gc=False):
     input: bytes
 
 
+class AskForPlan(msgspec.Struct, frozen=True, gc=False):
+    """Ask whoever plans for changes of the execution, which would fail now; it waits for them until ``due``."""
+
+    number: int
+    due: int
+
+
 class GrantPermit(msgspec.Struct, frozen=True, gc=False):
     """Whoever asked for the permit of this gate as ``holder`` has it."""
 
@@ -176,7 +203,8 @@ class GrantPermit(msgspec.Struct, frozen=True, gc=False):
 
 
 Effect = (
-    ContinueExecution
+    AskForPlan
+    | ContinueExecution
     | GrantPermit
     | InformActivity
     | RunActivity
@@ -279,8 +307,8 @@ class Guest(Decider[S], Protocol[S]):
     def effects(self, state: S, fact: Fact, version: int) -> Sequence[Effect]:
         """Return what the fact just committed as event ``version`` asks of the world."""
 
-    def recover(self, state: S, now: int) -> Recovery:
-        """Return how to go on after the process that ran this has died."""
+    def recover(self, state: S, now: int, died: ProcessDeath | None = None) -> Recovery:
+        """Return how to go on after the process that ran this has ended; ``died`` says that it did not stop, but died."""
 
     def is_in_work(self, state: S, token: int) -> bool:
         """Whether the attempt with this token has not ended."""

@@ -14,7 +14,7 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.results import OutcomeKind
 from agenticflow.core.telemetry import COUNT_BOUNDS, Telemetry
 
-__all__ = ["Measures", "ResourceMeasures"]
+__all__ = ["Measures", "ResourceMeasures", "ToolMeasures"]
 
 NANOSECONDS: Final = 1_000_000_000
 
@@ -120,3 +120,22 @@ class ResourceMeasures:
         self.pool = telemetry.gauge(
             "pool_resources", "Resources of a pool that are in use or idle, and callers that wait", ("pool", "state")
         )
+
+
+class ToolMeasures:
+    """The instruments of calls of tools, which belong to the process and not to an engine."""
+
+    __slots__ = ("_calls", "abandoned", "in_flight")
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._calls = telemetry.histogram(
+            "tool_call_duration",
+            "Seconds from asking for a call of a tool to its result, by tool and outcome",
+            ("tool", "outcome"),
+        )
+        self.in_flight = telemetry.gauge("tool_calls_in_flight", "Calls of tools that are being made")
+        self.abandoned = telemetry.gauge("tool_calls_abandoned", "Tools that were given up and still run")
+
+    def call_ended(self, tool: str, outcome: str, nanoseconds: int) -> None:
+        """A call has its result, after so long."""
+        self._calls.record(nanoseconds / NANOSECONDS, tool, outcome)

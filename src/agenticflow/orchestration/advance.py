@@ -19,6 +19,7 @@ from agenticflow.core.types import MAX_INLINE_BYTES, MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.inbox.asking import ask
+from agenticflow.orchestration.repair.asking import ask_for_a_plan, is_asking
 from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
@@ -75,7 +76,7 @@ def advance(state: RunState, now: int) -> Facts:
         return () if state.is_paused else _start_ready(state, now)
     if state.planning is not None:
         return () if state.planner is None else state.planner.plan(state)
-    if not state.active and not state.unknown and not state.lingering:
+    if not state.active and not state.unknown and not state.lingering and not is_asking(state):
         return (_end(state, now),)
     return ()
 
@@ -341,6 +342,8 @@ def _raised(state: RunState, closed: f.PlanClosed | None) -> Fact:
 
 def _failed(state: RunState, failed: list[TaskRecord], now: int) -> Fact:
     keys = [record.key for record in failed]
+    if (asks := ask_for_a_plan(state, keys, now)) is not None:
+        return asks
     first = next((record.errors[-1] for record in failed if record.errors), None)
     message = f"{len(failed)} task{'s' if len(failed) > 1 else ''} failed, the first: {keys[0]!r} with {first}"
     error = ErrorInfo("WorkflowExecutionError", message[:1_000], "workflow_failed", at=now)

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from agenticflow.core.decider import Command
 from agenticflow.orchestration.approvals.commands import Approve, Delegate, Reject
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import Heard
 
 __all__ = [
@@ -53,6 +54,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     parent: tuple[str, str, int] | None = None
     depth: int = 0
     first_generation: int = 0
+    replan: ReplanTerms | None = None
 
 
 class NextRunStarted(Command, frozen=True, kw_only=True):

@@ -203,7 +203,7 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, g
     def __post_init__(self) -> None:
         _check_head(self)
         msgspec.structs.force_setattr(self, "dependencies", _names(self, "dependencies") if self.dependencies else ())
-        if isinstance(self.retry_policy, Mapping):
+        if self.retry_policy is not None and isinstance(self.retry_policy, Mapping):
             msgspec.structs.force_setattr(self, "retry_policy", RetryPolicy.from_dict(self.retry_policy))
         if not isinstance(self.effect, EffectClass):
             try:

@@ -38,6 +38,9 @@ from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.planning.folding import patch_marked, plan_closed, steps_planned
 from agenticflow.orchestration.planning.growing import GrowingPlan
+from agenticflow.orchestration.quarantine import folding as quarantine
+from agenticflow.orchestration.repair import answering as repair
+from agenticflow.orchestration.replanning import facts as p
 from agenticflow.orchestration.state import (
     DEADLINE,
     GRACE,
@@ -52,8 +55,16 @@ from agenticflow.orchestration.state import (
     TaskStatus,
     WorkflowStatus,
 )
+from agenticflow.orchestration.suspicion import facts as u
 
 __all__ = ["evolve"]
+_NOT_IN_WORK: Final = frozenset(
+    {
+        *(TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.EXPANDED),
+        TaskStatus.QUARANTINED,
+    }
+)
+"""Open, and nobody is about them: they end with the run."""
 
 
 def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
@@ -316,6 +327,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     record = state.tasks[fact.task_key]
     state.set_status(record, TaskStatus.READY)
     state.generations[fact.task_key] = fact.generation
+    state.suspects.pop(fact.task_key, None)
     record.attempt = record.attempts_before = 0
     state.answered.pop(fact.task_key, None)
     state.forget_total_limit(fact.task_key)
@@ -373,7 +385,7 @@ def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version:
     state.phase = Phase.CANCELLING
     state.cancel = fact
     for record in state.tasks.values():
-        if record.status in (TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.EXPANDED):
+        if record.status in _NOT_IN_WORK:
             state.set_status(record, TaskStatus.CANCELLED)
             record.ended_at = at
     state.ready.clear()
@@ -447,4 +459,10 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     f.StepsPlanned: steps_planned,
     f.PatchMarked: patch_marked,
     f.PlanClosed: plan_closed,
+    u.ProcessLost: quarantine.lost,
+    u.AttemptsInterrupted: quarantine.interrupted,
+    u.TaskQuarantined: quarantine.quarantined,
+    p.ReplanAgreed: repair.agreed,
+    p.ReplanRequested: repair.requested,
+    p.ReplanRefused: repair.refused,
 }

@@ -23,6 +23,8 @@ from agenticflow.orchestration.approvals.facts import (
 )
 from agenticflow.orchestration.approvals.terms import Terms
 from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.replanning.facts import ReplanAgreed, ReplanRefused, ReplanRequested
+from agenticflow.orchestration.suspicion.facts import AttemptsInterrupted, ProcessLost, TaskQuarantined
 
 __all__ = [
     "FACTS",
@@ -373,6 +375,8 @@ class WorkflowModified(Fact, frozen=True, gc=False):
     reason: str = ""
     generations: dict[str, int] = {}
     """Of tasks that were replaced or removed, by task id: what is called so from now on is other work."""
+    number: int = 0
+    """Of the request for another plan that this answers; 0 when a person did it unasked."""
 
 
 class WorkflowPaused(Fact, frozen=True, gc=False):
@@ -544,5 +548,11 @@ FACTS: Final = FactCodec(
         StepsPlanned,
         PatchMarked,
         PlanClosed,
+        ProcessLost,
+        AttemptsInterrupted,
+        TaskQuarantined,
+        ReplanAgreed,
+        ReplanRequested,
+        ReplanRefused,
     ]
 )

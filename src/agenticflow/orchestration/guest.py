@@ -13,11 +13,13 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import (
     ActivityFinished,
     ActivityInput,
+    AskForPlan,
     ContinueExecution,
     Effect,
     EffectClass,
     InformActivity,
     PauseActivities,
+    ProcessDeath,
     Recovery,
     RunActivity,
     RunChild,
@@ -32,9 +34,14 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
 from agenticflow.orchestration.planning.planner import Planners
+from agenticflow.orchestration.quarantine.deciding import suspected, were_running
+from agenticflow.orchestration.repair.asking import is_asking
+from agenticflow.orchestration.replanning.facts import ReplanRequested
 from agenticflow.orchestration.run import RunDecider
 from agenticflow.orchestration.snapshots import take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
+from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
+from agenticflow.orchestration.suspicion.facts import AttemptsInterrupted, ProcessLost
 
 __all__ = ["Results", "WorkflowGuest", "child_id", "run_output", "stream_of"]
 
@@ -120,6 +127,11 @@ class WorkflowGuest(RunDecider):
             return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
             return (StopActivity(fact.token, fact.reason),)
+        if isinstance(fact, ReplanRequested):
+            return (AskForPlan(fact.number, fact.due),)
+        if isinstance(fact, (ProcessLost, AttemptsInterrupted)):
+            lost = (state.tasks[key] for key in fact.task_keys)
+            return [self._run(state, record) for record in lost if record.status is TaskStatus.SCHEDULED]
         if isinstance(fact, f.WorkflowCancelRequested):
             if self._planners is not None:
                 self._planners.forget(state.stream_id)
@@ -147,7 +159,8 @@ class WorkflowGuest(RunDecider):
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
         task = node.task
-        if node.is_plain and record.performer_id == node.performer_id:
+        suspect = state.suspects.get(record.key) if state.suspects else None
+        if node.is_plain and record.performer_id == node.performer_id and suspect is None:
             return RunActivity(
                 record.key,
                 record.token,
@@ -175,6 +188,7 @@ class WorkflowGuest(RunDecider):
             task.capabilities,  # type: ignore[arg-type]  # a definition makes it a tuple
             # With a list the run says whose turn it is.
             task.on_failure == "reassign" and not task.reassign_to,
+            0 if suspect is None else suspect.caution,
         )
 
     def _child(self, state: RunState, record: TaskRecord) -> RunChild:
@@ -193,7 +207,7 @@ class WorkflowGuest(RunDecider):
             state.depth + 1,
         )
 
-    def recover(self, state: RunState, now: int) -> Recovery:
+    def recover(self, state: RunState, now: int, died: ProcessDeath | None = None) -> Recovery:
         if state.phase is Phase.CONTINUING:
             return Recovery((), (ContinueExecution(state.workflow_id, state.run_no, state.continuation or codec.NULL),))
         commands: list[Command] = []
@@ -207,13 +221,19 @@ class WorkflowGuest(RunDecider):
             commands.append(ActivityFinished(now=now, task_key=key, token=token, outcome=Outcome(OutcomeKind.UNKNOWN)))
         if state.planning is not None and state.phase is Phase.RUNNING:
             commands.append(Plan(now=now))
+        if is_asking(state) and state.phase is Phase.RUNNING and (asked := state.replanning) is not None:
+            effects.append(AskForPlan(asked.asked, asked.due or now))
+        # What is said about these first leads to their effects: they run when it is recorded.
+        told = frozenset(were_running(state) if died is None else suspected(state, died.life))
+        if told:
+            commands.append(SuspectsInterrupted(now=now) if died is None else ProcessDied(now=now, death=died))
         for record in state.tasks.values():
             if record.status in IN_FLIGHT:
                 found = self._recover(state, record, now)
                 if isinstance(found, Outcome):
                     finished = ActivityFinished(now=now, task_key=record.key, token=record.token, outcome=found)
                     commands.append(finished)
-                else:
+                elif record.key not in told:
                     effects.extend(found)
         return Recovery(commands, effects)
 

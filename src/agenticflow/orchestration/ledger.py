@@ -23,6 +23,9 @@ class Driven(Protocol):
     def recorded(self, *, steps: int = 0, cancels: int = 0, patches: int = 0) -> list[tuple[str, bytes]]:
         """The first so many of what it asked for are recorded; return the large values that have to be stored with them."""
 
+    def close(self) -> None:
+        """Nobody drives it any more."""
+
 
 class Planning:
     """Made when a run of a workflow as code starts."""

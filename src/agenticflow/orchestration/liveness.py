@@ -14,6 +14,7 @@ import msgspec
 
 from agenticflow.core.decider import Fact, FactCodec
 from agenticflow.orchestration.advance import room_of
+from agenticflow.orchestration.repair.asking import is_asking
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
@@ -154,7 +155,7 @@ def _is_unsettled(state: RunState) -> bool:
         has_room = room_of(state) > 0 or not takes_place(state.ready[0]) or state.phase is Phase.COMPENSATING
         return has_room and not state.is_paused
     if not state.active and not state.unknown and not state.lingering:
-        return True
+        return not is_asking(state)
     return (
         state.next_due is None
         and not state.is_paused

@@ -38,6 +38,11 @@ from agenticflow.orchestration.interventions.feedback import give_feedback, said
 from agenticflow.orchestration.interventions.moments import not_now
 from agenticflow.orchestration.interventions.tasks import retry_task, set_result, skip_task
 from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.quarantine.deciding import decided_about, process_died
+from agenticflow.orchestration.quarantine.deciding import interrupted as interrupted_suspects
+from agenticflow.orchestration.repair.answering import not_in_time, proposed
+from agenticflow.orchestration.replanning.commands import Propose
+from agenticflow.orchestration.replanning.facts import ReplanAgreed
 from agenticflow.orchestration.snapshots import restore
 from agenticflow.orchestration.state import (
     ANSWER,
@@ -46,6 +51,7 @@ from agenticflow.orchestration.state import (
     GRACE,
     IN_FLIGHT,
     LINGER,
+    REPLAN,
     RETRY,
     TIMER,
     TOTAL,
@@ -54,6 +60,7 @@ from agenticflow.orchestration.state import (
     TaskRecord,
     TaskStatus,
 )
+from agenticflow.orchestration.suspicion import commands as s
 
 __all__ = ["RunDecider"]
 
@@ -87,6 +94,14 @@ class RunDecider:
                 return (f.WorkflowContinued(),) if state.phase is Phase.CONTINUING else ()
             case c.Plan():
                 return () if state.planner is None else state.planner.plan(state)
+            case s.ProcessDied():
+                return process_died(state, command)
+            case s.SuspectsInterrupted():
+                return interrupted_suspects(state)
+            case Propose():
+                return proposed(state, command)
+            case s.RetryLetter() | s.DiscardLetter():
+                return decided_about(state, command)
             case c.Resolve() if state.phase is Phase.COMPENSATING:
                 return self._resolve(state, command)
             case c.Approve() | c.Reject() | c.Delegate():
@@ -178,6 +193,7 @@ class RunDecider:
                 depth=command.depth,
                 first_generation=command.first_generation,
             ),
+            *(() if (terms := command.replan) is None else [ReplanAgreed(terms.times, terms.limit_seconds)]),
             *said_before(command.feedback),
         ]
 
@@ -308,6 +324,8 @@ class RunDecider:
                     for record in state.tasks.values()
                     if record.status in IN_FLIGHT
                 )
+            elif kind == REPLAN:
+                facts.append(not_in_time(state))
             elif kind == LINGER:
                 lingering, _ = state.lingering[int(key)]
                 facts.append(f.TaskLateOutcome(lingering, int(key), OutcomeKind.UNKNOWN))

@@ -6,7 +6,6 @@ here (unmet dependencies, work in flight, what is ready), so that a completion c
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
@@ -24,70 +23,21 @@ from agenticflow.orchestration.approvals.requests import Request
 from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, Plan
+from agenticflow.orchestration.replanning.terms import Replanning
+from agenticflow.orchestration.statuses import Phase, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
-class WorkflowStatus(enum.StrEnum):
-    """Where a run stands, in the words users see."""
-
-    PENDING = "PENDING"
-    RUNNING = "RUNNING"
-    PAUSED = "PAUSED"
-    WAITING = "WAITING"
-    """Nothing is in work: it waits for a timer, a retry or a signal."""
-    COMPLETED = "COMPLETED"
-    PARTIALLY_FAILED = "PARTIALLY_FAILED"
-    FAILED = "FAILED"
-    COMPENSATING = "COMPENSATING"
-    COMPENSATED = "COMPENSATED"
-    NEEDS_ATTENTION = "NEEDS_ATTENTION"
-    """A person has to say what became of a task."""
-    CANCELLED = "CANCELLED"
-    CONTINUED = "CONTINUED"
-    """The next run of the workflow goes on in its place, with another input."""
-
-
-class TaskStatus(enum.StrEnum):
-    """Where a task, or an item of a map, stands."""
-
-    PENDING = "PENDING"
-    READY = "READY"
-    SCHEDULED = "SCHEDULED"
-    RUNNING = "RUNNING"
-    EXPANDED = "EXPANDED"
-    """A map or a loop whose items or iterations are in work."""
-    RETRYING = "RETRYING"
-    WAITING = "WAITING"
-    """For a timer, a signal or a person."""
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    SKIPPED = "SKIPPED"
-    CANCELLED = "CANCELLED"
-    UNKNOWN = "UNKNOWN"
-
-
-class Phase(enum.Enum):
-    """The stretches of a run."""
-
-    NEW = 0
-    RUNNING = 1
-    CANCELLING = 2
-    ENDED = 3
-    CONTINUING = 4
-    COMPENSATING = 5
-    """Nothing of the graph runs any more; what was done is undone."""
-    """Over, but for the start of the next run."""
-
-
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
-CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING}
+CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.QUARANTINED}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
 
 _NEEDS_NO_PLACE: Final = 10_000_000
 """Above every priority."""
 
-TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER, ANSWER, ESCALATION = range(8)
+TIMER, RETRY, TOTAL, DEADLINE, GRACE, LINGER, ANSWER, ESCALATION, REPLAN = range(9)
 """Kinds of entries in the heap of timers."""
 
 
@@ -219,6 +169,7 @@ class RunState:
         "planning",
         "problem",
         "ready",
+        "replanning",
         "requests",
         "run_no",
         "seed",
@@ -227,6 +178,7 @@ class RunState:
         "started_by",
         "stream_id",
         "surplus",
+        "suspects",
         "tasks",
         "timers",
         "to_cancel",
@@ -291,11 +243,8 @@ class RunState:
         self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
-        self.active = 0
-        self.in_flight = 0
-        self.held = 0
-        """Tasks between two attempts: they keep their place among ``max_parallel``."""
-        self.unknown = 0
+        self.active = self.in_flight = self.held = self.unknown = 0
+        """How many tasks are so; held ones are between two attempts and keep their place among ``max_parallel``."""
         self.lingering: dict[int, tuple[str, int]] = {}
         self.timers: list[tuple[int, int, int, str]] = []
         self.signals: dict[str, deque[bytes]] = {}
@@ -309,8 +258,12 @@ class RunState:
         """Open requests to people, by task key."""
         self.answered: dict[str, dict[str, Request]] = {}
         """Closed ones, by task key and key of the interrupt: an answer given twice is known, and a handler finds its answers."""
-        self.unlisted: dict[int, Request] = {}
-        """Requests that have changed since they were listed, by token."""
+        self.replanning: Replanning | None = None
+        """Where it stands with asking for another plan; ``None`` when it never does."""
+        self.suspects: dict[str, Suspect] = {}
+        """Tasks whose attempts have lost processes, by task key."""
+        self.unlisted: dict[int, Request | Suspect] = {}
+        """Requests, and tasks in quarantine, that have changed since they were listed, by token."""
 
     # --- what the engine reads --------------------------------------------------------------------------------------
 
@@ -412,6 +365,11 @@ class RunState:
                 self.unlisted[request.token] = request
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
+        elif before is TaskStatus.QUARANTINED:
+            self.unknown -= 1
+            suspect = self.suspects.pop(record.key)
+            suspect.is_open = False
+            self.unlisted[suspect.token] = suspect
         record.status = status
         if status in _ACTIVE:
             self.active += 1
@@ -419,7 +377,7 @@ class RunState:
                 self.in_flight += 1
             elif status is TaskStatus.RETRYING:
                 self.held += 1
-        elif status is TaskStatus.UNKNOWN:
+        elif status in (TaskStatus.UNKNOWN, TaskStatus.QUARANTINED):
             self.unknown += 1
 
     def settle(self, node: Node, how: TaskStatus) -> None:
@@ -514,7 +472,11 @@ class RunState:
             return False
         if kind == DEADLINE:
             return self.phase is Phase.RUNNING
-        record = self.tasks[key]
+        if kind == REPLAN:
+            return self.phase is Phase.RUNNING and self.replanning is not None and self.replanning.due == due
+        record = self.tasks.get(key)
+        if record is None:  # another plan has taken it out
+            return False
         if kind == TIMER:
             is_waiting = record.status is TaskStatus.WAITING and record.due == due
             return is_waiting and not (self.is_paused and record.node.until is not None)

@@ -35,6 +35,8 @@ class Ending(enum.StrEnum):
     """Its handler asks a person and runs again when there is an answer."""
     UNKNOWN = "unknown"
     """Nobody can say whether it happened."""
+    QUARANTINED = "quarantined"
+    """It has lost too many processes."""
     OPEN = "open"
 
 
@@ -91,6 +93,7 @@ _ENDS: Final[Mapping[str, Ending]] = {
     # somebody goes on without it while it waits, or while nobody knows what became of it
     "task_skipped": Ending.CANCELLED,
     "task_outcome_unknown": Ending.UNKNOWN,
+    "task_quarantined": Ending.QUARANTINED,
     "interrupt_answered": Ending.COMPLETED,
 }
 _TERMINAL: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
@@ -174,6 +177,7 @@ _MARKS: Final[Mapping[Ending, str]] = {
     Ending.CANCELLED: "░",
     Ending.INTERRUPTED: "▒",
     Ending.UNKNOWN: "?",
+    Ending.QUARANTINED: "✗",
     Ending.OPEN: "▓",
 }
 _WAITED: Final = "·"

@@ -20,7 +20,7 @@ from agenticflow.orchestration.definition import Compensation, TaskDefinition, W
 from agenticflow.orchestration.graph import find_cycle
 from agenticflow.orchestration.references import Reference, compile_template
 
-__all__ = ["INPUT_ROOTS", "item_roots", "meant", "validate"]
+__all__ = ["INPUT_ROOTS", "contradictions", "item_roots", "meant", "validate"]
 
 INPUT_ROOTS: Final = frozenset({"input", "context"})
 MAP_ROOTS: Final = frozenset({"item", "index"})
@@ -36,6 +36,23 @@ def item_roots(task: TaskDefinition) -> frozenset[str]:
     if task.for_each is not None:
         return MAP_ROOTS
     return LOOP_ROOTS if task.repeat_until is not None else frozenset()
+
+
+def contradictions(definition: WorkflowDefinition) -> list[str]:
+    """Return, in words, what new workflows are refused for and recorded ones went on with: policies that contradict themselves."""
+    problems: list[str] = []
+    for task in definition.tasks:
+        undo = task.compensation
+        for policy, where in (
+            (task.retry_policy, "its retry policy"),
+            (undo.retry_policy if isinstance(undo, Compensation) else None, "the retry policy of its compensation"),
+        ):
+            if policy is not None and policy.contradiction:
+                problems.append(f"task {task.task_id!r}: {where}: {policy.contradiction}")
+        if isinstance(task.workflow, WorkflowDefinition):
+            found = contradictions(task.workflow)
+            problems += [f"in the sub-workflow of task {task.task_id!r}: {problem}" for problem in found]
+    return problems
 
 
 def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:

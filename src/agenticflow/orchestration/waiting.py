@@ -16,14 +16,17 @@ from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.advance import MAX_IN_FLIGHT, room_of
 from agenticflow.orchestration.approvals.requests import approval_id
 from agenticflow.orchestration.guest import child_id
+from agenticflow.orchestration.repair.asking import is_asking
 from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
+    "AsksForPlan",
     "AwaitsAnswer",
     "AwaitsSignal",
     "BeingCancelled",
     "DependenciesOpen",
     "HandedOut",
+    "InQuarantine",
     "InQueue",
     "InWork",
     "Lost",
@@ -125,6 +128,19 @@ class OutcomeInQuestion(msgspec.Struct, frozen=True, tag="unknown_outcome"):
     """Nobody knows whether at-most-once work happened: a person has to say."""
 
 
+class InQuarantine(msgspec.Struct, frozen=True, tag="quarantine"):
+    """It has lost too many processes: a person has to say whether it runs again."""
+
+    losses: int
+    letter_id: str
+
+
+class AsksForPlan(msgspec.Struct, frozen=True, tag="replan"):
+    """It would fail, and whoever plans may propose something else first."""
+
+    number: int
+
+
 class NotRegistered(msgspec.Struct, frozen=True, tag="not_registered"):
     """No agent, handler or workflow here can do it. ``words`` say which."""
 
@@ -179,6 +195,8 @@ Reason = (
     | SubWorkflow
     | Paused
     | OutcomeInQuestion
+    | InQuarantine
+    | AsksForPlan
     | NotRegistered
     | NeedsCode
     | BeingCancelled
@@ -204,7 +222,8 @@ class Wait(msgspec.Struct, frozen=True):
     def is_for_others(self) -> bool:
         """Whether somebody or something from outside the engine has to give it, or a moment has to come."""
         return isinstance(
-            self.reason, (Paused, AwaitsSignal, AwaitsAnswer, TimerRuns, Retrying, OutcomeInQuestion, NotRegistered)
+            self.reason,
+            (Paused, AwaitsSignal, AwaitsAnswer, TimerRuns, Retrying, OutcomeInQuestion, InQuarantine, NotRegistered),
         )
 
 
@@ -231,6 +250,8 @@ def waits_of(state: RunState, held: Mapping[int, Reason] | None = None) -> list[
         found.append(Wait("", BeingCancelled(), until=state.cancel.grace_until))
     elif state.is_paused:
         found.append(Wait("", Paused()))
+    if state.phase is Phase.RUNNING and is_asking(state) and (asked := state.replanning) is not None:
+        found.append(Wait("", AsksForPlan(asked.asked), asked.since, asked.due))
     limits = {key: due for due, _, kind, key in state.timers if kind == TOTAL}
     for record in state.tasks.values():
         if (reason := _reason(state, record, held)) is not None:
@@ -300,6 +321,10 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
         return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
     if status is TaskStatus.UNKNOWN:
         return OutcomeInQuestion()
+    if status is TaskStatus.QUARANTINED:
+        suspect = state.suspects[record.key]
+        name = approval_id(state.workflow_id, state.run_no, record.key, suspect.token)
+        return InQuarantine(len(suspect.losses), name)
     if status is TaskStatus.READY:
         is_full = room_of(state) <= 0 and takes_place(record) and not state.is_paused
         return NoRoom(state.laid_out.definition.max_parallel or MAX_IN_FLIGHT) if is_full else Ready()
@@ -323,6 +348,8 @@ def _since(state: RunState, record: TaskRecord) -> int:
         return record.scheduled_at
     if (request := state.requests.get(record.key)) is not None:
         return request.asked_at
+    if record.status is TaskStatus.QUARANTINED:
+        return state.suspects[record.key].since
     if record.errors and record.errors[-1].at:
         return record.errors[-1].at
     if record.index and record.node.until is not None:
@@ -369,6 +396,8 @@ def words_of(wait: Wait) -> str:
             return f"{task} is tried again at {moment_of(wait.until or 0)}"
         case OutcomeInQuestion():
             return f"somebody has to say what became of {task}"
+        case InQuarantine(losses):
+            return f"{task} is in quarantine, because its process died {losses} times while it ran"
         case NotRegistered(words) | NeedsCode(words):
             return words
         case InWork(performer_id, attempt):
@@ -395,6 +424,8 @@ def _words_of_the_engine(wait: Wait, task: str) -> str:
             return f"{what} was told to stop"
         case NoRoom(limit):
             return f"{what} waits until less than {limit} are in work"
+        case AsksForPlan(number):
+            return f"{what} would fail, and waits for another plan, request {number}"
         case NextRun(run_no):
             return f"{what} waits for run {run_no}, which goes on in its place, to be started"
         case DependenciesOpen(task_ids):
@@ -421,6 +452,10 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
             return "it comes by itself"
         case OutcomeInQuestion():
             return f"`agenticflow runs resolve {workflow_id} {key} completed` (or failed, or run-again) says it"
+        case AsksForPlan():
+            return "whoever plans has to answer, or its time to pass; then it fails"
+        case InQuarantine(_, name):
+            return f"`agenticflow dead-letters retry {name}` runs it again, `agenticflow dead-letters discard {name}` has it failed"
         case NotRegistered():
             return "registering it, or its recovery, starts the task"
         case NeedsCode():

@@ -19,6 +19,7 @@ from agenticflow.core.engine import (
     Effect,
     GrantPermit,
     Permit,
+    ProcessDeath,
     Recovery,
     Summary,
     TimersDue,
@@ -263,7 +264,7 @@ class GateGuest:
     def effects(self, state: GateState, fact: Fact, version: int) -> Sequence[Effect]:
         return (GrantPermit(fact.holder),) if isinstance(fact, PermitGranted) else ()
 
-    def recover(self, state: GateState, now: int) -> Recovery:
+    def recover(self, state: GateState, now: int, died: ProcessDeath | None = None) -> Recovery:
         """Nothing: whoever held the key, or waited for it, asks again, and the rest is released by who looks after gates."""
         return Recovery((), ())
 

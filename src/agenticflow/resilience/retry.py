@@ -86,6 +86,17 @@ class RetryPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         except msgspec.ValidationError as error:
             raise DefinitionError(f"a retry policy is wrong: {error}") from error
 
+    @property
+    def contradiction(self) -> str:
+        """What makes no sense in it, in words; empty when all does. New work is refused with it, recorded policies go on as they are."""
+        first, longest = self.initial_delay_seconds, self.max_delay_seconds
+        if first <= longest:
+            return ""
+        return (
+            f"initial_delay_seconds {first:g} is above max_delay_seconds {longest:g}, so no delay would be longer than that; "
+            f"give max_delay_seconds too, {first:g} or more"
+        )
+
     def delay_after(self, attempt: int, error: ErrorInfo, *, seed: str, task_key: str) -> float | None:
         """Return the seconds to wait after ``attempt`` (from 1) failed with ``error``; ``None`` means give up."""
         if attempt >= self.max_attempts or error.is_permanent:

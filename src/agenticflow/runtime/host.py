@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, RunActivity, TimersDue
+from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, ProcessDeath, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
 from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS
 from agenticflow.core.values import BlobMissing, Values
@@ -230,8 +230,8 @@ class Host:
 
     # --- life -------------------------------------------------------------------------------------------------------
 
-    async def recover(self, *, batch: int = 100) -> int:
-        """Take up every open execution of the kinds known here; return how many."""
+    async def recover(self, *, batch: int = 100, died: ProcessDeath | None = None) -> int:
+        """Take up every open execution of the kinds known here; return how many. ``died`` says how the process before ended."""
         rows: list[RunRow] = []
         after: str | None = None
         while page := await self._store.list_runs(is_open=True, after=after, limit=1_000):
@@ -239,18 +239,18 @@ class Host:
             after = page[-1].stream_id
         reach("host.recovering")
         for start in range(0, len(rows), batch):
-            await asyncio.gather(*(self._recover_one(row.stream_id) for row in rows[start : start + batch]))
+            await asyncio.gather(*(self._recover_one(row.stream_id, died) for row in rows[start : start + batch]))
         if self.measures is not None:
             self.measures.recovered(len(rows))
         return len(rows)
 
-    async def _recover_one(self, stream_id: str) -> None:
+    async def _recover_one(self, stream_id: str, died: ProcessDeath | None) -> None:
         actor = self.actors.of(stream_id)
         # A parent that is taken up may ask for its child first: then the child's state is what it would be if it were new.
         await self._settle(actor)
         if not actor.state.is_open:
             return
-        recovery = actor.guest.recover(actor.state, self._clock.now_ns())
+        recovery = actor.guest.recover(actor.state, self._clock.now_ns(), died)
         for effect in recovery.effects:
             self._perform(stream_id, effect)
         # What became ready in the last moment before the crash is committed with the fact that made it ready, so there is

@@ -31,7 +31,7 @@ from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from tests.unit.runtime.engine import in_virtual_time, kinds, running, until
 
-HOURLY = RetryPolicy(max_attempts=3, initial_delay_seconds=3_600, multiplier=1, jitter=False)
+HOURLY = RetryPolicy(max_attempts=3, initial_delay_seconds=3_600, max_delay_seconds=3_600, multiplier=1, jitter=False)
 
 
 class Desk(Agent):

@@ -282,3 +282,11 @@ async def test_the_bus_lends_its_store() -> None:
     async with orchestrator:
         await orchestrator.execute_workflow(single(), workflow_id="w")
     assert await store.get_run("w") is not None
+
+
+async def test_a_policy_that_contradicts_itself_is_refused_before_anything_starts() -> None:
+    hourly = RetryPolicy(initial_delay_seconds=3_600)
+    definition = WorkflowDefinition([TaskDefinition("a", "agent", "work", retry_policy=hourly)])
+    async with Orchestrator(store="memory:") as orchestrator:
+        with pytest.raises(DefinitionError, match="task 'a': its retry policy: initial_delay_seconds 3600 is above"):
+            await orchestrator.start_workflow(definition)

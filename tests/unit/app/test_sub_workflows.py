@@ -11,7 +11,7 @@ import pytest
 from agenticflow.agents.workers import worker
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core.context import TaskContext
-from agenticflow.errors import WorkflowExecutionError
+from agenticflow.errors import InvalidInput, WorkflowExecutionError, WorkflowIdConflict
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 from agenticflow.resilience.retry import RetryPolicy
@@ -243,9 +243,25 @@ async def test_a_restart_watches_open_children_again_and_reports_those_that_ende
 
 
 @in_virtual_time
-async def test_an_id_that_somebody_else_uses_is_not_taken_over() -> None:
+async def test_an_id_that_a_sub_workflow_may_have_is_not_given_to_another() -> None:
     async with running(double) as orchestrator:
-        await orchestrator.execute_workflow(INNER, {"value": 1}, workflow_id="p~child")
+        with pytest.raises(InvalidInput, match="could be the id of a sub-workflow: task 'child' of 'p' may have it"):
+            await orchestrator.execute_workflow(INNER, {"value": 1}, workflow_id="p~child")
+        await orchestrator.execute_workflow(outer(), {"start": 1}, workflow_id="p")
+        with pytest.raises(InvalidInput, match="use an id without '~'"):
+            await orchestrator.fork_workflow("p", new_workflow_id="q~child")
+        # It is there, so it can be looked up by starting it; with another input it is somebody else's.
+        with pytest.raises(WorkflowIdConflict):
+            await orchestrator.start_workflow(INNER, {"value": 1}, workflow_id="p~child")
+
+
+@in_virtual_time
+async def test_an_id_that_somebody_else_uses_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier release let anybody use such ids."""
+    async with running(double) as orchestrator:
+        with monkeypatch.context() as earlier:
+            earlier.setattr("agenticflow.app.orchestrator.check_new_id", lambda workflow_id: None)
+            await orchestrator.execute_workflow(INNER, {"value": 1}, workflow_id="p~child")
         with pytest.raises(WorkflowExecutionError, match="somebody else started"):
             await orchestrator.execute_workflow(outer(), {"start": 1}, workflow_id="p")
 

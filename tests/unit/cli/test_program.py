@@ -33,6 +33,8 @@ COMMANDS: list[list[str]] = [
     ["debug"],
     ["debug", "why"],
     ["approvals"],
+    ["dead-letters"],
+    *(["dead-letters", name] for name in ("list", "show", "retry", "discard")),
     *(["approvals", name] for name in ("list", "show", "approve", "reject", "delegate")),
     ["schedules"],
     *(["schedules", name] for name in ("list", "show", "create", "pause", "resume", "delete", "trigger")),

@@ -88,7 +88,7 @@ def test_every_mistake_is_told_at_once_with_its_place(folder: Path, monkeypatch:
             " (did you mean production?)"
         ),
         "agenticflow.toml line 2: store is '', and a text that is not empty is expected",
-        "agenticflow.toml line 3: engine is a table with max_concurrency, max_threads, drain_seconds, not a value",
+        "agenticflow.toml line 3: engine is a table with max_concurrency, max_threads, drain_seconds, max_lost_processes, not a value",
         "agenticflow.toml line 5: log.level is 3, and debug, info, warning, error or critical is expected",
         "agenticflow.toml line 6: log.levle is no setting (did you mean log.level?)",
         "agenticflow.toml line 7: log.max_bytes is '12000', and a whole number from 1,000 to 1,000,000,000 is expected",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext, effect_key
 from agenticflow.core.engine import Execution
-from agenticflow.errors import TaskCancelled
+from agenticflow.core.tools import CallGiven, ToolCall, ToolResult
+from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
 
 def context(given: object = None, results: dict[str, object] | None = None, **changed: Any) -> TaskContext:
@@ -111,3 +114,38 @@ def test_a_record_keeps_the_fields_that_the_call_gives(caplog: pytest.LogCapture
 def test_an_execution_knows_its_stream() -> None:
     assert Execution("workflow", "w1").stream_id == "workflow-w1/1"
     assert Execution("countdown", "a", 3, parent=("workflow-w1/1", "charge", 4)).stream_id == "countdown-a/3"
+
+
+class NotedTools:
+    """Tools that note what they are asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[ToolCall] = []
+
+    async def invoke(self, call: ToolCall) -> ToolResult:
+        self.calls.append(call)
+        return ToolResult.success(call.name)
+
+    async def invoke_parallel(self, calls: Sequence[CallGiven], *, max_concurrent: int) -> list[ToolResult]:
+        assert max_concurrent == 10
+        return [await self.invoke(call) for call in calls if isinstance(call, ToolCall)]
+
+
+def test_tools_are_called_with_a_key_that_follows_from_the_task() -> None:
+    given = context()
+    given.tools = tools = NotedTools()
+    assert asyncio.run(given.invoke_tool("add", {"a": 1})).value == "add"
+    asyncio.run(given.invoke_tool("add", key="mine"))
+    given_call = ToolCall("add", {"a": 1}, effect_key="own", deadline=5)
+    assert len(asyncio.run(given.invoke_tool_parallel([("add", {"a": 1}), given_call]))) == 2
+    first, keyed, same, own = tools.calls
+    assert (first.name, first.params, first.deadline) == ("add", {"a": 1}, None)
+    assert first.effect_key == same.effect_key != keyed.effect_key
+    assert (own.effect_key, own.deadline) == ("own", 5)
+    with pytest.raises(InvalidInput):
+        asyncio.run(given.invoke_tool_parallel(["add"]))  # type: ignore[list-item]  # that is the mistake
+
+
+def test_without_tools_it_says_how_to_get_some() -> None:
+    with pytest.raises(DefinitionError, match="has no tools"):
+        asyncio.run(context().invoke_tool("add"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from agenticflow.core.decider import Fact
-from agenticflow.core.measures import Measures
+from agenticflow.core.measures import Measures, ToolMeasures
 from agenticflow.core.results import OutcomeKind
 from agenticflow.observability.registry import Metrics, Spread
 
@@ -73,3 +73,14 @@ def test_the_others() -> None:
     assert metrics.value("agent_state_transitions", "analyst", "IDLE", "PROCESSING") == 1
     assert metrics.value("timer_lateness") == 1
     assert metrics.value("runs_recovered") == 7
+
+
+def test_calls_of_tools_by_name_and_outcome() -> None:
+    metrics = Metrics()
+    measures = ToolMeasures(metrics)
+    measures.call_ended("weather", "succeeded", SECOND // 2)
+    measures.in_flight.set(3)
+    measures.abandoned.set(1)
+    assert metrics.value("tool_call_duration", "weather", "succeeded") == 1
+    assert metrics.value("tool_calls_in_flight") == 3
+    assert metrics.value("tool_calls_abandoned") == 1

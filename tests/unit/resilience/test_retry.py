@@ -167,3 +167,10 @@ def test_a_policy_is_written_as_a_dict() -> None:
 def test_a_wrong_dict_says_what_is_wrong(written: Any, words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         RetryPolicy.from_dict(written)
+
+
+def test_a_first_delay_above_the_longest_is_a_contradiction() -> None:
+    """It would silently be a minute."""
+    assert "above max_delay_seconds 60" in RetryPolicy(initial_delay_seconds=3_600).contradiction
+    assert RetryPolicy(initial_delay_seconds=3_600, max_delay_seconds=3_600).contradiction == ""
+    assert RetryPolicy().contradiction == ""

@@ -18,6 +18,7 @@ from agenticflow.core.engine import (
     ActivityStarted,
     Effect,
     EffectClass,
+    ProcessDeath,
     Recovery,
     RunActivity,
     StopActivity,
@@ -228,7 +229,7 @@ class CountdownGuest:
             f"number-{state.left}", state.token, max(state.attempt, 1), PERFORMER, "call", state.effect, 30.0
         )
 
-    def recover(self, state: CountdownState, now: int) -> Recovery:
+    def recover(self, state: CountdownState, now: int, died: ProcessDeath | None = None) -> Recovery:
         if state.token is None:
             return Recovery([], [])
         if state.is_running and state.effect is EffectClass.AT_MOST_ONCE:

@@ -145,7 +145,9 @@ def test_another_policy_is_found_where_it_first_decides(cassette: bytes) -> None
 
 
 def test_another_delay_shows_only_what_differs(cassette: bytes) -> None:
-    later = TaskDefinition("flaky", "flaky", retry_policy=RetryPolicy(max_attempts=3, initial_delay_seconds=500))
+    later = TaskDefinition(
+        "flaky", "flaky", retry_policy=RetryPolicy(max_attempts=3, initial_delay_seconds=500, max_delay_seconds=500)
+    )
     (drift,) = replay_cassette(cassette, replacing("flaky", later)).differences
     before, now = (json.loads(words)["task_retry_scheduled"] for words in (drift.recorded, drift.now))
     assert set(before) == set(now) == {"task_key", "retry_at"}

@@ -2,7 +2,7 @@
 
 from agenticflow.app.definitions.loading import Loaded, Performers, load_workflow, load_workflows
 from agenticflow.app.definitions.modifying import load_modifications
-from agenticflow.app.definitions.performers import Performing, needed_input, unperformed
+from agenticflow.app.definitions.performers import Performing, needed_input, unperformed, unused_input
 from agenticflow.app.definitions.schema import workflow_schema
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "load_workflows",
     "needed_input",
     "unperformed",
+    "unused_input",
     "workflow_schema",
 ]

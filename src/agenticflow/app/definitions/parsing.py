@@ -31,7 +31,7 @@ from agenticflow.errors import AgenticFlowError, DefinitionError
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan, unknown_roots
 from agenticflow.orchestration.reachability import unreachable
-from agenticflow.orchestration.validation import validate
+from agenticflow.orchestration.validation import contradictions, validate
 from agenticflow.resilience.retry import RetryPolicy
 
 __all__ = ["DefinitionReader", "deep_problems"]
@@ -43,6 +43,8 @@ _NAME_IN_PROBLEM: Final = re.compile(
 )
 _INSIDE: Final = re.compile(r"in the sub-workflow of task '([^']+)': ")
 _TOKEN: Final = re.compile(r"\$\{[^{}]*\}|'([^']+)'")
+_OF_ITS_PLACE: Final = re.compile(r" depends on '[^']+', which does not exist")
+"""What is told of a task that is wrong in itself: its dependencies stand as they are written."""
 _STAND_IN: Final = "stand-in"
 
 
@@ -80,7 +82,7 @@ class DefinitionReader:
             return None
         found = self._found_in(definition)
         if not found and not self.problems:
-            found = deep_problems(definition)
+            found = [*deep_problems(definition), *contradictions(definition)]
         self.problems.extend(self.located(found))
         return definition if not self.problems else None
 
@@ -91,12 +93,12 @@ class DefinitionReader:
         return task if len(self.problems) == before else None
 
     def located(self, problems: list[str]) -> Iterator[str]:
-        """Yield ``problems`` with their places; what is said of a part put aside is left out."""
+        """Yield ``problems`` with their places; what is said of a part put aside is left out, but for its dependencies."""
         for problem in problems:
             path, rest = self._path(problem)
             found = _TASK_IN_PROBLEM.search(rest) or _NAME_IN_PROBLEM.search(rest)
             key = (*path, next(filter(None, found.groups()))) if found is not None else path
-            if key in self._put_aside:
+            if key in self._put_aside and not (found is not None and _OF_ITS_PLACE.match(rest, found.end())):
                 continue
             way = self._ways.get(key)
             if found is None or way is None:

@@ -16,8 +16,9 @@ from agenticflow.errors import DefinitionError
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.plan import compile_plan
 from agenticflow.orchestration.references import compile_template
+from agenticflow.orchestration.validation import INPUT_ROOTS
 
-__all__ = ["Performing", "needed_input", "unperformed"]
+__all__ = ["Performing", "needed_input", "unperformed", "unused_input"]
 
 Performing = Agent | Worker[..., object]
 
@@ -54,6 +55,36 @@ def needed_input(definition: WorkflowDefinition, performers: Iterable[Performing
         for root in sorted(roots - there):
             needs.setdefault(root, []).append(task.task_id)
     return needs
+
+
+def unused_input(definition: WorkflowDefinition, performers: Iterable[Performing], given: object) -> list[str]:
+    """Return, in words, every key of the input that nothing in the workflow takes: a slip, as likely as not.
+
+    Empty when that cannot be told: something takes the input as a whole, a handler takes its context, or is not known.
+    """
+    search = _Search({performer.performer_id: performer for performer in performers}, None)
+    plan = compile_plan(definition)
+    taken = _keys(definition.context)
+    references = {reference for node in plan.nodes for reference in node.references()}
+    for reference in references | set(plan.output.references if plan.output is not None else ()):
+        if reference.root not in INPUT_ROOTS:
+            taken.add(reference.root)
+        elif reference.path:
+            taken.add(str(reference.path[0]))
+        else:
+            return []
+    for task in definition.tasks:
+        undo = task.compensation
+        stand_in = TaskDefinition("undo", undo.agent_id, undo.task_type) if isinstance(undo, Compensation) else None
+        for one in filter(None, (task, stand_in)):
+            handler = next(search.handlers(one), None)
+            if handler is None and not (one.agent_id or one.capabilities):
+                continue
+            if handler is None or handler.takes_context or "input_data" in handler.parameter_names:
+                return []
+            taken |= handler.parameter_names
+    known = taken | plan.free_roots
+    return [f"nothing takes {key!r} of the input{close(key, known)}" for key in sorted(_keys(given) - known)]
 
 
 class _Search:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
+from agenticflow.app.engine.lives import Lives
 from agenticflow.app.engine.reacting import Choreography
 from agenticflow.app.registration.workflows import Workflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.guest import WorkflowGuest
-from agenticflow.orchestration.inbox.listing import entries_of
 from agenticflow.orchestration.planning.planner import Planners
+from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
@@ -50,6 +51,8 @@ class Engine:
         "gates",
         "host",
         "journal",
+        "launches",
+        "lives",
         "planners",
         "recorder",
         "settings",
@@ -65,6 +68,8 @@ class Engine:
         gates: Gatekeeper,
         children: Children,
         journal: Journal,
+        lives: Lives,
+        launches: Launches,
         settings: Settings,
         planners: Planners,
     ) -> None:
@@ -74,6 +79,8 @@ class Engine:
         self.gates = gates
         self.children = children
         self.journal = journal
+        self.lives = lives
+        self.launches = launches
         self.recorder = Recorder(journal, dispatcher)
         self.settings = settings
         self.planners = planners
@@ -126,7 +133,8 @@ def assemble(
     host.add_guest(GateGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
-    children = Children(host, gates, clock, Launches(host, store, clock, workflows.plan_of))
+    launches = Launches(host, store, clock, workflows.plan_of)
+    children = Children(host, gates, clock, launches)
     dispatcher = Dispatcher(
         host,
         clock,
@@ -135,6 +143,17 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
-    engine = Engine(store, host, dispatcher, gates, children, Journal(store), settings, workflows.planners)
+    engine = Engine(
+        store,
+        host,
+        dispatcher,
+        gates,
+        children,
+        Journal(store),
+        Lives(store, clock),
+        launches,
+        settings,
+        workflows.planners,
+    )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
     return engine

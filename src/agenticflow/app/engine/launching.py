@@ -5,6 +5,7 @@ A moment starts its workflow once. Asking again, after a crash or in the schedul
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import tzinfo
 from typing import Final
@@ -19,6 +20,7 @@ from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import CommandRefused, InvalidInput, WorkflowIdConflict
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.schedules.facts import ContinueSchedule, NextScheduleOpened
 from agenticflow.orchestration.schedules.guest import KIND, stream_of_schedule
 from agenticflow.orchestration.schedules.state import ScheduleState, what_is_left
@@ -44,6 +46,9 @@ def zone_of(name: str) -> tzinfo:
 class Launches(SubWorkflows):
     """The launcher of whatever starts workflows: tasks and schedules."""
 
+    replan: Callable[[str], ReplanTerms | None] = staticmethod(lambda name: None)
+    """Says how a workflow of that name asks for another plan; sub-workflows do not, their parent does."""
+
     async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         if not stream_id.startswith(_PREFIX):
             return await super().launch(stream_id, effect, params)
@@ -52,7 +57,10 @@ class Launches(SubWorkflows):
             plan = self._named(effect.name) if effect.definition is None else decode_plan(effect.definition)
             parent = (stream_id, effect.task_key, effect.token)
             now = self._clock.now_ns()
-            command = first_run(plan, params, effect.execution_id, requested_by=stream_id, now=now, parent=parent)
+            terms = self.replan(plan.definition.name)
+            command = first_run(
+                plan, params, effect.execution_id, requested_by=stream_id, now=now, parent=parent, replan=terms
+            )
             child = stream_of(effect.execution_id, 1)
             try:
                 await self._host.demand(child, command)

@@ -20,6 +20,7 @@ from agenticflow.runtime.host import Host
 from agenticflow.runtime.journal import Journal
 from agenticflow.runtime.resources import measure_resources
 from agenticflow.storage.store import Store
+from agenticflow.tools.execution.measuring import measure_tools
 
 __all__ = ["measure"]
 
@@ -88,8 +89,10 @@ def measure(telemetry: Telemetry, engine: Measured, performers: Mapping[str, Per
 
     forget = telemetry.before_look(refresh)
     forget_resources = measure_resources(telemetry)
+    forget_tools = measure_tools(telemetry)
 
     def end() -> None:
+        forget_tools()
         forget_resources()
         forget()
         refresh()

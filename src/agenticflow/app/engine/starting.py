@@ -16,10 +16,11 @@ from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.plan import Plan, unknown_roots
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["Parent", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
+__all__ = ["Parent", "check_new_id", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
 
 MAX_ID_CHARS: Final = 200
 Parent = tuple[str, str, int]
@@ -35,6 +36,7 @@ def first_run(
     now: int,
     parent: Parent | None = None,
     depth: int = 0,
+    replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts ``workflow_id`` with the input ``given`` over the definition's defaults.
 
@@ -60,12 +62,19 @@ def first_run(
         requested_by=requested_by,
         parent=parent,
         depth=depth,
+        replan=replan,
         blobs=tuple(filter(None, (input_blob, definition_blob))),
     )
 
 
 def next_run(
-    state: RunState, carried: Carried, *, requested_by: str, now: int, parent: Parent | None = None
+    state: RunState,
+    carried: Carried,
+    *,
+    requested_by: str,
+    now: int,
+    parent: Parent | None = None,
+    replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts the run after ``state``, with what it keeps."""
     stored_kept, kept_blob = store_form(codec.encode(carried.kept))
@@ -87,18 +96,26 @@ def next_run(
         parent=parent,
         depth=state.depth,
         first_generation=state.first_generation,
+        replan=replan,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
     )
 
 
 def forked_run(
-    plan: Plan, given: object, workflow_id: str, carried: Carried, *, requested_by: str, now: int
+    plan: Plan,
+    given: object,
+    workflow_id: str,
+    carried: Carried,
+    *,
+    requested_by: str,
+    now: int,
+    replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts ``workflow_id`` with what is ``carried`` over from another run.
 
     What is kept of tasks that the definition does not have is left out. Errors as for ``first_run``.
     """
-    command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now)
+    command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now, replan=replan)
     is_planned = bool(plan.definition.code)  # then its function says which steps there are
     kept = {key: value for key, value in carried.kept.items() if is_planned or key.partition("[")[0] in plan.by_id}
     stored_kept, kept_blob = store_form(codec.encode(kept))
@@ -141,6 +158,7 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> c.StartRun:
         parent=state.parent,
         depth=state.depth,
         first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
+        replan=None if state.replanning is None else state.replanning.terms,
         blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
     )
 
@@ -154,6 +172,20 @@ def _merged(plan: Plan, given: object) -> object:
             f"workflow {plan.definition.name!r} has a context of defaults and takes a dict, not a {type(given).__name__}"
         )
     return {**defaults, **(given or {})}
+
+
+def check_new_id(workflow_id: str) -> None:
+    """Raise ``InvalidInput`` for what no new workflow can be called: also for what may be the id of a sub-workflow.
+
+    Those that were started by an earlier release keep their ids.
+    """
+    check_workflow_id(workflow_id)
+    if "~" in workflow_id:
+        raise InvalidInput(
+            f"{workflow_id!r} could be the id of a sub-workflow: task {workflow_id.partition('~')[2]!r} of"
+            f" {workflow_id.partition('~')[0]!r} may have it",
+            hint="use an id without '~'",
+        )
 
 
 def check_workflow_id(workflow_id: str) -> None:

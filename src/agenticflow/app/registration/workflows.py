@@ -13,6 +13,7 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.planning.planner import Planners
+from agenticflow.orchestration.validation import contradictions
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -31,6 +32,9 @@ class Workflows:
         self._plans: dict[int, tuple[WorkflowDefinition, Plan]] = {}
         self.planners = Planners(_hide_the_loop, asyncio.events._set_running_loop, log.warning)
         """The functions of workflows as code."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
 
     @property
     def by_name(self) -> Mapping[str, WorkflowDefinition]:
@@ -84,6 +88,8 @@ class Workflows:
         if known is not None and known[0] is definition:
             return known[1]
         plan = compile_plan(definition)
+        if problems := contradictions(definition):
+            raise DefinitionError(f"workflow {definition.name!r}: {'; '.join(problems)}", problems=problems)
         while len(self._plans) >= CACHED_DEFINITIONS:
             del self._plans[next(iter(self._plans))]
         self._plans[id(definition)] = (definition, plan)

@@ -16,6 +16,7 @@ import msgspec
 from agenticflow.app.engine.assembly import Engine
 from agenticflow.app.engine.launching import zone_of
 from agenticflow.app.engine.starting import check_workflow_id
+from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
 from agenticflow.app.schedules.views import ScheduleView, view_of_schedule
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
@@ -27,7 +28,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import WorkflowDefinition
-from agenticflow.orchestration.plan import Plan
+from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.schedules import facts as f
 from agenticflow.orchestration.schedules.facts import CatchUp, Overlap, ScheduleSpec
 from agenticflow.orchestration.schedules.guest import KIND, ScheduleGuest, fill_in, stream_of_schedule
@@ -61,18 +62,18 @@ class Schedules:
     def __init__(
         self,
         engine: Callable[[], Awaitable[Engine]],
-        plan: Callable[[WorkflowDefinition], Plan],
+        workflows: Workflows,
         clock: Clock,
     ) -> None:
         self._engine = engine
-        self._plan = plan
+        self._workflows = workflows
         self._clock = clock
         self._guest = ScheduleGuest(zone_of)
 
     async def create(
         self,
         schedule_id: str,
-        workflow: WorkflowDefinition | str,
+        workflow: AnyWorkflow,
         *,
         cron: str | None = None,
         every: timedelta | float | None = None,
@@ -219,7 +220,7 @@ class Schedules:
     def _spec(
         self,
         schedule_id: str,
-        workflow: WorkflowDefinition | str | None,
+        workflow: AnyWorkflow | None,
         given: Mapping[str, Any],
         old: ScheduleSpec | None = None,
     ) -> ScheduleSpec:
@@ -250,9 +251,13 @@ class Schedules:
             ) from error
         return spec
 
-    def _workflow(self, workflow: WorkflowDefinition | str) -> tuple[str, bytes | None]:
+    def _workflow(self, workflow: AnyWorkflow) -> tuple[str, bytes | None]:
+        if isinstance(workflow, WorkflowFunction):
+            # It is meant by its name: each firing starts the version that is registered then.
+            self._workflows.add(workflow)
+            return workflow.name, None
         if isinstance(workflow, WorkflowDefinition):
-            plan = self._plan(workflow)
+            plan = self._workflows.plan(workflow)
             if len(plan.encoded) > MAX_DEFINITION_BYTES:
                 raise InvalidInput(
                     f"the definition of {workflow.name!r} has {len(plan.encoded):,} bytes, a schedule keeps {MAX_DEFINITION_BYTES:,}",
@@ -261,7 +266,9 @@ class Schedules:
             return workflow.name, plan.encoded
         if isinstance(workflow, str) and workflow:
             return workflow, None
-        raise InvalidInput(f"a workflow is a WorkflowDefinition or the name of one, not a {type(workflow).__name__}")
+        raise InvalidInput(
+            f"a workflow is a WorkflowDefinition, a function under @workflow, or the name of one, not a {type(workflow).__name__}"
+        )
 
     # --- asking -----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from agenticflow.orchestration.approvals.requests import approval_id, split_appr
 from agenticflow.orchestration.facts import FACTS, WorkflowStarted
 from agenticflow.orchestration.guest import KIND, WorkflowGuest, stream_of
 from agenticflow.orchestration.inbox.listing import BY_PERSON, BY_WORKFLOW, EVERY, id_in, listed
+from agenticflow.orchestration.quarantine import listing as letters
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.actors import run_row
 from agenticflow.storage.key_values import KeyValue
@@ -121,6 +122,7 @@ async def _verify_run(store: Store, stream_id: str, found: Verification, blobs: 
     open_ids.update(
         approval_id(state.workflow_id, state.run_no, key, request.token) for key, request in state.requests.items()
     )
+    open_ids.update(letters.id_of(state, suspect) for suspect in state.suspects.values() if suspect.is_open)
 
 
 async def _row(store: Store, stream_id: str) -> RunRow | None:
@@ -143,26 +145,31 @@ def _compare(stream_id: str, row: RunRow | None, folded: _Folded) -> list[str]:
 
 
 async def _missing_in_inbox(store: Store, state: RunState) -> list[str]:
-    """Say which lists of the inbox lack an open request of the run, or have it otherwise."""
+    """Say which lists lack an open request of the run, or an open letter, or have it otherwise."""
     found: list[str] = []
-    for request in state.requests.values():
-        for entry in listed(state, request):
-            there = await store.get_value(entry.namespace, entry.key, now=ALWAYS)
-            if (None if there is None else there.value) != entry.value:
-                has = "lacks" if there is None else "has otherwise"
-                found.append(
-                    f"the inbox ({entry.namespace}) {has} {id_in(entry.namespace, entry.key)!r}, which is open"
-                )
+    entries = [entry for request in state.requests.values() for entry in listed(state, request)]
+    entries += [
+        entry for suspect in state.suspects.values() if suspect.is_open for entry in letters.listed(state, suspect)
+    ]
+    for entry in entries:
+        there = await store.get_value(entry.namespace, entry.key, now=ALWAYS)
+        if (None if there is None else there.value) != entry.value:
+            has = "lacks" if there is None else "has otherwise"
+            found.append(f"the inbox ({entry.namespace}) {has} {_name_in(entry.namespace, entry.key)!r}, which is open")
     return found
 
 
+def _name_in(namespace: str, key: str) -> str:
+    return id_in(EVERY if namespace == letters.LETTERS else namespace, key)
+
+
 async def _verify_inbox(store: Store, open_ids: set[str], found: Verification) -> None:
-    """Look for entries of the inbox whose request is not open, or not there at all."""
-    for namespace in (EVERY, BY_PERSON, BY_WORKFLOW):
+    """Look for entries whose request, or letter, is not open, or not there at all."""
+    for namespace in (EVERY, BY_PERSON, BY_WORKFLOW, letters.LETTERS):
         after: str | None = None
         while page := await store.list_values(namespace, now=ALWAYS, after=after, limit=INBOX_PAGE):
             for entry in page:
-                name = id_in(namespace, entry.key)
+                name = _name_in(namespace, entry.key)
                 # It may have come, or gone, since its run was looked at.
                 if name not in open_ids and not await _is_open(store, name) and await _is_listed(store, entry):
                     found.problems.append(f"the inbox ({namespace}) has {name!r}, which is not open")
@@ -172,10 +179,12 @@ async def _verify_inbox(store: Store, open_ids: set[str], found: Verification) -
 async def _is_open(store: Store, approval_id: str) -> bool:
     try:
         workflow_id, run_no, key, token = split_approval_id(approval_id)
-        request = (await _fold(store, stream_of(workflow_id, run_no))).state.requests.get(key)
+        state = (await _fold(store, stream_of(workflow_id, run_no))).state
     except AgenticFlowError:
         return False
-    return request is not None and request.token == token
+    request, suspect = state.requests.get(key), state.suspects.get(key)
+    is_asked = request is not None and request.token == token
+    return is_asked or (suspect is not None and suspect.is_open and suspect.token == token)
 
 
 async def _is_listed(store: Store, entry: KeyValue) -> bool:

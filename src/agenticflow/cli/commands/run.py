@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agenticflow.app.commands import Start
-from agenticflow.app.definitions import Loaded, Performers, load_workflow
+from agenticflow.app.definitions import Loaded, Performers, load_workflow, unused_input
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.wiring import store_url
 from agenticflow.cli.access import deliver, store_file
@@ -58,6 +58,8 @@ async def _run(
         handle = await orchestrator.start_workflow(loaded.definition, given, workflow_id=workflow_id)
         if not is_quiet:
             note(f"{handle.workflow_id} run {handle.run_no}: {'taken up where it stands' if is_known else 'started'}")
+            for problem in unused_input(loaded.definition, loaded.performers, given):
+                note(f"warning: {problem}")
         return await attend(orchestrator, handle, interrupts, waits=waits, is_quiet=is_quiet)
 
 

@@ -24,7 +24,6 @@ __all__ = [
     "EVERY",
     "ApprovalAnswer",
     "ApprovalRequest",
-    "entries_of",
     "id_in",
     "listed",
     "ordered_key",
@@ -142,11 +141,6 @@ def prefix_of(group: str) -> str:
 def id_in(namespace: str, key: str) -> str:
     """Return the id of the request that an entry is about."""
     return key.split("/", 1 if namespace == EVERY else 2)[-1]
-
-
-def entries_of(state: RunState) -> list[Listed]:
-    """Return the entries of everything that has changed since it was listed."""
-    return [entry for request in state.unlisted.values() for entry in listed(state, request)]
 
 
 def listed(state: RunState, request: Request) -> Iterator[Listed]:

@@ -7,7 +7,7 @@ out has to be as sound as one that is started.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -70,18 +70,19 @@ def has_started(state: RunState, task_id: str) -> bool:
     return record.status is not TaskStatus.READY or record.attempt > 0 or record.node.is_alternative
 
 
-def problems_of(state: RunState, modifications: Sequence[Modification]) -> list[str]:
-    """Return, in words, every reason why the run cannot go on with ``modifications``."""
+def problems_of(state: RunState, modifications: Sequence[Modification], also: Collection[str] = ()) -> list[str]:
+    """Return, in words, every reason why the run cannot go on with ``modifications``; ``also`` may be touched although it has started."""
     if state.planning is not None:
         return ["its function plans its tasks: change that, with ctx.patched or as a new version"]
-    problems = [*_touching(state, modifications)]
+    problems = [*_touching(state, modifications, also)]
     if problems:
         # What is wrong is put aside, so that the rest is still looked at.
         known = state.laid_out.by_id
         modifications = [
             one
             for one in modifications
-            if (one.task_id in known) is (one.kind != "add") and not has_started(state, one.task_id)
+            if (one.task_id in known) is (one.kind != "add")
+            and (one.task_id in also or not has_started(state, one.task_id))
         ]
     definition = applied(state.laid_out.definition, modifications)
     found = validate(definition)
@@ -92,7 +93,7 @@ def problems_of(state: RunState, modifications: Sequence[Modification]) -> list[
     return problems + found
 
 
-def _touching(state: RunState, modifications: Sequence[Modification]) -> Iterator[str]:
+def _touching(state: RunState, modifications: Sequence[Modification], also: Collection[str]) -> Iterator[str]:
     known = state.laid_out.by_id
     for task_id, times in Counter(one.task_id for one in modifications).items():
         if times > 1:
@@ -104,7 +105,7 @@ def _touching(state: RunState, modifications: Sequence[Modification]) -> Iterato
                 yield f"there is a task {task_id!r} already; replace it, or give the other another id"
         elif task_id not in known:
             yield f"there is no task {task_id!r}{meant(task_id, known)}"
-        elif has_started(state, task_id):
+        elif task_id not in also and has_started(state, task_id):
             status = state.tasks[task_id].status
             yield f"task {task_id!r} has started, it is {status}, and stays as it is"
 

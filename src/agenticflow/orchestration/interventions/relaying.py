@@ -13,7 +13,7 @@ from agenticflow.orchestration.interventions.taking import was_told
 from agenticflow.orchestration.plan import Node, Plan, decode_plan
 from agenticflow.orchestration.state import RunState, TaskStatus
 
-__all__ = ["modified"]
+__all__ = ["modified", "replaceable"]
 
 
 def modified(state: RunState, fact: f.WorkflowModified, version: int, at: int) -> None:
@@ -24,17 +24,44 @@ def modified(state: RunState, fact: f.WorkflowModified, version: int, at: int) -
     state.version = version
     touched = {one.task_id for one in modifications}
     for task_id in touched:
-        record = state.tasks.pop(task_id, None)
-        if record is not None:
-            state.ready.remove(record)
+        _forget(state, task_id)
     for key in [key for key in state.kept if key.partition("[")[0] in touched]:
         del state.kept[key]
     state.generations.update(fact.generations)
+    if fact.number and state.replanning is not None:
+        state.replanning.due = None
     _change_plan(state, before, plan)
     _count_again(state, plan)
     for node in plan.nodes:
         if node.task.task_id not in state.tasks and not node.is_alternative:
             _start_if_met(state, node)
+
+
+def replaceable(state: RunState) -> frozenset[str]:
+    """Return the ids of tasks that have failed for good and may be other work from now on: nothing of them is done, or has to be undone."""
+    failed = {record.key.partition("[")[0] for record in state.tasks.values() if record.status is TaskStatus.FAILED}
+    kept = {key.partition("[")[0] for key in [*state.undoable, *(key for key, _ in state.lingering.values())]}
+    return frozenset(
+        task_id
+        for task_id in failed - kept
+        if task_id in state.tasks and state.tasks[task_id].status is TaskStatus.FAILED
+    )
+
+
+def _forget(state: RunState, task_id: str) -> None:
+    """The task has not begun, or has failed with all of its items and iterations: nothing is left of it in the state."""
+    record = state.tasks.pop(task_id, None)
+    if record is None:
+        return
+    if record.status is TaskStatus.READY:
+        state.ready.remove(record)
+        return
+    parts = [key for key in state.tasks if key.startswith(f"{task_id}[")]
+    for key in (task_id, *parts):
+        state.tasks.pop(key, None)
+        state.suspects.pop(key, None)
+        state.answered.pop(key, None)
+    state.next_item.pop(task_id, None)
 
 
 def _change_plan(state: RunState, before: Plan, plan: Plan) -> None:

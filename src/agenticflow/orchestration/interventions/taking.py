@@ -19,6 +19,7 @@ from agenticflow.orchestration.endings import (
 )
 from agenticflow.orchestration.plan import Node
 from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus
+from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["failed_parts", "open_stand_in", "result_given", "retry_requested", "skipped", "was_told"]
 
@@ -51,6 +52,9 @@ def retry_requested(state: RunState, fact: f.TaskRetryRequested, version: int, a
     if record.status is TaskStatus.RETRYING:
         record.due = at  # the next fact schedules it, or the end of the pause does
         return
+    if record.status is TaskStatus.QUARANTINED:
+        _release(state, record)
+        return
     parts = failed_parts(state, record)
     for part in parts or [record]:
         _take_back_failure(state, part)
@@ -67,6 +71,17 @@ def retry_requested(state: RunState, fact: f.TaskRetryRequested, version: int, a
             state.queue(part)
     if record.node.for_each is not None and (container := state.tasks[record.node.task.task_id]).items is not None:
         next_items(state, container)
+
+
+def _release(state: RunState, record: TaskRecord) -> None:
+    """A task in quarantine runs again: with all its attempts, and with as much care as the last time."""
+    limit = state.suspects[record.key].limit
+    state.set_status(record, TaskStatus.READY)
+    state.suspects[record.key] = Suspect(record.key, limit, is_released=True)
+    record.attempts_before = record.attempt
+    record.performer_id = record.node.performer_id
+    state.forget_total_limit(record.key)
+    state.queue(record)
 
 
 def _taken(state: RunState, key: str) -> TaskRecord:

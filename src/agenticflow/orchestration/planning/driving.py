@@ -64,19 +64,25 @@ class Drive:
         self._known: dict[str, Step] = {}
         self._old: dict[str, bool] = {}
         self._ready: deque[Branch] = deque()
+        self._branches: list[Branch] = []
+        """All that were ever begun."""
         self._is_driving = False
         self.is_replaying = state.planning is not None and state.planning.driven >= 0
         """Whether there is something recorded that it has not repeated yet."""
         context = WorkflowContext(self)
         self._main = Branch(function.function(context, given), self._ready)
-        self._ready.append(self._main)
+        self._begin(self._main)
+
+    def _begin(self, branch: Branch) -> None:
+        self._branches.append(branch)
+        self._ready.append(branch)
 
     def __del__(self) -> None:
         self.close()
 
     def close(self) -> None:
         """End every coroutine of it, without letting it ask for anything more."""
-        for branch in (*self._ready, self._main):
+        for branch in self._branches:
             _end(branch.coroutine)
 
     # --- turns ------------------------------------------------------------------------------------------------------
@@ -261,7 +267,7 @@ class Drive:
         """Have ``coroutine`` driven beside the others."""
         self.check()
         branch = Branch(coroutine, self._ready)
-        self._ready.append(branch)
+        self._begin(branch)
         return branch
 
     def patched(self, name: str) -> bool:

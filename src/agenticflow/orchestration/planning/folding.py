@@ -54,4 +54,5 @@ def plan_closed(state: RunState, fact: f.PlanClosed, version: int, at: int) -> N
     planning.closed = fact
     if planning.drive is not None:
         state.made += planning.drive.recorded()
+        planning.drive.close()
         planning.drive = None

@@ -19,6 +19,7 @@ from agenticflow.core.engine import (
     ActivityInput,
     ContinueExecution,
     Effect,
+    ProcessDeath,
     Recovery,
     RunChild,
     StopActivity,
@@ -279,7 +280,7 @@ class ScheduleGuest:
             case _:
                 return ()
 
-    def recover(self, state: ScheduleState, now: int) -> Recovery:
+    def recover(self, state: ScheduleState, now: int, died: ProcessDeath | None = None) -> Recovery:
         if state.left is ScheduleStatus.CONTINUING:
             return Recovery((), (_next_stream(state),))
         return Recovery((), self._open_work(state))

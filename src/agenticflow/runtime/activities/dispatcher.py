@@ -18,6 +18,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.context import Progress
 from agenticflow.core.engine import (
     ActivityFinished,
+    AskForPlan,
     ContinueExecution,
     Effect,
     GrantPermit,
@@ -31,6 +32,7 @@ from agenticflow.core.engine import (
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
+from agenticflow.runtime.activities.isolation import Isolation
 from agenticflow.runtime.activities.placement import Homeless, Placement
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.coordination.children import Children
@@ -75,6 +77,7 @@ class Dispatcher:
         self._worker = LocalWorker(host, clock, max_threads=max_threads)
         self._placement = Placement()
         self._seats = self._placement.seats
+        self._isolation = Isolation()
         self._ready: deque[Attempt] = deque()
         self._workers: set[asyncio.Task[None]] = set()
         self._max_workers = max_workers
@@ -87,6 +90,7 @@ class Dispatcher:
         self._reports: set[asyncio.Task[None]] = set()
         self._is_draining = False
         self._complaint: asyncio.TimerHandle | None = None
+        self._plan: Callable[[str, AskForPlan], None] = _nobody_plans
         host.perform_with(self.perform)
 
     # --- who performs -----------------------------------------------------------------------------------------------
@@ -100,6 +104,10 @@ class Dispatcher:
         """Let ``assigner`` say who stands in for a performer that is not well, and move what queues for one that ceases to be."""
         self._placement.assign_with(assigner)
         self._end_listening = assigner.when_changed(self._health_changed)
+
+    def plan_with(self, plan: Callable[[str, AskForPlan], None]) -> None:
+        """Hand requests for another plan to ``plan(stream_id, request)``. Without anybody they end with their time."""
+        self._plan = plan
 
     def _health_changed(self, performer_id: str) -> None:
         # Not at once: it is said in the middle of a report.
@@ -170,6 +178,8 @@ class Dispatcher:
             attempt = self._attempts.get((stream_id, effect.token))
             if attempt is not None and attempt.context is not None:
                 attempt.context.feedback = effect.feedback
+        elif isinstance(effect, AskForPlan):
+            self._plan(stream_id, effect)
         elif (seat := self._seats.get(effect.performer_id)) is not None:
             seat.performer.told(effect.event_type, self._clock.now_ns())
 
@@ -216,14 +226,22 @@ class Dispatcher:
             self._gates.release(attempt.stream_id, effect.token)
 
     def _queue(self, attempt: Attempt) -> None:
-        """Let the attempt in, or have it wait for a seat, or for the end of the pause."""
+        """Let the attempt in, or have it wait for a seat, for the end of the pause, or for the end of other suspects."""
         seat = attempt.seat
         if attempt.stream_id in self._worker.paused:
             self._worker.paused[attempt.stream_id].append(attempt)
-        elif seat.in_flight < seat.performer.concurrency:
-            self._admit(attempt)
-        else:
+        elif seat.in_flight >= seat.performer.concurrency:
             seat.add(attempt)
+        elif not attempt.effect.caution or self._isolation.enter(attempt):
+            self._admit(attempt)
+
+    def _end_isolation(self, attempt: Attempt) -> None:
+        """A suspected attempt is in work no more, or not now: others may be."""
+        for other in self._isolation.leave(attempt):
+            if other.cause is None and not self._is_draining:
+                self._queue(other)
+            else:
+                self._done_with(other)
 
     def _pause(self, stream_id: str, *, is_paused: bool) -> None:
         if is_paused:
@@ -334,6 +352,8 @@ class Dispatcher:
             else:
                 self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
                 is_over = True
+            if attempt.effect.caution and outcome is None:
+                self._end_isolation(attempt)
             now = self._clock.now_ns()
             if is_working:
                 seat.working -= 1
@@ -351,6 +371,9 @@ class Dispatcher:
             if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
+        if outcome is not None and attempt.effect.caution:
+            # After the report: what is known to have ended has not killed anything.
+            self._end_isolation(attempt)
         if is_over and attempt.effect.permits and not self._worker.is_stopping:
             # After the report: whoever comes next finds what this one did.
             self._gates.release(attempt.stream_id, attempt.effect.token)
@@ -413,7 +436,12 @@ class Dispatcher:
 
         Not those that nobody can perform now: they are ``kept``.
         """
-        places = [self._ready, *(seat.queue for seat in self._seats.values()), *self._worker.paused.values()]
+        places = [
+            self._ready,
+            self._isolation.waiting,
+            *(seat.queue for seat in self._seats.values()),
+            *self._worker.paused.values(),
+        ]
         placed = {id(attempt) for place in places for attempt in place}
         for attempt in self._attempts.values():
             is_in_work = attempt.worker is not None and not attempt.worker.done()
@@ -427,3 +455,7 @@ class Dispatcher:
     def load(self) -> dict[str, tuple[int, int]]:
         """Return, by performer id, how many attempts are in work and how many queue."""
         return {performer_id: (seat.in_flight, len(seat.queue)) for performer_id, seat in self._seats.items()}
+
+
+def _nobody_plans(stream_id: str, request: AskForPlan) -> None:
+    """The run waits for its time, and fails then."""

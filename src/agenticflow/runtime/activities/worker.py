@@ -81,7 +81,7 @@ class LocalWorker:
         """Whether a worker task that is cancelled is meant to end. Otherwise only its handler was."""
 
     async def record_intent(self, attempt: Attempt) -> bool:
-        """Record that at-most-once work starts. ``False`` means the attempt is superseded and must not run."""
+        """Record that at-most-once or suspected work starts. ``False`` means the attempt is superseded and must not run."""
         effect = attempt.effect
         reach("worker.before_intent")
         is_doubtful = False
@@ -152,7 +152,8 @@ class LocalWorker:
     async def _run(self, attempt: Attempt, task: asyncio.Task[None]) -> Ended | None:
         effect, handler = attempt.effect, attempt.handler
         attempt.is_over = True
-        if effect.effect is EffectClass.AT_MOST_ONCE and not await self.record_intent(attempt):
+        is_recorded_first = effect.effect is EffectClass.AT_MOST_ONCE or effect.caution
+        if is_recorded_first and not await self.record_intent(attempt):
             return None
         blobs: tuple[tuple[str, bytes], ...] = ()
         try:
@@ -176,6 +177,7 @@ class LocalWorker:
                 results=given.results,
                 encoded_input=given.encoded_input,
                 feedback=given.feedback,
+                effect=effect.effect,
             )
             if given.replies:
                 context.replies = given.replies
@@ -311,7 +313,7 @@ class LocalWorker:
         limit = effect.timeout_seconds
         if effect.deadline is not None:
             limit = max(0.0, (effect.deadline - now) / NANOSECONDS)
-        elif effect.effect is not EffectClass.AT_MOST_ONCE:
+        elif effect.effect is not EffectClass.AT_MOST_ONCE and not effect.caution:
             # The time limit is armed with the notice: most handlers are done by then and pay for one timer only.
             attempt.notice_seconds = NOTICE_SECONDS if limit is None else min(NOTICE_SECONDS, limit / 4)
             self._notices.add(attempt, attempt.notice_seconds)

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar, cast, overload
 
+import msgspec
+
 from agenticflow.core.binding import HandlerRule, rule_of, set_rule
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.results import describe_error
@@ -71,10 +73,14 @@ def retry(
         policy = given
     elif given is None or callable(given):
         policy = RetryPolicy(max_attempts=max_attempts, initial_delay_seconds=initial_delay_seconds)
+        if policy.contradiction:  # of the longest delay nothing was said, and nothing can be said here
+            policy = msgspec.structs.replace(policy, max_delay_seconds=initial_delay_seconds)
     else:
         raise DefinitionError(
             f"@retry got {given!r:.60}", hint="write @retry, @retry(max_attempts=5) or @retry(RetryPolicy(…))"
         )
+    if policy.contradiction:
+        raise DefinitionError(f"@retry: {policy.contradiction}")
     repeat = _Repeat(policy, total_timeout_seconds, clock)
     if given is not None and given is not policy:
         return repeat.around(given)

@@ -13,7 +13,7 @@ from typing import Final
 from agenticflow.app.cassettes import CassetteEvent
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import ActivityFinished, ActivityStarted, TimersDue
+from agenticflow.core.engine import ActivityFinished, ActivityStarted, ProcessDeath, TimersDue
 from agenticflow.core.interrupts import Ask
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvalidInput
@@ -25,7 +25,12 @@ from agenticflow.orchestration.approvals.facts import (
     InterruptAnswered,
     TaskInterrupted,
 )
+from agenticflow.orchestration.replanning.commands import Propose
+from agenticflow.orchestration.replanning.facts import ReplanAgreed, ReplanRefused
+from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import Heard, RunState
+from agenticflow.orchestration.suspicion.commands import DiscardLetter, ProcessDied, RetryLetter, SuspectsInterrupted
+from agenticflow.orchestration.suspicion.facts import ProcessLost
 
 __all__ = ["commands_behind", "ended_token"]
 
@@ -131,8 +136,12 @@ Reader = Callable[[RunState, Fact, int, Iterable[CassetteEvent]], Iterator[Comma
 def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
     if isinstance(fact, f.WorkflowStarted):
         heard: list[Heard] = []
+        terms: ReplanTerms | None = None
         for event in rest:
             said = event.fact
+            if isinstance(said, ReplanAgreed):
+                terms = ReplanTerms(said.times, said.limit_seconds)
+                continue
             if not isinstance(said, f.FeedbackGiven) or event.cause != "StartRun":
                 break
             at = event.at if said.said_at is None else said.said_at
@@ -153,6 +162,7 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
             parent=fact.parent,
             depth=fact.depth,
             first_generation=fact.first_generation,
+            replan=terms,
         )
 
 
@@ -283,6 +293,49 @@ def _delegate(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEven
         yield c.Delegate(now=now, task_key=key, requested_by=by, to=fact.to, comment=fact.comment, token=token)
 
 
+# --- lost processes, and what people decided about what lost them -------------------------------------------------------
+
+
+def _process_died(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    if isinstance(fact, ProcessLost):
+        yield ProcessDied(now=now, death=ProcessDeath(fact.life, fact.began_at, fact.pid, fact.limit))
+
+
+def _interrupted(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    yield SuspectsInterrupted(now=now)
+
+
+def _retry_letter(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    if isinstance(fact, f.TaskRetryRequested) and (suspect := state.suspects.get(fact.task_key)) is not None:
+        key, by = fact.task_key, fact.decided_by
+        yield RetryLetter(now=now, task_key=key, token=suspect.token, requested_by=by, reason=fact.reason)
+
+
+def _discard_letter(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    if isinstance(fact, (f.TaskFailed, f.TaskOutcomeUnknown)) and fact.task_key in state.suspects:
+        words = fact.error.message if isinstance(fact, f.TaskFailed) else fact.reason
+        before, _, reason = words.partition(" has given it up")
+        yield DiscardLetter(
+            now=now,
+            task_key=fact.task_key,
+            token=state.suspects[fact.task_key].token,
+            requested_by=before.rpartition(" times, and ")[2],
+            reason=reason.removeprefix(": "),
+        )
+
+
+def _propose(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
+    match fact:
+        case f.WorkflowModified():
+            given, by, reason = bytes(fact.modifications), fact.modified_by, fact.reason
+            yield Propose(now=now, number=fact.number, requested_by=by, modifications=given, reason=reason)
+        case ReplanRefused():
+            # Which modifications were refused is not recorded, only why.
+            yield Propose(now=now, number=fact.number, requested_by=fact.decided_by, problems=fact.problems)
+        case _:
+            return
+
+
 _READERS: Final[dict[str, Reader]] = {
     "StartRun": _start,
     "ActivityStarted": _started,
@@ -303,4 +356,9 @@ _READERS: Final[dict[str, Reader]] = {
     "Approve": _approve,
     "Reject": _reject,
     "Delegate": _delegate,
+    "ProcessDied": _process_died,
+    "SuspectsInterrupted": _interrupted,
+    "RetryLetter": _retry_letter,
+    "DiscardLetter": _discard_letter,
+    "Propose": _propose,
 }

@@ -43,6 +43,8 @@ __all__ = ["FileMedium", "Medium", "MemoryMedium", "Play"]
 WORKFLOW_ID: Final = "crash"
 POLL_SECONDS: Final = 0.02
 MAX_RUNS: Final = 1_000
+MOST_LOST: Final = 1_000
+"""Of processes that a task may lose: whatever is in work dies again and again here, and is not to blame."""
 MAX_BURIAL_ROUNDS: Final = 1_000
 
 
@@ -282,7 +284,7 @@ class Play:
 
     async def _carry_on(self, store: Store, life: _Life, clock: Clock) -> None:
         case, limit = self._case, self._limit
-        orchestrator = Orchestrator(store=store, clock=clock, workflows=case.functions)
+        orchestrator = Orchestrator(store=store, clock=clock, max_lost_processes=MOST_LOST, workflows=case.functions)
         for agent in case.agents:
             orchestrator.register_agent(watched_agent(agent, self.calls))
         for worker in case.workers:

@@ -26,6 +26,8 @@ from agenticflow.testing.simulation.loop import PROCESS, Killed, Mortal, Simulat
 __all__ = ["ProcessClock", "SimulatedProcess", "Surroundings"]
 
 NANOSECONDS: Final = 1_000_000_000
+MOST_LOST: Final = 1_000
+"""Of processes that a task may lose: they are killed here for no fault of what they run."""
 
 
 class Surroundings(Protocol):
@@ -90,6 +92,7 @@ class SimulatedProcess(Mortal):
             clock=self.clock,
             orchestrator_id=f"process-{number}",
             settings=Settings(),
+            max_lost_processes=MOST_LOST,
             telemetry=NO_TELEMETRY,
             workflows=case.functions,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agenticflow.app.definitions import Performers, load_workflow, load_workflows, needed_input
+from agenticflow.app.definitions import Performers, load_workflow, load_workflows, needed_input, unused_input
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration import Approval, Escalation, TaskDefinition, WorkflowDefinition
 
@@ -93,6 +93,7 @@ def test_mistakes_of_all_kinds_are_told_at_once_in_the_order_of_their_lines(crew
         ),
         "f.yaml line 12: task 'two': the handler 'sums.add' takes no 'rihgt' (did you mean 'right'?)",
         "f.yaml line 17: timeout_seconds: expected float | null, got str; write 300",
+        "f.yaml line 18: task 'three' depends on 'nowhere', which does not exist",
         "f.yaml line 22: task 'four' uses ${five} but does not depend on 'five'; add it to dependencies",
     ]
 
@@ -466,3 +467,52 @@ context: {n: 3}
         written.content_hash
         == WorkflowDefinition([TaskDefinition.ask("a", asks)], context={"n": 3}, name=written.name).content_hash
     )
+
+
+def test_a_task_that_is_wrong_in_itself_hides_no_mistake_of_its_place(write: Write) -> None:
+    text = "tasks:\n- {task_id: a, agent_id: b}\n- task_id: c\n  dependencies: [x]\n"
+    with pytest.raises(DefinitionError) as caught:
+        load_workflow(write("f.yaml", text))
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["f.yaml line 3", "f.yaml line 4"]
+    assert "agent_id" in caught.value.problems[0]
+    assert "task 'c' depends on 'x', which does not exist" in caught.value.problems[1]
+
+
+def test_a_key_of_the_input_that_nothing_takes_is_told(crew: Callable[[str], str]) -> None:
+    tasks = """\
+  - {task_id: a, agent_id: sums, task_type: add, params: {left: "${number}"}}
+  - {task_id: b, agent_id: sums, task_type: add, params: {left: "${input.first}", right: 1}}
+"""
+    loaded = load_workflow(crew(tasks))
+
+    def told(**given: object) -> list[str]:
+        return unused_input(loaded.definition, loaded.performers, given)
+
+    assert told(number=1, first=2, right=3) == []
+    [problem] = told(number=1, first=2, nummber=3)
+    assert problem.startswith("nothing takes 'nummber' of the input")
+    assert "did you mean 'number'" in problem
+    assert unused_input(loaded.definition, [], {"nummber": 3}) == [], "who does not know the handlers cannot tell"
+    assert unused_input(loaded.definition, loaded.performers, None) == []
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        "  - {task_id: a, agent_id: words, task_type: read, params: {text: x}}\n",
+        '  - {task_id: a, agent_id: sums, task_type: add, params: {left: "${input}", right: 1}}\n',
+    ],
+    ids=["a handler takes its context", "a task takes the whole input"],
+)
+def test_what_takes_the_whole_input_may_take_any_key(crew: Callable[[str], str], tasks: str) -> None:
+    loaded = load_workflow(crew(tasks))
+    assert unused_input(loaded.definition, loaded.performers, {"anything": 1}) == []
+
+
+def test_what_undoes_a_task_takes_keys_of_the_input_too(crew: Callable[[str], str]) -> None:
+    undo = "{agent_id: sums, task_type: add, params: {left: 1}}"
+    task = f"{{task_id: a, agent_id: sums, task_type: add, params: {{left: 1}}, compensation: {undo}}}"
+    tasks = f"  - {{task_id: nap, delay_seconds: 1}}\n  - {task}\n"
+    loaded = load_workflow(crew(tasks))
+    assert unused_input(loaded.definition, loaded.performers, {"right": 1}) == []
+    assert len(unused_input(loaded.definition, loaded.performers, {"other": 1})) == 1

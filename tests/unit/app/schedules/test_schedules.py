@@ -15,11 +15,13 @@ from agenticflow import (
     Orchestrator,
     RetryPolicy,
     TaskDefinition,
+    WorkflowContext,
     WorkflowDefinition,
     WorkflowIdConflict,
     WorkflowNotFoundError,
     WorkflowStatus,
     worker,
+    workflow,
 )
 from agenticflow.app.schedules import schedules
 from agenticflow.core.clocks import Clock
@@ -385,3 +387,25 @@ async def test_who_creates_and_deletes_all_the_time_is_told(monkeypatch: pytest.
     async with running() as orchestrator:
         with pytest.raises(CommandRefused, match="created and deleted all the time"):
             await orchestrator.schedules.create("s", NAP, every=10)
+
+
+@in_virtual_time
+async def test_a_function_is_scheduled_by_its_name_in_the_version_of_the_day() -> None:
+    @workflow(name="nightly")
+    async def first(ctx: WorkflowContext, given: object) -> object:
+        return [1, await ctx.task("nap", "nap", {"seconds": 1})]
+
+    @workflow(name="nightly", version="2")
+    async def second(ctx: WorkflowContext, given: object) -> object:
+        return 2
+
+    async with running(nap) as orchestrator:
+        await orchestrator.schedules.create("s", first, every=timedelta(hours=1))
+        await passes(3_700)
+        orchestrator.register_workflow(second)
+        await passes(3_600)
+        versions = [
+            (await orchestrator.get_execution(workflow_id)).definition.version
+            for workflow_id in sorted(row.execution_id for row in await orchestrator.list_workflows())
+        ]
+        assert versions == ["1", "2"]

@@ -1,0 +1,1 @@
+"""The rules of asking for another plan when a run would fail."""

@@ -1,0 +1,1 @@
+"""How a tool is called: one path for every call, whoever makes it."""

@@ -1,0 +1,28 @@
+"""Doors that are filled from above."""
+
+from __future__ import annotations
+
+import pytest
+
+from agenticflow.core.late import Late, fill
+from agenticflow.errors import InvariantError
+
+
+def test_who_stands_behind_a_door_is_asked_for_once() -> None:
+    asked: list[int] = []
+
+    def load() -> str:
+        asked.append(1)
+        return "somebody"
+
+    door: Late[str] = Late("test: a door")
+    fill("test: a door", load)
+    assert not asked
+    assert (door.get(), door.get()) == ("somebody", "somebody")
+    assert asked == [1]
+
+
+def test_a_door_that_nobody_fills_says_so() -> None:
+    door: Late[str] = Late("test: an empty door")
+    with pytest.raises(InvariantError, match="nobody stands behind the door 'test: an empty door'"):
+        door.get()

@@ -1,0 +1,21 @@
+"""What definitions are refused for beside mistakes of form."""
+
+from __future__ import annotations
+
+from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.validation import contradictions, validate
+from agenticflow.resilience.retry import RetryPolicy
+
+
+def test_policies_that_contradict_themselves_are_told_wherever_they_stand() -> None:
+    hourly = RetryPolicy(initial_delay_seconds=3_600)
+    undo = Compensation("agent", "undo", retry_policy=hourly)
+    inner = WorkflowDefinition([TaskDefinition("b", "agent", "work", retry_policy=hourly)])
+    definition = WorkflowDefinition(
+        [TaskDefinition("a", "agent", "work", compensation=undo), TaskDefinition("child", workflow=inner)]
+    )
+    assert [problem.partition(": initial_delay")[0] for problem in contradictions(definition)] == [
+        "task 'a': the retry policy of its compensation",
+        "in the sub-workflow of task 'child': task 'b': its retry policy",
+    ]
+    assert validate(definition) == [], "what was recorded goes on"
