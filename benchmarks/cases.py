@@ -210,6 +210,18 @@ CASES = (
         )
     ),
     Case(
+        "step_as_code",
+        "processor time of a step of a workflow as code, in steps of the same as data, 300 in a run; medians of 9 runs",
+        300,
+        100,
+        (
+            Metric("chain_ratio", "times, chain, memory", Bar(1.5), Bar(1.25), higher_is_better=False),
+            Metric("fan_ratio", "times, fan-out, memory", Bar(1.5), Bar(1.25), higher_is_better=False),
+            Metric("durable_chain_ratio", "times, chain, disk", Bar(1.5), Bar(1.25), higher_is_better=False),
+        ),
+        ours_alone=True,
+    ),
+    Case(
         "critical_path",
         "1,000 tasks after each other as real modules import each other, over the longest chain or all work shared out",
         1_000,

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator, TaskDefinition, WorkflowDefinition, open_store
 from agenticflow.agents import AgentSession
 from benchmarks.ours_alone import CASES_ALONE
+from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
 from benchmarks.protocol import (
     SAID,
@@ -342,6 +343,7 @@ if __name__ == "__main__":
             "import_cost": lambda size: import_cost("import agenticflow", size, FIRST_PROGRAM),
             "scaling": scaling,
             **CASES_ALONE,
+            **CASES_AS_CODE,
             **CASES_LASTING,
         }
     )

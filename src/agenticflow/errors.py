@@ -14,6 +14,7 @@
     │   ├── CommandRefused            the state does not allow the command
     │   │   ├── IllegalTransition     a state machine has no such transition
     │   │   └── UnsupportedInterventionError
+    │   ├── NonDeterminismError       a workflow as code does not repeat what is recorded of its run
     │   ├── WorkflowNotFoundError / AgentNotFoundError
     │   ├── ToolNotFoundError         no tool has that name here
     │   ├── ModelRequestRefused       the model's provider does not take the request as it is
@@ -44,6 +45,7 @@
     │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
     │       ├── ToolExecutionError    a call of a tool has no value, and will have none
     │       ├── GuardrailTripwireTriggered  a guardrail refused what goes in or comes out
+    │       ├── StepFailed            a step of a workflow as code failed for good, or was cancelled
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks
     └── InvariantError                ours: a promise of the engine is broken; please report it
 

@@ -22,6 +22,7 @@ from agenticflow.app.catalogue import catalogue_as_markdown, event_catalogue
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo
 from agenticflow.orchestration.approvals.terms import Terms
+from agenticflow.orchestration.facts import PlannedStep
 from agenticflow.orchestration.schedules.facts import Firing, Moment, ScheduleQueued, ScheduleSpec
 from agenticflow.orchestration.schedules.state import ScheduleStatus
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
@@ -110,6 +111,7 @@ def test_every_stream_of_the_catalogue_is_described() -> None:
 PARTS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "ErrorInfo": ("of an error (`ErrorInfo`)", ErrorInfo),
     "SessionItem": ("of an item (`SessionItem`, a list in this order)", SessionItem),
+    "PlannedStep": ("of a step (`PlannedStep`, a list in this order)", PlannedStep),
     "Permit": ("of a permit (`Permit`, a list in this order)", Permit),
     "Terms": ("of a request (`Terms`)", Terms),
     "Moment": ("of a moment (`Moment`, a list in this order)", Moment),

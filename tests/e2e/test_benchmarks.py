@@ -6,14 +6,15 @@ import math
 
 import pytest
 
-from benchmarks import ours_alone, ours_lasting
+from benchmarks import ours_alone, ours_as_code, ours_lasting
 from benchmarks.cases import CASES, OURS, Bar, Case, Metric
 from benchmarks.import_graph import ImportGraph
 from benchmarks.ours_alone import CASES_ALONE
+from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
 from benchmarks.run import Taken, rows, table, verdict
 
-FUNCTIONS = {**CASES_ALONE, **CASES_LASTING}
+FUNCTIONS = {**CASES_ALONE, **CASES_AS_CODE, **CASES_LASTING}
 ALONE = [case for case in CASES if case.ours_alone]
 SMALL = {
     "critical_path": 12,
@@ -32,6 +33,7 @@ SMALL = {
 def _few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours_alone, "TURNS", 1)
     monkeypatch.setattr(ours_alone, "LOOKS", 1)
+    monkeypatch.setattr(ours_as_code, "TURNS", 1)
     graph = ImportGraph({"base": (), "top": ("base",)}, {"base": 2, "top": 1})
     monkeypatch.setattr(ours_alone, "import_graph", lambda size: graph)
     monkeypatch.setattr(ours_lasting, "FRESH_LOOKS", 1)

@@ -13,6 +13,7 @@ from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import DefinitionError, InvariantError, StepFailed
 from agenticflow.orchestration import WorkflowContext, workflow
+from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.liveness import Holding, breaches_of
 from agenticflow.orchestration.planning.planner import Planners
@@ -201,12 +202,71 @@ def test_a_function_that_does_something_else_stops_the_run_and_the_right_one_let
     assert words in stands_still
     assert "version '1' does not repeat run 1 of 'w'" in stands_still
     assert "its source has changed since" in stands_still
-    assert "ctx.patched" in stands_still
     assert run.scenario.version == before
     run.succeed("b", value=6)
     assert run.status == "RUNNING"
     run.restart()
     assert (run.stands_still, run.output) == (None, [5, 6])
+
+
+async def that_ends_early(ctx: Ctx, given: Any) -> object:
+    return "early"
+
+
+async def that_raises_at_once(ctx: Ctx, given: Any) -> object:
+    return given["no such key"]
+
+
+async def without_the_first(ctx: Ctx, given: Any) -> object:
+    return await ctx.task("b", "work")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (that_ends_early, "step 'a' was recorded, and is not asked for any more"),
+        (that_raises_at_once, "raises KeyError: 'no such key', at test_code_again.py:"),
+        (without_the_first, "step 'a' was recorded, and is not asked for any more"),
+    ],
+)
+def test_a_slip_in_a_deployment_does_not_end_the_run(changed: Any, words: str) -> None:
+    run = CodeRun(original)
+    run.succeed("a", value=5)
+    run.restart(changed)
+    assert run.status == "RUNNING"
+    assert run.stands_still is not None
+    assert words in run.stands_still or "where it went on when this happened first" in run.stands_still
+    run.restart()
+    run.succeed("b", value=6)
+    assert run.output == [5, 6]
+
+
+def test_a_function_that_ends_where_it_waited_is_another() -> None:
+    async def waiting(ctx: Ctx, given: Any) -> object:
+        return await ctx.task("a", "work")
+
+    async def ending(ctx: Ctx, given: Any) -> object:
+        _ = ctx.task("a", "work")
+        return 1
+
+    run = CodeRun(waiting)
+    run.restart(ending)
+    assert run.stands_still is not None
+    assert "it returns, where it went on when this happened first" in run.stands_still
+
+
+def test_a_function_that_becomes_known_and_does_not_fit_is_asked_once() -> None:
+    asked: list[int] = []
+    run = CodeRun(original)
+    run.restart(workflow(name="other")(original))
+    planner = run.state.planner
+    assert isinstance(planner, Planners)
+    planner.on_wanted = lambda: asked.append(1)
+    planner.add(workflow(name="code")(with_other_params))
+    run.ask(c.Plan(now=run.now))
+    assert asked == []
+    assert run.stands_still is not None
+    assert "is asked for with" in run.stands_still
 
 
 def test_a_run_that_stands_still_can_be_ended() -> None:
@@ -423,7 +483,9 @@ def test_a_function_that_has_ended_without_the_run_is_a_decision_that_is_missing
 def test_a_run_that_waits_for_code_says_what_would_help() -> None:
     run = CodeRun(original, is_known=False)
     wait = Wait("", NeedsCode(run.stands_still or ""))
-    assert sentence(wait, "w").endswith("; starting a program that registers the function it fits to lets it go on")
+    assert sentence(wait, "w").endswith(
+        "; a program with the function it began with, or with the change marked by ctx.patched, lets it go on"
+    )
     assert breaches_of(run.state, Holding([], needs_code=True), run.now) == []
 
 
@@ -453,5 +515,9 @@ def test_a_function_without_a_source_has_a_hash_too() -> None:
     other: dict[str, Any] = {}
     exec("async def code(ctx, given):\n    return given", other)
     first, second = workflow(names["code"]), workflow(other["code"])
-    assert first.definition.code != second.definition.code
+    third: dict[str, Any] = {}
+    exec("async def code(ctx, given):\n    return 2", third)
+    assert len({first.definition.code, second.definition.code, workflow(third["code"]).definition.code}) == 3
+    with pytest.raises(DefinitionError, match="'' is no version of a workflow"):
+        workflow(version="")(names["code"])
     assert CodeRun(workflow(name="code")(names["code"])).output == 1

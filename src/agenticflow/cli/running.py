@@ -30,6 +30,7 @@ from agenticflow.errors import StoreOwned, StoreUnavailable, WorkflowExecutionEr
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
+from agenticflow.orchestration.waiting import HandedOut, InQueue, InWork, NeedsCode, NeedsPermit, SubWorkflow
 
 __all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
 
@@ -134,7 +135,8 @@ async def attend(
 ) -> Attended:
     """Show the run until it has ended, or cannot go on without a person, or a signal came.
 
-    With ``waits=False`` a run that waits for nothing but a signal, or is paused, is left too; one with an unknown outcome always is.
+    With ``waits=False`` a run that waits for nothing but a signal, or is paused, is left too. One with an unknown outcome always is, and
+    one whose function is not known here or does not repeat what is recorded: nothing in this process will change that.
     """
     execution = await handle.execution()
     progress = progress_for(progress_console(), execution.definition, handle.workflow_id, is_quiet=is_quiet)
@@ -150,7 +152,13 @@ async def attend(
                 handle = WorkflowHandle(orchestrator, handle.workflow_id, handle.run_no + 1)
                 continue  # the next run is there, and goes on in its place
             progress.look(state)
-            if ended.done() or interrupted.done() or _needs_a_person(state, execution, waits):
+            if ended.done() or interrupted.done():
+                break
+            if execution.definition.code:
+                execution = await handle.execution()  # its steps come as it goes
+                if await _needs_code(orchestrator, state):
+                    break
+            if _needs_a_person(state, execution, waits):
                 break
             pause = max(LOOK_SECONDS, LOOK_SHARE * (loop.time() - before))
             await asyncio.wait({ended, interrupted}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -192,6 +200,15 @@ def _needs_a_person(state: WorkflowState, execution: WorkflowExecution, waits: b
     open_waits = [view for view in state.tasks.values() if view.status in (TaskStatus.WAITING, TaskStatus.RETRYING)]
     # A timer, a retry or a limit on a signal comes by itself.
     return all(view.waits_until is None and limits.get(view.task_id) is None for view in open_waits)
+
+
+async def _needs_code(orchestrator: Orchestrator, state: WorkflowState) -> bool:
+    """Return whether the function of a workflow as code cannot go on, and nothing that it asked for is in work any more."""
+    reasons = [wait.reason for wait in (await orchestrator.why(state.workflow_id, run_no=state.run_no)).waits]
+    in_work = (InWork, HandedOut, InQueue, NeedsPermit, SubWorkflow)
+    return any(isinstance(reason, NeedsCode) for reason in reasons) and not any(
+        isinstance(reason, in_work) for reason in reasons
+    )
 
 
 def leave_when_stuck(code: Exit, others: Collection[threading.Thread]) -> None:

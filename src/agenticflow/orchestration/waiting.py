@@ -459,7 +459,7 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
         case NotRegistered():
             return "registering it, or its recovery, starts the task"
         case NeedsCode():
-            return "starting a program that registers the function it fits to lets it go on"
+            return "a program with the function it began with, or with the change marked by ctx.patched, lets it go on"
         case InWork() | HandedOut():
             return "its handler has to end" + (", or its limit to pass" if wait.until else "")
         case InQueue(performer_id):

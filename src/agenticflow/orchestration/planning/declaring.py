@@ -53,6 +53,8 @@ def workflow(
 
     def decorate(function: Planner) -> WorkflowFunction:
         _check(function)
+        if not isinstance(version, str) or not version:
+            raise DefinitionError(f"{version!r:.60} is no version of a workflow", hint='give a text: version="2"')
         definition = WorkflowDefinition(
             (),
             name=getattr(function, "__name__", "workflow") if name is None else name,
@@ -85,5 +87,6 @@ def _hash_of(function: Planner) -> str:
         text = inspect.getsource(function)
     except (OSError, TypeError):  # typed in, or generated
         code = getattr(function, "__code__", None)
-        text = repr((code.co_code, code.co_names)) if code is not None else repr(function)
+        plain = [one for one in getattr(code, "co_consts", ()) if isinstance(one, (str, bytes, int, float, type(None)))]
+        text = repr((code.co_code, code.co_names, plain)) if code is not None else repr(function)
     return codec.content_hash(text.encode("utf-8", "backslashreplace"))[:16]

@@ -120,7 +120,11 @@ class Drive:
                 self._go_on()
             while self.turns < len(settled) and self.problem is None and not self._main.is_settled:
                 key = settled[self.turns]
-                step, (value, error) = self._known[key], self._end_of(key)
+                step = self._known.get(key)
+                if step is None:
+                    self._astray(f"step {key!r} was recorded, and is not asked for any more")
+                    break
+                value, error = self._end_of(key)
                 self.turns += 1
                 self.now_ns = self._state.tasks[key].ended_at
                 step.settle(value, error)
@@ -249,14 +253,20 @@ class Drive:
         )
 
     def _check_repeated(self) -> None:
-        """Once all that is recorded has been repeated: what is recorded beside it was not asked for."""
+        """Once all that is recorded has been repeated: what is recorded beside it was not asked for. Until then it has not ended."""
         planning, plan = self._state.planning, self._state.laid_out
-        if self.problem is not None or planning is None or self.turns < planning.driven:
+        if self.problem is not None or planning is None:
             return
-        self.is_replaying = False
-        if len(plan.nodes) > len(self._known) - len(self.steps):
-            missing = next(key for key in plan.by_id if key not in self._known)
-            self._astray(f"step {missing!r} was recorded, and is not asked for any more")
+        if self.turns >= planning.driven:
+            self.is_replaying = False
+            if len(plan.nodes) > len(self._known) - len(self.steps):
+                missing = next(key for key in plan.by_id if key not in self._known)
+                self._astray(f"step {missing!r} was recorded, and is not asked for any more")
+                return
+        if self._main.is_settled:
+            error = self._main.error
+            how = "returns" if error is None else f"raises {describe_raised(error, self.function).message}"
+            self._astray(f"it {how}, where it went on when this happened first")
 
     def _cancel(self, key: str) -> None:
         self.check()
@@ -334,6 +344,7 @@ def describe_raised(error: BaseException, function: WorkflowFunction) -> ErrorIn
                 is_own = file == home
                 place = f"{PurePath(file).name}:{trace.tb_lineno} in {trace.tb_frame.f_code.co_name}"
             trace = trace.tb_next
+        message = f"{found.type}: {message}" if message else found.type
         message = f"{message}, at {place}" if place else message
     if isinstance(error, RuntimeError) and "no running event loop" in message:
         message += ": a workflow awaits only what its context gives, ctx.sleep() and ctx.gather() say; the rest belongs into steps"

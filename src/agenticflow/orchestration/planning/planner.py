@@ -99,6 +99,7 @@ class Planners:
                 self._wanted[state.stream_id] = (pinned.name, pinned.version)
                 self._stop(state, self._unknown(state.laid_out.definition))
                 return ()
+            self._wanted.pop(state.stream_id, None)
             given = codec.decode(state.values.resolve(state.input))
             drive = planning.drive = Drive(function, state, given, self.add)
         if not isinstance(drive, Drive):
@@ -112,7 +113,7 @@ class Planners:
             if self._wanted and not self._functions.keys().isdisjoint(self._wanted.values()):
                 self.on_wanted()  # that of a child, most likely
         if drive.problem is not None:
-            self._stop(state, str(drive.problem))
+            self._stop(state, drive.problem.message)
             return ()
         if self._stuck:
             self.forget(state.stream_id)
@@ -124,10 +125,7 @@ class Planners:
     def _unknown(self, pinned: WorkflowDefinition) -> str:
         versions = sorted(version for name, version in self._functions if name == pinned.name)
         known = f"here are {', '.join(map(repr, versions))}" if versions else "no version of it is known here"
-        return (
-            f"its function, version {pinned.version!r} of the workflow {pinned.name!r}, is not registered: {known}; "
-            "register the one it began with"
-        )
+        return f"its function, version {pinned.version!r} of the workflow {pinned.name!r}, is not registered: {known}"
 
     def _stop(self, state: RunState, words: str) -> None:
         if self._stuck.get(state.stream_id) != words:

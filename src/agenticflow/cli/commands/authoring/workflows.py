@@ -55,6 +55,7 @@ def _sound(loaded: Loaded) -> dict[str, Any]:
         "version": definition.version,
         "tasks": len(definition.tasks),
         "levels": len(TaskGraph.of(definition).levels()),
+        "is_code": loaded.function is not None,
         "handlers_checked": bool(loaded.performers),
         "needs_input": needed_input(definition, loaded.performers),
         "content_hash": definition.content_hash,
@@ -78,7 +79,8 @@ def _print(told: Mapping[str, Any]) -> None:
         needs = f"; needs the input {', '.join(one['needs_input'])}" if one["needs_input"] else ""
         unchecked = "" if one["handlers_checked"] else "; handlers not checked"
         plural = "s" if one["tasks"] > 1 else ""
-        print(printable(f"{told['file']}: ok: {one['name']}, {one['tasks']} task{plural}{needs}{unchecked}"))
+        holds = "as code: its steps are told by its runs" if one["is_code"] else f"{one['tasks']} task{plural}"
+        print(printable(f"{told['file']}: ok: {one['name']}, {holds}{needs}{unchecked}"))
 
 
 # --- graph --------------------------------------------------------------------------------------------------------------
@@ -88,7 +90,13 @@ def graph(target: str, *, mermaid: bool, levels: bool, durations: str | None, di
     """Print the graph of one workflow: as a flowchart, as levels, or its critical path."""
     if mermaid + levels + (durations is not None) > 1:
         raise InvalidInput("--mermaid, --levels and --critical-path do not go together", hint="choose one of them")
-    definition = load_workflow(target, Performers.IGNORED).definition
+    loaded = load_workflow(target, Performers.IGNORED)
+    definition = loaded.definition
+    if loaded.function is not None:
+        raise InvalidInput(
+            f"{definition.name!r} is a workflow as code: which steps it has, its runs tell",
+            hint="`agenticflow runs graph ID` draws those of a run, `agenticflow run` begins one",
+        )
     drawn = TaskGraph.of(definition)
     if durations is not None:
         return _critical_path(drawn, _durations(durations, drawn.nodes), form)

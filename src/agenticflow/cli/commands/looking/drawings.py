@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Any, Final
+
+import msgspec
 
 from agenticflow.app.execution import WorkflowExecution
 from agenticflow.cli.access import reading
@@ -21,6 +25,8 @@ from agenticflow.cli.terminal import (
     when,
 )
 from agenticflow.core.events import RecordedEvent
+from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.facts import StepsPlanned
 from agenticflow.orchestration.graph import TaskGraph
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.timeline import SECOND, Stretch, Timeline, gantt, timeline_of
@@ -31,13 +37,18 @@ __all__ = ["graph", "timeline"]
 BAR_SHARE: Final = 3
 """Of the width, one part in so many is for the bars."""
 SHOWN_CHARS: Final = 60
+MAX_EDGES: Final = 30
+"""To one step: of a thousand that ended before it the last are drawn."""
 
 
 def graph(workflow_id: str, *, run_no: int | None, direction: str, store: str | None, form: Format) -> int:
     """Print the run as a Mermaid flowchart with the status of each task."""
-    execution = run_async(_execution(store, workflow_id, run_no))
+    execution, events = run_async(_execution(store, workflow_id, run_no))
+    drawn = execution.definition
+    if drawn.code:
+        drawn = msgspec.structs.replace(drawn, tasks=_in_order(execution, events))
     statuses = {view.key: view.status.value for view in execution.tasks.values() if view.key == view.task_id}
-    drawing = TaskGraph.of(execution.definition).to_mermaid(statuses, direction=direction.upper())
+    drawing = TaskGraph.of(drawn).to_mermaid(statuses, direction=direction.upper())
     if form is Format.JSON:
         print_json(
             {
@@ -55,10 +66,46 @@ def graph(workflow_id: str, *, run_no: int | None, direction: str, store: str | 
     return Exit.OK
 
 
-async def _execution(store: str | None, workflow_id: str, run_no: int | None) -> WorkflowExecution:
-    async with reading(store) as (orchestrator, _):
+async def _execution(
+    store: str | None, workflow_id: str, run_no: int | None
+) -> tuple[WorkflowExecution, list[RecordedEvent]]:
+    """Return the run, and its events when it is one of a workflow as code."""
+    async with reading(store) as (orchestrator, opened):
         await demand_run(orchestrator, workflow_id)
-        return await orchestrator.get_execution(workflow_id, run_no)
+        execution = await orchestrator.get_execution(workflow_id, run_no)
+        events: list[RecordedEvent] = []
+        if execution.definition.code:
+            async for event in opened.read_stream(stream_of(workflow_id, execution.run_no)):
+                events.append(event)
+        return execution, events
+
+
+def _in_order(execution: WorkflowExecution, events: list[RecordedEvent]) -> list[TaskDefinition]:
+    """Return the steps of a workflow as code with what had ended when each was asked for as its dependencies, the indirect left out.
+
+    That is all the record knows: what a function needs a result for is in its code.
+    """
+    asked: dict[str, int] = {}
+    told: dict[str, int] = {}
+    for event in events:
+        if event.event_type == StepsPlanned.event_type:
+            steps = msgspec.convert(event.payload["steps"], tuple[tuple[Mapping[str, object], object], ...])
+            asked |= {str(task["task_id"]): event.version for task, _ in steps}
+        elif (key := event.payload.get("task_key")) is not None:
+            told[str(key)] = event.version
+    ended = sorted(
+        # One that was kept from an earlier run has ended when it was asked for, and has no event of its own.
+        (told.get(key, asked[key]), key)
+        for key, view in execution.tasks.items()
+        if view.ended_at is not None and key in asked
+    )
+    tasks = []
+    for task in execution.definition.tasks:
+        before = ended[: bisect_left(ended, (asked[task.task_id], ""))]
+        latest = max((asked[key] for _, key in before), default=0)
+        direct = [key for end, key in before[-MAX_EDGES:] if end >= latest]
+        tasks.append(msgspec.structs.replace(task, dependencies=direct))
+    return tasks
 
 
 def timeline(workflow_id: str, *, run_no: int | None, width: int | None, store: str | None, form: Format) -> int:
