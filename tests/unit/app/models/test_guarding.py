@@ -334,6 +334,24 @@ async def test_who_stops_listening_says_nothing_about_the_service() -> None:
 
 
 @in_virtual_time
+async def test_who_stops_listening_closes_the_stream_of_the_model_at_once() -> None:
+    class Watched(ScriptedModel):
+        def __init__(self) -> None:
+            super().__init__(["Once upon a time"], piece_chars=1)
+            self.streams: list[AsyncGenerator[Delta, None]] = []
+
+        def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
+            self.streams.append(super().stream(request))
+            return self.streams[-1]
+
+    watched = Watched()
+    async with aclosing(GuardedModel(watched, place=f"test {next(PLACES)}").stream(ASKED)) as deltas:
+        async for _ in deltas:
+            break
+    assert await anext(watched.streams[0], None) is None
+
+
+@in_virtual_time
 async def test_who_is_cancelled_stops_the_model() -> None:
     stopped: list[str] = []
 
