@@ -48,11 +48,13 @@ class Source:
     def line_count(self) -> int:
         return len(self.text.splitlines())
 
-    def comments(self) -> Iterator[tuple[int, str]]:
-        """Yield line number and text of every comment."""
-        for token in tokenize.generate_tokens(io.StringIO(self.text).readline):
-            if token.type == tokenize.COMMENT:
-                yield token.start[0], token.string
+    @cached_property
+    def comments(self) -> tuple[tuple[int, str], ...]:
+        """Line number and text of every comment."""
+        if "#" not in self.text:
+            return ()
+        tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
+        return tuple((token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT)
 
     def functions(self) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
         """Yield every function as ``module:qualified.name`` and its node, also nested ones."""

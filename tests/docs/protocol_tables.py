@@ -219,7 +219,11 @@ def columns_of(kind: type[Command]) -> Iterator[Column]:
 
 
 def _value(name: str, hint: object, key: str) -> object:
-    return key if name in ("task_key", "task_id") else _GIVEN.get(name, _BY_TYPE.get(hint))
+    if name in ("task_key", "task_id"):
+        return key
+    origin = typing.get_origin(hint)
+    empty = origin() if origin in (tuple, list, dict, set, frozenset) else None
+    return _GIVEN.get(name, _BY_TYPE.get(hint, empty))
 
 
 def _finished(outcome: Outcome, *, is_stale: bool = False) -> Callable[[Run, str], Command]:

@@ -23,7 +23,7 @@ from agenticflow.orchestration.facts import (
     WorkflowFailed,
 )
 from agenticflow.orchestration.ledger import Planning
-from agenticflow.orchestration.plan import decode_plan
+from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.planning.growing import GrowingPlan
 from agenticflow.orchestration.replanning.terms import Replanning
 from agenticflow.orchestration.state import Heard, Phase, RunState, TaskRecord, TaskStatus, WorkflowStatus
@@ -186,8 +186,12 @@ def restore(stream_id: str, data: bytes) -> RunState:
         raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
 
 
-def _fill(record: TaskRecord, saved: _Task) -> None:
-    """Take over what was saved. Written out: of a long run there are thousands, and a restart waits for it."""
+def _record(node: Node, saved: _Task) -> TaskRecord:
+    """Return the record as it was saved. Written out, and each field set once: of a long run there are thousands, and a restart waits."""
+    record = TaskRecord.__new__(TaskRecord)
+    record.key = saved.key
+    record.node = node
+    record.index = saved.index
     record.status = saved.status
     record.undoes = saved.undoes
     record.is_blocked = saved.is_blocked
@@ -206,6 +210,7 @@ def _fill(record: TaskRecord, saved: _Task) -> None:
     record.items = saved.items
     record.done = saved.done
     record.failed = saved.failed
+    return record
 
 
 def _restore(stream_id: str, run: _Run) -> RunState:
@@ -224,9 +229,7 @@ def _restore(stream_id: str, run: _Run) -> RunState:
         setattr(state, name, run.fields[name])
     for saved in run.tasks:
         node = state.plan.nodes[saved.node]
-        record = TaskRecord(saved.key, node.undo or node if saved.undoes is not None else node, saved.index)
-        _fill(record, saved)
-        state.tasks[record.key] = record
+        state.tasks[saved.key] = _record(node.undo or node if saved.undoes is not None else node, saved)
     state.ready = deque(state.tasks[key] for key in run.ready)
     state.unmet = run.unmet
     state.has_live_dependency = bytearray(run.live)
