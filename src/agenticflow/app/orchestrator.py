@@ -30,7 +30,7 @@ from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
-from agenticflow.app.repair.replanner import Plans, Replanner, Replans
+from agenticflow.app.repair.replanner import Replans
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -55,6 +55,7 @@ from agenticflow.orchestration.chain import carry_over, fork_of
 from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
+from agenticflow.orchestration.repair.planner import Plans, Replanner
 from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock

@@ -7,6 +7,8 @@ from agenticflow.orchestration.graph import NodeStatus, TaskGraph, TaskNode
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.interventions.intervention import UserIntervention
+from agenticflow.orchestration.quarantine.listing import TaskLetter
+from agenticflow.orchestration.repair.planner import FailedRun, NewPlan, Replanner
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
@@ -15,10 +17,14 @@ __all__ = [
     "Choice",
     "Compensation",
     "Escalation",
+    "FailedRun",
+    "NewPlan",
     "NodeStatus",
+    "Replanner",
     "Steps",
     "TaskDefinition",
     "TaskGraph",
+    "TaskLetter",
     "TaskNode",
     "TaskStatus",
     "UserIntervention",
