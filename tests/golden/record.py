@@ -33,10 +33,11 @@ from agenticflow import (
     workflow,
 )
 from agenticflow.app.engine import starting as starting_module
-from agenticflow.app.repair.replanner import FailedRun, NewPlan, Replans
+from agenticflow.app.repair.replanner import Replans
 from agenticflow.core.engine import ActivityStarted, ProcessDeath
 from agenticflow.orchestration import Approval, Escalation
 from agenticflow.orchestration.definition import Compensation
+from agenticflow.orchestration.repair.planner import FailedRun, NewPlan
 from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
 from agenticflow.resilience.limits import Limit
 from agenticflow.storage.memory import MemoryStore

@@ -31,7 +31,7 @@ from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, Workflo
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
-from agenticflow.app.repair.replanner import Plans, Replanner, Replans
+from agenticflow.app.repair.replanner import Replans
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -56,6 +56,7 @@ from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.planning.functions import WorkflowFunction
+from agenticflow.orchestration.repair.planner import Plans, Replanner
 from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock

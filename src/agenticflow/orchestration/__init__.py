@@ -11,6 +11,8 @@ from agenticflow.orchestration.planning.awaiting import Step
 from agenticflow.orchestration.planning.context import WorkflowContext
 from agenticflow.orchestration.planning.declaring import workflow
 from agenticflow.orchestration.planning.functions import WorkflowFunction
+from agenticflow.orchestration.quarantine.listing import TaskLetter
+from agenticflow.orchestration.repair.planner import FailedRun, NewPlan, Replanner
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 __all__ = [
@@ -19,11 +21,15 @@ __all__ = [
     "Choice",
     "Compensation",
     "Escalation",
+    "FailedRun",
+    "NewPlan",
     "NodeStatus",
+    "Replanner",
     "Step",
     "Steps",
     "TaskDefinition",
     "TaskGraph",
+    "TaskLetter",
     "TaskNode",
     "TaskStatus",
     "UserIntervention",

@@ -17,8 +17,8 @@ from agenticflow import (
     WorkflowExecutionError,
     worker,
 )
-from agenticflow.app.repair.replanner import FailedRun, NewPlan, Plans, Replanner
 from agenticflow.orchestration.definition import Compensation
+from agenticflow.orchestration.repair.planner import FailedRun, NewPlan, Plans, Replanner
 from agenticflow.storage.memory import MemoryStore
 from tests.unit.runtime.engine import in_virtual_time, virtual_clock
 

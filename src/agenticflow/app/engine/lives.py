@@ -64,7 +64,7 @@ class Lives:
         if found is None:
             return None
         before = msgspec.msgpack.decode(found.value, type=_Life)
-        log.warning("the process %d that ran this store has died; what it had in work is suspected", before.pid)
+        log.info("the process %d that ran this store has died; what it had in work is suspected", before.pid)
         return ProcessDeath(before.life, before.began_at, before.pid, limit)
 
     async def end(self) -> None:

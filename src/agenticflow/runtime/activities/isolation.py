@@ -25,8 +25,6 @@ class Isolation:
 
     def enter(self, attempt: Attempt) -> bool:
         """Let a suspected attempt in, or have it wait behind the others that do."""
-        if attempt in self._inside:
-            return True
         is_alone = attempt.effect.caution == ALONE
         if self.waiting or self._is_exclusive or (is_alone and self._inside):
             self.waiting.append(attempt)
@@ -36,9 +34,7 @@ class Isolation:
         return True
 
     def leave(self, attempt: Attempt) -> list[Attempt]:
-        """The attempt is in work no more, and will not be. Return who has waited and may ask again, in order."""
-        if attempt not in self._inside:
-            return []
+        """The attempt, which was let in, is in work no more, or not now. Return who has waited and may ask again, in order."""
         self._inside.remove(attempt)
         self._is_exclusive = False
         waiting, self.waiting = list(self.waiting), deque()

@@ -108,6 +108,9 @@ class LocalWorker:
                 await asyncio.sleep(INTENT_RETRY_SECONDS)
             else:
                 reach("worker.after_intent")
+                if is_doubtful and not answer.facts and effect.effect is not EffectClass.AT_MOST_ONCE:
+                    # Suspected work may run again: it goes on, unless it is superseded.
+                    return await self._host.is_in_work(attempt.stream_id, effect.token)
                 if is_doubtful and not answer.facts:
                     # Either it is superseded, and this changes nothing, or its start is recorded, and somebody has to decide.
                     await self.report(attempt, Outcome(OutcomeKind.UNKNOWN), (), self._clock.now_ns())
