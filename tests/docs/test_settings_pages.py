@@ -9,7 +9,7 @@ import pytest
 from agenticflow.config.profiles import PROFILES
 from agenticflow.config.settings import fields
 from agenticflow.config.sources import NO_SETTINGS
-from agenticflow.core.measures import Measures, ResourceMeasures
+from agenticflow.core.measures import Measures, ResourceMeasures, ToolMeasures
 from agenticflow.observability import Metrics
 from tests.docs.pages import ROOT
 from tests.docs.test_reference import code, page, rows_under
@@ -42,15 +42,19 @@ def test_every_variable_that_is_no_setting_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measures", "name"),
-    [(Measures, "metrics-and-logs.md"), (ResourceMeasures, "breakers-and-pools.md")],
-    ids=["engine", "resources"],
+    ("measures", "name", "head"),
+    [
+        (Measures, "metrics-and-logs.md", "metric"),
+        (ToolMeasures, "metrics-and-logs.md", "metric of tools"),
+        (ResourceMeasures, "breakers-and-pools.md", "metric"),
+    ],
+    ids=["engine", "tools", "resources"],
 )
-def test_every_metric_is_on_its_page(measures: Callable[[Metrics], object], name: str) -> None:
+def test_every_metric_is_on_its_page(measures: Callable[[Metrics], object], name: str, head: str) -> None:
     metrics = Metrics()
     measures(metrics)
     text = (ROOT / "docs" / "how-to" / name).read_text(encoding="utf-8")
-    assert sorted(row[:3] for row in rows_under(text, "metric", "kind", "labels", "tells")) == [
+    assert sorted(row[:3] for row in rows_under(text, head, "kind", "labels", "tells")) == [
         (f"`{family.name}`", family.kind, ", ".join(f"`{label}`" for label in family.labels) or "none")
         for family in metrics.look()
     ]
