@@ -61,6 +61,31 @@ def test_several_questions_of_a_handler_have_their_own_answers() -> None:
     assert run.record("draft").attempt == 1
 
 
+def test_several_people_may_have_to_agree_and_more_are_asked_after_a_while() -> None:
+    run = Run(task("draft"))
+    run.interrupt(
+        "draft", "Pay?", assignees=("ada", "bob"), quorum=2, escalation=((60, ("eve",)),), deadline_seconds=90
+    )
+    run.answer("draft", 5, by="ada")
+    assert run.statuses["draft"] == "WAITING"
+    run.refused(run.answering("draft", 5, by="eve"), "'eve' is not one of them")
+    run.wait(60)
+    run.answer("draft", 4, by="eve")
+    assert run.replies("draft") == {"": 4}
+    assert "draft" in run.in_work
+
+
+def test_a_no_decides_unless_the_others_can_still_agree() -> None:
+    run = Run(task("first"), task("second"))
+    run.interrupt("first", assignees=("ada", "bob", "eve"), quorum=2, rejection_ends=False)
+    run.reject("first", by="ada")
+    assert run.statuses["first"] == "WAITING"
+    run.reject("first", by="bob")
+    run.interrupt("second", assignees=("ada", "bob"), quorum=2)
+    run.reject("second", by="ada")
+    assert (run.statuses["first"], run.statuses["second"]) == ("FAILED", "FAILED")
+
+
 def test_answers_are_kept_for_the_attempts_after_a_failure() -> None:
     run = Run(task("draft", retry_policy=RetryPolicy(3, 4.0)))
     run.interrupt("draft")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.core.codec import decode
-from agenticflow.core.interrupts import NO_REPLIES, Ask, Interrupted, OnDeadline, reply_in
+from agenticflow.core.interrupts import NO_REPLIES, Ask, EscalationStep, Interrupted, OnDeadline, reply_in
 from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
@@ -188,13 +188,17 @@ class TaskContext(Mapping[str, object]):
         deadline_seconds: float | None = None,
         on_deadline: OnDeadline = "fail",
         default: object = None,
+        quorum: int = 1,
+        rejection_ends: bool = True,
+        escalation: Sequence[EscalationStep] = (),
     ) -> object:
-        """Ask a person, and return the value of the answer.
+        """Ask a person, or with a ``quorum`` several, and return the value of the (last) answer.
 
         The attempt ends here and holds nothing; when there is an answer the handler runs again from its beginning, as the same attempt with
         the same effect key, and this call returns at once. What stands before it runs again: do effects after it. ``value`` is shown with
         the ``question``, and is the answer of whoever approves without one, unless a ``response_schema`` says what an answer looks like.
-        Several interrupts of one handler have a ``key`` each, whatever their order. A rejection fails the task.
+        Several interrupts of one handler have a ``key`` each, whatever their order. A rejection fails the task. ``quorum``,
+        ``rejection_ends`` and ``escalation`` are those of an ``Approval``.
 
         An ``except Exception`` of the handler lets the interrupt through; whoever catches ``BaseException`` asks nobody. Raises
         ``InvalidInput`` for a key that was used before in this attempt, and for what cannot be asked.
@@ -212,7 +216,13 @@ class TaskContext(Mapping[str, object]):
         if reply is not None:
             return reply_in(reply)
         schema = None if response_schema is None else dict(response_schema)
-        ask = Ask(key, value, question, schema, tuple(assignees), deadline_seconds, on_deadline, default)
+        steps = tuple(
+            (step.after_seconds, (step.to,) if isinstance(step.to, str) else tuple(step.to)) for step in escalation
+        )
+        people = tuple(assignees)
+        ask = Ask(
+            key, value, question, schema, people, deadline_seconds, on_deadline, default, quorum, rejection_ends, steps
+        )
         raise Interrupted(ask.encoded(self.task_key))
 
     async def invoke_tool(self, name: str, params: Mapping[str, object] | None = None, *, key: str = "") -> ToolResult:

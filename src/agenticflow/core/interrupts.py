@@ -5,8 +5,8 @@ Data, and the signal that carries it out of the handler. The signal is no error:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Collection, Mapping
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -16,11 +16,13 @@ from agenticflow.errors import InvalidInput
 
 __all__ = [
     "MAX_ARGUMENTS_BYTES",
+    "MAX_ESCALATIONS",
     "MAX_INTERRUPTS",
     "MAX_NAME_CHARS",
     "MAX_PEOPLE",
     "NO_REPLIES",
     "Ask",
+    "EscalationStep",
     "Interrupted",
     "OnDeadline",
     "interrupt_in",
@@ -37,7 +39,18 @@ MAX_NAME_CHARS: Final = 200
 """Of the key of an interrupt, and of the name of a person."""
 MAX_PEOPLE: Final = 100
 """Of one request, at each step of its escalation."""
+MAX_ESCALATIONS: Final = 10
+"""Steps at which more people may answer."""
 NO_REPLIES: Final[Mapping[str, bytes]] = {}
+
+
+class EscalationStep(Protocol):
+    """From ``after_seconds`` on the people in ``to`` may answer as well (``orchestration.Escalation`` is one)."""
+
+    @property
+    def after_seconds(self) -> float: ...
+    @property
+    def to(self) -> Collection[str] | str: ...
 
 
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,6 +65,10 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline_seconds: float | None = None
     on_deadline: OnDeadline = "fail"
     default: object = None
+    quorum: int = 1
+    rejection_ends: bool = True
+    escalation: tuple[tuple[float, tuple[str, ...]], ...] = ()
+    """Seconds after the question, and who may answer from then on."""
 
     def check(self, task_key: str) -> None:
         """Raise ``InvalidInput`` for what cannot be asked."""
@@ -80,7 +97,32 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"its deadline_seconds is {limit!r}, not seconds above 0"
         if self.on_deadline not in ("fail", "approve", "reject"):
             return f"on_deadline={self.on_deadline!r} is unknown; use 'fail', 'approve' or 'reject'"
-        return self._problem_of_default()
+        return self._problem_of_people() or self._problem_of_default()
+
+    def _problem_of_people(self) -> str | None:
+        if isinstance(self.quorum, bool) or not isinstance(self.quorum, int) or not 1 <= self.quorum <= MAX_PEOPLE:
+            return f"its quorum is {self.quorum!r}, not a whole number from 1 to {MAX_PEOPLE}"
+        if self.escalation and not self.assignees:
+            return "escalation needs assignees: without them anybody may answer already"
+        if len(self.escalation) > MAX_ESCALATIONS:
+            return f"its escalation has {len(self.escalation)} steps, the limit is {MAX_ESCALATIONS}"
+        before = 0.0
+        for after, people in self.escalation:
+            if isinstance(after, bool) or not isinstance(after, (int, float)) or not before < after < 1_000_000_000:
+                return f"after_seconds of its escalation is {after!r}, not seconds above {before:g}"
+            if self.deadline_seconds is not None and after >= self.deadline_seconds:
+                return (
+                    f"its escalation after {after:g} s never comes: the deadline is after {self.deadline_seconds:g} s"
+                )
+            if not 1 <= len(people) <= MAX_PEOPLE or not all(
+                isinstance(one, str) and 0 < len(one) <= MAX_NAME_CHARS for one in people
+            ):
+                return f"its escalation goes to {people!r:.100}, not to 1 to {MAX_PEOPLE} names"
+            before = after
+        everybody = {*self.assignees, *(name for _, people in self.escalation for name in people)}
+        if self.assignees and len(everybody) < self.quorum:
+            return f"a quorum of {self.quorum} cannot be reached by {len(everybody)}: {', '.join(sorted(everybody))}"
+        return None
 
     def _problem_of_default(self) -> str | None:
         if self.deadline_seconds is None and (self.on_deadline != "fail" or self.default is not None):

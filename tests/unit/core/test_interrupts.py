@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -10,6 +11,14 @@ from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.core.interrupts import Ask, Interrupted, interrupt_in, reply_in
 from agenticflow.errors import InvalidInput
+
+
+@dataclass
+class Step:
+    """A step of an escalation, as whoever writes a handler may have it."""
+
+    after_seconds: float
+    to: list[str] | str
 
 
 def context(**replies: object) -> TaskContext:
@@ -61,6 +70,14 @@ def test_a_question_with_an_answer_returns_it_anew_each_time() -> None:
             {"deadline_seconds": 5, "on_deadline": "approve", "default": 3, "response_schema": {"type": "string"}},
             "default is 3, not string",
         ),
+        ({"quorum": 0}, "its quorum is 0, not a whole number from 1 to 100"),
+        ({"quorum": True}, "its quorum is True"),
+        ({"quorum": 3, "assignees": ["a", "b"]}, "a quorum of 3 cannot be reached by 2: a, b"),
+        ({"escalation": [Step(5, ["c"])]}, "escalation needs assignees"),
+        ({"assignees": ["a"], "escalation": [Step(n, ["c"]) for n in range(1, 12)]}, "has 11 steps, the limit is 10"),
+        ({"assignees": ["a"], "escalation": [Step(5, ["c"]), Step(5, ["d"])]}, "is 5, not seconds above 5"),
+        ({"assignees": ["a"], "escalation": [Step(9, "c")], "deadline_seconds": 9}, "after 9 s never comes"),
+        ({"assignees": ["a"], "escalation": [Step(9, [])]}, "its escalation goes to (), not to 1 to 100 names"),
         ({"value": "x" * 20_000}, "the value of an interrupt of task 't' has 20,003 bytes, above the limit of 16,384"),
     ],
 )

@@ -12,12 +12,11 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.forms import form_problems, misfit
-from agenticflow.core.interrupts import MAX_ARGUMENTS_BYTES, MAX_NAME_CHARS, MAX_PEOPLE, OnDeadline
+from agenticflow.core.interrupts import MAX_ARGUMENTS_BYTES, MAX_ESCALATIONS, MAX_NAME_CHARS, MAX_PEOPLE, OnDeadline
 from agenticflow.errors import DefinitionError
 
-__all__ = ["MAX_ESCALATIONS", "MAX_TERMS_BYTES", "Approval", "Escalation", "Terms", "checked_arguments", "in_order"]
+__all__ = ["MAX_TERMS_BYTES", "Approval", "Escalation", "Terms", "checked_arguments", "in_order"]
 
-MAX_ESCALATIONS: Final = 10
 MAX_TERMS_BYTES: Final = 128 * 1024
 """Of one request: they stand in its event."""
 _RIGHT_CALL: Final = 'write Approval("Publish?", assignees=["ada"], deadline_seconds=3600, on_deadline="reject")'

@@ -106,6 +106,9 @@ def interrupted(state: RunState, record: TaskRecord, encoded: bytes, now: int) -
     limit = question.deadline_seconds
     terms = Terms(
         assignees=question.assignees,
+        quorum=question.quorum,
+        rejection_ends=question.rejection_ends,
+        escalation=tuple((now + int(after * NANOSECONDS), to) for after, to in question.escalation),
         deadline=None if limit is None else now + int(limit * NANOSECONDS),
         limit_seconds=limit,
         on_deadline=question.on_deadline,

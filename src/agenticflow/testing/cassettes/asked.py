@@ -60,7 +60,7 @@ def commands_behind(state: RunState, events: Sequence[CassetteEvent], at: int) -
     fact, now = event.fact, event.at
     if (token := ended_token(event)) is not None:
         key = str(getattr(fact, "task_key", ""))
-        for outcome in _outcomes(fact):
+        for outcome in _outcomes(fact, now):
             yield ActivityFinished(now=now, task_key=key, token=token, outcome=outcome)
         return
     read = _READERS.get(event.cause)
@@ -75,7 +75,7 @@ def commands_behind(state: RunState, events: Sequence[CassetteEvent], at: int) -
 # --- the end of an attempt ----------------------------------------------------------------------------------------------
 
 
-def _outcomes(fact: Fact) -> Iterator[Outcome]:
+def _outcomes(fact: Fact, now: int) -> Iterator[Outcome]:
     match fact:
         case f.TaskCompleted():
             yield Outcome(OutcomeKind.SUCCEEDED, bytes(fact.result))
@@ -87,7 +87,7 @@ def _outcomes(fact: Fact) -> Iterator[Outcome]:
         case f.TaskLateOutcome():
             yield Outcome(fact.kind, bytes(fact.result), fact.error)
         case TaskInterrupted():
-            yield Outcome(OutcomeKind.INTERRUPTED, codec.encode(_ask(fact)))
+            yield Outcome(OutcomeKind.INTERRUPTED, codec.encode(_ask(fact, now)))
         case f.TaskOutcomeUnknown():
             if (kind := _UNKNOWN_KINDS.get(fact.reason)) is not None:
                 yield Outcome(kind)
@@ -114,7 +114,7 @@ def _unsuccessful(error: ErrorInfo, *, is_abandoned: bool) -> Outcome:
     )
 
 
-def _ask(fact: TaskInterrupted) -> Ask:
+def _ask(fact: TaskInterrupted, now: int) -> Ask:
     terms = fact.terms
     return Ask(
         key=fact.key,
@@ -125,6 +125,9 @@ def _ask(fact: TaskInterrupted) -> Ask:
         deadline_seconds=terms.limit_seconds,
         on_deadline=terms.on_deadline,
         default=terms.default,
+        quorum=terms.quorum,
+        rejection_ends=terms.rejection_ends,
+        escalation=tuple(((moment - now + 0.5) / NANOSECONDS, tuple(to)) for moment, to in terms.escalation),
     )
 
 
