@@ -24,6 +24,7 @@ from agenticflow.runtime.actors import Actor
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.timers import Timers
+from agenticflow.runtime.turns.turn import Turn
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.simulation import run_campaign
@@ -139,15 +140,15 @@ def an_unknown_outcome_is_tried_again(patch: Patch) -> None:
 
 def work_begins_before_it_is_committed(patch: Patch) -> None:
     """The effects of a decision are performed while its commit is on its way."""
-    whole = Host._decide
+    whole = Host._commit
 
-    async def decide(self: Host, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
-        await whole(self, actor, command, version, decided)
-        for effect in actor.guest.recover(actor.state, 0).effects:
+    async def commit(self: Host, turn: Turn) -> None:
+        for effect in turn.effects:
             if isinstance(effect, RunActivity):
-                self._perform(actor.stream_id, effect)
+                self._perform(turn.actor.stream_id, effect)
+        await whole(self, turn)
 
-    patch.setattr(Host, "_decide", decide)
+    patch.setattr(Host, "_commit", commit)
 
 
 def a_pause_is_not_kept(patch: Patch) -> None:
