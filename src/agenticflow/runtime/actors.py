@@ -99,10 +99,6 @@ class Sequel(Protocol):
     def effect(self) -> Effect | None:
         """The effect it stands for; ``None`` when it follows from the end of the execution."""
 
-    @property
-    def answer(self) -> Waiting[Answer] | None:
-        """Who is told what comes of it."""
-
     def taken(self) -> None:
         """The facts take effect, and what the command came to is committed with them: nobody has to ask for it any more."""
 

@@ -57,6 +57,7 @@ MAX_INBOX: Final = 20_000
 MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
 RETRY_LAST_SECONDS: Final = 5.0
+_INTERRUPTED: Final[AgenticFlowError | None] = OutcomeUnknown("a turn was interrupted while it was committed")
 
 
 class Host:
@@ -89,12 +90,12 @@ class Host:
         if listing is not None:
             self.actors.listings[guest.kind] = listing
 
-    def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
-        """Hand committed effects to ``perform(stream_id, effect)``."""
+    def perform_with(
+        self, perform: Callable[[str, Effect], None], foresee: Callable[[str, RunChild], Sequel | None] | None = None
+    ) -> None:
+        """Hand committed effects to ``perform(stream_id, effect)``. Children whose start ``foresee`` knows before that are started in the same
+        transaction."""
         self._perform = perform
-
-    def foresee_with(self, foresee: Callable[[str, RunChild], Sequel | None]) -> None:
-        """Have children that ``foresee(stream_id, effect)`` knows how to start be started in the transaction of what asks for them."""
         self._sequels.foresee = foresee
 
     def measure_with(self, measures: Measures) -> None:
@@ -377,10 +378,12 @@ class Host:
         reach("host.decided")
         if turn.facts:
             turn.close(batch[0].command_id, batch[-1].command.now)
-            if turn.child is not None or actor.reporter is not None:
-                await self._commit_in_order(self._sequels.behind(turn))
-            else:
+            if (turn.child is None and actor.reporter is None) or len(
+                turns := self._sequels.behind(turn)
+            ) == 1:  # nearly always
                 await self._commit(turn)
+            else:
+                await self._commit_in_order(turns)
         elif actor.state is not None:
             # Nothing new; but what was read again after a conflict may be news to whoever waits here.
             self._timers.set(actor.stream_id, actor.state.next_due)
@@ -421,33 +424,35 @@ class Host:
 
         Raises what the first fails with. Those that fail behind it are as if they had never been: its effects ask for the same.
         """
-        first, *held = turns
-        if not held:
-            await self._commit(first)
-            return
-        fate: AgenticFlowError | None = OutcomeUnknown("the turn was interrupted")
+        free, fate = 1, _INTERRUPTED  # how many are free, and what became of the others
         try:
             asked = 0 if self.measures is None else self._clock.now_ns()
             answers = await self._store.commit_in_order([turn.commit for turn in turns])
             reach("host.committed")
-            failure = answers[-1] if isinstance(answers[-1], AgenticFlowError) else None
-            made = turns[: len(answers) - (failure is not None)]
-            if failure is not None and not made:
-                fate = failure if isinstance(failure, OutcomeUnknown) else None  # a conflict is not theirs
-                raise failure
-            made[-1].sequel = None
-            self._let_go(turns[len(made) :], failure)
-            held = made[1:]
-            for turn in made:
-                if self.measures is not None:
+            last = answers[-1]
+            if isinstance(last, AgenticFlowError):
+                if len(answers) == 1:
+                    fate = last if isinstance(last, OutcomeUnknown) else None  # a conflict is not theirs
+                    raise last
+                turns = self._cut(turns, len(answers) - 1, last)
+            if self.measures is not None:
+                for turn in turns:
                     self.measures.committed(len(turn.facts), self._clock.now_ns() - asked)
+            self._take_effect(turns[0])
+            while free < len(turns):
+                turn = turns[free]
                 self._take_effect(turn)
-                if turn is not first:
-                    held.remove(turn)
-                    turn.answer()
-                    self._free(turn)
+                free += 1
+                self._free(turn)
         finally:
-            self._let_go(held, fate)
+            if free < len(turns):
+                self._let_go(turns[free:], fate)
+
+    def _cut(self, turns: list[Turn], made: int, fate: AgenticFlowError) -> list[Turn]:
+        """Of turns that follow from each other the first ``made`` are true, and ``fate`` befell the next: return those."""
+        self._let_go(turns[made:], fate)
+        turns[made - 1].sequel = None
+        return turns[:made]
 
     def _let_go(self, turns: Sequence[Turn], fate: AgenticFlowError | None) -> None:
         self._sequels.throw_away(turns, None if self.is_closing else fate)

@@ -87,7 +87,7 @@ class Dispatcher:
         self._reports: set[asyncio.Task[None]] = set()
         self._is_draining = False
         self._complaint: asyncio.TimerHandle | None = None
-        host.perform_with(self.perform)
+        host.perform_with(self.perform, children.foresee)
 
     # --- who performs -----------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
-from agenticflow.runtime.actors import Answer, Waiting
+from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
@@ -106,10 +106,6 @@ class _Start:
     def effect(self) -> RunChild:
         return self._child.effect
 
-    @property
-    def answer(self) -> Waiting[Answer]:
-        return self
-
     def taken(self) -> None:
         self._children.take(self._child, self.stream_id)
 
@@ -129,7 +125,6 @@ class _End:
     __slots__ = ("_child", "_children", "_finished", "stream_id")
 
     effect = None
-    answer = None
 
     def __init__(self, children: Children, child: _Child) -> None:
         self._children = children
@@ -170,7 +165,6 @@ class Children:
         """The parents that were paused and do not go on yet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
-        host.foresee_with(self.foresee)
 
     def run(self, parent: str, effect: RunChild) -> None:
         """Take a committed request."""
@@ -277,6 +271,7 @@ class Children:
         """The child was started in the transaction of what asked for it."""
         child.stream_id = stream_id
         self._children[child.parent, child.effect.token] = child
+        self.started(child)
 
     def not_started(self, child: _Child) -> None:
         """The child was not started as quickly as usual: it is there already, or the store could not take it."""

@@ -29,33 +29,33 @@ class Sequels:
     def __init__(self, actors: Actors, values: Values) -> None:
         self._actors = actors
         self._values = values
-        self.foresee: Callable[[str, RunChild], Sequel | None] = _nobody_foresees
+        self.foresee: Callable[[str, RunChild], Sequel | None] | None = None
         """Returns how the child that an effect of this stream asks for is started, ``None`` when somebody has to look after it."""
 
     def behind(self, first: Turn) -> list[Turn]:
         """Return ``first`` and the turns that can be committed behind it, each following from the one before.
 
-        Nobody else takes a turn of their executions until ``let_go``.
+        Nobody else takes a turn of their executions until they are free again.
         """
-        turns = [first]
-        actor = first.actor
+        turns, actor = [first], first.actor
         if first.commit.command_id is not None or actor.conflicts or actor.failures:
             return turns  # it may have happened already, or has failed once with what followed
-        while len(turns) < MOST_TOGETHER and (sequel := self._of(turns[-1])) is not None:
-            following = self._decided(sequel)
-            if following is None:
+        turn = first
+        while len(turns) < MOST_TOGETHER:
+            reporter = turn.actor.reporter
+            sequel: Sequel | None = None
+            if reporter is not None and not turn.actor.state.is_open:
+                if self._is_free(reporter.stream_id):
+                    sequel = reporter.foresee(turn.actor.state)
+            elif turn.starts == 1 and turn.child is not None and self.foresee is not None:
+                # Of many that start at once each is as good a first: they share a transaction anyway.
+                sequel = self.foresee(turn.actor.stream_id, turn.child)
+            if sequel is None or (following := self._decided(sequel)) is None:
                 break
-            turns[-1].sequel = sequel
+            turn.sequel = sequel
             turns.append(following)
+            turn = following
         return turns
-
-    def _of(self, turn: Turn) -> Sequel | None:
-        actor = turn.actor
-        if actor.reporter is not None and not actor.state.is_open:
-            return actor.reporter.foresee(actor.state) if self._is_free(actor.reporter.stream_id) else None
-        if turn.child is None or turn.starts > 1:
-            return None  # of many that start at once each is as good a first
-        return self.foresee(actor.stream_id, turn.child)
 
     def _is_free(self, stream_id: str) -> bool:
         """Whether the execution is in memory, and nobody is about it."""
@@ -68,15 +68,15 @@ class Sequels:
         actor = self._actors.of(sequel.stream_id)
         if not actor.is_idle or actor.conflicts or actor.failures or command.blobs:
             return None
-        if command.opens_stream and actor.state is None:
+        if actor.state is None and command.opens_stream:
             actor.begin(self._values)
-        elif command.opens_stream or actor.state is None:
+        elif actor.state is None or command.opens_stream:
             return None
         actor.is_busy = actor.is_deciding = True
         turn = Turn(actor)
         is_whole = False
         try:
-            if turn.decide(Request(command, None, sequel.answer)):
+            if turn.decide(Request(command, None, None)):
                 turn.close(None, command.now)
                 is_whole = True
         except (AgenticFlowError, BlobMissing):
@@ -110,8 +110,3 @@ class Sequels:
             elif isinstance(error, ConcurrencyConflict) and turn is turns[0]:
                 actor.conflicts += 1
                 actor.dispatched = -1  # what somebody else made true is theirs to dispatch
-
-
-def _nobody_foresees(stream_id: str, effect: RunChild) -> Sequel | None:
-    """Without somebody who looks after children nothing follows."""
-    return None
