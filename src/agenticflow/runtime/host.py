@@ -93,8 +93,8 @@ class Host:
     def perform_with(
         self, perform: Callable[[str, Effect], None], foresee: Callable[[str, RunChild], Sequel | None] | None = None
     ) -> None:
-        """Hand committed effects to ``perform(stream_id, effect)``. Children whose start ``foresee`` knows before that are started in the same
-        transaction."""
+        """Hand committed effects to ``perform(stream_id, effect)``. A child whose start ``foresee`` knows before that is started in the
+        transaction of what asks for it."""
         self._perform = perform
         self._sequels.foresee = foresee
 

@@ -60,7 +60,7 @@ def first_run(
         requested_by=requested_by,
         parent=parent,
         depth=depth,
-        blobs=tuple(filter(None, (input_blob, definition_blob))),
+        blobs=() if input_blob is definition_blob else tuple(filter(None, (input_blob, definition_blob))),
     )
 
 
