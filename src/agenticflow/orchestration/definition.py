@@ -303,6 +303,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         """Sets have another order in each process, and equal dicts may differ in theirs: neither may change the hash."""
         tasks: list[TaskDefinition] = []
         is_same = True
+        ordered_inner: dict[int, WorkflowDefinition] = {}
         for task in self.tasks:
             changed = {
                 name: ordered
@@ -312,7 +313,9 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
             if isinstance(task.approval, Approval) and (asks := in_order(task.approval)) is not task.approval:
                 changed["approval"] = asks
             if isinstance(task.workflow, WorkflowDefinition):
-                inner = task.workflow._in_order()
+                inner = ordered_inner.get(id(task.workflow))
+                if inner is None:  # many tasks may be runs of the same one
+                    inner = ordered_inner[id(task.workflow)] = task.workflow._in_order()
                 if inner is not task.workflow:
                     changed["workflow"] = inner
             is_same = is_same and not changed

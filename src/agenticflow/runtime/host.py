@@ -371,7 +371,7 @@ class Host:
                 if isinstance(refusal, InvariantError) or request.answer is None or len(turn.facts) > len(turn.events):
                     raise  # with facts decided the state is half-folded: it must not be used any more
                 if turn.facts:  # it may be refused for what is not true yet: it is told when that is, or has failed
-                    turn.refusals = [*turn.refusals, (request, refusal)]
+                    turn.refusals.append((request, refusal))
                 else:
                     await self._refuse_or_repeat(actor.stream_id, request, refusal)
         self.stale_reports += turn.stale

@@ -40,22 +40,25 @@ class Sequels:
         turns, actor = [first], first.actor
         if first.commit.command_id is not None or actor.conflicts or actor.failures:
             return turns  # it may have happened already, or has failed once with what followed
-        turn = first
-        while len(turns) < MOST_TOGETHER:
-            reporter = turn.actor.reporter
-            sequel: Sequel | None = None
-            if reporter is not None and not turn.actor.state.is_open:
-                if self._is_free(reporter.stream_id):
-                    sequel = reporter.foresee(turn.actor.state)
-            elif turn.starts == 1 and turn.child is not None and self.foresee is not None:
-                # Of many that start at once each is as good a first: they share a transaction anyway.
-                sequel = self.foresee(turn.actor.stream_id, turn.child)
-            if sequel is None or (following := self._decided(sequel)) is None:
-                break
-            turn.sequel = sequel
-            turns.append(following)
-            turn = following
+        try:
+            while len(turns) < MOST_TOGETHER:
+                sequel = self._of(turns[-1])
+                if sequel is None or (following := self._decided(sequel)) is None:
+                    break
+                turns[-1].sequel = sequel
+                turns.append(following)
+        except Exception:  # noqa: BLE001 - a mistake of theirs is not the first's: it shows when they are asked in the usual way
+            turns[-1].sequel = None
         return turns
+
+    def _of(self, turn: Turn) -> Sequel | None:
+        """Return what follows from the turn for another execution, if that is one thing, and known."""
+        actor = turn.actor
+        if actor.reporter is not None and not actor.state.is_open:
+            return actor.reporter.foresee(actor.state) if self._is_free(actor.reporter.stream_id) else None
+        if turn.child is None or turn.starts > 1 or self.foresee is None:
+            return None  # of many that start at once each is as good a first: they share a transaction anyway
+        return self.foresee(actor.stream_id, turn.child)
 
     def _is_free(self, stream_id: str) -> bool:
         """Whether the execution is in memory, and nobody is about it."""

@@ -5,8 +5,6 @@ Nothing here waits or writes: that is the host's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityFinished, Effect, RunChild
 from agenticflow.errors import AgenticFlowError
@@ -48,9 +46,9 @@ class Turn:
         """How many facts are in the state."""
         self.stale = 0
         """Reports whose token was not current."""
-        self.answers: Sequence[tuple[Waiting[Answer], int, int]] = ()
+        self.answers: list[tuple[Waiting[Answer], int, int]] = []
         """Who waits, how many facts the command made true, and the version after it."""
-        self.refusals: Sequence[tuple[Request, AgenticFlowError]] = ()
+        self.refusals: list[tuple[Request, AgenticFlowError]] = []
         """Who is told after the commit that the command was refused."""
         self.is_repeated = False
         """Whether the store had seen its command before: then the facts of that time are true, not these."""
@@ -87,7 +85,7 @@ class Turn:
         elif type(command) is ActivityFinished:
             self.stale += 1
         if request.answer is not None:
-            self.answers = [*self.answers, (request.answer, done - begun, version + done)]
+            self.answers.append((request.answer, done - begun, version + done))
         return done > begun
 
     def close(self, command_id: str | None, now: int) -> None:
