@@ -38,7 +38,7 @@ from tests.simulation.campaign.trials import plan_of, trial_of
 pytestmark = pytest.mark.proof
 
 Patch = pytest.MonkeyPatch
-MOST = 1_500
+MOST = 2_500
 """Schedules within which each bug is found; most of them within the first hundred."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import ActivityInput, Effect, Guest, RunActivity, RunChild, TimersDue
+from agenticflow.core.engine import ActivityInput, Effect, Guest, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
 from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS
 from agenticflow.core.values import BlobMissing, Values
@@ -34,7 +34,6 @@ from agenticflow.runtime.actors import (
     Answer,
     Listing,
     Request,
-    Sequel,
     Waiting,
     as_failure,
     is_success,
@@ -43,7 +42,7 @@ from agenticflow.runtime.actors import (
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.loading import Loader, answered_before
 from agenticflow.runtime.timers import Timers
-from agenticflow.runtime.turns.sequels import Sequels
+from agenticflow.runtime.turns.sequels import Foresee, Sequels
 from agenticflow.runtime.turns.turn import Turn
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
@@ -90,9 +89,7 @@ class Host:
         if listing is not None:
             self.actors.listings[guest.kind] = listing
 
-    def perform_with(
-        self, perform: Callable[[str, Effect], None], foresee: Callable[[str, RunChild], Sequel | None] | None = None
-    ) -> None:
+    def perform_with(self, perform: Callable[[str, Effect], None], foresee: Foresee | None = None) -> None:
         """Hand committed effects to ``perform(stream_id, effect)``. A child whose start ``foresee`` knows before that is started in the
         transaction of what asks for it."""
         self._perform = perform
@@ -290,6 +287,8 @@ class Host:
     def _spawned_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
+            if self.is_closing and isinstance(error, (TemporaryError, OutcomeUnknown)):
+                return  # the store is away while the engine stops: the next start finds what is open
             # Whoever waited for an answer has it as an exception; this is for whoever runs the process.
             log.critical("a turn of the engine ended: %s", error)
 

@@ -55,6 +55,7 @@ def counter(calls: list[str]) -> Agent:
     @agent.task("count")
     async def count(context: TaskContext) -> int:
         calls.append(context.workflow_id)
+        await asyncio.sleep(0.5)
         return len(calls)
 
     return agent

@@ -17,10 +17,13 @@ from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, OutcomeUnk
 from agenticflow.runtime.actors import Actors, Request, Sequel
 from agenticflow.runtime.turns.turn import Turn
 
-__all__ = ["Sequels"]
+__all__ = ["Foresee", "Sequels"]
 
 MOST_TOGETHER: Final = 8
 """Turns in one transaction: executions inside each other may begin or end all at once."""
+
+Foresee = Callable[[str, RunChild], Sequel | None]
+"""Returns how the child is started that an effect of this stream asks for, ``None`` when somebody has to look after it."""
 
 
 class Sequels:
@@ -29,8 +32,7 @@ class Sequels:
     def __init__(self, actors: Actors, values: Values) -> None:
         self._actors = actors
         self._values = values
-        self.foresee: Callable[[str, RunChild], Sequel | None] | None = None
-        """Returns how the child that an effect of this stream asks for is started, ``None`` when somebody has to look after it."""
+        self.foresee: Foresee | None = None
 
     def behind(self, first: Turn) -> list[Turn]:
         """Return ``first`` and the turns that can be committed behind it, each following from the one before.
