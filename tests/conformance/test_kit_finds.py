@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION, MAX_EVENT_BYTES
-from agenticflow.errors import BoundExceeded, ConcurrencyConflict
+from agenticflow.errors import AgenticFlowError, BoundExceeded, ConcurrencyConflict
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.key_values import KeyValue
 from agenticflow.storage.memory import MemoryStore
@@ -73,6 +73,24 @@ class TearsCommitsApart(MemoryStore):
             await super().commit(Commit(stream_id=commit.stream_id, events=[event]))
             await asyncio.sleep(0)
         return await super().commit(msgspec.structs.replace(commit, events=commit.events[-1:]))
+
+
+class GoesOnBehindAConflict(MemoryStore):
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        return [answer for commit in commits for answer in await MemoryStore.commit_in_order(self, [commit])]
+
+
+class MakesAllOrNothing(MemoryStore):
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        tried = MemoryStore()
+        tried._streams = {name: list(events) for name, events in self._streams.items()}
+        answers = await tried.commit_in_order(commits)
+        return answers[-1:] if isinstance(answers[-1], AgenticFlowError) else await super().commit_in_order(commits)
+
+
+class GoesOnBehindACommandSeenBefore(MemoryStore):
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        return [await self.commit(commit) for commit in commits]
 
 
 class RefusesAtTheLimit(MemoryStore):
@@ -181,6 +199,9 @@ BROKEN: list[tuple[type[MemoryStore], str]] = [
     (ChecksThenWaitsThenWrites, "test_fifty_concurrent_appends_at_one_version_have_one_winner"),
     (WritesRowsFirst, "test_a_refused_commit_leaves_no_row_behind"),
     (TearsCommitsApart, "test_concurrent_commits_to_one_stream_stay_whole"),
+    (GoesOnBehindAConflict, "test_what_stands_before_a_conflict_is_made_and_what_stands_behind_it_is_not"),
+    (MakesAllOrNothing, "test_what_stands_before_a_conflict_is_made_and_what_stands_behind_it_is_not"),
+    (GoesOnBehindACommandSeenBefore, "test_nothing_is_made_behind_a_command_seen_before"),
     (RefusesAtTheLimit, "test_an_event_exactly_at_its_limit_is_accepted"),
     (TrimsNames, "test_stream_ids_are_any_text_and_never_mixed_up"),
     (SkipsTheFirstOfAPage, "test_pages_join_without_gap_or_duplicate"),

@@ -17,6 +17,7 @@ import pytest
 from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.integrations.stores.sqlite import writer as sqlite_writer
 from agenticflow.integrations.stores.sqlite.file import connect, mapped
+from agenticflow.integrations.stores.sqlite.requests import refused
 from agenticflow.storage.store import Store
 from agenticflow.testing.faulty_disk import Opener, Played, play
 
@@ -97,7 +98,7 @@ def test_a_store_that_takes_a_failed_commit_for_undone_is_caught(
     def pessimist(writer: Any, waiting: Any, batch: Any, position: int, last_sid: int, error: apsw.Error) -> Any:
         writer._undo(position, last_sid)
         writer._look_up_ends()
-        return sqlite_writer._refused(waiting, mapped(error, writer._file))
+        return refused(waiting, mapped(error, writer._file))
 
     monkeypatch.setattr(sqlite_writer.Writer, "_after_failed_commit", pessimist)
     results = playing(range(60), tmp_path, full)

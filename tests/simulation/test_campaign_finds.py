@@ -6,6 +6,7 @@ A campaign that stays silent over a broken engine would prove nothing about a wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, Effect, PauseActivities, Recovery, RunActivity, TimersDue
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.core.types import ANY_VERSION
+from agenticflow.errors import AgenticFlowError, ConcurrencyConflict
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import RunState, TaskRecord
@@ -24,15 +26,19 @@ from agenticflow.runtime.actors import Actor
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.timers import Timers
+from agenticflow.runtime.turns.sequels import Sequels
+from agenticflow.runtime.turns.turn import Turn
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.simulation import run_campaign
+from agenticflow.testing.simulation.disk import ProcessStore
+from tests.simulation.campaign.stories import is_in_a_row
 from tests.simulation.campaign.trials import plan_of, trial_of
 
 pytestmark = pytest.mark.proof
 
 Patch = pytest.MonkeyPatch
-MOST = 1_500
+MOST = 2_500
 """Schedules within which each bug is found; most of them within the first hundred."""
 
 
@@ -139,15 +145,15 @@ def an_unknown_outcome_is_tried_again(patch: Patch) -> None:
 
 def work_begins_before_it_is_committed(patch: Patch) -> None:
     """The effects of a decision are performed while its commit is on its way."""
-    whole = Host._decide
+    whole = Host._commit
 
-    async def decide(self: Host, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
-        await whole(self, actor, command, version, decided)
-        for effect in actor.guest.recover(actor.state, 0).effects:
+    async def commit(self: Host, turn: Turn) -> None:
+        for effect in turn.effects:
             if isinstance(effect, RunActivity):
-                self._perform(actor.stream_id, effect)
+                self._perform(turn.actor.stream_id, effect)
+        await whole(self, turn)
 
-    patch.setattr(Host, "_decide", decide)
+    patch.setattr(Host, "_commit", commit)
 
 
 def a_pause_is_not_kept(patch: Patch) -> None:
@@ -228,6 +234,45 @@ def a_state_goes_on_after_a_conflict(patch: Patch) -> None:
     patch.setattr(Actor, "forget", forget)
 
 
+def what_follows_is_written_whatever_befalls_the_first(patch: Patch) -> None:
+    whole = ProcessStore._commit_together
+
+    async def commit(self: ProcessStore, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        try:
+            answers = await whole(self, commits)
+        except AgenticFlowError as error:
+            answers = [error]
+        if isinstance(answers[0], AgenticFlowError):
+            for following in commits[1:]:
+                with suppress(ConcurrencyConflict):
+                    await self._disk.commit(following)
+        return answers
+
+    patch.setattr(ProcessStore, "_commit_together", commit)
+
+
+def a_state_decided_along_is_kept_when_its_commit_fails(patch: Patch) -> None:
+    patch.setattr(Sequels, "throw_away", lambda self, turns, error: None)
+
+
+def what_was_written_along_without_an_answer_is_not_looked_for(patch: Patch) -> None:
+    whole = Sequels.throw_away
+    patch.setattr(Sequels, "throw_away", lambda self, turns, error: whole(self, turns, None))
+
+
+def what_was_decided_along_begins_before_it_is_committed(patch: Patch) -> None:
+    whole = Host._commit_in_order
+
+    async def commit(self: Host, turns: list[Turn]) -> None:
+        for turn in turns:
+            for effect in turn.effects:
+                if isinstance(effect, RunActivity):
+                    self._perform(turn.actor.stream_id, effect)
+        await whole(self, turns)
+
+    patch.setattr(Host, "_commit_in_order", commit)
+
+
 @pytest.mark.parametrize(
     ("plant", "told"),
     [
@@ -248,11 +293,31 @@ def a_state_goes_on_after_a_conflict(patch: Patch) -> None:
         (undoing_waits_for_the_end_of_a_pause, "stuck"),
         (a_failed_commit_is_not_tried_again, "stuck"),
         (a_state_goes_on_after_a_conflict, "stuck"),
+        (what_was_decided_along_begins_before_it_is_committed, "before its scheduling was recorded"),
     ],
 )
 def test_a_planted_bug_is_found(plant: Callable[[Patch], None], told: str, monkeypatch: Patch) -> None:
     plant(monkeypatch)
     report = run_campaign(trial_of, range(MOST), plan_of, makes_short=False)
+    problems = [problem for violation in report.violations for problem in violation.problems]
+    assert any(told in problem for problem in problems), f"{report.schedules} schedules say only {problems}"
+
+
+@pytest.mark.parametrize(
+    ("plant", "told"),
+    [
+        (what_follows_is_written_whatever_befalls_the_first, "stuck"),
+        (a_state_decided_along_is_kept_when_its_commit_fails, "stuck"),
+        (what_was_written_along_without_an_answer_is_not_looked_for, "stuck"),
+    ],
+)
+def test_a_planted_bug_in_what_is_decided_along_is_found(
+    plant: Callable[[Patch], None], told: str, monkeypatch: Patch
+) -> None:
+    """Where nearly every step is a sub-workflow: elsewhere a fault seldom strikes one."""
+    plant(monkeypatch)
+    rows = [seed for seed in range(10 * MOST) if is_in_a_row(seed)]
+    report = run_campaign(trial_of, rows[:MOST], plan_of, makes_short=False)
     problems = [problem for violation in report.violations for problem in violation.problems]
     assert any(told in problem for problem in problems), f"{report.schedules} schedules say only {problems}"
 

@@ -76,7 +76,7 @@ def test_dispatch_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
         states[state.stream_id] = state
         whole_evolve(state, fact, version, at)
 
-    def perform_with(self: Host, perform: Perform) -> None:
+    def perform_with(self: Host, perform: Perform, foresee: object = None) -> None:
         performers[:] = [perform]
         whole_perform_with(self, perform)
 

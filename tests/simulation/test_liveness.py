@@ -246,7 +246,7 @@ async def test_a_sub_workflow_whose_end_nobody_was_told_is_found() -> None:
         await orchestrator.start_workflow(WorkflowDefinition([TaskDefinition("sub", workflow=CHILD)]), workflow_id="p")
         await passes(1)
         for actor in engine_of(orchestrator).host.actors.values():
-            actor.ended.clear()  # the end of the child will be told to nobody
+            actor.reporter = None  # the end of the child will be told to nobody
         await passes(ALARM_SECONDS)
         [event] = await alarms(store)
         assert (event.payload["missing"], event.payload["task_key"]) == ("sub_workflow", "sub")

@@ -247,7 +247,7 @@ class Execution(msgspec.Struct, frozen=True):
         return f"{self.kind}-{self.id}/{self.run_no}"
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How an execution is listed."""
 
     execution_id: str

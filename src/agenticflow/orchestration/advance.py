@@ -20,7 +20,7 @@ from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.inbox.asking import ask
 from agenticflow.orchestration.repair.asking import ask_for_a_plan, is_asking
-from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
+from agenticflow.orchestration.state import CANCELLABLE, RUNNING, Phase, RunState, TaskRecord, TaskStatus, takes_place
 
 __all__ = [
     "GRACE_SECONDS",
@@ -50,12 +50,8 @@ Facts = Sequence[Fact]
 
 def advance(state: RunState, now: int) -> Facts:
     """Return what follows from ``state``; empty when it is settled."""
-    if state.phase is Phase.CANCELLING:
-        return _end_cancelled(state, now) if not state.in_flight and not state.lingering else ()
-    if state.phase is Phase.COMPENSATING:
-        return _compensate(state, now)
-    if state.phase is not Phase.RUNNING:
-        return ()
+    if state.phase is not RUNNING:
+        return _advance_to_the_end(state, now)
     if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE and (state.ready or state.active or state.unknown):
         reason = f"the history reached {state.version:,} events, close to the limit of {MAX_RUN_EVENTS:,}"
         return [_stop_everything("history_limit", reason, now)]
@@ -78,6 +74,15 @@ def advance(state: RunState, now: int) -> Facts:
         return () if state.planner is None else state.planner.plan(state)
     if not state.active and not state.unknown and not state.lingering and not is_asking(state):
         return (_end(state, now),)
+    return ()
+
+
+def _advance_to_the_end(state: RunState, now: int) -> Facts:
+    """Return what follows when nothing new starts."""
+    if state.phase is Phase.CANCELLING:
+        return _end_cancelled(state, now) if not state.in_flight and not state.lingering else ()
+    if state.phase is Phase.COMPENSATING:
+        return _compensate(state, now)
     return ()
 
 

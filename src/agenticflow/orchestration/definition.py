@@ -215,6 +215,8 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, g
                 ) from None
         if self.is_usual:
             # The other options are as they are when left out: only what kind of task it is can be wrong.
+            if type(self.workflow) is WorkflowDefinition and not (self.agent_id or self.task_type):
+                return  # as it has to be
             if self.workflow is not None or not self.agent_id:
                 _check_kind(self)
             return
@@ -255,7 +257,8 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a workflow as code (``@workflow``): the hash of its source when the run began. Its function plans the tasks as the run goes on."""
 
     def __post_init__(self) -> None:
-        if (
+        is_list = type(self.tasks) in (list, tuple)  # nearly always: as a recorded one is read
+        if not is_list and (
             isinstance(self.tasks, TaskDefinition)
             or not isinstance(self.tasks, (Sequence, set, frozenset))
             or isinstance(self.tasks, str)
@@ -267,13 +270,20 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
             if not isinstance(task, TaskDefinition):
                 raise DefinitionError(f"{task!r:.60} is not a TaskDefinition", hint=_RIGHT_CALL)
         # A set has another order in each process; the definition must not.
-        is_ordered = isinstance(self.tasks, Sequence)
+        is_ordered = is_list or isinstance(self.tasks, Sequence)
         tasks = tuple(self.tasks) if is_ordered else tuple(sorted(self.tasks, key=lambda task: task.task_id))
         msgspec.structs.force_setattr(self, "tasks", tasks)
         if not isinstance(self.name, str) or not self.name or len(self.name) > MAX_ID_CHARS:
             raise DefinitionError(
                 f"{self.name!r:.60} is no workflow name", hint=f"give a text of 1 to {MAX_ID_CHARS} characters"
             )
+        if (
+            self.timeout_seconds is None
+            and self.max_parallel is None
+            and type(self.priority) is int
+            and not self.priority
+        ):
+            return
         where = f"of workflow {self.name!r}"
         if not _is_number(self.timeout_seconds, above=0):
             raise DefinitionError(f"timeout_seconds {where} is {self.timeout_seconds!r}", hint="give seconds above 0")
@@ -305,6 +315,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         """Sets have another order in each process, and equal dicts may differ in theirs: neither may change the hash."""
         tasks: list[TaskDefinition] = []
         is_same = True
+        ordered_inner: dict[int, WorkflowDefinition] = {}
         for task in self.tasks:
             changed = {
                 name: ordered
@@ -314,7 +325,9 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
             if isinstance(task.approval, Approval) and (asks := in_order(task.approval)) is not task.approval:
                 changed["approval"] = asks
             if isinstance(task.workflow, WorkflowDefinition):
-                inner = task.workflow._in_order()
+                inner = ordered_inner.get(id(task.workflow))
+                if inner is None:  # many tasks may be runs of the same one
+                    inner = ordered_inner[id(task.workflow)] = task.workflow._in_order()
                 if inner is not task.workflow:
                     changed["workflow"] = inner
             is_same = is_same and not changed

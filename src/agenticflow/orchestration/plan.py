@@ -115,6 +115,7 @@ class Node:
     continue_with: Template | None
     approval: Template | None
     workflow: bytes | None
+    """The definition of a sub-workflow, encoded, when it is not looked up by name; set by whoever lays out the plan."""
     undo: Node | None
     """Lays out what undoes it."""
 
@@ -135,7 +136,6 @@ class Node:
         if task.locks or task.limits:
             limits = (*(Limit(name, max_concurrent=1) for name in task.locks), *task.limits)
             self.permits = tuple((compile_template(limit.key), limit) for limit in limits)
-        self.workflow = codec.encode(task.workflow) if isinstance(task.workflow, WorkflowDefinition) else None
         self.has_consequences = bool(
             task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
         )
@@ -232,8 +232,11 @@ class Plan:
                 self.nodes[dependency].dependents.append(node.index)
         self.alternatives: dict[int, int] = {}
         """Of each fallback: the node it stands in for."""
+        inner: dict[int, bytes] = {}
         for node in self.nodes:
             self._lay_out(node)
+            if isinstance(workflow := node.task.workflow, WorkflowDefinition):
+                node.workflow = inner.get(id(workflow)) or inner.setdefault(id(workflow), codec.encode(workflow))
         self.is_limited = definition.max_parallel is not None
         self.has_order = self.is_limited or len({node.priority for node in self.nodes}) > 1
         if self.has_order:
@@ -308,12 +311,18 @@ def compile_plan(definition: WorkflowDefinition) -> Plan:
 def _as_recorded(definition: WorkflowDefinition, encoded: bytes) -> WorkflowDefinition:
     """Return the definition as every later process will read it, so that a run behaves the same in all of them."""
     try:
-        return msgspec.msgpack.decode(encoded, type=WorkflowDefinition)
+        recorded = msgspec.msgpack.decode(encoded, type=WorkflowDefinition)
     except (msgspec.ValidationError, DefinitionError) as error:
         raise DefinitionError(
             f"workflow {definition.name!r} could not be read back: {error}",
             hint="keys of params and of the context are texts; names, labels and signals too",
         ) from error
+    inner: dict[int, WorkflowDefinition] = {}
+    for given, task in zip(definition.tasks, recorded.tasks, strict=True):
+        if isinstance(task.workflow, WorkflowDefinition):
+            # One that many tasks run is one object again: it is looked at once.
+            msgspec.structs.force_setattr(task, "workflow", inner.setdefault(id(given.workflow), task.workflow))
+    return recorded
 
 
 def decode_plan(encoded: bytes) -> Plan:

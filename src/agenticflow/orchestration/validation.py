@@ -81,6 +81,7 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
         problems.append(f"tasks wait for each other: {' -> '.join(cycle)}")
     problems.extend(_fallback_problems(tasks, by_id))
     ancestors = _Ancestors(waits)
+    sound: set[int] = set()
     for task in tasks:
         is_usual = task.is_usual
         if task.params or not is_usual:
@@ -88,8 +89,11 @@ def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:
         if not is_usual:
             problems.extend(_join_problems(task))
             problems.extend(_choice_problems(task, by_id))
-        if task.workflow is not None:
-            problems.extend(_nested_problems(task, depth))
+        if task.workflow is not None and id(task.workflow) not in sound:
+            if nested := list(_nested_problems(task, depth)):
+                problems.extend(nested)
+            else:
+                sound.add(id(task.workflow))  # many tasks may be runs of the same one
     if definition.output is not None:
         try:
             compile_template(definition.output)

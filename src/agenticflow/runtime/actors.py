@@ -1,4 +1,4 @@
-"""What the host keeps of one execution in memory, and the forms its work takes at the edges: requests, answers, index rows.
+"""What the host keeps of one execution in memory, and the forms its work takes at the edges: requests, answers, sequels, index rows.
 
 Nothing here decides, waits or writes: that is the host's.
 """
@@ -13,10 +13,11 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from agenticflow.core.decider import Command
-from agenticflow.core.engine import ActivityFinished, Guest, Listed
+from agenticflow.core.engine import ActivityFinished, Effect, Guest, Listed
 from agenticflow.core.events import EventMetadata
 from agenticflow.core.results import Outcome, OutcomeKind, describe_error
 from agenticflow.core.types import MAX_COMMIT_BYTES, SNAPSHOT_EVERY
+from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.rows import Blob, Row, RunRow, Snapshot, ValueRow
@@ -26,9 +27,10 @@ __all__ = [
     "Actors",
     "Answer",
     "Listing",
+    "Reporter",
     "Request",
+    "Sequel",
     "Waiting",
-    "answer_all",
     "as_failure",
     "is_success",
     "metadata_of",
@@ -78,6 +80,43 @@ class Request:
         self.answer = answer
 
 
+class Sequel(Protocol):
+    """A command to another execution that follows from facts, and is known before they are committed.
+
+    It may be decided and committed along with them; nobody relies on that. When it was not, it is asked for in the usual way once the
+    facts take effect.
+    """
+
+    @property
+    def stream_id(self) -> str:
+        """Whose command it is."""
+
+    @property
+    def command(self) -> Command:
+        """What follows."""
+
+    @property
+    def effect(self) -> Effect | None:
+        """The effect it stands for; ``None`` when it follows from the end of the execution."""
+
+    def taken(self) -> None:
+        """The facts take effect, and what the command came to is committed with them: nobody has to ask for it any more."""
+
+
+class Reporter(Protocol):
+    """Somebody who reports the end of an execution to another one."""
+
+    @property
+    def stream_id(self) -> str:
+        """To whom."""
+
+    def foresee(self, state: Any) -> Sequel | None:
+        """Return the report of the end that ``state`` is at, ``None`` when more has to be known for it."""
+
+    def ended(self, state: Any) -> None:
+        """The end is committed, and not reported."""
+
+
 class Actor:
     """One execution in memory."""
 
@@ -94,6 +133,7 @@ class Actor:
         "listed",
         "listing",
         "loading",
+        "reporter",
         "settled",
         "snapshot_version",
         "state",
@@ -118,6 +158,8 @@ class Actor:
         self.snapshot_version = 0
         self.ended: list[Waiting[Any]] = []
         """Who waits for the end."""
+        self.reporter: Reporter | None = None
+        """Who reports the end elsewhere."""
         self.loading: asyncio.Future[None] | None = None
         self.conflicts = 0
         """Commits in a row that somebody else was faster than."""
@@ -168,6 +210,18 @@ class Actor:
             reach("host.snapshot")
             rows.append(Snapshot(stream_id=self.stream_id, version=version, data=self.guest.snapshot(state)))
 
+    def begin(self, values: Values) -> None:
+        """Have the state that the execution has before its first event."""
+        self.state, self.version = self.guest.initial(self.stream_id), 0
+        self.state.values = values
+
+    def tell_settled(self) -> None:
+        """The facts that were being decided are committed, or thrown away: tell who waits for that."""
+        for waiting in self.settled:
+            if not waiting.done():
+                waiting.set_result(None)
+        self.settled.clear()
+
     def forget(self) -> None:
         """Throw the folded state away; the next turn folds it from the store."""
         self.state = None
@@ -182,10 +236,14 @@ class Actor:
 
     def tell_the_end(self) -> None:
         """Hand the state to everybody who waits for the end."""
-        waiting, self.ended = self.ended, []
-        for one in waiting:
-            if not one.done():
-                one.set_result(self.state)
+        if self.ended:
+            waiting, self.ended = self.ended, []
+            for one in waiting:
+                if not one.done():
+                    one.set_result(self.state)
+        if (reporter := self.reporter) is not None:
+            self.reporter = None
+            reporter.ended(self.state)
 
 
 class Actors(dict[str, Actor]):
@@ -220,12 +278,12 @@ class Actors(dict[str, Actor]):
         actor = self.get(stream_id)
         return actor is not None and not actor.is_idle
 
-    def when_ended(self, stream_id: str, waiting: Waiting[Any]) -> bool:
-        """Hand the final state to ``waiting``; ``False`` when the execution is not open, or not in memory."""
+    def report_with(self, stream_id: str, reporter: Reporter) -> bool:
+        """Have the end reported by ``reporter``; ``False`` when the execution is not open, or not in memory, or has one."""
         actor = self.get(stream_id)
-        if actor is None or actor.state is None or not actor.state.is_open:
+        if actor is None or actor.state is None or not actor.state.is_open or actor.reporter is not None:
             return False
-        actor.ended.append(waiting)
+        actor.reporter = reporter
         return True
 
     def stop(self, error: Exception) -> None:
@@ -237,10 +295,11 @@ class Actors(dict[str, Actor]):
                 if not waiting.done():
                     waiting.set_exception(error)
             actor.ended.clear()
+            actor.reporter = None  # the execution goes on after the next start
 
     def _evict(self) -> None:
         for stream_id, actor in list(self.items())[: self._limit // 10]:
-            if actor.is_idle and not actor.ended:
+            if actor.is_idle and not actor.ended and actor.reporter is None:
                 del self[stream_id]
 
     def forget_ended(self) -> None:
@@ -291,20 +350,6 @@ def refuse(requests: Iterable[Request], error: Exception) -> None:
     for request in requests:
         if request.answer is not None and not request.answer.done():
             request.answer.set_exception(error)
-
-
-def answer_all(
-    answers: Sequence[tuple[Waiting[Answer], int, int]],
-    refusals: Sequence[tuple[Request, Exception]],
-    *,
-    is_repeated: bool,
-) -> None:
-    """Tell everybody of a turn what became of it: who was refused why, who made how many facts true, at which version."""
-    for request, refusal in refusals:
-        refuse([request], refusal)
-    for answer, count, at in answers:
-        if not answer.done():
-            answer.set_result(Answer(at, count, is_repeated))
 
 
 def is_success(command: Command) -> bool:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
 from typing import Any, Final
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command, Fact
-from agenticflow.core.engine import ActivityFinished, ActivityInput, Effect, Guest, ProcessDeath, RunActivity, TimersDue
+from agenticflow.core.engine import ActivityInput, Effect, Guest, ProcessDeath, RunActivity, TimersDue
 from agenticflow.core.measures import Measures
 from agenticflow.core.types import ADVISED_RUN_EVENTS, MAX_RUN_EVENTS
 from agenticflow.core.values import BlobMissing, Values
@@ -36,17 +35,16 @@ from agenticflow.runtime.actors import (
     Listing,
     Request,
     Waiting,
-    answer_all,
     as_failure,
     is_success,
-    metadata_of,
     refuse,
 )
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.loading import Loader, answered_before
 from agenticflow.runtime.timers import Timers
-from agenticflow.storage.commits import Commit, Committed, NewEvent
-from agenticflow.storage.rows import Blob, Row, RunRow
+from agenticflow.runtime.turns.sequels import Foresee, Sequels
+from agenticflow.runtime.turns.turn import Turn
+from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
 __all__ = ["Host"]
@@ -58,7 +56,7 @@ MAX_INBOX: Final = 20_000
 MAX_CONFLICTS: Final = 10
 RETRY_FIRST_SECONDS: Final = 0.05
 RETRY_LAST_SECONDS: Final = 5.0
-_ADVANCE: Final[Sequence[Fact]] = [Fact()]
+_INTERRUPTED: Final[AgenticFlowError | None] = OutcomeUnknown("a turn was interrupted while it was committed")
 
 
 class Host:
@@ -73,6 +71,7 @@ class Host:
         self._tasks: set[asyncio.Task[None]] = set()
         self._values = Values()
         self._loader = Loader(store, self._values)
+        self._sequels = Sequels(self.actors, self._values)
         self._perform: Callable[[str, Effect], None] = _nobody_performs
         self.is_closing = False
         self.is_taking_effect = False
@@ -90,9 +89,11 @@ class Host:
         if listing is not None:
             self.actors.listings[guest.kind] = listing
 
-    def perform_with(self, perform: Callable[[str, Effect], None]) -> None:
-        """Hand committed effects to ``perform(stream_id, effect)``."""
+    def perform_with(self, perform: Callable[[str, Effect], None], foresee: Foresee | None = None) -> None:
+        """Hand committed effects to ``perform(stream_id, effect)``. A child whose start ``foresee`` knows before that is started in the
+        transaction of what asks for it."""
         self._perform = perform
+        self._sequels.foresee = foresee
 
     def measure_with(self, measures: Measures) -> None:
         """Measure from now on; before anything is recovered, so that nothing is missed."""
@@ -286,6 +287,8 @@ class Host:
     def _spawned_ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
+            if self.is_closing and isinstance(error, (TemporaryError, OutcomeUnknown)):
+                return  # the store is away while the engine stops: the next start finds what is open
             # Whoever waited for an answer has it as an exception; this is for whoever runs the process.
             log.critical("a turn of the engine ended: %s", error)
 
@@ -348,115 +351,116 @@ class Host:
         finally:
             actor.is_deciding = False
             if actor.settled:
-                for waiting in actor.settled:
-                    if not waiting.done():
-                        waiting.set_result(None)
-                actor.settled.clear()
+                actor.tell_settled()
 
     async def _turn(self, actor: Actor, batch: list[Request]) -> None:
         if actor.state is None:
             await self._prepare(actor, batch[0].command)
-        guest, stream_id = actor.guest, actor.stream_id
-        version = actor.version
-        events: list[NewEvent] = []
-        facts: list[Fact] = []
-        answers: list[tuple[Waiting[Answer], int, int]] = []
-        refusals: Sequence[tuple[Request, AgenticFlowError]] = ()
-        rows: list[Row] = []
+        turn = Turn(actor)
         for request in batch:
-            command = request.command
-            decided: list[Fact] = []
             try:
-                await self._decide(actor, command, version, decided)
+                try:
+                    if request.command.blobs:
+                        await self._decide(turn, request)
+                    else:
+                        turn.decide(request)
+                except BlobMissing:
+                    await self._decide(turn, request)
             except AgenticFlowError as refusal:
-                if isinstance(refusal, InvariantError) or request.answer is None or decided:
+                if isinstance(refusal, InvariantError) or request.answer is None or len(turn.facts) > len(turn.events):
                     raise  # with facts decided the state is half-folded: it must not be used any more
-                if facts:  # it may be refused for what is not true yet: it is told when that is, or has failed
-                    refusals = [*refusals, (request, refusal)]
+                if turn.facts:  # it may be refused for what is not true yet: it is told when that is, or has failed
+                    turn.refusals.append((request, refusal))
                 else:
-                    await self._refuse_or_repeat(stream_id, request, refusal)
-                continue
-            if decided:
-                metadata = metadata_of(actor, command)
-                encode, now = guest.codec.encode, command.now
-                for fact in decided:
-                    events.append(NewEvent(fact.event_type, encode(fact), now, metadata, fact.schema_version))
-                version += len(decided)
-                facts.extend(decided)
-                if command.blobs:
-                    rows.extend(Blob(name, data) for name, data in command.blobs)
-            elif type(command) is ActivityFinished:
-                self.stale_reports += 1
-            if request.answer is not None:
-                answers.append((request.answer, len(decided), version))
+                    await self._refuse_or_repeat(actor.stream_id, request, refusal)
+        self.stale_reports += turn.stale
         reach("host.decided")
-        is_repeated = False
-        if events:
-            actor.add_rows(version, rows, batch[-1].command.now)
-            commit = Commit(
-                stream_id=stream_id,
-                expected=actor.version,
-                events=events,
-                command_id=batch[0].command_id,
-                rows=rows,
-            )
-            asked = 0 if self.measures is None else self._clock.now_ns()
-            committed: Committed = await self._store.commit(commit)
-            if self.measures is not None:
-                self.measures.committed(len(events), self._clock.now_ns() - asked)
-            reach("host.committed")
-            is_repeated = committed.is_repeated
-            if is_repeated:
-                actor.forget()
-                answers = [(answer, 0, committed.version) for answer, _, _ in answers]
+        if turn.facts:
+            turn.close(batch[0].command_id, batch[-1].command.now)
+            if (turn.child is None and actor.reporter is None) or len(
+                turns := self._sequels.behind(turn)
+            ) == 1:  # nearly always
+                await self._commit(turn)
             else:
-                self._take_effect(actor, facts, version)
+                await self._commit_in_order(turns)
         elif actor.state is not None:
             # Nothing new; but what was read again after a conflict may be news to whoever waits here.
-            self._timers.set(stream_id, actor.state.next_due)
+            self._timers.set(actor.stream_id, actor.state.next_due)
             if not actor.state.is_open:
                 actor.tell_the_end()
-        if answers or refusals:
-            answer_all(answers, refusals, is_repeated=is_repeated)
+        if turn.answers or turn.refusals:
+            turn.answer()
 
-    async def _decide(self, actor: Actor, command: Command, version: int, decided: list[Fact]) -> None:
-        """Decide and evolve one command with everything that follows, add the facts to ``decided``; fetch large values as they
-        are asked for."""
-        guest, state, now = actor.guest, actor.state, command.now
-        facts: Sequence[Fact] | None = None
-        done = 0
-        gathering: ExitStack | None = None
-        try:
-            if command.blobs:
-                # They are in no store yet: they have to be at hand until they are.
-                gathering = self._gather()
-                for name, data in command.blobs:
-                    self._values.put(name, data)
+    async def _decide(self, turn: Turn, request: Request) -> None:
+        """Decide a command that comes with large values, or asks for them: they are fetched one by one."""
+        with self._values.gathering():
+            # Those it brings are in no store yet: they have to be at hand until they are.
+            for name, data in request.command.blobs:
+                self._values.put(name, data)
             while True:
                 try:
-                    if facts is None or facts is _ADVANCE:
-                        facts = guest.decide(state, command) if facts is None else guest.advance(state, now)
-                        if not facts:
-                            return
-                        decided.extend(facts)
-                        done = 0
-                    while done < len(facts):
-                        guest.evolve(state, facts[done], version + 1, now)
-                        version += 1
-                        done += 1
-                    facts = _ADVANCE
+                    turn.decide(request)
+                    return
                 except BlobMissing as missing:
-                    gathering = gathering or self._gather()
-                    await self._loader.fetch(missing, actor.stream_id)
-        finally:
-            if gathering is not None:
-                gathering.close()
+                    await self._loader.fetch(missing, turn.actor.stream_id)
 
-    def _gather(self) -> ExitStack:
-        """Have nothing dropped from the values at hand until what this returns is closed."""
-        stack = ExitStack()
-        stack.enter_context(self._values.gathering())
-        return stack
+    async def _commit(self, turn: Turn) -> None:
+        """Make a turn true; then it takes effect."""
+        asked = 0 if self.measures is None else self._clock.now_ns()
+        committed = await self._store.commit(turn.commit)
+        if self.measures is not None:
+            self.measures.committed(len(turn.facts), self._clock.now_ns() - asked)
+        reach("host.committed")
+        if committed.is_repeated:
+            turn.actor.forget()
+            turn.is_repeated = True
+            turn.answers = [(answer, 0, committed.version) for answer, _, _ in turn.answers]
+        else:
+            self._take_effect(turn)
+
+    async def _commit_in_order(self, turns: list[Turn]) -> None:
+        """Make turns true that follow from each other; then they take effect.
+
+        Raises what the first fails with. Those that fail behind it are as if they had never been: its effects ask for the same.
+        """
+        free, fate = 1, _INTERRUPTED  # how many are free, and what became of the others
+        try:
+            asked = 0 if self.measures is None else self._clock.now_ns()
+            answers = await self._store.commit_in_order([turn.commit for turn in turns])
+            reach("host.committed")
+            last = answers[-1]
+            if isinstance(last, AgenticFlowError):
+                if len(answers) == 1:
+                    fate = last if isinstance(last, OutcomeUnknown) else None  # a conflict is not theirs
+                    raise last
+                turns = self._cut(turns, len(answers) - 1, last)
+            if self.measures is not None:
+                for turn in turns:
+                    self.measures.committed(len(turn.facts), self._clock.now_ns() - asked)
+            self._take_effect(turns[0])
+            while free < len(turns):
+                turn = turns[free]
+                self._take_effect(turn)
+                free += 1
+                self._free(turn)
+        finally:
+            if free < len(turns):
+                self._let_go(turns[free:], fate)
+
+    def _cut(self, turns: list[Turn], made: int, fate: AgenticFlowError) -> list[Turn]:
+        """Of turns that follow from each other the first ``made`` are true, and ``fate`` befell the next: return those."""
+        self._let_go(turns[made:], fate)
+        turns[made - 1].sequel = None
+        return turns[:made]
+
+    def _let_go(self, turns: Sequence[Turn], fate: AgenticFlowError | None) -> None:
+        self._sequels.throw_away(turns, None if self.is_closing else fate)
+        for turn in turns:
+            self._free(turn)
+
+    def _free(self, turn: Turn) -> None:
+        if self._sequels.free(turn):
+            self._following.append(turn.actor)
 
     async def _refuse_or_repeat(self, stream_id: str, request: Request, refusal: AgenticFlowError) -> None:
         # What was accepted once is not refused to who asks again.
@@ -467,30 +471,37 @@ class Host:
         elif request.answer is not None and not request.answer.done():
             request.answer.set_result(Answer(version, 0, is_repeated=True))
 
-    def _take_effect(self, actor: Actor, facts: list[Fact], version: int) -> None:
+    def _take_effect(self, turn: Turn) -> None:
         """The facts are committed: dispatch what they ask for, tell who waits for the end, set the timer."""
-        guest, state, stream_id = actor.guest, actor.state, actor.stream_id
-        at = actor.version
+        actor, sequel, version = turn.actor, turn.sequel, turn.version
+        state, stream_id = actor.state, actor.stream_id
         actor.version = actor.dispatched = version
         if self.measures is not None:
-            self.measures.took_effect(guest.kind, facts, actor.told, state.status)
+            self.measures.took_effect(actor.guest.kind, turn.facts, actor.told, state.status)
             actor.told = state.status
         self.is_taking_effect = True
         try:
-            for fact in facts:
-                at += 1
-                for effect in guest.effects(state, fact, at):
+            for effect in turn.effects:
+                if sequel is not None and sequel.effect is effect:
+                    sequel.taken()
+                else:
                     self._perform(stream_id, effect)
             self._timers.set(stream_id, state.next_due)
             if not state.is_open:
+                if sequel is not None and sequel.effect is None:
+                    actor.reporter = None
+                    sequel.taken()
                 actor.tell_the_end()
                 if not actor.inbox:
                     self.actors.pop(stream_id, None)
         finally:
             self.is_taking_effect = False
-        if at >= ADVISED_RUN_EVENTS > at - len(facts):
+        if version >= ADVISED_RUN_EVENTS > version - len(turn.facts):
             log.warning(
-                "%s has %d events; split it, or continue in a new run: %d is the end", stream_id, at, MAX_RUN_EVENTS
+                "%s has %d events; split it, or continue in a new run: %d is the end",
+                stream_id,
+                version,
+                MAX_RUN_EVENTS,
             )
         reach("host.dispatched")
 
@@ -556,8 +567,7 @@ class Host:
         """Have the state in memory that ``command`` is decided by."""
         if command.opens_stream and actor.loading is None and not actor.conflicts:
             # If the stream is not empty after all, the commit meets a conflict, and the next turn reads it.
-            actor.state, actor.version = actor.guest.initial(actor.stream_id), 0
-            actor.state.values = self._values
+            actor.begin(self._values)
         else:
             await self._ensure(actor)
 

@@ -45,7 +45,7 @@ class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     schema_version: int = 1
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
+class Commit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What becomes true together: events of one stream, and whatever must be found again after a crash."""
 
     stream_id: str
@@ -92,19 +92,9 @@ def check_bounds(commit: Commit) -> int:
     total = 0
     for event in commit.events:
         size = len(event.data) + len(event.metadata)
-        if size > MAX_EVENT_BYTES:
-            raise BoundExceeded(
-                f"an event {event.event_type!r} of {size:,} bytes for {stream_id!r} passes the limit of {MAX_EVENT_BYTES:,}",
-                hint="store large content as a blob and put the reference into the event",
-            )
         total += size
-        if not event.event_type.isascii():
-            _check_text("event type", event.event_type)
-        if not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
-            raise InvalidInput(
-                f"the timestamp {event.timestamp} of {event.event_type!r} is out of range",
-                hint="it is in nanoseconds since 1970, in 64 bits",
-            )
+        if size > MAX_EVENT_BYTES or not event.event_type.isascii() or not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
+            _check_event(stream_id, event, size)
     if total > MAX_COMMIT_BYTES:
         raise BoundExceeded(
             f"a commit of {total:,} bytes to {stream_id!r} passes the limit of {MAX_COMMIT_BYTES:,}",
@@ -112,7 +102,9 @@ def check_bounds(commit: Commit) -> int:
         )
     for row in commit.rows:
         if isinstance(row, RunRow):
-            _check_text("run row", f"{row.stream_id}{row.kind}{row.execution_id}{row.name}{row.status}")
+            text = f"{row.stream_id}{row.kind}{row.execution_id}{row.name}{row.status}"
+            if not text.isascii():
+                _check_text("run row", text)
             continue
         if isinstance(row, ValueRow):
             if row.value is None:
@@ -128,6 +120,20 @@ def check_bounds(commit: Commit) -> int:
             )
         total += len(row.data)
     return total
+
+
+def _check_event(stream_id: str, event: NewEvent, size: int) -> None:
+    if size > MAX_EVENT_BYTES:
+        raise BoundExceeded(
+            f"an event {event.event_type!r} of {size:,} bytes for {stream_id!r} passes the limit of {MAX_EVENT_BYTES:,}",
+            hint="store large content as a blob and put the reference into the event",
+        )
+    _check_text("event type", event.event_type)
+    if not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
+        raise InvalidInput(
+            f"the timestamp {event.timestamp} of {event.event_type!r} is out of range",
+            hint="it is in nanoseconds since 1970, in 64 bits",
+        )
 
 
 def _check_text(what: str, text: str) -> None:

@@ -18,7 +18,7 @@ from agenticflow.core.clocks import VectorClock
 from agenticflow.core.events import AgenticEvent, EventMetadata, EventPredicate, RecordedEvent
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION
-from agenticflow.errors import CorruptStore, InvalidInput
+from agenticflow.errors import AgenticFlowError, CorruptStore, InvalidInput
 from agenticflow.storage.commits import Commit, Committed, NewEvent, StoredEvent
 from agenticflow.storage.followers import Followers
 
@@ -66,6 +66,26 @@ class EventStore(ABC):
         is not checked, and the answer of the first time is given with ``is_repeated``. A caller that is cancelled while
         waiting does not know the outcome: the same commit with a ``command_id`` may be sent again.
         """
+
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        """Make the first of ``commits`` true, and each that follows only behind the one before it; return their answers, in order.
+
+        For commits over different streams that follow from each other. Each is a commit as before, with its own expected version; one that
+        is refused, or whose command id was seen before, is the last that is looked at, and its answer or its error is the last in the
+        list. Behind ``OutcomeUnknown`` the outcome of those that have no answer is as unknown. Nothing is raised that ``commit`` raises.
+
+        A store that can writes them in one transaction, which is the reason to ask this way. Here they are made one after the other.
+        """
+        answers: list[Committed | AgenticFlowError] = []
+        for commit in commits:
+            try:
+                answer = await self.commit(commit)
+            except AgenticFlowError as error:
+                return [*answers, error]
+            answers.append(answer)
+            if answer.is_repeated:
+                break
+        return answers
 
     @abstractmethod
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:

@@ -14,7 +14,7 @@ import msgspec
 __all__ = ["Blob", "Blobs", "Row", "RunIndex", "RunRow", "Snapshot", "Snapshots", "ValueRow"]
 
 
-class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+class RunRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One execution's entry in the index: enough to list it, and to find what is open after a crash.
 
     Written when one of its fields changes, so ``version`` is the stream version at which the rest was last true.

@@ -134,6 +134,8 @@ def story_of(seed: int, most: int = 20) -> Story:
     chance = random.Random(f"story {seed}")
     if chance.random() < 0.08:
         return _rolling(chance)
+    if is_in_a_row(seed):
+        return _in_a_row(chance)
     while True:
         story = _Author(chance).write(chance.randint(1, most))
         if story.size <= most:
@@ -149,6 +151,23 @@ def _rolling(chance: random.Random) -> Story:
     ]
     deeds = {"t0": Deed(), "t1": Deed(value=1, seconds=chance.choice((0.0, 0.01))), "t2": Deed()}
     return Story(tasks, deeds, rounds=3)
+
+
+def is_in_a_row(seed: int) -> bool:
+    """Whether the story of a seed is one of sub-workflows in a row, unless it is one that rolls."""
+    return random.Random(f"row {seed}").random() < 0.12
+
+
+def _in_a_row(chance: random.Random) -> Story:
+    """Sub-workflows one after the other: what follows from the end of each is decided along with it."""
+    story = Story([], {})
+    for number in range(chance.randint(2, 6)):
+        task_id = f"t{number}"
+        inner = story.inner[task_id] = _Author(chance, f"{number}n").write(1)
+        before = [f"t{number - 1}"] if number else []
+        story.tasks.append(TaskDefinition(task_id, workflow=inner.definition, params=GIVEN, dependencies=before))
+        story.deeds[task_id] = Deed()
+    return story
 
 
 class _Author:

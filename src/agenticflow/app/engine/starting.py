@@ -63,7 +63,7 @@ def first_run(
         parent=parent,
         depth=depth,
         replan=replan,
-        blobs=tuple(filter(None, (input_blob, definition_blob))),
+        blobs=() if input_blob is definition_blob else tuple(filter(None, (input_blob, definition_blob))),
     )
 
 

@@ -40,6 +40,8 @@ class GrowingPlan(Plan):
         task, params = step.task, bytes(step.params)
         node = Node(len(self.nodes), task, ())
         node.encoded_params = params
+        if isinstance(task.workflow, WorkflowDefinition):
+            node.workflow = codec.encode(task.workflow)
         if self.is_limited or task.priority or self.definition.priority:
             node.priority = task.priority + self.definition.priority
             node.is_ordered = self.is_limited or node.priority != 0

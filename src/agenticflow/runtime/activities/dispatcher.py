@@ -91,7 +91,7 @@ class Dispatcher:
         self._is_draining = False
         self._complaint: asyncio.TimerHandle | None = None
         self._plan: Callable[[str, AskForPlan], None] = _nobody_plans
-        host.perform_with(self.perform)
+        host.perform_with(self.perform, children.foresee)
 
     # --- who performs -----------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
     ConcurrencyConflict,
+    InvariantError,
     OutcomeUnknown,
     TemporaryError,
     WorkflowNotFoundError,
@@ -91,13 +92,22 @@ class _Child:
 
 
 class _Start:
-    """Who waits for the answer to the command that starts a child."""
+    """The command that starts a child, and who waits for its answer."""
 
-    __slots__ = ("_child", "_children")
+    __slots__ = ("_child", "_children", "command", "stream_id")
 
-    def __init__(self, children: Children, child: _Child) -> None:
+    def __init__(self, children: Children, child: _Child, stream_id: str, command: Command) -> None:
         self._children = children
         self._child = child
+        self.stream_id = stream_id
+        self.command = command
+
+    @property
+    def effect(self) -> RunChild:
+        return self._child.effect
+
+    def taken(self) -> None:
+        self._children.take(self._child, self.stream_id)
 
     def done(self) -> bool:
         return False
@@ -110,22 +120,33 @@ class _Start:
 
 
 class _End:
-    """Who waits for the end of a child."""
+    """Who reports the end of a child, and the report."""
 
-    __slots__ = ("_child", "_children")
+    __slots__ = ("_child", "_children", "_finished", "stream_id")
+
+    effect = None
 
     def __init__(self, children: Children, child: _Child) -> None:
         self._children = children
         self._child = child
+        self._finished: ActivityFinished | None = None
+        self.stream_id = child.parent
 
-    def done(self) -> bool:
-        return False
+    @property
+    def command(self) -> ActivityFinished:
+        if self._finished is None:
+            raise InvariantError(f"the end of a child of {self.stream_id!r} is not foreseen")
+        return self._finished
 
-    def set_result(self, state: Any, /) -> None:
+    def foresee(self, state: Any) -> _End | None:
+        self._finished = self._children.finished(self._child, state)
+        return None if self._finished is None else self
+
+    def taken(self) -> None:
+        self._children.reported(self._child)
+
+    def ended(self, state: Any) -> None:
         self._children.ended(self._child, state)
-
-    def set_exception(self, error: Exception, /) -> None:
-        """The engine stops: the child goes on after the next start."""
 
 
 class Children:
@@ -217,23 +238,40 @@ class Children:
 
     # --- the life of a child ----------------------------------------------------------------------------------------
 
+    def foresee(self, parent: str, effect: RunChild) -> _Start | None:
+        """Return how the child is started that ``effect``, which is not committed yet, asks for; ``None`` when that takes a while."""
+        if (parent, effect.token) in self._children or self._is_stopping:
+            return None
+        return self._start_of(_Child(parent, effect))
+
     def _begin(self, child: _Child) -> bool:
         """Have the child started by whoever takes the turn that asks for it, and reported by whoever takes its last: nearly always
         there is nothing to wait for in between. Return whether that is so."""
-        effect, parent = child.effect, child.parent
-        if effect.attempt > 1 or effect.permits or parent in self._paused or not self._host.is_taking_effect:
+        if not self._host.is_taking_effect or (start := self._start_of(child)) is None:
             return False
+        child.stream_id = start.stream_id
+        self._host.ask(start.stream_id, start.command, start)
+        return True
+
+    def _start_of(self, child: _Child) -> _Start | None:
+        effect, parent = child.effect, child.parent
+        if effect.attempt > 1 or effect.permits or parent in self._paused:
+            return None
         try:
             given = self._host.inputs_at_hand(parent, effect.task_key)
             first = self._launcher.first(parent, effect, given.params)
         except (BlobMissing, AgenticFlowError):
-            return False  # what is wrong shows when it is looked after
+            return None  # what is wrong shows when it is looked after
         if first is None:
-            return False
+            return None
         reach("children.before_launch")
-        child.stream_id, command = first
-        self._host.ask(child.stream_id, command, _Start(self, child))
-        return True
+        return _Start(self, child, *first)
+
+    def take(self, child: _Child, stream_id: str) -> None:
+        """The child was started in the transaction of what asked for it."""
+        child.stream_id = stream_id
+        self._children[child.parent, child.effect.token] = child
+        self.started(child)
 
     def not_started(self, child: _Child) -> None:
         """The child was not started as quickly as usual: it is there already, or the store could not take it."""
@@ -245,24 +283,35 @@ class Children:
         """The child has started, and may have ended."""
         if child.stream_id is None or not self._is_current(child):
             return
-        if not self._host.actors.when_ended(child.stream_id, _End(self, child)):
+        if not self._host.actors.report_with(child.stream_id, _End(self, child)):
             self._look_after(child)
+
+    def finished(self, child: _Child, state: Any) -> ActivityFinished | None:
+        """Return the report of the child's end, ``None`` when that is not at hand, or not the end of it."""
+        if child.stream_id is None or child.is_told or not self._is_current(child):
+            return None
+        if self._launcher.successor(child.stream_id, state) is not None:
+            return None
+        try:
+            outcome, blobs = self._launcher.outcome_at_hand(state)
+        except BlobMissing:
+            return None
+        reach("children.before_report")
+        return self._finished(child.effect, outcome, blobs)
 
     def ended(self, child: _Child, state: Any) -> None:
         """The child has ended."""
         if child.stream_id is None or not self._is_current(child):
             return
-        try:
-            is_over = not child.is_told and self._launcher.successor(child.stream_id, state) is None
-            outcome = self._launcher.outcome_at_hand(state) if is_over else None
-        except BlobMissing:
-            outcome = None
-        if outcome is None:
+        if (finished := self.finished(child, state)) is None:
             self._look_after(child)
             return
         self._forget(child)
-        reach("children.before_report")
-        self._host.tell(child.parent, self._finished(child.effect, *outcome))
+        self._host.tell(child.parent, finished)
+
+    def reported(self, child: _Child) -> None:
+        """The end of the child was reported in its own transaction."""
+        self._forget(child)
 
     def _is_current(self, child: _Child) -> bool:
         return not self._is_stopping and self._children.get((child.parent, child.effect.token)) is child

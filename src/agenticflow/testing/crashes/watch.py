@@ -17,6 +17,7 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.decider import Fact
 from agenticflow.core.events import EventPredicate
 from agenticflow.core.types import ANY_VERSION
+from agenticflow.errors import AgenticFlowError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.state import undo_key
@@ -124,14 +125,31 @@ class FencedStore(Store):
         self._arrive("commit.sent")
         committed = await self._inner.commit(commit)
         self._demand_life()
-        if not committed.is_repeated and commit.stream_id.startswith("workflow-"):
-            for event in commit.events:
-                fact = f.FACTS.decode(event.event_type, event.data, event.schema_version)
-                self._recorded.take(commit.stream_id, fact)
+        self._note(commit, committed)
         self._arrive("commit.true")
         await asyncio.sleep(self._latency())
         self._demand_life()
         return committed
+
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        self._demand_life()
+        await asyncio.sleep(self._latency())
+        self._arrive("commit.sent")
+        answers = await self._inner.commit_in_order(commits)
+        self._demand_life()
+        for commit, answer in zip(commits, answers, strict=False):
+            if isinstance(answer, Committed):
+                self._note(commit, answer)
+        self._arrive("commit.true")
+        await asyncio.sleep(self._latency())
+        self._demand_life()
+        return answers
+
+    def _note(self, commit: Commit, committed: Committed) -> None:
+        if not committed.is_repeated and commit.stream_id.startswith("workflow-"):
+            for event in commit.events:
+                fact = f.FACTS.decode(event.event_type, event.data, event.schema_version)
+                self._recorded.take(commit.stream_id, fact)
 
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         self._demand_life()

@@ -15,6 +15,7 @@ from agenticflow.testing.event_store_kit.bounds import BoundsCases
 from agenticflow.testing.event_store_kit.commands import CommandCases
 from agenticflow.testing.event_store_kit.following import FollowingCases
 from agenticflow.testing.event_store_kit.lifetime import LifetimeCases
+from agenticflow.testing.event_store_kit.ordered import OrderedCases
 from agenticflow.testing.event_store_kit.place import Place
 from agenticflow.testing.event_store_kit.reading import ReadingCases
 from agenticflow.testing.event_store_kit.rows import RowCases
@@ -22,5 +23,7 @@ from agenticflow.testing.event_store_kit.rows import RowCases
 __all__ = ["EventStoreKit", "Place"]
 
 
-class EventStoreKit(AppendingCases, ReadingCases, FollowingCases, CommandCases, RowCases, BoundsCases, LifetimeCases):
+class EventStoreKit(
+    AppendingCases, OrderedCases, ReadingCases, FollowingCases, CommandCases, RowCases, BoundsCases, LifetimeCases
+):
     """All cases. Subclass it, give ``open_store``, and declare what the backend cannot do (see ``Place``)."""

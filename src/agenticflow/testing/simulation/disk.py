@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from agenticflow.core.decider import Fact
-from agenticflow.errors import OutcomeUnknown, StoreUnavailable
+from agenticflow.errors import AgenticFlowError, OutcomeUnknown, StoreUnavailable
 from agenticflow.orchestration import facts as f
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.rows import RunRow
+from agenticflow.storage.store import Store
 from agenticflow.testing.crashes.watch import FencedStore, Life, Recorded
 from agenticflow.testing.simulation.faults import FaultKind
 
@@ -54,12 +55,14 @@ class Written:
 class Disk:
     """A memory store, and what was written into it in which order."""
 
-    def __init__(self, synced_every: int = 1) -> None:
+    def __init__(self, synced_every: int = 1, *, joins_commits: bool = True) -> None:
         self.store = MemoryStore()
         self.recorded = Recorded()
         self.written: list[Written] = []
         self.lost_commits = 0
         """Acknowledged, and gone with the power: only where ``synced_every`` is above 1."""
+        self.joins_commits = joins_commits
+        """Whether commits that follow from each other are on their way together, or one after the other."""
         self._synced_every = synced_every
         self._synced = 0
 
@@ -168,6 +171,50 @@ class ProcessStore(FencedStore):
         if entry is not None and self._disk.store is self._inner:
             self._disk.answered(entry)
         return committed
+
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        if not self._disk.joins_commits:
+            return await Store.commit_in_order(self, commits)
+        try:
+            return await self._commit_together(commits)
+        except AgenticFlowError as error:
+            return [error]
+
+    async def _commit_together(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        """On their way together: one fault strikes all of them."""
+        traffic, disk = self._traffic, self._disk
+        fault = traffic.fault_of_commit()
+        traffic.demand()
+        await asyncio.sleep(traffic.latency())
+        traffic.arrive("commit.sent")
+        traffic.demand()
+        if fault is FaultKind.REFUSED:
+            raise StoreUnavailable("no space is left on the device", hint="make room")
+        if fault is FaultKind.LOST:
+            raise OutcomeUnknown("the disk failed in the middle of a commit", hint="ask again")
+        answers: list[Committed | AgenticFlowError] = []
+        entries: list[Written | None] = []
+        for commit in commits:
+            try:
+                committed, entry = await disk.commit(commit)
+            except AgenticFlowError as error:
+                traffic.conflicted(commit)
+                answers.append(error)
+                break
+            traffic.became_true(commit, committed)
+            answers.append(committed)
+            entries.append(entry)
+            if committed.is_repeated:
+                break
+        traffic.arrive("commit.true")
+        if fault is FaultKind.UNANSWERED:
+            raise OutcomeUnknown("the disk failed at the end of a commit", hint="ask again")
+        await asyncio.sleep(traffic.latency())
+        self._hear()
+        if disk.store is self._inner:
+            for entry in filter(None, entries):
+                disk.answered(entry)
+        return answers
 
     async def _written(self, write: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         traffic = self._traffic

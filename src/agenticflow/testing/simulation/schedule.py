@@ -97,7 +97,7 @@ class Schedule:
         self.injected: Counter[str] = Counter()
         self.arrivals = 0
         self.commits = 0
-        self.disk = Disk(plan.synced_every)
+        self.disk = Disk(plan.synced_every, joins_commits=plan.seed % 3 != 0)
         self._chance = random.Random(f"schedule {plan.seed}")  # noqa: S311 - repeatable by its seed
         self.loop = SimulatedLoop(self._chance, disorder=plan.disorder)
         self.calls = _CallsOfSchedule(self, case.once_only)

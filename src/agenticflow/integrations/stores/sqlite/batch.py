@@ -72,6 +72,14 @@ class Batch:
         self.values = ValueWrites()
         self.follow: list[StoredEvent] = []
 
+    def join(self, other: Batch) -> None:
+        """Take the answers, and what followers are told, of a transaction after this one."""
+        self.answers += other.answers
+        if other.events:
+            self.events += other.events
+            self.follow += other.follow
+            self.is_followed = self.is_followed and other.is_followed
+
     def insert(self, db: apsw.Connection, large: LargeValues | None) -> None:
         """Write everything, inside the open transaction of ``db``; large values into their folder, when there is one."""
         _insert_rows(db, _INTO_STREAMS, self.streams)

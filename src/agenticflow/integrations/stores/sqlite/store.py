@@ -202,6 +202,24 @@ class SQLiteStore(Store):
     async def commit(self, commit: Commit) -> Committed:
         return await self._open_writer().commit(commit, check_bounds(commit))
 
+    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
+        sizes: list[int] = []
+        try:
+            writer = self._open_writer()
+            for commit in commits:
+                sizes.append(check_bounds(commit))
+        except AgenticFlowError as error:
+            if not sizes:
+                return [error]
+            # What is before it is made, and whether it is that or this that is the last is seen then.
+            before = await self.commit_in_order(commits[: len(sizes)])
+            is_last = isinstance(before[-1], AgenticFlowError) or before[-1].is_repeated
+            return before if is_last else [*before, error]
+        try:
+            return await writer.commit_in_order(tuple(commits), sum(sizes))
+        except AgenticFlowError as error:
+            return [error]
+
     async def read_page(self, stream_id: str, after_version: int, limit: int) -> Sequence[StoredEvent]:
         after_version = _sql_int(after_version)
         return await self._read(lambda db: self._stream_page(db, stream_id, after_version, limit))

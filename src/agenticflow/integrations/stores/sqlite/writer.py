@@ -20,7 +20,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
 import apsw
-import msgspec
 
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import (
@@ -36,6 +35,16 @@ from agenticflow.integrations.stores.sqlite.batch import Batch
 from agenticflow.integrations.stores.sqlite.file import BUSY_MILLISECONDS, connect, mapped
 from agenticflow.integrations.stores.sqlite.large import LargeValues
 from agenticflow.integrations.stores.sqlite.log import CHECKPOINT_PAGES, reserve_log
+from agenticflow.integrations.stores.sqlite.requests import (
+    Job,
+    Request,
+    Waiting,
+    brings_blobs,
+    events_in,
+    references_of,
+    refused,
+    write_of,
+)
 from agenticflow.integrations.stores.sqlite.values import DeleteValue, PutValue
 from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, Committed, StoredEvent
@@ -71,19 +80,6 @@ _HEAD: Final = (
 T = TypeVar("T")
 
 
-class _Job(msgspec.Struct, frozen=True):
-    """Work on the file between two transactions of commits."""
-
-    work: Callable[[apsw.Connection], object]
-    is_transaction: bool
-    forgets_heads: bool
-
-
-_Request = Commit | PutValue | DeleteValue | _Job
-_Waiting = tuple[_Request, "asyncio.Future[Any]", int]
-"""What to write, whom to tell, and its size in bytes."""
-
-
 class Writer:
     """Owns the writing connection and its thread."""
 
@@ -98,10 +94,10 @@ class Writer:
         if vfs is None:
             reserve_log(file)
         self._connection = self._connect()
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self._queued = 0
         self._queued_bytes = 0
-        self._patient: list[_Waiting] = []
+        self._patient: list[Waiting] = []
         self._patience: asyncio.TimerHandle | None = None
         self._room: asyncio.Event | None = None
         self._heads: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -112,7 +108,7 @@ class Writer:
             self._connection.close()
             raise mapped(error, file) from error
         self._broken: AgenticFlowError | None = None
-        self._following: _Waiting | None = None
+        self._following: Waiting | None = None
         """A job that was met behind commits: it comes next."""
         self.referred: set[str] | None = None
         """While somebody collects blobs: the names of all that anything written since then refers to."""
@@ -138,6 +134,11 @@ class Writer:
         committed: Committed = await self._ask(commit, size, commit.can_wait)
         return committed
 
+    async def commit_in_order(self, commits: tuple[Commit, ...], size: int) -> list[Committed | AgenticFlowError]:
+        """Queue ``commits`` of ``size`` bytes for one transaction, each only behind the one before it, and wait for their answers."""
+        answers: list[Committed | AgenticFlowError] = await self._ask(commits, size)
+        return answers
+
     async def write_value(self, write: PutValue | DeleteValue, size: int) -> int:
         """Queue ``write`` of ``size`` bytes like a commit and wait for its answer."""
         answer: int = await self._ask(write, size)
@@ -150,10 +151,10 @@ class Writer:
 
         Return its answer and the seconds it took. ``forgets_heads`` when streams may be gone afterwards.
         """
-        answer: tuple[T, float] = await self._ask(_Job(work, is_transaction, forgets_heads), 0)
+        answer: tuple[T, float] = await self._ask(Job(work, is_transaction, forgets_heads), 0)
         return answer
 
-    async def _ask(self, request: _Request, size: int, can_wait: bool = False) -> Any:
+    async def _ask(self, request: Request, size: int, can_wait: bool = False) -> Any:
         if asyncio.get_running_loop() is not self._loop:
             raise StoreUnavailable(
                 f"the store {str(self._file)!r} belongs to another event loop", hint="open it in this one"
@@ -214,7 +215,7 @@ class Writer:
             if not waiting:
                 continue
             try:
-                batch = self._work(waiting) if isinstance(waiting[0][0], _Job) else self._write(waiting)
+                batch = self._work(waiting) if isinstance(waiting[0][0], Job) else self._write(waiting)
                 reach("store.before_ack")
             except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
                 batch = self._lost(waiting, error)
@@ -223,35 +224,35 @@ class Writer:
             if self.transactions % LOG_LOOK_EVERY == 0:
                 self._bound_log()
 
-    def _gather(self) -> tuple[list[_Waiting], bool]:
+    def _gather(self) -> tuple[list[Waiting], bool]:
         """Wait for a commit, and take along what queued behind it; whether the end was met."""
         first = self._following or self._queue.get()
         self._following = None
         if first is None:
             return [], True
         waiting = [first]
-        if isinstance(first[0], _Job):
+        if isinstance(first[0], Job):
             return waiting, False
-        events, size = _events_in(first[0]), first[2]
+        events, size = events_in(first[0]), first[2]
         try:
             while events < MAX_BATCH_EVENTS and size < MAX_BATCH_BYTES:
                 following = self._queue.get_nowait()
                 if following is None:
                     return waiting, True
-                if isinstance(following[0], _Job):
+                if isinstance(following[0], Job):
                     self._following = following
                     break
                 waiting.append(following)
-                events += _events_in(following[0])
+                events += events_in(following[0])
                 size += following[2]
         except Empty:
             pass
         return waiting, False
 
-    def _write(self, waiting: list[_Waiting]) -> Batch:
+    def _write(self, waiting: list[Waiting]) -> Batch:
         """Write one transaction; return its answers."""
         if self._broken is not None and not self._mend():
-            return _refused(waiting, self._broken)
+            return refused(waiting, self._broken)
         batch = Batch(is_followed=bool(self._followers))
         position, last_sid = self._position, self._last_sid
         try:
@@ -267,7 +268,9 @@ class Writer:
                 return self._write_without_blobs(waiting, refusal)
             if len(waiting) > 1 and not isinstance(refusal, WorldError):
                 return self._write_apart(waiting)  # something in one of them: the others must not fail with it
-            return _refused(waiting, refusal)
+            if isinstance(waiting[0][0], tuple) and (batch.is_keeping or not isinstance(refusal, WorldError)):
+                return self._write_in_order(waiting[0])
+            return refused(waiting, refusal)
         try:
             self._connection.execute("COMMIT")
         except apsw.Error as error:
@@ -275,12 +278,12 @@ class Writer:
         reach("store.after_commit")
         return batch
 
-    def _work(self, waiting: list[_Waiting]) -> Batch:
+    def _work(self, waiting: list[Waiting]) -> Batch:
         """Do one job; return its answer. When it fails nothing of it is written, or, after an I/O error, whole steps of it."""
         if self._broken is not None and not self._mend():
-            return _refused(waiting, self._broken)
+            return refused(waiting, self._broken)
         ((job, answer, _),) = waiting
-        assert isinstance(job, _Job)
+        assert isinstance(job, Job)
         batch = Batch()
         began = self._loop.time()
         try:
@@ -295,29 +298,40 @@ class Writer:
             refusal = self._ours(error)
             if isinstance(error, apsw.IOError):
                 self._broken = refusal
-            return _refused(waiting, refusal)
+            return refused(waiting, refusal)
         if job.forgets_heads:
             self._heads.clear()
         batch.answers.append((answer, (result, self._loop.time() - began)))
         return batch
 
-    def _write_apart(self, waiting: list[_Waiting]) -> Batch:
-        """Write each commit in a transaction of its own; return all their answers."""
+    def _write_apart(self, waiting: list[Waiting]) -> Batch:
+        """Write each request in a transaction of its own; return all their answers."""
         whole = Batch(is_followed=True)
         for one in waiting:
-            part = self._write([one])
-            whole.answers += part.answers
-            whole.events += part.events
-            whole.follow += part.follow
-            whole.is_followed = whole.is_followed and part.is_followed
+            whole.join(self._write([one]))
         return whole
 
-    def _write_without_blobs(self, waiting: list[_Waiting], refusal: AgenticFlowError) -> Batch:
+    def _write_in_order(self, one: Waiting) -> Batch:
+        """Write commits that follow from each other in a transaction each: what is in one of them must not fail those before it."""
+        commits, answer, size = one
+        assert isinstance(commits, tuple)
+        whole = Batch(is_followed=True)
+        for commit in commits:
+            whole.join(self._write([(commit, answer, size)]))
+            if not _goes_on(whole.answers[-1][1]):
+                break
+        whole.answers = [(answer, [result for _, result in whole.answers])]
+        return whole
+
+    def _write_without_blobs(self, waiting: list[Waiting], refusal: AgenticFlowError) -> Batch:
         """The folder of large values is in trouble: refuse those who need it, and write the others."""
-        refused = [one for one in waiting if _brings_blobs(one[0])]
-        others = [one for one in waiting if not _brings_blobs(one[0])]
-        whole = self._write(others) if others else Batch()
-        whole.answers += _refused(refused, refusal).answers
+        others = [one for one in waiting if not brings_blobs(one[0])]
+        whole = Batch(is_followed=True)
+        if others:
+            whole.join(self._write(others))
+        for one in waiting:
+            if brings_blobs(one[0]):
+                whole.join(self._write_in_order(one) if isinstance(one[0], tuple) else refused([one], refusal))
         return whole
 
     def _ours(self, error: Exception) -> AgenticFlowError:
@@ -329,20 +343,27 @@ class Writer:
             return InvalidInput(f"the store {str(self._file)!r} cannot hold a value of the commit: {error}")
         return InvariantError(f"the writer of {str(self._file)!r} failed: {error!r}", hint="please report this")
 
-    def _lost(self, waiting: list[_Waiting], error: BaseException) -> Batch:
+    def _lost(self, waiting: list[Waiting], error: BaseException) -> Batch:
         log.error("the writer of the store %r was interrupted", str(self._file), exc_info=error)
         failure = OutcomeUnknown(
             f"the writer of the store {str(self._file)!r} was interrupted, the outcome is unknown: {error!r}",
             hint="ask again with the same command id",
         )
         self._broken = failure
-        return _refused(waiting, failure)
+        return refused(waiting, failure)
 
-    def _take(self, request: _Request, batch: Batch) -> Committed | int | AgenticFlowError:
-        """Check one request and add what it writes to the batch; a refused one adds nothing."""
+    def _take(self, request: Request, batch: Batch) -> object:
+        """Check one request and add what it writes to the batch; a refused one adds nothing. Return its answer, or its error."""
         if isinstance(request, Commit):
             return self._take_commit(request, batch)
-        if isinstance(request, _Job):
+        if isinstance(request, tuple):
+            answers: list[Committed | AgenticFlowError] = []
+            for commit in request:
+                answers.append(self._take_commit(commit, batch))
+                if not _goes_on(answers[-1]):
+                    break
+            return answers
+        if isinstance(request, Job):
             raise InvariantError("a job does not share a transaction with commits", hint="please report this")
         if self.referred is not None and isinstance(request, PutValue):
             self.referred |= references_within(request.value)
@@ -396,7 +417,7 @@ class Writer:
             self._heads[stream_id] = (sid, version)
             self._heads.move_to_end(stream_id)
         if self.referred is not None:
-            self.referred |= _references_of(commit)
+            self.referred |= references_of(commit)
         for row in commit.rows:
             if type(row) is RunRow:
                 batch.runs.pop(row.stream_id, None)
@@ -406,7 +427,7 @@ class Writer:
             elif type(row) is Blob:
                 batch.blobs.append((row.hash, row.data))
             elif type(row) is ValueRow:
-                batch.values.take(self._connection, _write_of(row))
+                batch.values.take(self._connection, write_of(row))
         committed = Committed(version, self._position if commit.events else 0)
         if command_id is not None:
             batch.commands[command_id] = (command_id, stream_id, committed.version, committed.position)
@@ -442,7 +463,7 @@ class Writer:
             self._broken = mapped(error, self._file)
 
     def _after_failed_commit(
-        self, waiting: list[_Waiting], batch: Batch, position: int, last_sid: int, error: apsw.Error
+        self, waiting: list[Waiting], batch: Batch, position: int, last_sid: int, error: apsw.Error
     ) -> Batch:
         """COMMIT failed. After an I/O error nobody knows whether it happened: reopen the file and look (engine rule 11)."""
         is_known = not isinstance(error, apsw.IOError) and self._connection.in_transaction
@@ -450,7 +471,7 @@ class Writer:
         self._undo(position, last_sid)
         refusal = mapped(error, self._file)
         if is_known:
-            return _refused(waiting, refusal)
+            return refused(waiting, refusal)
         self._broken = refusal
         if self._mend():
             if not batch.events:
@@ -459,12 +480,12 @@ class Writer:
             elif self._position >= last:
                 return batch
             else:
-                return _refused(waiting, refusal)
+                return refused(waiting, refusal)
         unknown = OutcomeUnknown(
             f"the disk failed while the store {str(self._file)!r} committed, the outcome is unknown: {error}",
             hint="mend the disk, open the store again and ask with the same command id",
         )
-        return _refused(waiting, unknown)
+        return refused(waiting, unknown)
 
     def _write_rows_again(self, batch: Batch) -> bool:
         """Write a batch without events once more: no version tells whether it happened, but twice is the same as once."""
@@ -552,36 +573,6 @@ class Writer:
                 self._followers.fall_behind()
 
 
-def _events_in(request: _Request) -> int:
-    return len(request.events) if isinstance(request, Commit) else 1
-
-
-def _brings_blobs(request: _Request) -> bool:
-    return isinstance(request, Commit) and any(isinstance(row, Blob) for row in request.rows)
-
-
-def _write_of(row: ValueRow) -> PutValue | DeleteValue:
-    if row.value is None:
-        return DeleteValue(row.namespace, row.key, ANY_VERSION)
-    return PutValue(row.namespace, row.key, row.value, row.now, None, ANY_VERSION)
-
-
-def _references_of(commit: Commit) -> set[str]:
-    """Return the names of all blobs that the commit brings or refers to."""
-    found: set[str] = set()
-    for event in commit.events:
-        found |= references_within(event.data) | references_within(event.metadata)
-    for row in commit.rows:
-        if isinstance(row, Blob):
-            found.add(row.hash)
-        if isinstance(row, Blob | Snapshot):
-            found |= references_within(row.data)
-        elif isinstance(row, ValueRow) and row.value is not None:
-            found |= references_within(row.value)
-    return found
-
-
-def _refused(waiting: list[_Waiting], error: AgenticFlowError) -> Batch:
-    batch = Batch()
-    batch.answers = [(answer, error) for _, answer, _ in waiting]
-    return batch
+def _goes_on(answer: object) -> bool:
+    """Whether what follows from a commit may be written behind it."""
+    return isinstance(answer, Committed) and not answer.is_repeated

@@ -1,0 +1,119 @@
+"""One turn of an execution: a batch of its commands decided, to be committed in one piece and then to take effect.
+
+Nothing here waits or writes: that is the host's.
+"""
+
+from __future__ import annotations
+
+from agenticflow.core.decider import Fact
+from agenticflow.core.engine import ActivityFinished, Effect, RunChild
+from agenticflow.errors import AgenticFlowError
+from agenticflow.runtime.actors import Actor, Answer, Request, Sequel, Waiting, metadata_of, refuse
+from agenticflow.storage.commits import Commit, NewEvent
+from agenticflow.storage.rows import Blob, Row
+
+__all__ = ["Turn"]
+
+
+class Turn:
+    """What a batch of commands comes to. The actor's state holds its facts; nobody may see them before they are committed."""
+
+    __slots__ = (
+        "_evolved",
+        "actor",
+        "answers",
+        "child",
+        "commit",
+        "effects",
+        "events",
+        "facts",
+        "is_repeated",
+        "refusals",
+        "rows",
+        "sequel",
+        "stale",
+        "starts",
+        "version",
+    )
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.facts: list[Fact] = []
+        self.events: list[NewEvent] = []
+        """The facts of commands that are decided, encoded."""
+        self.rows: list[Row] = []
+        self._evolved = 0
+        """How many facts are in the state."""
+        self.stale = 0
+        """Reports whose token was not current."""
+        self.answers: list[tuple[Waiting[Answer], int, int]] = []
+        """Who waits, how many facts the command made true, and the version after it."""
+        self.refusals: list[tuple[Request, AgenticFlowError]] = []
+        """Who is told after the commit that the command was refused."""
+        self.is_repeated = False
+        """Whether the store had seen its command before: then the facts of that time are true, not these."""
+        self.sequel: Sequel | None = None
+        """What is committed along with it."""
+
+    def decide(self, request: Request) -> bool:
+        """Decide a command with everything that follows, and take that into the state; return whether that made anything true.
+
+        Raises what the decider refuses with, and ``BlobMissing``: called again with that value at hand it goes on where it was.
+        """
+        actor, command, facts, events = self.actor, request.command, self.facts, self.events
+        guest, state, version, now = actor.guest, actor.state, actor.version, command.now
+        begun, done = len(events), self._evolved
+        evolve = guest.evolve
+        try:
+            while True:
+                while done < len(facts):
+                    evolve(state, facts[done], version + done + 1, now)
+                    done += 1
+                following = guest.advance(state, now) if done > begun else guest.decide(state, command)
+                if not following:
+                    break
+                facts.extend(following)
+        finally:
+            self._evolved = done
+        if done > begun:
+            metadata = metadata_of(actor, command)
+            encode = guest.codec.encode
+            for fact in facts[begun:] if begun else facts:
+                events.append(NewEvent(fact.event_type, encode(fact), now, metadata, fact.schema_version))
+            if command.blobs:
+                self.rows.extend(Blob(name, data) for name, data in command.blobs)
+        elif type(command) is ActivityFinished:
+            self.stale += 1
+        if request.answer is not None:
+            self.answers.append((request.answer, done - begun, version + done))
+        return done > begun
+
+    def close(self, command_id: str | None, now: int) -> None:
+        """Nothing more is decided: find what the facts ask for, and make the commit of them and of what has to be recorded with them."""
+        actor, facts = self.actor, self.facts
+        state, at, find = actor.state, actor.version, actor.guest.effects
+        effects: list[Effect] = []
+        self.child = None
+        self.starts = 0
+        for fact in facts:
+            at += 1
+            if found := find(state, fact, at):
+                effects.extend(found)
+                if type(found[0]) is RunChild:
+                    self.child = found[0]
+                    self.starts += 1
+        self.effects = effects
+        self.version = at
+        rows = self.rows
+        actor.add_rows(at, rows, now)
+        self.commit = Commit(
+            stream_id=actor.stream_id, expected=actor.version, events=self.events, command_id=command_id, rows=rows
+        )
+
+    def answer(self) -> None:
+        """Tell everybody what became of it: who was refused why, who made how many facts true, at which version."""
+        for request, refusal in self.refusals:
+            refuse([request], refusal)
+        for answer, count, at in self.answers:
+            if not answer.done():
+                answer.set_result(Answer(at, count, self.is_repeated))
