@@ -42,6 +42,8 @@ class Case:
     limit_seconds: float = 120
     ours_alone: bool = False
     """It compares ours with itself, so nobody else takes part."""
+    against: tuple[str, ...] = ()
+    """The only others that take part; left out means everybody that does not lack it."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ _TASKS = "tasks/s"
 _WORKFLOWS = "workflows/s"
 _ROUND_TRIPS = "round trips/s"
 _DELIVERIES = "deliveries/s"
+_READS = "reads/s"
+_ADDITIONS = "additions/s"
+_SDK = ("openai-agents",)
 
 CASES = (
     Case(
@@ -165,6 +170,23 @@ CASES = (
         10_000,
         3_000,
         (Metric("ratio", "times", Bar(1.3), None, higher_is_better=False),),
+    ),
+    *(
+        Case(
+            f"session_{name}_{where}",
+            f"{words}, {'on the disk' if where == 'durable' else 'in memory'}",
+            size,
+            size // 5,
+            # one conversation on the disk waits for one sync each time, with everybody: shown, not judged
+            (Metric("per_second", unit, Bar(floor, _SDK) if floor else None, Bar(3, _SDK) if floor else None),),
+            against=_SDK,
+        )
+        for name, words, size, unit, floors in (
+            ("add", "a conversation of 1,000 messages, added one after the other", 1_000, _ADDITIONS, (None, 2)),
+            ("read", "the last 50 items of a conversation of 500, read 1,000 times", 1_000, _READS, (2, 2)),
+            ("many", "1,000 messages to 50 conversations of one file that go on at once", 1_000, _ADDITIONS, (2, 2)),
+        )
+        for where, floor in zip(("durable", "memory"), floors, strict=True)
     ),
     *(
         Case(
@@ -328,6 +350,15 @@ CONTESTANTS = (
             "idle_agents": "its agents are clients of a model",
             "scaling": _OWN_MEASURE,
         },
+    ),
+    Contestant(
+        "openai-agents",
+        "peers/openai_agents_.py",
+        "bench-openai-agents",
+        lacks=dict.fromkeys(
+            (case.name for case in CASES if not case.against and not case.ours_alone and case.name != "import_cost"),
+            "runs agents' turns; of what is measured here it has sessions",
+        ),
     ),
     Contestant(BARE, "peers/bare_.py", lacks={"scaling": _OWN_MEASURE}),
 )

@@ -17,11 +17,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator, TaskDefinition, WorkflowDefinition
+from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator, TaskDefinition, WorkflowDefinition, open_store
+from agenticflow.agents import AgentSession
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.protocol import (
+    SAID,
+    SEEN,
     STEPS,
     SUBSCRIBERS,
+    TALKS,
     Figures,
     creation,
     database,
@@ -29,6 +33,7 @@ from benchmarks.protocol import (
     import_cost,
     latency,
     main,
+    message,
     rate,
     together,
 )
@@ -231,6 +236,58 @@ async def _idle_agents(size: int) -> Figures:
     return await creation(size, create)
 
 
+async def _session_add(size: int, address: str) -> Figures:
+    """Add messages to one conversation, one after the other."""
+    opened = await open_store(address)
+    session = AgentSession("bench", SEEN, store=opened)
+    await session.add_items([message(0)])
+    await session.clear_session()
+    started = time.perf_counter()
+    for number in range(size):
+        await session.add_items([message(number)])
+    figures = rate(size, started)
+    expect(await session.get_items(), [message(number) for number in range(size)][-SEEN:])
+    await opened.close()
+    return figures
+
+
+async def _session_read(size: int, address: str) -> Figures:
+    """Read the last items of a long conversation again and again."""
+    opened = await open_store(address)
+    session = AgentSession("bench", SEEN, store=opened)
+    await session.add_items([message(number) for number in range(SAID)])
+    wanted = [message(number) for number in range(SAID)][-SEEN:]
+    expect(await session.get_items(limit=SEEN), wanted)
+    items: list[dict[str, str]] = []
+    started = time.perf_counter()
+    for _ in range(size):
+        items = await session.get_items(limit=SEEN)
+    figures = rate(size, started)
+    expect(items, wanted)
+    await opened.close()
+    return figures
+
+
+async def _session_many(size: int, address: str) -> Figures:
+    """Add messages to many conversations that go on at once, each one message after the other."""
+    opened = await open_store(address)
+    sessions = [AgentSession(f"bench-{number}", SEEN, store=opened) for number in range(TALKS)]
+    await together(TALKS, lambda number: sessions[number].add_items([message(0)]))
+
+    async def talk(number: int) -> None:
+        for count in range(size // TALKS):
+            await sessions[number].add_items([message(count)])
+
+    started = time.perf_counter()
+    await together(TALKS, talk)
+    figures = rate(size // TALKS * TALKS, started)
+    wanted = [message(0), *(message(count) for count in range(size // TALKS))][-SEEN:]
+    for session in sessions:
+        expect(await session.get_items(), wanted)
+    await opened.close()
+    return figures
+
+
 def scaling(size: int) -> Figures:
     """Return the cost of a step of a large run over that of a small one, and of a late step over an early one.
 
@@ -255,6 +312,7 @@ def scaling(size: int) -> Figures:
 
 if __name__ == "__main__":
     runs = {"chain": _chain, "fanout": _fan_out, "workflows": _workflows, "start_latency": _starts}
+    runs |= {"session_add": _session_add, "session_read": _session_read, "session_many": _session_many}
 
     def measured(name: str, durable: bool, size: int) -> Figures:
         """Run a case on a new database, or on none."""
@@ -271,6 +329,12 @@ if __name__ == "__main__":
             "workflows_memory": lambda size: measured("workflows", False, size),
             "start_latency_durable": lambda size: measured("start_latency", True, size),
             "start_latency_memory": lambda size: measured("start_latency", False, size),
+            "session_add_durable": lambda size: measured("session_add", True, size),
+            "session_add_memory": lambda size: measured("session_add", False, size),
+            "session_read_durable": lambda size: measured("session_read", True, size),
+            "session_read_memory": lambda size: measured("session_read", False, size),
+            "session_many_durable": lambda size: measured("session_many", True, size),
+            "session_many_memory": lambda size: measured("session_many", False, size),
             "messages_ping_pong": lambda size: asyncio.run(_ping_pong(size)),
             "messages_fan_out": lambda size: asyncio.run(_message_fan_out(size)),
             "idle_agents": lambda size: asyncio.run(_idle_agents(size)),

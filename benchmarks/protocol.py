@@ -25,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "SAID",
+    "SEEN",
     "STEPS",
     "SUBSCRIBERS",
+    "TALKS",
     "Figures",
     "best",
     "creation",
@@ -35,6 +38,7 @@ __all__ = [
     "import_cost",
     "latency",
     "main",
+    "message",
     "rate",
     "skipped",
     "together",
@@ -49,6 +53,15 @@ STEPS = 5
 SUBSCRIBERS = 1_000
 """Who hears each message of the fan-out of messages."""
 
+SEEN = 50
+"""Items of a conversation that a model sees."""
+
+SAID = 500
+"""Items of the conversation that is read."""
+
+TALKS = 50
+"""Conversations that go on at once."""
+
 
 def main(cases: Mapping[str, Callable[[int], Figures]]) -> None:
     """Run the case named on the command line and print its figures. Exits with 2 for a case that is not in ``cases``."""
@@ -59,6 +72,11 @@ def main(cases: Mapping[str, Callable[[int], Figures]]) -> None:
     figures = cases[arguments.case](arguments.size)
     # Frameworks may have left something unfinished on the line; the driver reads the last line only.
     print("\n" + json.dumps({"case": arguments.case, "size": arguments.size, **figures}), flush=True)
+
+
+def message(number: int) -> dict[str, str]:
+    """Return an item of a conversation, of usual length."""
+    return {"role": "user" if number % 2 == 0 else "assistant", "content": f"This is message {number}. " * 8}
 
 
 def rate(count: int, started: float, **extra: object) -> Figures:

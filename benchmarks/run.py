@@ -133,7 +133,9 @@ def measure(
 
 def takes_part(contestant: Contestant, case: Case) -> bool:
     """Tell whether it has this case."""
-    return contestant.name == OURS if case.ours_alone else case.name not in contestant.lacks
+    if case.ours_alone or case.against:
+        return contestant.name == OURS or contestant.name in case.against
+    return case.name not in contestant.lacks
 
 
 def size_of(case: Case, contestant: Contestant, quick: bool) -> int:

@@ -29,6 +29,7 @@
     │       ├── OutcomeUnknown        nobody can say whether the work happened
     │       ├── TaskCancelled         the work was told to stop, and did
     │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
+    │       ├── GuardrailTripwireTriggered  a guardrail refused what goes in or comes out
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks
     └── InvariantError                ours: a promise of the engine is broken; please report it
 
@@ -51,6 +52,7 @@ __all__ = [
     "ConfigurationError",
     "CorruptStore",
     "DefinitionError",
+    "GuardrailTripwireTriggered",
     "IllegalTransition",
     "InvalidInput",
     "InvariantError",
@@ -296,6 +298,19 @@ class ResourceLimitExceeded(PermanentError):
     """The work needed more memory or processor time than it may have, and was ended."""
 
     code = "resource_limit_exceeded"
+
+
+class GuardrailTripwireTriggered(PermanentError):
+    """A guardrail refused what went in or came out, or could not check it. ``guardrail`` is its name, ``kind`` what it guards
+    (``input``, ``output``, ``tool_input``, ``tool_output``), ``reason`` what it said."""
+
+    code = "guardrail"
+
+    def __init__(self, message: str, *, hint: str = "", guardrail: str = "", kind: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.guardrail = guardrail
+        self.kind = kind
+        self.reason = reason
 
 
 class WorkflowExecutionError(PermanentError):

@@ -16,6 +16,7 @@ import pytest
 
 import agenticflow
 from agenticflow import errors
+from agenticflow.agents.session.facts import SessionItem
 from agenticflow.agents.states import DEFAULT_TRANSITIONS, AgentState
 from agenticflow.app.catalogue import catalogue_as_markdown, event_catalogue
 from agenticflow.core.engine import Permit
@@ -31,6 +32,7 @@ OTHER_ROOMS = ("cli", "demos", "testing")
 """Their bounds are no limits of the engine."""
 
 NO_LIMITS = {
+    "agents.context.outputs.MAX_ATTEMPTS": "how hard JSON is looked for in a text full of brackets",
     "communication.delivery.router.MAX_KNOWN_TYPES": "more types are matched again now and then",
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
@@ -100,6 +102,7 @@ def test_every_stream_of_the_catalogue_is_described() -> None:
 
 PARTS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "ErrorInfo": ("of an error (`ErrorInfo`)", ErrorInfo),
+    "SessionItem": ("of an item (`SessionItem`, a list in this order)", SessionItem),
     "Permit": ("of a permit (`Permit`, a list in this order)", Permit),
     "Terms": ("of a request (`Terms`)", Terms),
     "Moment": ("of a moment (`Moment`, a list in this order)", Moment),

@@ -11,6 +11,7 @@ from agenticflow.agents.capabilities import (
 from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
 from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
 from agenticflow.agents.registry import AgentRegistry
+from agenticflow.agents.session import AgentSession, SessionInfo
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
 
@@ -19,6 +20,7 @@ __all__ = [
     "AgentHealth",
     "AgentLife",
     "AgentRegistry",
+    "AgentSession",
     "AgentState",
     "AgentStatus",
     "Candidate",
@@ -30,6 +32,7 @@ __all__ = [
     "MemoryBounds",
     "MemoryEntry",
     "MemoryStore",
+    "SessionInfo",
     "StateMachine",
     "StateTransition",
     "Worker",

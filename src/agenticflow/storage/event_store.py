@@ -24,7 +24,7 @@ from agenticflow.storage.followers import Followers
 
 __all__ = ["EventStore", "decode_event", "encode_event"]
 
-ENGINE_STREAMS: Final = ("workflow-", "agent-", "state-", "gate-", "bus-", "alarm-", "reaction-")
+ENGINE_STREAMS: Final = ("workflow-", "agent-", "state-", "gate-", "bus-", "alarm-", "reaction-", "session-")
 PAGE_EVENTS: Final = 1_000
 _NO_METADATA = EventMetadata()
 

@@ -25,6 +25,12 @@ class Store(EventStore):
         """How many transactions this object has made; 0 when each commit is one of its own."""
         return 0
 
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether nobody but this object writes to what it keeps, for as long as it is open: then whoever knows of each commit here need
+        not look again."""
+        return False
+
     @abstractmethod
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
         """See ``RunIndex.get_run``."""

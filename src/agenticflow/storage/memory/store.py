@@ -49,6 +49,10 @@ class MemoryStore(Store):
         self._position = self._last_position = 0
         self._is_closed = False
 
+    @property
+    def is_exclusive(self) -> bool:
+        return not self._is_closed
+
     async def commit(self, commit: Commit) -> Committed:
         if self._is_closed:
             raise StoreUnavailable("the memory store is closed", hint="open a new one")

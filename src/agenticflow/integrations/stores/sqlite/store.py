@@ -195,6 +195,10 @@ class SQLiteStore(Store):
     def transactions(self) -> int:
         return self._writer.transactions if self._writer is not None else 0
 
+    @property
+    def is_exclusive(self) -> bool:
+        return self.ownership is not None and not self._is_closed
+
     async def commit(self, commit: Commit) -> Committed:
         return await self._open_writer().commit(commit, check_bounds(commit))
 

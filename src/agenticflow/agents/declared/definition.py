@@ -1,0 +1,158 @@
+"""An agent as a description: what it is for, how it is instructed, what it may use, what guards it and what it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final
+
+from agenticflow.agents.context import AgentContext, format_schema_for_prompt
+from agenticflow.agents.declared.templates import InstructionTemplate
+from agenticflow.agents.guardrails import Guardrail, Guardrails
+from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
+from agenticflow.errors import DefinitionError, InvalidInput
+
+__all__ = ["AgentDefinition", "Instructions"]
+
+MAX_NAME_CHARS: Final = 200
+MAX_TOOLS: Final = 200
+_UNSAID: Final = object()
+
+Instructions = str | InstructionTemplate | Callable[[Any, "AgentDefinition"], str]
+
+
+@dataclass(frozen=True, init=False)
+class AgentDefinition:
+    """``AgentDefinition("analyst", "answers questions about sales", "Be brief.", tools=["query"])``.
+
+    ``instructions`` are a text, a template (``instructions_file("analyst.md")``), or ``f(context, agent_definition) -> str``. ``tools`` are
+    names or tools; ``guardrails`` names (``register_guardrail``), ``Guardrail``s or functions. ``output_type`` is what the answer is made
+    into; ``output_dataclass=`` says the same. With ``requires_schema_injection`` the tables of the run's context follow the instructions.
+    """
+
+    name: str
+    description: str
+    instructions: Instructions
+    tools: tuple[Any, ...]
+    guardrails: tuple[Any, ...]
+    model: Any
+    output_type: Any
+    requires_schema_injection: bool
+
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        instructions: Instructions,
+        tools: Sequence[Any] = (),
+        guardrails: Sequence[Any] = (),
+        model: Any = None,
+        output_type: Any = _UNSAID,
+        requires_schema_injection: bool = False,
+        *,
+        output_dataclass: Any = _UNSAID,
+    ) -> None:
+        """Raises ``DefinitionError`` with every mistake found."""
+        problems: list[str] = []
+        if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS or not name.isprintable() or "/" in name:
+            problems.append(f"{name!r:.60} is no name of an agent")
+        if not isinstance(description, str):
+            problems.append(f"the description is {description!r:.60}, not a text")
+        if not (isinstance(instructions, (str, InstructionTemplate)) or callable(instructions)):
+            problems.append(f"the instructions are {instructions!r:.60}: give a text, a template or a function")
+        elif isinstance(instructions, str) and not instructions.strip():
+            problems.append("there are no instructions")
+        for what, given in (("tools", tools), ("guardrails", guardrails)):
+            if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
+                problems.append(f"{what} is {given!r:.60}: give a list")
+            elif len(given) > MAX_TOOLS:
+                problems.append(f"{len(given)} {what} are more than {MAX_TOOLS}")
+        if output_type is not _UNSAID and output_dataclass is not _UNSAID and output_type is not output_dataclass:
+            problems.append("output_type and output_dataclass say two things")
+        if not problems:
+            problems += _doubles("tools", tools) + _doubles("guardrails", guardrails)
+            problems += [
+                f"a guardrail is {one!r:.60}: give a name, a Guardrail or a function"
+                for one in guardrails
+                if not (isinstance(one, (str, Guardrail)) or callable(one))
+            ]
+        if problems:
+            raise DefinitionError(
+                f"the agent {name!r:.60} is described wrongly: {problems[0]}",
+                hint='AgentDefinition("analyst", "what it is for", "how it works", tools=["query"])',
+                problems=problems,
+            )
+        chosen = output_dataclass if output_type is _UNSAID else output_type
+        for field, value in (
+            ("name", name),
+            ("description", description),
+            ("instructions", instructions),
+            ("tools", tuple(tools)),
+            ("guardrails", tuple(guardrails)),
+            ("model", model),
+            ("output_type", None if chosen is _UNSAID else chosen),
+            ("requires_schema_injection", bool(requires_schema_injection)),
+        ):
+            object.__setattr__(self, field, value)
+
+    def render_instructions(self, context: Any = None, **variables: Any) -> str:
+        """Return the instructions for a run with this context. In a template, ``${context.filters}`` are fields of the context,
+        ``${agent.name}`` and ``${agent.description}`` this agent's, and ``variables`` whatever else it names.
+
+        Raises ``InvalidInput`` when a template names what is not known, a function returns no text, or the schema is missing.
+        """
+        match self.instructions:
+            case str():
+                text = self.instructions
+            case InstructionTemplate():
+                about = {"agent": {"name": self.name, "description": self.description}}
+                text = self.instructions.render({**about, "context": {} if context is None else context, **variables})
+            case function:
+                text = function(context, self)
+                if not isinstance(text, str):
+                    raise InvalidInput(
+                        f"the instructions of {self.name!r} are a function that returned a {type(text).__name__}, not a text",
+                        hint="it is f(context, agent_definition) -> str, and not async",
+                    )
+        if not self.requires_schema_injection:
+            return text
+        schema = context.schema if isinstance(context, AgentContext) else None
+        if not schema:
+            raise InvalidInput(
+                f"the agent {self.name!r} needs a schema, and the context has none",
+                hint="give AgentContext(schema={…}), or leave requires_schema_injection out",
+            )
+        return f"{text.rstrip()}\n\nThe database has these tables:\n{format_schema_for_prompt(schema)}"
+
+    def resolve_guardrails(self, names: GuardrailNames | None = None) -> Guardrails:
+        """Return its guardrails, names looked up. Raises ``DefinitionError`` for an unknown name, with the one that was meant."""
+        known = names or get_guardrail_names()
+        found: list[Guardrail] = []
+        for one in self.guardrails:
+            if isinstance(one, str):
+                try:
+                    found.append(known.get(one))
+                except DefinitionError as error:
+                    raise DefinitionError(f"the agent {self.name!r}: {error.message}", hint=error.hint) from None
+            else:
+                found.append(one if isinstance(one, Guardrail) else Guardrail(one))
+        return Guardrails(found)
+
+    def unknown_tools(self, known: Collection[str]) -> list[str]:
+        """Return in words which of its tools, given by name, are not among ``known``, with what was probably meant."""
+        problems: list[str] = []
+        for one in self.tools:
+            if isinstance(one, str) and one not in known:
+                close = get_close_matches(one, known, n=1)
+                problems.append(
+                    f"the agent {self.name!r} has no tool {one!r}{f', did you mean {close[0]!r}?' if close else ''}"
+                )
+        return problems
+
+
+def _doubles(what: str, given: Sequence[Any]) -> list[str]:
+    names = [one for one in given if isinstance(one, str)]
+    return [
+        f"{name!r} stands twice among the {what}" for name in sorted({name for name in names if names.count(name) > 1})
+    ]
