@@ -276,6 +276,10 @@ class Drive:
                 self.patches.append(name)
         return not self._old[name]
 
+    def is_recorded(self, key: str) -> bool:
+        """Whether the step ``key`` was asked for before."""
+        return key in self._known or key in self._state.laid_out.by_id
+
 
 def _always(error: BaseException) -> Callable[[], BaseException]:
     return lambda: error
