@@ -15,7 +15,7 @@ from agenticflow.agents.agent import Agent
 from agenticflow.agents.context import AgentContext
 from agenticflow.agents.guardrails import Guardrails
 from agenticflow.agents.session.session import AgentSession
-from agenticflow.app.crew.context import Baseline, put_changes
+from agenticflow.app.crew.rules.context import Baseline, put_changes
 from agenticflow.app.crew.sessions import DraftSession
 from agenticflow.core.binding import RunsIn
 from agenticflow.core.context import TaskContext
@@ -35,6 +35,10 @@ class Crew(Protocol):
     @property
     def name(self) -> str:
         """The name of its workflow."""
+
+    @property
+    def marked_name(self) -> str:
+        """That with the version, which its steps bear: crews of several versions work side by side."""
 
     @property
     def is_open(self) -> bool:

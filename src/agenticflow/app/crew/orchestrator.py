@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from types import CodeType, TracebackType
 from typing import Any, Final, Self, Unpack
-
-import msgspec
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.capabilities import Candidate
@@ -19,11 +15,12 @@ from agenticflow.agents.context import AgentContext
 from agenticflow.agents.declared import AgentDefinition
 from agenticflow.agents.guardrails import Guardrail, GuardrailKind, Guardrails
 from agenticflow.agents.session.session import AgentSession
-from agenticflow.app.crew.context import Baseline, context_of, put_findings
 from agenticflow.app.crew.member import RUN, Seat, demand
 from agenticflow.app.crew.planning import PlanningService
-from agenticflow.app.crew.routing import RoutingHelper
-from agenticflow.app.crew.safety import Allowance, SafetyGuard
+from agenticflow.app.crew.rules.context import context_of, put_findings
+from agenticflow.app.crew.rules.routing import RoutingHelper
+from agenticflow.app.crew.rules.safety import SafetyGuard
+from agenticflow.app.crew.runs import QueryRun, checked_input
 from agenticflow.app.crew.services import services_of
 from agenticflow.app.crew.sessions import CrewSession, DraftSession
 from agenticflow.app.execution import WorkflowHandle
@@ -31,7 +28,6 @@ from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core.results import TaskResult
 from agenticflow.errors import (
     AgentNotFoundError,
-    BoundExceeded,
     CommandRefused,
     DefinitionError,
     GuardrailTripwireTriggered,
@@ -47,48 +43,12 @@ from agenticflow.storage.store import Store
 
 __all__ = ["AgentOrchestrator", "AgentRunner"]
 
-EPOCH: Final = datetime.fromtimestamp(0, UTC)
-MAX_CONTEXTS: Final = 1_000
-NANOSECONDS: Final = 1_000_000_000
+GUARDED: Final = frozenset({GuardrailKind.INPUT, GuardrailKind.OUTPUT})
+"""What of a run there is to guard; a tool's guardrails belong to the tool."""
 _RIGHT_EXECUTE: Final = "write async def execute(self, query, session, context): …"
 
 AgentRunner = Callable[[AgentDefinition, str, DraftSession, AgentContext], Awaitable[Any]]
 """Has an agent that is only described answer: ``await runner(definition, query, session, context)``."""
-
-
-class _Given:
-    """A context, and what it was made of."""
-
-    __slots__ = ("baseline", "context", "data")
-
-    def __init__(self, context: AgentContext, data: Mapping[str, Any]) -> None:
-        self.context = context
-        self.data = data
-        self.baseline = Baseline(context)
-
-
-class _Run:
-    """What one run knows; thrown away and built again like the function itself."""
-
-    def __init__(self, ctx: WorkflowContext, allowance: Allowance, given: Mapping[str, Any]) -> None:
-        self.ctx = ctx
-        self.allowance = allowance
-        self.query: str = given["query"]
-        self.data: Mapping[str, Any] = given.get("context") or {}
-        self.session_id: str = given.get("session_id") or ctx.workflow_id
-        self.session: CrewSession | None = None
-        self.context: AgentContext | None = None
-        self.contexts: list[_Given] = []
-        self.asked_last: dict[str, str] = {}
-        """The last question that stands in a conversation, by its id."""
-        self._numbers: Counter[str] = Counter()
-
-    def key_of(self, key: str | None, prefix: str) -> str:
-        """Return ``key``, or the next one with this prefix."""
-        if key:
-            return key
-        self._numbers[prefix] += 1
-        return f"{prefix}-{self._numbers[prefix]}"
 
 
 class AgentOrchestrator:
@@ -131,7 +91,7 @@ class AgentOrchestrator:
         self._runner = runner
         self._agents: dict[str, Agent] = {}
         self._rails: dict[str, Guardrails] = {}
-        self._run: _Run | None = None
+        self._run: QueryRun | None = None
         self.workflow = WorkflowFunction(
             _Planned(self),
             WorkflowDefinition(
@@ -160,7 +120,8 @@ class AgentOrchestrator:
         """
         rails: Iterable[Guardrail] = ()
         if isinstance(agent, AgentDefinition):
-            rails = agent.resolve_guardrails().guardrails
+            # those of its tools are the business of whoever runs them
+            rails = [one for one in agent.resolve_guardrails().guardrails if one.kinds & GUARDED]
             agent = _performing(agent, self._runner)
         if not isinstance(agent, Agent):
             raise DefinitionError(
@@ -189,8 +150,9 @@ class AgentOrchestrator:
     ) -> Guardrail:
         """Have ``check(context, value)`` guard what one agent is asked and answers, or, without ``agent``, the query and the final answer.
 
-        ``kinds`` are ``"input"`` (when left out) and ``"output"``. A function that guards an input has its say before anything begins. A
-        refusal raises ``GuardrailTripwireTriggered`` where the agent was asked: ``execute`` may catch it, else the run fails.
+        ``kinds`` are ``"input"`` and ``"output"``; left out, those of a ``Guardrail``, and of a function the input. A function that guards an
+        input has its say before anything begins. A refusal raises ``GuardrailTripwireTriggered`` where the agent was asked: ``execute`` may
+        catch it, else the run fails.
 
         Raises ``DefinitionError`` for a name that is taken, other kinds, and what is no guardrail.
         """
@@ -215,13 +177,13 @@ class AgentOrchestrator:
         return self._rails.get(agent) or Guardrails()
 
     def _guard_with(self, agent: str, guardrail: Guardrail) -> None:
-        tools = sorted(kind.value for kind in guardrail.kinds - {GuardrailKind.INPUT, GuardrailKind.OUTPUT})
-        if tools:
+        guards = guardrail.kinds & GUARDED
+        if not guards:
             raise DefinitionError(
-                f"the guardrail {guardrail.name!r} guards {', '.join(tools)}, which belongs to a tool",
-                hint='choose from "input" and "output"',
+                f"the guardrail {guardrail.name!r} guards {', '.join(sorted(guardrail.kinds))}, which belongs to a tool",
+                hint='give kinds=["input"], or ["output"]',
             )
-        self._rails[agent] = Guardrails([*self.guardrails_of(agent).guardrails, guardrail])
+        self._rails[agent] = Guardrails([*self.guardrails_of(agent).guardrails, guardrail.on(*guards)])
 
     # --- runs -----------------------------------------------------------------------------------------------------------
 
@@ -261,13 +223,13 @@ class AgentOrchestrator:
         its own, named like the workflow.
 
         Raises:
-            AgentNotFoundError: a route names an agent that is not there.
+            AgentNotFoundError: a route or a rate names an agent that is not there.
             InvalidInput: the query is no text, or the data no mapping of names.
             NotSerializable: the data have no form on the wire.
             WorkflowIdConflict: the id belongs to another query.
         """
-        given = _checked({"query": user_query, "context": context_data or {}, "session_id": session_id})
-        for name in self.routing.names if self.routing is not None else ():
+        given = checked_input({"query": user_query, "context": context_data or {}, "session_id": session_id})
+        for name in (*(self.routing.names if self.routing is not None else ()), *self.safety.agent_rates):
             if name not in self._agents:
                 raise self._unknown(name)
         self._take_seats()
@@ -325,11 +287,11 @@ class AgentOrchestrator:
         key = run.key_of(key, name)
         if name not in self._agents and not run.ctx.is_recorded(key):
             raise self._unknown(name)
-        given = self._given(context)
-        session_id = _session_in(session, run).session_id
-        await self._wait_for_turn(run, name, key)
+        given = run.given(context)
+        session_id = run.session_id_of(session)
+        await run.wait_for_turn(name, key)
         asked = run.query if query is None else query
-        about: dict[str, Any] = {"query": asked, "session_id": session_id, **self._carried(run, given)}
+        about: dict[str, Any] = {"query": asked, "session_id": session_id, **run.carried(given)}
         if params:
             about["params"] = dict(params)
         result = await run.ctx.agent(key, name, self._step_type, about, **options)
@@ -339,7 +301,7 @@ class AgentOrchestrator:
         for field, value in (("last_agent", name), ("last_output", output)):
             if hasattr(given.context, field):
                 setattr(given.context, field, value)
-        said = result.get("said") or _exchange(run, session_id, asked, output)
+        said = result.get("said") or run.exchange(session_id, asked, output)
         await self._serve("remember", f"{key}-said", {"session_id": session_id, "items": said})
         return output
 
@@ -363,9 +325,7 @@ class AgentOrchestrator:
             raise DefinitionError(
                 f"{type(self).__name__}.make_context gave a {type(context).__name__}", hint="it gives an AgentContext"
             )
-        if len(run.contexts) >= MAX_CONTEXTS:
-            raise BoundExceeded(f"{MAX_CONTEXTS:,} contexts in one run, and no more", hint="set up one, and share it")
-        run.contexts.append(_Given(context, data))
+        run.keep(context, data)
         return context
 
     def make_context(self, data: Mapping[str, Any]) -> AgentContext:
@@ -378,6 +338,11 @@ class AgentOrchestrator:
     def session(self, session_id: str) -> AgentSession:
         """Return the conversation itself, outside of runs. Raises ``StoreUnavailable`` while this has not started."""
         return AgentSession(session_id, store=self.orchestrator.store)
+
+    @property
+    def marked_name(self) -> str:
+        """Its name with the version, which its steps bear: crews of several versions work side by side on one orchestrator."""
+        return f"{self.name}@{self.workflow.version}"
 
     @property
     def is_open(self) -> bool:
@@ -406,10 +371,10 @@ class AgentOrchestrator:
 
     @property
     def _step_type(self) -> str:
-        return f"{self.name}.{RUN}"
+        return f"{self.marked_name}.{RUN}"
 
     @property
-    def _running(self) -> _Run:
+    def _running(self) -> QueryRun:
         if self._run is None:
             raise CommandRefused(
                 f"{self.name!r} was asked for a step outside of a run",
@@ -433,34 +398,8 @@ class AgentOrchestrator:
             hint=f"did you mean {close[0]!r}?" if close else f"there are {known}",
         )
 
-    def _given(self, context: AgentContext | None) -> _Given:
-        run = self._running
-        wanted = run.context if context is None else context
-        for given in run.contexts:
-            if given.context is wanted:
-                return given
-        raise InvalidInput(
-            f"a {type(wanted).__name__} was given to an agent that setup_context has not made",
-            hint="override make_context(data) for a context of your own, and get it by self.setup_context(…)",
-        )
-
-    def _carried(self, run: _Run, given: _Given) -> dict[str, Any]:
-        """Return what makes the context in the process of a step: the data when they are not the run's, and what has changed since."""
-        carried: dict[str, Any] = {}
-        if given.data != run.data:
-            carried["data"] = dict(given.data)
-        if changes := given.baseline.changes(given.context):
-            carried["changes"] = changes
-        return carried
-
-    async def _wait_for_turn(self, run: _Run, name: str, key: str) -> None:
-        now = (run.ctx.now() - EPOCH) // timedelta(microseconds=1) * 1_000
-        wait = run.allowance.admit(name, now) - now
-        if wait > 0:
-            await run.ctx.sleep(f"{key}-turn", wait / NANOSECONDS)
-
     async def _serve(self, service: str, key: str, params: Mapping[str, Any]) -> Any:
-        return await self._running.ctx.task(key, f"{self.name}.{service}", params)
+        return await self._running.ctx.task(key, f"{self.marked_name}.{service}", params)
 
     async def _say(self, service: str, key: str, params: Mapping[str, object]) -> Any:
         return await self._serve(service, self._running.key_of(key, service), params)
@@ -469,12 +408,13 @@ class AgentOrchestrator:
         """Have the guardrails of the whole look at ``value``; without any there is no step."""
         if not any(kind in one.kinds for one in self.guardrails_of("").guardrails):
             return
-        params = {"kind": kind, "value": value, **self._carried(self._running, self._given(None))}
+        run = self._running
+        params = {"kind": kind, "value": value, **run.carried(run.given(None))}
         demand(await self._serve("guard", f"guard-{kind}", params))
 
     async def _drive(self, ctx: WorkflowContext, given: object) -> Any:
         mine = copy.copy(self)
-        run = mine._run = _Run(ctx, self.safety.begin(), _checked(given))
+        run = mine._run = QueryRun(ctx, self.safety.begin(), checked_input(given))
         run.session = mine.setup_session()
         run.context = mine.setup_context(**run.data)
         await mine._check("input", run.query)
@@ -494,39 +434,6 @@ class _Planned:
 
     async def __call__(self, ctx: WorkflowContext, given: object) -> Any:
         return await self._crew._drive(ctx, given)
-
-
-def _checked(given: object) -> Mapping[str, Any]:
-    """Return the input of a run. Raises ``InvalidInput``."""
-    if not isinstance(given, Mapping) or not isinstance(given.get("query"), str) or not given["query"].strip():
-        query = given.get("query") if isinstance(given, Mapping) else given
-        raise InvalidInput(f"{query!r:.60} is no query", hint='ask in words: await crew.run("Where is my order?")')
-    data = given.get("context") or {}
-    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
-        raise InvalidInput(f"the context data are {data!r:.60}, not values by name", hint='give {"customer": "c-17"}')
-    session_id = given.get("session_id")
-    if session_id is not None and (not isinstance(session_id, str) or not session_id):
-        raise InvalidInput(f"{session_id!r:.60} is no session id", hint='give a text: session_id="customer-17"')
-    return given
-
-
-def _session_in(session: CrewSession | None, run: _Run) -> CrewSession:
-    wanted = run.session if session is None else session
-    if not isinstance(wanted, CrewSession):
-        raise InvalidInput(
-            f"a {type(wanted).__name__} was given to an agent as its session", hint="get one by self.setup_session(id)"
-        )
-    return wanted
-
-
-def _exchange(run: _Run, session_id: str, asked: str, answer: Any) -> list[dict[str, Any]]:
-    """Return what to add for an agent that said nothing itself: its answer, after the question when that does not stand there."""
-    content = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
-    items = [{"role": "assistant", "content": content}]
-    if run.asked_last.get(session_id) != asked:
-        run.asked_last[session_id] = asked
-        items.insert(0, {"role": "user", "content": asked})
-    return items
 
 
 def _performing(definition: AgentDefinition, runner: AgentRunner | None) -> Agent:

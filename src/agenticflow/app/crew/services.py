@@ -24,9 +24,9 @@ class Planning(Protocol):
 def services_of(
     crew: Crew, planning: Planning, candidates: Callable[[], Sequence[Candidate]]
 ) -> list[Worker[..., Any]]:
-    """Return the workers ``<name>.guard``, ``.plan``, ``.recall`` and ``.remember``."""
+    """Return the workers ``<name>@<version>.guard``, ``.plan``, ``.recall`` and ``.remember``."""
 
-    @worker(f"{crew.name}.guard")
+    @worker(f"{crew.marked_name}.guard")
     async def guard(kind: str, value: Any, params: dict[str, Any], context: TaskContext) -> dict[str, Any]:
         try:
             await crew.guardrails_of("").check(kind, given_to(crew, params, context), value)
@@ -34,15 +34,15 @@ def services_of(
             return refusal_of(error)
         return {}
 
-    @worker(f"{crew.name}.plan")
+    @worker(f"{crew.marked_name}.plan")
     async def plan(query: str) -> list[str]:
         return await planning.plan(query, candidates())
 
-    @worker(f"{crew.name}.recall")
+    @worker(f"{crew.marked_name}.recall")
     async def recall(session_id: str, limit: int | None) -> list[Any]:
         return await crew.session(session_id).get_items(limit)
 
-    @worker(f"{crew.name}.remember")
+    @worker(f"{crew.marked_name}.remember")
     async def remember(session_id: str, items: list[Any], context: TaskContext) -> None:
         await crew.session(session_id).add_items(items, command_id=context.effect_key)
 

@@ -13,6 +13,7 @@ import pytest
 from agenticflow.agents import Agent
 from agenticflow.agents.context import AgentContext
 from agenticflow.agents.declared import AgentDefinition
+from agenticflow.agents.guardrails import Guardrail
 from agenticflow.agents.states import AgentState
 from agenticflow.app.crew import (
     AgentOrchestrator,
@@ -40,7 +41,7 @@ from agenticflow.errors import (
     WorkflowIdConflict,
 )
 from agenticflow.resilience import Rate, RetryPolicy
-from tests.unit.runtime.engine import in_virtual_time, running
+from tests.unit.runtime.engine import in_virtual_time, running, until
 
 NEVER = RetryPolicy(max_attempts=1)
 
@@ -54,6 +55,11 @@ def answering(name: str, answer: Any, *capabilities: str) -> Agent:
         return answer
 
     return agent
+
+
+def in_a_process(query: str) -> str:
+    """Importable by name."""
+    return query
 
 
 def echo(name: str = "echo") -> Agent:
@@ -121,6 +127,19 @@ async def test_an_agent_gets_what_it_has_parameters_for() -> None:
 
     async with running() as orchestrator:
         assert await Desk([agent], orchestrator=orchestrator).run("?") == ["other", True, "my-step", "good", "kind"]
+
+
+@in_virtual_time
+async def test_hints_that_are_unknown_at_run_time_and_a_rest_do_no_harm() -> None:
+    agent = Agent("loose")
+
+    async def run(query: str, **rest: Any) -> Any:
+        return [query, rest]
+
+    run.__annotations__["query"] = "OnlyForTheChecker"
+    agent.task("run")(run)
+    async with running() as orchestrator:
+        assert await AgentOrchestrator([agent], orchestrator=orchestrator).run("?") == ["?", {}]
 
 
 @in_virtual_time
@@ -194,6 +213,42 @@ async def test_an_agent_that_fails_for_good_may_be_caught() -> None:
 
 
 @in_virtual_time
+async def test_an_agent_may_ask_a_person_in_its_middle() -> None:
+    agent = Agent("careful")
+
+    @agent.task("run")
+    async def run(query: str, task: TaskContext) -> str:
+        return f"{query}: {task.interrupt(question='May I?')}"
+
+    async with running() as orchestrator:
+        crew = AgentOrchestrator([agent], orchestrator=orchestrator)
+        crew.register_guardrail("beside", Guardrail(no_spoons), agent="careful")
+        handle = await crew.start("pay")
+        await until(orchestrator.approvals.list)
+        [request] = await orchestrator.approvals.list()
+        await orchestrator.approvals.answer(request.approval_id, "yes", by="ada")
+        assert await handle.result() == "pay: yes"
+
+
+@in_virtual_time
+async def test_an_error_of_execute_is_told_with_its_line() -> None:
+    class Desk(AgentOrchestrator):
+        async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:
+            if query == "twice":
+                return [await self.run_agent("echo", key="same") for _ in range(2)]
+            raise ValueError("odd")
+
+    async with running() as orchestrator:
+        crew = Desk([echo()], orchestrator=orchestrator)
+        with pytest.raises(WorkflowExecutionError, match=r"odd, at test_orchestrator\.py:\d+ in execute"):
+            await crew.run("?")
+        with pytest.raises(
+            WorkflowExecutionError, match=r"'same' was asked for twice, again at test_orchestrator\.py:\d+"
+        ):
+            await crew.run("twice")
+
+
+@in_virtual_time
 async def test_agents_side_by_side_have_keys_of_their_own_and_share_what_they_find() -> None:
     finder = Agent("finder", concurrency=3)
 
@@ -239,7 +294,7 @@ async def test_a_context_of_ones_own_goes_from_agent_to_agent() -> None:
     first, second = Agent("first"), Agent("second")
 
     @first.task("run")
-    async def spend(context: ShopContext) -> int:
+    async def spend(context: ShopContext) -> Any:
         context.budget -= 3
         return context.database_connector("four")
 
@@ -306,6 +361,10 @@ async def test_a_context_that_cannot_be_written_is_told_at_the_step_and_data_bef
             await Many(orchestrator=orchestrator).run("?")
 
 
+async def say_nothing(service: str, key: str, params: Mapping[str, object]) -> None:
+    """Does nothing in no step."""
+
+
 # --- conversations ------------------------------------------------------------------------------------------------------
 
 
@@ -363,6 +422,7 @@ async def test_execute_looks_at_a_conversation_and_adds_to_it_in_steps() -> None
     async with running() as orchestrator:
         own, two, everything = await Desk([echo()], orchestrator=orchestrator).run("hi")
     assert own == []
+    assert repr(CrewSession("s", say_nothing)) == "CrewSession('s')"
     assert two == [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "echo: hi"}]
     assert everything == [{"role": "system", "content": "note"}, *two]
 
@@ -522,6 +582,9 @@ async def test_an_unknown_agent_is_told_with_the_one_that_was_meant() -> None:
         other = AgentOrchestrator([echo("e2")], routing=routing, orchestrator=orchestrator)
         with pytest.raises(AgentNotFoundError, match="has no agent 'echo'"):
             await other.run("?")
+        safety = SafetyGuard(agent_rates={"e4": Rate(1)})
+        with pytest.raises(AgentNotFoundError, match="has no agent 'e4'"):
+            await AgentOrchestrator([echo("e3")], name="x", safety=safety, orchestrator=orchestrator).run("?")
 
 
 async def test_what_is_no_crew_is_told_when_it_is_made() -> None:
@@ -541,12 +604,18 @@ async def test_what_is_no_crew_is_told_when_it_is_made() -> None:
 
     with pytest.raises(DefinitionError, match="agent 'silent' has no handler for 'run'; its handlers are 'walk'"):
         AgentOrchestrator([silent], store="memory:")
+    heavy = Agent("heavy")
+    heavy.task("run", run_in="process")(in_a_process)
+    with pytest.raises(
+        DefinitionError, match=r"'heavy\.run' runs in a process of its own, where there is neither session"
+    ):
+        AgentOrchestrator([heavy], store="memory:")
     wrong: Any = "echo"
     with pytest.raises(DefinitionError, match="got a str as an agent"):
         AgentOrchestrator([wrong], store="memory:")
     busy = echo("busy")
-    busy.task("mine.run")(walk)
-    with pytest.raises(DefinitionError, match=r"has a handler for 'mine\.run'"):
+    busy.task("mine@1.run")(walk)
+    with pytest.raises(DefinitionError, match=r"has a handler for 'mine@1\.run'"):
         AgentOrchestrator([busy], name="mine", store="memory:")
 
 
@@ -622,7 +691,12 @@ async def test_an_orchestrator_that_was_given_is_left_open() -> None:
 
 @in_virtual_time
 async def test_described_agents_answer_through_the_runner_with_their_guardrails() -> None:
-    polite = AgentDefinition("polite", "says please", "Say please.", guardrails=[no_spoons])
+    polite = AgentDefinition(
+        "polite",
+        "says please",
+        "Say please.",
+        guardrails=[no_spoons, Guardrail(no_spoons, name="tools", kinds=["tool_input"])],
+    )
 
     async def runner(definition: AgentDefinition, query: str, session: DraftSession, context: AgentContext) -> Any:
         return f"{definition.render_instructions(context)} {query}"

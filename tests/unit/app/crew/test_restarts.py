@@ -77,3 +77,23 @@ async def test_without_an_agent_that_a_run_has_asked_it_waits_for_it(tmp_path: P
         await until(says_so)
         crew.register_agent(second)
         assert await handle.result() == [["found", "found 3"], {"order": [1, 70]}]
+
+
+async def test_a_run_stays_on_the_version_it_began_with(tmp_path: Path) -> None:
+    class NewDesk(AgentOrchestrator):
+        async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:
+            return await self.run_agent("first", session, context)
+
+    store, calls = f"sqlite:///{tmp_path / 'state.db'}", list[str]()
+    first_life = Desk(team(calls, asyncio.Event()), store=store)
+    await first_life.start("hello", workflow_id="old")
+    await until(lambda: calls == ["first", "second"])
+    await first_life.orchestrator.stop(drain_seconds=0)
+    opened = asyncio.Event()
+    opened.set()
+    agents = team(calls, opened)
+    async with NewDesk(agents, name="Desk", version="2", store=store) as crew:
+        assert await crew.run("hello") == "found"
+        old = Desk(agents, orchestrator=crew.orchestrator)
+        handle = await old.start("hello", workflow_id="old")
+        assert await handle.result() == [["found", "found 3"], {"order": [1, 70]}]

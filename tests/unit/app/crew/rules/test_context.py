@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agenticflow.app.crew import QueryContext
-from agenticflow.app.crew.context import Baseline, context_of, put_changes, put_findings
+from agenticflow.app.crew.rules.context import Baseline, context_of, put_changes, put_findings
 from agenticflow.errors import InvalidInput, NotSerializable
 
 
