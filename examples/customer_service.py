@@ -12,7 +12,6 @@ import asyncio
 from typing import Any
 
 from agenticflow import Agent
-from agenticflow.agents.context import AgentContext
 from agenticflow.agents.guardrails import secrets
 from agenticflow.app.crew import (
     AgentOrchestrator,
@@ -84,13 +83,12 @@ def team() -> list[Agent]:
 class CustomerService(AgentOrchestrator):
     """Follows the routes; whoever is sent in circles gets the manager."""
 
-    async def execute(self, query: str, session: CrewSession, context: AgentContext) -> dict[str, Any]:
+    async def execute(self, query: str, session: CrewSession, context: QueryContext) -> dict[str, Any]:
         try:
             answer = await super().execute(query, session, context)
         except BoundExceeded:
             answer = await self.run_agent("manager", session, context)
-        by = context.last_agent if isinstance(context, QueryContext) else ""
-        return {"by": by, "text": answer["text"]}
+        return {"by": context.last_agent, "text": answer["text"]}
 
 
 def desk(**options: Any) -> CustomerService:

@@ -43,6 +43,7 @@ from agenticflow import (
 )
 from agenticflow.agents import AgentHealth, AgentStatus, Candidate, CapabilityMatch, HealthPolicy, MemoryBounds
 from agenticflow.app.catalogue import event_catalogue
+from agenticflow.app.crew import AgentOrchestrator, CrewSession, QueryContext, Route, RoutingHelper
 from agenticflow.app.execution import TaskView
 from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
 from agenticflow.config import Settings
@@ -431,3 +432,33 @@ async def a_function_is_a_workflow(orchestrator: Orchestrator) -> None:
     assert_type(order.version, str)
     orchestrator.register_workflow(order)
     assert_type(await orchestrator.start_workflow(order, {"n": 1}), WorkflowHandle)
+
+
+@dataclass(kw_only=True)
+class ShopContext(QueryContext):
+    """A context with a field of its own."""
+
+    currency: str = "EUR"
+
+
+class Shop(AgentOrchestrator):
+    """Says of what type its context is."""
+
+    def make_context(self, data: Mapping[str, object]) -> ShopContext:
+        return ShopContext(data=data)
+
+    async def execute(self, query: str, session: CrewSession, context: ShopContext) -> str:
+        price: int = await self.run_agent("clerk", session, context, key="price", timeout_seconds=5, priority=1)
+        assert_type(await self.make_plan(), list[str])
+        assert_type(await session.add_items([{"role": "user", "content": "more"}]), None)
+        return f"{price} {context.currency} {self.steps.now():%Y}"
+
+
+async def a_crew_is_started_or_run(agent: Agent) -> None:
+    routing = RoutingHelper([Route("clerk", when=lambda context, output: output is None), Route(None)], first="clerk")
+    async with Shop([agent], routing=routing, store="memory:") as shop:
+        assert_type(shop, Shop)
+        assert_type(await shop.start("tea", {"a": 1}, session_id="s", workflow_id="w"), WorkflowHandle)
+        answer: str = await shop.run("tea")
+        shop.register_guardrail("short", lambda context, value: len(value) < 9, agent="clerk", kinds=["input"])
+        assert_type(routing.get_next_agent(QueryContext(), answer), str | None)

@@ -150,9 +150,9 @@ class AgentOrchestrator:
     ) -> Guardrail:
         """Have ``check(context, value)`` guard what one agent is asked and answers, or, without ``agent``, the query and the final answer.
 
-        ``kinds`` are ``"input"`` and ``"output"``; left out, those of a ``Guardrail``, and of a function the input. A function that guards an
-        input has its say before anything begins. A refusal raises ``GuardrailTripwireTriggered`` where the agent was asked: ``execute`` may
-        catch it, else the run fails.
+        ``kinds`` are ``"input"`` and ``"output"``; left out, those of a ``Guardrail``, and of a function the input. A function that guards
+        an input has its say before anything begins. A refusal raises ``GuardrailTripwireTriggered`` where the agent was asked: ``execute``
+        may catch it, else the run fails.
 
         Raises ``DefinitionError`` for a name that is taken, other kinds, and what is no guardrail.
         """
@@ -235,8 +235,9 @@ class AgentOrchestrator:
         self._take_seats()
         return await self.orchestrator.start_workflow(self.workflow, given, workflow_id=workflow_id)
 
-    async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:
-        """Ask agents until there is an answer, and return it. Subclasses say how: with ``self.run_agent`` and ``self.steps``.
+    async def execute(self, query: str, session: CrewSession, context: Any) -> Any:
+        """Ask agents until there is an answer, and return it. Subclasses say how: with ``self.run_agent`` and ``self.steps``, and may say
+        of what type their ``context`` is.
 
         It is the function of a workflow as code and runs again from its beginning after a crash, on a copy of this object of its own: no
         clock, randomness, files or network in it, but in agents and steps. This one follows the routes, or else the plan.

@@ -303,7 +303,7 @@ async def test_a_context_of_ones_own_goes_from_agent_to_agent() -> None:
         return [context.budget, context.last_agent, context.last_output, context.data]
 
     class Desk(Shop):
-        async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:
+        async def execute(self, query: str, session: CrewSession, context: ShopContext) -> Any:
             await self.run_agent("first", session, context)
             return await self.run_agent("second", session, context)
 
