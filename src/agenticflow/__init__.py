@@ -13,7 +13,10 @@ from agenticflow.runtime.clock import install as _install
 if typing.TYPE_CHECKING:
     from agenticflow.agents import (
         Agent,
+        AgentContext,
+        AgentDefinition,
         AgentRegistry,
+        AgentSession,
         AgentState,
         CapabilityMatcher,
         MemoryStore,
@@ -70,7 +73,10 @@ __version__ = "0.2.0"
 _HOMES = {
     "agenticflow.agents": (
         "Agent",
+        "AgentContext",
+        "AgentDefinition",
         "AgentRegistry",
+        "AgentSession",
         "AgentState",
         "CapabilityMatcher",
         "MemoryStore",
@@ -126,8 +132,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Agent",
+    "AgentContext",
+    "AgentDefinition",
     "AgentNotFoundError",
     "AgentRegistry",
+    "AgentSession",
     "AgentState",
     "AgenticEvent",
     "AgenticFlowError",

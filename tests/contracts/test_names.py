@@ -73,7 +73,7 @@ def test_no_name_of_a_room_that_is_gone() -> None:
 
 
 def test_the_front_door_is_small() -> None:
-    assert len(public_names("agenticflow")) <= 60
+    assert len(public_names("agenticflow")) <= 63
 
 
 if __name__ == "__main__":

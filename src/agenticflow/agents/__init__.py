@@ -1,4 +1,5 @@
-"""What an agent is: identity, capabilities, handlers, state; and what many of them are together: a registry with health."""
+"""What an agent is: identity, capabilities, handlers, state; what many of them are together: a registry with health; and what they work
+with: memory, sessions, context, guardrails, descriptions."""
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.capabilities import (
@@ -8,6 +9,8 @@ from agenticflow.agents.capabilities import (
     CapabilityRegistry,
     MatchWeights,
 )
+from agenticflow.agents.context import AgentContext
+from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
 from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
 from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
 from agenticflow.agents.registry import AgentRegistry
@@ -17,6 +20,8 @@ from agenticflow.agents.workers import Worker, worker
 
 __all__ = [
     "Agent",
+    "AgentContext",
+    "AgentDefinition",
     "AgentHealth",
     "AgentLife",
     "AgentRegistry",
@@ -37,5 +42,7 @@ __all__ = [
     "StateTransition",
     "Worker",
     "WorkingMemory",
+    "get_agent_registry",
+    "register_agent",
     "worker",
 ]

@@ -40,6 +40,7 @@ CODES = {
     "PermanentError": "permanent",
     "ResourceExhausted": "resource_exhausted",
     "ResourceLimitExceeded": "resource_limit_exceeded",
+    "GuardrailTripwireTriggered": "guardrail",
     "SecurityError": "security",
     "StoreOwned": "store_owned",
     "StoreUnavailable": "store_unavailable",

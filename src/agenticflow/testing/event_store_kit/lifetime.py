@@ -96,6 +96,14 @@ class LifetimeCases(Place):
                     await call()
                 assert caught.error.hint
 
+    async def test_a_closed_store_is_not_the_only_writer_any_more(self) -> None:
+        async with self.store() as store:
+            assert store.is_exclusive <= type(self).is_exclusive, (
+                "who shares a place does not say that nobody else writes"
+            )
+            await store.close()
+            assert not store.is_exclusive
+
     async def test_closing_twice_does_nothing(self) -> None:
         async with self.store() as store:
             await store.close()

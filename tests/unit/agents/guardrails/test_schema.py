@@ -161,6 +161,16 @@ def test_the_first_items_may_have_schemas_of_their_own() -> None:
     ]
 
 
+def test_what_json_sees_as_equal_is_equal() -> None:
+    for schema in ({"const": {"a": [1, "x"]}}, {"enum": [0, {"a": [1, "x"]}]}):
+        assert misfits_of({"a": [1.0, "x"]}, schema) == []
+        assert misfits_of({"a": [True, "x"]}, schema)
+    assert misfits_of([{"a": 1}, {"a": 1.0}], {"uniqueItems": True}) == ["$[1] is there twice"]
+    assert misfits_of([[1], [2]], {"uniqueItems": True, "minItems": 2}) == []
+    assert misfits_of(1, True) == []
+    assert misfits_of(1, False) == ["$ may not be there"]
+
+
 def test_at_most_five_places_are_told() -> None:
     assert len(misfits_of([1] * 50, {"items": {"type": "string"}})) == 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypedDict
 
 import pytest
 
@@ -22,6 +22,34 @@ def said(text: object, role: str = "user") -> dict[str, Any]:
 
 def texts(items: Sequence[Any]) -> list[str]:
     return [item["content"] for item in items]
+
+
+class SdkSession(Protocol):
+    """The Agents SDK's protocol as its source has it, so that the checker compares."""
+
+    session_id: str
+    session_settings: SdkSettings | None
+
+    async def get_items(self, limit: int | None = None) -> list[SdkItem]: ...
+    async def add_items(self, items: list[SdkItem]) -> None: ...
+    async def pop_item(self) -> SdkItem | None: ...
+    async def clear_session(self) -> None: ...
+
+
+class SdkSettings:
+    limit: int | None = None
+
+
+class SdkItem(TypedDict):
+    role: str
+    content: str
+
+
+async def test_it_has_the_shape_of_the_sdks_protocol() -> None:
+    session: SdkSession = AgentSession("a")
+    await session.add_items([SdkItem(role="user", content="hi")])
+    assert await session.pop_item() == {"role": "user", "content": "hi"}
+    assert session.session_settings is None
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

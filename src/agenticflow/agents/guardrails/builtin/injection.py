@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from agenticflow.agents.guardrails.builtin.texts import texts_in
@@ -23,7 +24,7 @@ DEFAULT_THRESHOLD: Final = 1.0
 class _Sign(NamedTuple):
     words: str
     weight: float
-    pattern: re.Pattern[str]
+    pattern: str
 
 
 _FORGET: Final = r"(?:ignore|disregard|forget|override|bypass|neglect|do not follow|don'?t follow|stop following)"
@@ -39,7 +40,7 @@ _SAFETY: Final = r"(?:safety|filters?|guardrails?|moderation|ethic\w{0,20}|restr
 _TELL: Final = r"(?:reveal|print|show|repeat|output|display|leak|tell me|give me|write out|what (?:is|are))"
 
 _SIGNS: Final = tuple(
-    _Sign(words, weight, re.compile(pattern))
+    _Sign(words, weight, pattern)
     for words, weight, pattern in (
         ("earlier instructions are to be ignored", 1.0, rf"\b{_FORGET}{_FEW}{_EARLIER}{_FEW}?\W{{0,8}}{_RULES}\b"),
         (
@@ -156,10 +157,16 @@ def injection_in(text: str, threshold: float = DEFAULT_THRESHOLD) -> str:
         total += 0.6
     plain = _seen(text)
     for sign in _SIGNS:
-        if sign.pattern.search(plain):
+        if _compiled(sign.pattern).search(plain):
             found.append(sign.words)
             total += sign.weight
     return "; ".join(found) if found and total >= threshold else ""
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compiling all of them takes as long as importing the rest of the package, and most programs need none."""
+    return re.compile(pattern)
 
 
 def _seen(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from agenticflow.agents.guardrails.builtin.texts import texts_in
@@ -18,7 +19,7 @@ __all__ = ["SECRET_KINDS", "found_in", "has_iban_digits", "has_luhn_digit", "sec
 
 class _Form(NamedTuple):
     words: str
-    pattern: re.Pattern[str]
+    pattern: str
     is_right: Callable[[str], bool] = lambda text: True
     hints: tuple[str, ...] = ()
     """One of these stands in every text that has it: most texts are passed over quickly."""
@@ -87,26 +88,26 @@ IBAN_CHARS: Final = {
 _KEYS: Final = (
     _Form(
         "a private key",
-        re.compile(r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"),
+        r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----",
         hints=("PRIVATE KEY",),
     ),
-    _Form("an AWS access key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), hints=("AKIA", "ASIA")),
+    _Form("an AWS access key", r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", hints=("AKIA", "ASIA")),
     _Form(
         "a GitHub token",
-        re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bgithub_pat_\w{40,255}\b"),
+        r"\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bgithub_pat_\w{40,255}\b",
         hints=("gh", "github_pat_"),
     ),
-    _Form("a GitLab token", re.compile(r"(?<![\w-])glpat-[\w-]{20,}\b"), hints=("glpat-",)),
-    _Form("a Slack token", re.compile(r"(?<![\w-])xox[abeprs]-[A-Za-z0-9-]{10,}"), hints=("xox",)),
-    _Form("a Google API key", re.compile(r"\bAIza[\w-]{35}\b"), hints=("AIza",)),
-    _Form("a Stripe key", re.compile(r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{16,}"), hints=("k_live_", "k_test_")),
-    _Form("a model provider's key", re.compile(r"(?<![\w-])sk-(?=[\w-]*\d)[\w-]{20,}"), hints=("sk-",)),
-    _Form("a JSON web token", re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}"), hints=("eyJ",)),
-    _Form("a bearer token", re.compile(r"(?i)\bbearer\s+(?=[\w.~+/=-]*\d)[\w.~+/=-]{16,}"), hints=("earer", "EARER")),
-    _Form("a password in an address", re.compile(r"://[^\s:/?#@]{1,100}:(?![*<${x])[^\s/?#@]{1,200}@"), hints=("://",)),
+    _Form("a GitLab token", r"(?<![\w-])glpat-[\w-]{20,}\b", hints=("glpat-",)),
+    _Form("a Slack token", r"(?<![\w-])xox[abeprs]-[A-Za-z0-9-]{10,}", hints=("xox",)),
+    _Form("a Google API key", r"\bAIza[\w-]{35}\b", hints=("AIza",)),
+    _Form("a Stripe key", r"\b[srp]k_(?:live|test)_[A-Za-z0-9]{16,}", hints=("k_live_", "k_test_")),
+    _Form("a model provider's key", r"(?<![\w-])sk-(?=[\w-]*\d)[\w-]{20,}", hints=("sk-",)),
+    _Form("a JSON web token", r"(?<![\w-])eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}", hints=("eyJ",)),
+    _Form("a bearer token", r"(?i)\bbearer\s+(?=[\w.~+/=-]*\d)[\w.~+/=-]{16,}", hints=("earer", "EARER")),
+    _Form("a password in an address", r"://[^\s:/?#@]{1,100}:(?![*<${x])[^\s/?#@]{1,200}@", hints=("://",)),
     _Form(
         "a password beside its name",
-        re.compile(
+        (
             r"(?i)(?:\b|_)(?:passw(?:or)?d|passphrase|secret|api[-_ ]?key|(?:access|auth|refresh|secret)[-_ ]?(?:token|key))"
             r"[\"']?\s{0,3}[=:]\s{0,3}(?:\"[^\"\s]{6,200}\"|'[^'\s]{6,200}'|[^\s\"',;)}\]]{6,200})"
         ),
@@ -117,14 +118,12 @@ _KEYS: Final = (
 _PERSONAL: Final = (
     _Form(
         "an e-mail address",
-        re.compile(
-            r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w@])"
-        ),
+        r"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8}[A-Za-z]{2,24}(?![\w@])",
         lambda text: not text.startswith(".") and ".." not in text and ".@" not in text,
         hints=("@",),
     ),
-    _Form("a card number", re.compile(r"(?<![\d.,-])(?:\d[ -]?){12,18}\d(?![\d]|[.,-]\d)"), _is_card),
-    _Form("a bank account (IBAN)", re.compile(r"(?i)\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b"), _is_iban),
+    _Form("a card number", r"(?<![\d.,-])(?:\d[ -]?){12,18}\d(?![\d]|[.,-]\d)", _is_card),
+    _Form("a bank account (IBAN)", r"(?i)\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b", _is_iban),
 )
 SECRET_KINDS: Final = {"keys": _KEYS, "personal": _PERSONAL}
 
@@ -159,7 +158,13 @@ def found_in(text: str, forms: Iterable[_Form] = (*_KEYS, *_PERSONAL)) -> str:
     for form in forms:
         if form.hints and not any(hint in text for hint in form.hints):
             continue
-        for match in form.pattern.finditer(text):
+        for match in _compiled(form.pattern).finditer(text):
             if form.is_right(match[0]):
                 return f"{form.words} at character {match.start() + 1}"
     return ""
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Most programs need none of them, and none is needed at import."""
+    return re.compile(pattern)

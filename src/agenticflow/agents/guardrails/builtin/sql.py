@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain, product
 from typing import Any, Final
 
@@ -84,14 +85,16 @@ _NAMES: Final = {
 }
 _DASHES: Final = {False: r"--[^\r\n]*", True: r"--(?=[\s\x00-\x1f]|\Z)[^\r\n]*"}
 _DOLLARS: Final = {False: r"(?!)", True: r"\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z)"}
-_READINGS: Final = {
-    (escapes, dashes, dollars): re.compile(
+
+
+@cache
+def _reading(escapes: bool, dashes: bool, dollars: bool) -> re.Pattern[str]:
+    """Return what parts a text as a database does that has these escapes in strings, these comments and these quotes."""
+    return re.compile(
         rf"(?P<skip>\s+|/\*.*?(?:\*/|\Z)|{_DASHES[dashes]})|(?P<text>{_STRINGS[escapes]}|{_NAMES[escapes]}|{_DOLLARS[dollars]})"
         r"|(?P<word>[^\W\d]\w*)|(?P<sign>.)",
         re.DOTALL,
     )
-    for escapes, dashes, dollars in product((False, True), repeat=3)
-}
 
 
 def destructive_sql(
@@ -140,7 +143,7 @@ def destruction_in(text: str, *, read_only: bool = False, allowed: frozenset[str
     # a reading differs from another only where its sign is
     escapes, dashes, dollars = ((False, True) if mark in text else (False,) for mark in ("\\", "--", "$"))
     for version, *marks in product(versions, escapes, dashes, dollars):
-        reading = _READINGS[marks[0], marks[1], marks[2]]
+        reading = _reading(marks[0], marks[1], marks[2])
         for number, statement in enumerate(_statements(_tokens(reading, version)), 1):
             verb = _verb_against(statement, read_only, allowed)
             if verb:
