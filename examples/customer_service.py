@@ -11,10 +11,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agenticflow import Agent
+from agenticflow import Agent, AgentOrchestrator
 from agenticflow.agents.guardrails import secrets
 from agenticflow.app.crew import (
-    AgentOrchestrator,
     CrewSession,
     DraftSession,
     QueryContext,

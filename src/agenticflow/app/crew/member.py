@@ -177,6 +177,7 @@ class Seat:
         except asyncio.CancelledError:
             # A thread cannot be stopped: the agent's place stays taken until it has ended.
             await asyncio.wait({working})
+            working.exception()  # seen, so that nobody is warned about it
             raise
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.agents.context import AgentContext
+from agenticflow.agents.session.facts import stream_of_session
 from agenticflow.app.crew.rules.context import Baseline
 from agenticflow.app.crew.rules.safety import Allowance
 from agenticflow.app.crew.sessions import CrewSession
@@ -119,6 +120,6 @@ def checked_input(given: object) -> Mapping[str, Any]:
     if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
         raise InvalidInput(f"the context data are {data!r:.60}, not values by name", hint='give {"customer": "c-17"}')
     session_id = given.get("session_id")
-    if session_id is not None and (not isinstance(session_id, str) or not session_id):
-        raise InvalidInput(f"{session_id!r:.60} is no session id", hint='give a text: session_id="customer-17"')
+    if session_id is not None:
+        stream_of_session(session_id)
     return given

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
+from agenticflow.agents.session.facts import stream_of_session
 from agenticflow.agents.session.items import plain_item
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.errors import BoundExceeded, InvalidInput
@@ -79,6 +80,8 @@ class CrewSession:
     __slots__ = ("_say", "session_id")
 
     def __init__(self, session_id: str, say: Say) -> None:
+        """Raises ``InvalidInput`` for what is no session id."""
+        stream_of_session(session_id)
         self.session_id = session_id
         self._say = say
 
