@@ -20,7 +20,7 @@ from agenticflow.app.crew.planning import PlanningService
 from agenticflow.app.crew.rules.context import context_of, put_findings
 from agenticflow.app.crew.rules.routing import RoutingHelper
 from agenticflow.app.crew.rules.safety import SafetyGuard
-from agenticflow.app.crew.runs import QueryRun, checked_input
+from agenticflow.app.crew.runs import QueryRun, checked_input, turn_of
 from agenticflow.app.crew.services import services_of
 from agenticflow.app.crew.sessions import CrewSession, DraftSession
 from agenticflow.app.execution import WorkflowHandle
@@ -286,7 +286,7 @@ class AgentOrchestrator:
         """
         run = self._running
         key = run.key_of(key, name)
-        if name not in self._agents and not run.ctx.is_recorded(key):
+        if name not in self._agents and not (run.ctx.is_recorded(key) or run.ctx.is_recorded(turn_of(key))):
             raise self._unknown(name)
         given = run.given(context)
         session_id = run.session_id_of(session)
@@ -302,8 +302,8 @@ class AgentOrchestrator:
         for field, value in (("last_agent", name), ("last_output", output)):
             if hasattr(given.context, field):
                 setattr(given.context, field, value)
-        said = result.get("said") or run.exchange(session_id, asked, output)
-        await self._serve("remember", f"{key}-said", {"session_id": session_id, "items": said})
+        if said := run.to_say(session_id, asked, result):
+            await self._serve("remember", f"{key}-said", {"session_id": session_id, "items": said})
         return output
 
     async def make_plan(self, query: str | None = None, *, key: str | None = None) -> list[str]:
@@ -318,7 +318,7 @@ class AgentOrchestrator:
         run = self._running
         return CrewSession(run.session_id if session_id is None else session_id, self._say)
 
-    def setup_context(self, **data: Any) -> AgentContext:
+    def setup_context(self, /, **data: Any) -> AgentContext:
         """Return a context for the agents, made of ``data`` by ``make_context``."""
         run = self._running
         context = self.make_context(data)

@@ -17,7 +17,7 @@ from agenticflow.app.crew.sessions import CrewSession
 from agenticflow.errors import BoundExceeded, InvalidInput
 from agenticflow.orchestration.planning.context import WorkflowContext
 
-__all__ = ["Given", "QueryRun", "checked_input"]
+__all__ = ["Given", "QueryRun", "checked_input", "turn_of"]
 
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 MAX_CONTEXTS: Final = 1_000
@@ -94,21 +94,32 @@ class QueryRun:
             carried["changes"] = changes
         return carried
 
-    def exchange(self, session_id: str, asked: str, answer: Any) -> list[dict[str, Any]]:
-        """Return what to add for an agent that said nothing itself: its answer, after the question when that does not stand there."""
-        content = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
-        items = [{"role": "assistant", "content": content}]
-        if self.asked_last.get(session_id) != asked:
+    def to_say(self, session_id: str, asked: str, result: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what to add to the conversation: what the agent said itself, else its answer, after the question unless that was the
+        last one."""
+        said: list[dict[str, Any]] | None = result.get("said")
+        if said is None:
+            said = [] if self.asked_last.get(session_id) == asked else [{"role": "user", "content": asked}]
             self.asked_last[session_id] = asked
-            items.insert(0, {"role": "user", "content": asked})
-        return items
+            answer = result["output"]
+            if answer is not None:
+                content = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
+                said.append({"role": "assistant", "content": content})
+        elif any(item.get("role") == "user" and item.get("content") == asked for item in said):
+            self.asked_last[session_id] = asked
+        return said
 
     async def wait_for_turn(self, name: str, key: str) -> None:
         """Wait, over restarts, until agent ``name`` may be asked. Raises ``BoundExceeded`` when it may not be any more."""
         now = (self.ctx.now() - EPOCH) // timedelta(microseconds=1) * 1_000
         wait = self.allowance.admit(name, now) - now
         if wait > 0:
-            await self.ctx.sleep(f"{key}-turn", wait / NANOSECONDS)
+            await self.ctx.sleep(turn_of(key), wait / NANOSECONDS)
+
+
+def turn_of(key: str) -> str:
+    """Return the key of the wait before the step ``key``."""
+    return f"{key}-turn"
 
 
 def checked_input(given: object) -> Mapping[str, Any]:

@@ -410,6 +410,26 @@ async def test_what_an_agent_says_itself_is_kept_once_it_has_answered_and_nothin
 
 
 @in_virtual_time
+async def test_a_question_stands_once_before_its_answers_whoever_adds_it() -> None:
+    talker = Agent("talker")
+
+    @talker.task("run")
+    async def talk(query: str, session: DraftSession) -> str:
+        await session.add_items([{"role": "user", "content": query}, {"role": "assistant", "content": "mine"}])
+        return "not said"
+
+    class Desk(AgentOrchestrator):
+        async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:
+            for name, asked in (("talker", "a"), ("silent", "a"), ("echo", "a"), ("echo", "b"), ("silent", "b")):
+                await self.run_agent(name, query=asked)
+            return [item["content"] for item in await session.get_items()]
+
+    async with running() as orchestrator:
+        crew = Desk([talker, echo(), answering("silent", None)], orchestrator=orchestrator)
+        assert await crew.run("?", {"self": 1}) == ["a", "mine", "echo: a", "b", "echo: b"]
+
+
+@in_virtual_time
 async def test_execute_looks_at_a_conversation_and_adds_to_it_in_steps() -> None:
     class Desk(AgentOrchestrator):
         async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:

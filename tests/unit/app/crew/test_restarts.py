@@ -8,8 +8,10 @@ from typing import Any
 
 from agenticflow.agents import Agent
 from agenticflow.agents.context import AgentContext
-from agenticflow.app.crew import AgentOrchestrator, CrewSession, DraftSession, QueryContext
-from tests.unit.runtime.engine import until
+from agenticflow.app.crew import AgentOrchestrator, CrewSession, DraftSession, QueryContext, SafetyGuard
+from agenticflow.resilience import Rate
+from agenticflow.storage.memory import MemoryStore
+from tests.unit.runtime.engine import in_virtual_time, passes, running, until
 
 
 class Desk(AgentOrchestrator):
@@ -76,7 +78,8 @@ async def test_without_an_agent_that_a_run_has_asked_it_waits_for_it(tmp_path: P
 
         await until(says_so)
         crew.register_agent(second)
-        assert await handle.result() == [["found", "found 3"], {"order": [1, 70]}]
+        async with asyncio.timeout(20):
+            assert await handle.result() == [["found", "found 3"], {"order": [1, 70]}]
 
 
 async def test_a_run_stays_on_the_version_it_began_with(tmp_path: Path) -> None:
@@ -97,3 +100,25 @@ async def test_a_run_stays_on_the_version_it_began_with(tmp_path: Path) -> None:
         old = Desk(agents, orchestrator=crew.orchestrator)
         handle = await old.start("hello", workflow_id="old")
         assert await handle.result() == [["found", "found 3"], {"order": [1, 70]}]
+
+
+@in_virtual_time
+async def test_a_run_that_waits_for_the_turn_of_an_agent_that_is_gone_waits_for_both() -> None:
+    class Twice(AgentOrchestrator):
+        async def execute(self, query: str, session: CrewSession, context: AgentContext) -> Any:
+            return [await self.run_agent("first"), await self.run_agent("first")]
+
+    store, calls, safety = MemoryStore(), list[str](), SafetyGuard(agent_rates={"first": Rate(1, per_seconds=60)})
+    async with running(store=store) as orchestrator:
+        crew = Twice(team(calls, asyncio.Event())[:1], safety=safety, orchestrator=orchestrator)
+        await crew.start("hello", workflow_id="w")
+        await passes(5)
+    async with running(store=store) as orchestrator:
+        crew = Twice(safety=safety, orchestrator=orchestrator)
+        await passes(100)
+        [waiting] = (await orchestrator.get_execution("w")).waits_for
+        assert "first" in waiting
+        assert calls == ["first"]
+        crew.register_agent(team(calls, asyncio.Event())[0])
+        assert await orchestrator.wait("w") == ["found", "found"]
+        assert calls == ["first", "first"]
