@@ -25,6 +25,7 @@ if typing.TYPE_CHECKING:
         StateTransition,
         worker,
     )
+    from agenticflow.app.crew import AgentOrchestrator
     from agenticflow.app.definitions import load_workflow
     from agenticflow.app.event_bus import EventBus
     from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState
@@ -86,6 +87,7 @@ _HOMES = {
         "StateTransition",
         "worker",
     ),
+    "agenticflow.app.crew": ("AgentOrchestrator",),
     "agenticflow.app.definitions": ("load_workflow",),
     "agenticflow.app.event_bus": ("EventBus",),
     "agenticflow.app.execution": ("WorkflowExecution", "WorkflowHandle", "WorkflowState"),
@@ -138,6 +140,7 @@ __all__ = [
     "AgentContext",
     "AgentDefinition",
     "AgentNotFoundError",
+    "AgentOrchestrator",
     "AgentRegistry",
     "AgentSession",
     "AgentState",

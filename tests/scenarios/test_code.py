@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over, fork_of
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.resilience.retry import RetryPolicy
-from tests.scenarios.code_runs import CodeRun
+from tests.scenarios.code_runs import CodeRun, ask_twice
 from tests.scenarios.runs import START
 
 Ctx = WorkflowContext
@@ -670,3 +671,16 @@ def test_a_branch_may_continue_the_whole() -> None:
     run.succeed("page")
     run.cancelled("other")
     assert run.facts(f.WorkflowContinuing) != []
+
+
+def test_a_mistake_is_told_with_the_line_of_the_function_or_of_the_branch_that_asks() -> None:
+    async def awaiting(ctx: Ctx, given: Any) -> object:
+        return await ask_twice(ctx)
+
+    async def branching(ctx: Ctx, given: Any) -> object:
+        return await ctx.gather(ask_twice(ctx))
+
+    for code, place in ((awaiting, r"test_code\.py:\d+ in awaiting"), (branching, r"code_runs\.py:\d+ in ask_twice")):
+        problem = CodeRun(code).state.problem
+        assert problem is not None
+        assert re.search(f"asked for twice, again at {place}", problem.error.message)

@@ -59,6 +59,7 @@ from agenticflow.agents import (
 )
 from agenticflow.agents.model import Delta, system, user
 from agenticflow.app.catalogue import event_catalogue
+from agenticflow.app.crew import AgentOrchestrator, CrewSession, QueryContext, Route, RoutingHelper
 from agenticflow.app.execution import TaskView
 from agenticflow.app.models import model_from
 from agenticflow.communication import BusMonitor, DeadLetter, SubscriptionStatistics
@@ -507,3 +508,33 @@ async def tools_keep_the_types_of_their_functions(context: TaskContext) -> None:
     assert_type(await agent.invoke_tool_parallel(calls, max_concurrent=3), list[ToolResult])
     assert_type(await context.invoke_tool_parallel([("weather", {})]), list[ToolResult])
     assert_type(get_tool_registry().get("weather"), Tool)
+
+
+@dataclass(kw_only=True)
+class ShopContext(QueryContext):
+    """A context with a field of its own."""
+
+    currency: str = "EUR"
+
+
+class Shop(AgentOrchestrator):
+    """Says of what type its context is."""
+
+    def make_context(self, data: Mapping[str, object]) -> ShopContext:
+        return ShopContext(data=data)
+
+    async def execute(self, query: str, session: CrewSession, context: ShopContext) -> str:
+        price: int = await self.run_agent("clerk", session, context, key="price", timeout_seconds=5, priority=1)
+        assert_type(await self.make_plan(), list[str])
+        assert_type(await session.add_items([{"role": "user", "content": "more"}]), None)
+        return f"{price} {context.currency} {self.steps.now():%Y}"
+
+
+async def a_crew_is_started_or_run(agent: Agent) -> None:
+    routing = RoutingHelper([Route("clerk", when=lambda context, output: output is None), Route(None)], first="clerk")
+    async with Shop([agent], routing=routing, store="memory:") as shop:
+        assert_type(shop, Shop)
+        assert_type(await shop.start("tea", {"a": 1}, session_id="s", workflow_id="w"), WorkflowHandle)
+        answer: str = await shop.run("tea")
+        shop.register_guardrail("short", lambda context, value: len(value) < 9, agent="clerk", kinds=["input"])
+        assert_type(routing.get_next_agent(QueryContext(), answer), str | None)

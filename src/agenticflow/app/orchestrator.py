@@ -131,6 +131,7 @@ class Orchestrator(Intervening):
         """Who there is, who is in service and who is well."""
         self._workflows = Workflows()
         self._engine: Engine | None = None
+        self._opened: Store | None = None
         self._starting: asyncio.Lock | None = None
         self.schedules = Schedules(self._running, self._workflows, self._clock)
         self.approvals = Approvals(self._running, self._clock)
@@ -203,6 +204,7 @@ class Orchestrator(Intervening):
             store = self._store
             if not isinstance(store, Store):
                 store = await open_store(store or settings.store_url)
+            self._opened = store
             engine = assemble(
                 store,
                 self._clock,
@@ -282,8 +284,16 @@ class Orchestrator(Intervening):
         self.agents.detach()
         if self.event_bus is not None:
             await self.event_bus.stop()
+        self._opened = None
         if not isinstance(self._store, Store):
             await engine.store.close()
+
+    @property
+    def store(self) -> Store:
+        """The open store it works on. Raises ``StoreUnavailable`` before it has started and after it has stopped."""
+        if self._opened is None:
+            raise StoreUnavailable(f"{self.orchestrator_id!r} has no open store", hint="start it: async with …")
+        return self._opened
 
     async def __aenter__(self) -> Self:
         await self.start()

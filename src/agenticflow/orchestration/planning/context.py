@@ -64,6 +64,7 @@ class Asked(Protocol):
     def ask(self, task: TaskDefinition, params: Mapping[str, object] | None, *, is_usual: bool = False) -> Step: ...
     def branch(self, coroutine: Coroutine[Any, Any, Any]) -> Branch: ...
     def patched(self, name: str) -> bool: ...
+    def is_recorded(self, key: str) -> bool: ...
     def check(self) -> None: ...
 
 
@@ -202,6 +203,10 @@ class WorkflowContext:
         if not isinstance(name, str) or not 0 < len(name) <= 200:
             raise InvalidInput(f"{name!r:.60} is no name of a change", hint="give a text of 1 to 200 characters")
         return self._asked.patched(name)
+
+    def is_recorded(self, key: str) -> bool:
+        """Whether the step ``key`` was asked for before, in this life or one before a crash."""
+        return self._asked.is_recorded(key)
 
     @property
     def is_replaying(self) -> bool:

@@ -12,7 +12,7 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.planning.context import WorkflowContext
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 
-__all__ = ["workflow"]
+__all__ = ["hash_of_source", "workflow"]
 
 _RIGHT: Final = "write @workflow above `async def order(ctx, input): …`"
 Planner = Callable[[WorkflowContext, Any], Coroutine[Any, Any, object]]
@@ -62,7 +62,7 @@ def workflow(
             timeout_seconds=timeout_seconds,
             max_parallel=max_parallel,
             priority=priority,
-            code=_hash_of(function),
+            code=hash_of_source(function),
         )
         return WorkflowFunction(function, definition)
 
@@ -81,7 +81,7 @@ def _check(function: Planner) -> None:
         )
 
 
-def _hash_of(function: Planner) -> str:
+def hash_of_source(function: Callable[..., object]) -> str:
     """Return a name for the source: it says that something has changed, not what that means."""
     try:
         text = inspect.getsource(function)

@@ -193,7 +193,7 @@ class Drive:
         key = task.task_id
         if key in self._known:
             raise DefinitionError(
-                f"step {key!r} was asked for twice, again at {_place_outside()}",
+                f"step {key!r} was asked for twice, again at {self._place()}",
                 hint=f'each needs its own key: f"{key}-{{number}}" in a loop',
             )
         data = codec.encode_ordered(params) if params else codec.EMPTY
@@ -239,8 +239,11 @@ class Drive:
             self._go_astray(f"step {key!r} is asked for, and was not when this happened first")
 
     def _go_astray(self, what: str) -> None:
-        self._astray(f"{what}, at {_place_outside()}")
+        self._astray(f"{what}, at {self._place()}")
         raise _Astray
+
+    def _place(self) -> str:
+        return _place_outside(self.function.function.__code__.co_filename)
 
     def _astray(self, what: str) -> None:
         pinned = self._state.laid_out.definition
@@ -291,6 +294,10 @@ class Drive:
             if not self.is_replaying:
                 self.patches.append(name)
         return not self._old[name]
+
+    def is_recorded(self, key: str) -> bool:
+        """Whether the step ``key`` was asked for before."""
+        return key in self._known or key in self._state.laid_out.by_id
 
 
 def _always(error: BaseException) -> Callable[[], BaseException]:
@@ -351,12 +358,18 @@ def describe_raised(error: BaseException, function: WorkflowFunction) -> ErrorIn
     return msgspec.structs.replace(found, message=message, is_permanent=True)
 
 
-def _place_outside() -> str:
-    """Return the line of the function that asks, as ``file.py:12 in order``."""
+def _place_outside(home: str) -> str:
+    """Return the line that asks, as ``file.py:12 in order``: in the file of the function, else the innermost one outside of here."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
-    return f"{PurePath(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
+    asking = frame
+    while frame.f_back is not None and not frame.f_code.co_filename.startswith(_OURS):
+        if frame.f_code.co_filename == home:
+            asking = frame
+            break
+        frame = frame.f_back
+    return f"{PurePath(asking.f_code.co_filename).name}:{asking.f_lineno} in {asking.f_code.co_name}"
 
 
 def _place_in(coroutine: Any) -> str:
