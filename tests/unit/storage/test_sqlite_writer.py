@@ -271,7 +271,9 @@ async def test_what_follows_and_cannot_be_written_does_not_fail_what_it_follows_
     )
     company = [store.commit(commit(f"s{number}", expected=0)) for number in range(20)]
     chain = [commit("a", expected=0), commit("b", expected=0, rows=[wrong]), commit("c", expected=0)]
-    answers, *others = await asyncio.gather(store.commit_in_order(chain), *company)
+    following = asyncio.ensure_future(store.commit_in_order(chain))
+    others = await asyncio.gather(*company)
+    answers = await following
     assert all(isinstance(answer, Committed) for answer in others)
     assert [type(answer) for answer in answers] == [Committed, InvalidInput]
     assert [await versions(store, name) for name in "abc"] == [[1], [], []]
