@@ -234,3 +234,19 @@ def test_a_plan_knows_where_it_begins_and_ends() -> None:
     assert [ids[index] for index in plan.sinks] == ["d"]
     assert plan.unmet == [1, 0, 1, 2]
     assert [ids[index] for index in plan.nodes[plan.by_id["a"]].dependents] == ["b", "c"]
+
+
+def test_a_sub_workflow_that_many_tasks_run_is_looked_at_once_and_its_mistakes_told_for_each() -> None:
+    inner = WorkflowDefinition([task("x", params={"b": 1, "a": {2, 1}})], name="inner")
+    other = WorkflowDefinition([task("x")], name="other")
+    plan = compile_plan(
+        WorkflowDefinition(
+            [TaskDefinition(name, workflow=inner) for name in "ab"] + [TaskDefinition("c", workflow=other)]
+        )
+    )
+    one, two, three = plan.definition.tasks
+    assert one.workflow is two.workflow is not three.workflow
+    assert [node.workflow for node in plan.nodes] == [codec.encode(task.workflow) for task in plan.definition.tasks]
+    wrong = WorkflowDefinition([task("x", "nowhere")], name="wrong")
+    told = validate(WorkflowDefinition([TaskDefinition(name, workflow=wrong) for name in "ab"]))
+    assert [problem.partition(":")[0] for problem in told] == [f"in the sub-workflow of task {name!r}" for name in "ab"]

@@ -22,7 +22,7 @@ from agenticflow.errors import ConfigurationError, CorruptStore, StoreUnavailabl
 from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.integrations.stores.sqlite.large.folder import BLOCK_BYTES, OVERLAP_BYTES, BlobFolder
 from agenticflow.runtime import failpoints
-from agenticflow.storage.commits import Commit, NewEvent
+from agenticflow.storage.commits import Commit, Committed, NewEvent
 from agenticflow.storage.retention import references_within
 from agenticflow.storage.rows import Blob
 from agenticflow.testing.faulty_disk import faulty_disk
@@ -322,6 +322,35 @@ async def test_of_a_commit_with_several_values_that_fails_nothing_is_left(tmp_pa
     finally:
         failpoints.watch(None)
     assert files_in(folder) == []
+    await store.close()
+
+
+async def test_trouble_with_the_folder_refuses_what_follows_and_not_what_it_follows_from(tmp_path: Path) -> None:
+    store = await SQLiteStore.open(tmp_path / "state.db", blobs=tmp_path / "values")
+    _, blob = store_form(codec.encode(LARGE))
+    assert blob is not None
+
+    def chain(prefix: str) -> list[Commit]:
+        rows: list[list[Blob]] = [[], [Blob(*blob)], []]
+        return [
+            Commit(stream_id=f"{prefix}{number}", events=[NewEvent("happened", b"\x80", 1)], rows=own)
+            for number, own in enumerate(rows)
+        ]
+
+    def fail(point: str) -> None:
+        if point == "blob.written":
+            raise OSError(errno.EIO, "broken")
+
+    failpoints.watch(fail)
+    try:
+        alone = await store.commit_in_order(chain("alone"))
+        together = await asyncio.gather(*(store.commit_in_order(chain(prefix)) for prefix in "abc"))
+    finally:
+        failpoints.watch(None)
+    for answers in (alone, *together):
+        assert [type(answer) for answer in answers] == [Committed, StoreUnavailable]
+    assert sorted(one.stream_id for one in await store.scan_page(0, 9)) == ["a0", "alone0", "b0", "c0"]
+    assert await store.verify() == []
     await store.close()
 
 

@@ -264,6 +264,31 @@ async def test_a_rotten_row_among_100_concurrent_commits_fails_alone(store: SQLi
     assert await store.verify() == []
 
 
+async def test_what_follows_and_cannot_be_written_does_not_fail_what_it_follows_from(store: SQLiteStore) -> None:
+    """Only SQLite notices that no integer is so large; then all three are in one transaction."""
+    wrong = RunRow(
+        stream_id="b", kind="workflow", execution_id="b", run_no=2**70, name="", status="RUNNING", is_open=True
+    )
+    company = [store.commit(commit(f"s{number}", expected=0)) for number in range(20)]
+    chain = [commit("a", expected=0), commit("b", expected=0, rows=[wrong]), commit("c", expected=0)]
+    following = asyncio.ensure_future(store.commit_in_order(chain))
+    others = await asyncio.gather(*company)
+    answers = await following
+    assert all(isinstance(answer, Committed) for answer in others)
+    assert [type(answer) for answer in answers] == [Committed, InvalidInput]
+    assert [await versions(store, name) for name in "abc"] == [[1], [], []]
+    assert [type(answer) for answer in await store.commit_in_order(chain[1:])] == [InvalidInput]
+    assert await store.verify() == []
+
+
+async def test_commits_in_order_are_one_transaction(store: SQLiteStore) -> None:
+    before = store.transactions
+    answers = await store.commit_in_order([commit(name, expected=0) for name in "abc"])
+    assert [answer.version for answer in answers if isinstance(answer, Committed)] == [1, 1, 1]
+    await store.commit(commit("d", expected=0))  # by its answer the first transaction has been counted
+    assert store.transactions - before in (1, 2)
+
+
 async def test_heads_that_fell_out_of_memory_are_looked_up(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{WRITER}.CACHED_HEADS", 20)
     writer = store._writer
