@@ -205,7 +205,10 @@ class WorkflowContext:
         return self._asked.patched(name)
 
     def is_recorded(self, key: str) -> bool:
-        """Whether the step ``key`` was asked for before, in this life or one before a crash."""
+        """Whether the step ``key`` was asked for before, in this life or one before a crash.
+
+        Another answer after a crash than before it, so for one thing only: a check that a run which has passed it needs no more.
+        """
         return self._asked.is_recorded(key)
 
     @property
