@@ -23,6 +23,7 @@ from openai.types.responses import (
 )
 
 from agenticflow.agents.session import AgentSession
+from agenticflow.app.crew import DraftSession
 from agenticflow.app.wiring import open_store
 
 
@@ -113,6 +114,12 @@ async def main(folder: Path) -> None:
 
     assert await rewound(AgentSession("rewound", store=store)) == await rewound(SQLiteSession("rewound"))
     print("what a retry takes back is gone, once")
+
+    draft = DraftSession(AgentSession("draft", store=store))
+    assert isinstance(draft, Session)
+    assert (await talk(draft))[1] == theirs_held == draft.added
+    assert len(await rewound(DraftSession(AgentSession("rewound-draft", store=store)))) == 3
+    print("an agent of a crew at work takes the same")
 
     for step in range(5):
         assert await ours.pop_item() is not None, step

@@ -55,11 +55,13 @@ class DraftSession:
         self.added.extend(more)
 
     async def pop_item(self) -> Any:
-        """Take back what was added last. Raises ``InvalidInput`` for what stood there before, and when nothing was added."""
+        """Take back what was added last; ``None`` when nothing was ever said. Raises ``InvalidInput`` for what stood there before."""
         if not self.added:
+            if not await self._kept.get_items(1):
+                return None
             raise InvalidInput(
-                f"the agent has added nothing to session {self.session_id!r} that it could take back",
-                hint="what was said before stays; orchestrator.session(id) changes a conversation outside of a run",
+                f"an agent takes back what others have said in session {self.session_id!r}",
+                hint="it may take back what it has added itself; orchestrator.session(id) changes a conversation outside of a run",
             )
         return self.added.pop()
 

@@ -452,7 +452,9 @@ async def test_an_agent_at_work_adds_and_does_not_change_what_others_said() -> N
     async with running() as orchestrator:
         crew = AgentOrchestrator(orchestrator=orchestrator)
         draft = DraftSession(crew.session("s"))
-        with pytest.raises(InvalidInput, match="has added nothing"):
+        assert await draft.pop_item() is None
+        await crew.session("s").add_items([{"role": "user", "content": "theirs"}])
+        with pytest.raises(InvalidInput, match="takes back what others have said"):
             await draft.pop_item()
         with pytest.raises(InvalidInput, match="does not clear"):
             await draft.clear_session()
