@@ -66,6 +66,13 @@ def test_a_module_of_a_large_room_comes_without_its_siblings(module: str) -> Non
     assert [name for name in loaded if name.startswith(f"{room}.")] == [module]
 
 
+def test_a_command_loads_no_terminal_and_no_model_that_it_does_not_use() -> None:
+    code = "from agenticflow.cli import main; main(['runs', 'list', '--store', 'memory:', '-o', 'json'])"
+    loaded = set(fresh(f"{code}; import sys; print(*sys.modules)").split())
+    assert "agenticflow.app.orchestrator" in loaded
+    assert not loaded & {"rich", "apsw", "pygments", "agenticflow.agents.model", "agenticflow.agents.guardrails"}
+
+
 def core_packages() -> list[str]:
     """Names of everything that an installation without extras brings, on this kind of machine."""
     names: list[str] = []
