@@ -11,6 +11,8 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PYTEST ?= $(BIN)/python -m pytest
+# the tests start hundreds of processes, and where PYTHONDONTWRITEBYTECODE is set each would compile the package anew
+COMPILE := $(BIN)/python -m compileall -q src tests
 
 heading = @printf '\n== %s ==\n' '$(1)'
 
@@ -31,6 +33,7 @@ demo: $(INSTALLED) ## agents audit a real code base: the standard library
 	$(BIN)/agenticflow demo
 
 test: $(INSTALLED) ## all tests, documentation and examples included
+	@$(COMPILE)
 	$(PYTEST) -n $(JOBS) $(ARGS)
 
 check: $(INSTALLED) ## everything that must be green before a change goes in; contains `test`
@@ -57,9 +60,11 @@ types: $(INSTALLED) ## mypy, strict
 	@$(BIN)/mypy
 
 docs: $(INSTALLED) ## run the documentation only
+	@$(COMPILE)
 	$(PYTEST) -n $(JOBS) tests/docs $(ARGS)
 
 examples: $(INSTALLED) ## run the examples only
+	@$(COMPILE)
 	$(PYTEST) -n $(JOBS) tests/docs/test_examples.py $(ARGS)
 
 coverage: $(INSTALLED)
@@ -67,6 +72,7 @@ coverage: $(INSTALLED)
 	@$(BIN)/python .ci/coverage.py
 
 crash: $(INSTALLED) ## the crash proofs: every crash point, 200 kill -9, power loss, restart, golden histories; minutes
+	@$(COMPILE)
 	$(PYTEST) -n $(JOBS) -m 'crash or proof' -p tests.crash_summary --timeout 1500 $(ARGS)
 
 simulate: $(INSTALLED) ## 20,000 random workflows, each under a random schedule of faults; minutes

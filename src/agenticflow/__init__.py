@@ -9,6 +9,7 @@ import importlib
 import typing
 
 from agenticflow.core.late import fill as _fill
+from agenticflow.core.late import names_of as _names_of
 from agenticflow.runtime.clock import install as _install
 
 if typing.TYPE_CHECKING:
@@ -133,7 +134,6 @@ _HOMES = {
     "agenticflow.runtime.shared_state": ("StateManager",),
     "agenticflow.tools": ("ToolResult", "get_tool_registry", "register_tool", "tool"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Agent",
@@ -203,14 +203,7 @@ _install()
 _fill("tools", lambda: importlib.import_module("agenticflow.tools").get_tool_pipeline())
 _fill("guards", lambda: importlib.import_module("agenticflow.app.tools.guarding").PROCESS_GUARDS)
 
-
-def __getattr__(name: str) -> object:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'agenticflow' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = _names_of(globals(), _HOMES)
 
 
 def __dir__() -> list[str]:

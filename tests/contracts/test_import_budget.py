@@ -8,6 +8,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+
 from tests.contracts.house import PROJECT, ROOT, RULES, plain_environment
 
 # what only a program that asks for it should load: terminals, drivers, web frameworks, SDKs
@@ -55,6 +57,20 @@ def test_every_name_of_the_front_door_comes_without_driver_terminal_and_sdk() ->
     """Also a program that uses all of them pays only for what it opens."""
     loaded = set(fresh("from agenticflow import *; import sys; print(*sys.modules)").split())
     assert not loaded & NEVER_BY_ITSELF
+
+
+@pytest.mark.parametrize("module", ["agenticflow.agents.states", "agenticflow.orchestration.statuses"])
+def test_a_module_of_a_large_room_comes_without_its_siblings(module: str) -> None:
+    room = module.rpartition(".")[0]
+    loaded = fresh(f"import {module}, sys; print(*sys.modules)").split()
+    assert [name for name in loaded if name.startswith(f"{room}.")] == [module]
+
+
+def test_a_command_loads_no_terminal_and_no_model_that_it_does_not_use() -> None:
+    code = "from agenticflow.cli import main; main(['runs', 'list', '--store', 'memory:', '-o', 'json'])"
+    loaded = set(fresh(f"{code}; import sys; print(*sys.modules)").split())
+    assert "agenticflow.app.orchestrator" in loaded
+    assert not loaded & {"rich", "apsw", "pygments", "agenticflow.agents.model", "agenticflow.agents.guardrails"}
 
 
 def core_packages() -> list[str]:

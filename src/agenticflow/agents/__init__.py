@@ -1,23 +1,50 @@
 """What an agent is: identity, capabilities, handlers, state; what many of them are together: a registry with health; and what they work
 with: memory, sessions, context, guardrails, descriptions."""
 
-from agenticflow.agents.agent import Agent
-from agenticflow.agents.capabilities import (
-    Candidate,
-    CapabilityMatch,
-    CapabilityMatcher,
-    CapabilityRegistry,
-    MatchWeights,
-)
-from agenticflow.agents.context import AgentContext
-from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
-from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
-from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
-from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
-from agenticflow.agents.registry import AgentRegistry
-from agenticflow.agents.session import AgentSession, SessionInfo
-from agenticflow.agents.states import AgentState, StateMachine, StateTransition
-from agenticflow.agents.workers import Worker, worker
+from __future__ import annotations
+
+import typing
+
+from agenticflow.core.late import names_of as _names_of
+
+if typing.TYPE_CHECKING:
+    from agenticflow.agents.agent import Agent
+    from agenticflow.agents.capabilities import (
+        Candidate,
+        CapabilityMatch,
+        CapabilityMatcher,
+        CapabilityRegistry,
+        MatchWeights,
+    )
+    from agenticflow.agents.context import AgentContext
+    from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
+    from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
+    from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
+    from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
+    from agenticflow.agents.registry import AgentRegistry
+    from agenticflow.agents.session import AgentSession, SessionInfo
+    from agenticflow.agents.states import AgentState, StateMachine, StateTransition
+    from agenticflow.agents.workers import Worker, worker
+
+_HOMES = {
+    "agenticflow.agents.agent": ("Agent",),
+    "agenticflow.agents.capabilities": (
+        "Candidate",
+        "CapabilityMatch",
+        "CapabilityMatcher",
+        "CapabilityRegistry",
+        "MatchWeights",
+    ),
+    "agenticflow.agents.context": ("AgentContext",),
+    "agenticflow.agents.declared": ("AgentDefinition", "get_agent_registry", "register_agent"),
+    "agenticflow.agents.health": ("AgentHealth", "AgentLife", "AgentStatus", "HealthPolicy"),
+    "agenticflow.agents.memory": ("MemoryBounds", "MemoryEntry", "MemoryStore", "WorkingMemory"),
+    "agenticflow.agents.model": ("LLMClient", "Model", "ModelRequest", "ModelResponse"),
+    "agenticflow.agents.registry": ("AgentRegistry",),
+    "agenticflow.agents.session": ("AgentSession", "SessionInfo"),
+    "agenticflow.agents.states": ("AgentState", "StateMachine", "StateTransition"),
+    "agenticflow.agents.workers": ("Worker", "worker"),
+}
 
 __all__ = [
     "Agent",
@@ -51,3 +78,9 @@ __all__ = [
     "register_agent",
     "worker",
 ]
+
+__getattr__ = _names_of(globals(), _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import typing
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,6 @@ from urllib.parse import unquote
 
 import msgspec
 
-from agenticflow.agents.model.port import Model
-from agenticflow.agents.model.requests import ModelAbilities
 from agenticflow.communication.bus import Broker
 from agenticflow.communication.memory import MemoryBroker
 from agenticflow.config import load_settings
@@ -21,6 +20,9 @@ from agenticflow.errors import ConfigurationError
 from agenticflow.runtime.ownership import Ownership
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
+
+if typing.TYPE_CHECKING:
+    from agenticflow.agents.model.port import Model
 
 __all__ = [
     "ModelChoice",
@@ -168,6 +170,8 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 def open_model(choice: ModelChoice) -> Model:
     """Return the chosen model, unguarded. Raises ``ConfigurationError`` that names the extra when it is not installed."""
+    from agenticflow.agents.model.requests import ModelAbilities  # a store is opened more often than a model
+
     abilities = ModelAbilities(**{f"has_{name}": False for name in choice.cannot})
     try:
         if choice.wire == "messages":

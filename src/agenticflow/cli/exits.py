@@ -26,7 +26,7 @@ from agenticflow.errors import (
     WorkflowIdConflict,
     WorkflowNotFoundError,
 )
-from agenticflow.orchestration.state import WorkflowStatus
+from agenticflow.orchestration.statuses import WorkflowStatus
 
 __all__ = ["DEBUG_VARIABLE", "Exit", "NotThere", "code_of", "code_of_status", "tell"]
 

@@ -5,6 +5,7 @@ Data passes from the arguments into one function call per command, whose answer 
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -525,12 +526,32 @@ def _version(form: FormatOption = Format.TABLE) -> int:
     return health.version(form)
 
 
+def _narrowed(program: typer.Typer, arguments: Sequence[str]) -> typer.Typer:
+    """Return ``program`` with nothing but the command that ``arguments`` begin with, all of it when they begin otherwise.
+
+    Building every command to run one of them would take longer than loading the engine does.
+    """
+    if not arguments:
+        return program
+    commands = [info for info in program.registered_commands if info.name == arguments[0]]
+    groups = [copy.copy(info) for info in program.registered_groups if info.name == arguments[0]]
+    if not commands and not groups:
+        return program
+    for info in groups:
+        if info.typer_instance is not None:
+            info.typer_instance = _narrowed(info.typer_instance, arguments[1:])
+    narrow = copy.copy(program)
+    narrow.registered_commands, narrow.registered_groups = commands, groups
+    return narrow
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing is raised: what goes wrong is told on stderr."""
-    command = typer.main.get_command(app)
+    given = with_format(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(_narrowed(app, given))
     try:
         code = command.main(
-            args=with_format(sys.argv[1:] if arguments is None else arguments),
+            args=given,
             prog_name="agenticflow",
             standalone_mode=False,
         )

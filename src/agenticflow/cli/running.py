@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import typing
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -23,7 +24,6 @@ from agenticflow.app.definitions import Performing
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli.exits import Exit, code_of_status
-from agenticflow.cli.progress import Progress, progress_for
 from agenticflow.cli.terminal import note, progress_console
 from agenticflow.config import load_settings
 from agenticflow.errors import StoreOwned, StoreUnavailable, WorkflowExecutionError
@@ -31,6 +31,9 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 from agenticflow.orchestration.waiting import HandedOut, InQueue, InWork, NeedsCode, NeedsPermit, SubWorkflow
+
+if typing.TYPE_CHECKING:
+    from agenticflow.cli.progress import Progress
 
 __all__ = ["Attended", "Interrupts", "attend", "leave_when_stuck", "orchestrating", "run_async"]
 
@@ -138,6 +141,8 @@ async def attend(
     With ``waits=False`` a run that waits for nothing but a signal, or is paused, is left too. One with an unknown outcome always is, and
     one whose function is not known here or does not repeat what is recorded: nothing in this process will change that.
     """
+    from agenticflow.cli.progress import progress_for  # late: only who runs something shows it
+
     execution = await handle.execution()
     progress = progress_for(progress_console(), execution.definition, handle.workflow_id, is_quiet=is_quiet)
     ended = asyncio.ensure_future(handle.result())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import enum
 import sys
+import typing
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if typing.TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = [
     "Format",
@@ -45,6 +46,8 @@ PLAIN_WIDTH = 200
 
 
 def _console(stream: object) -> Console:
+    from rich.console import Console  # late: lines and JSON need no terminal, and most commands print nothing else
+
     console = Console(file=stream, highlight=False, soft_wrap=False)  # type: ignore[arg-type]  # any text stream
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
@@ -91,6 +94,9 @@ def print_result(value: object) -> None:
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
     """Print a table on stdout; columns in ``right`` are aligned there."""
+    from rich.table import Table  # late: as above
+    from rich.text import Text  # late: as above
+
     console = _console(sys.stdout)
     numbers = set(right)
     table = Table(box=None, pad_edge=False, header_style="bold")

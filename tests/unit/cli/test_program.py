@@ -12,6 +12,7 @@ import typer
 from agenticflow import __version__
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli import main
+from agenticflow.cli.exits import Exit, tell
 from agenticflow.cli.program import app
 
 COMMANDS: list[list[str]] = [
@@ -54,6 +55,29 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
     shown = capsys.readouterr()
     assert shown.err == ""
     assert "Usage: agenticflow" in shown.out
+
+
+@pytest.fixture(scope="module")
+def whole_program() -> Any:
+    return typer.main.get_command(app)
+
+
+WRONG: list[list[str]] = [["run", "x", "--nosuch"], ["runs", "lst"], ["rnus"], ["runs", "show"], ["--nosuch"]]
+
+
+@pytest.mark.parametrize("words", [*([*command, "--help"] for command in COMMANDS), *WRONG], ids=" ".join)
+def test_a_command_alone_reads_as_in_the_whole_program(
+    words: list[str], whole_program: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``main`` builds only what the words name; help, and what is wrong with them, are the same as if all were there."""
+    code = main(words)
+    alone = capsys.readouterr()
+    whole = Exit.OK
+    try:
+        whole_program.main(words, prog_name="agenticflow", standalone_mode=False)
+    except Exception as error:  # noqa: BLE001 - as in main
+        whole = tell(error)
+    assert (code, alone) == (whole, capsys.readouterr())
 
 
 def test_every_command_and_option_has_help() -> None:

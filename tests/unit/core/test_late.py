@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agenticflow.core.late import Late, fill
+from agenticflow.core.late import Late, fill, names_of
 from agenticflow.errors import InvariantError
 
 
@@ -26,3 +26,15 @@ def test_a_door_that_nobody_fills_says_so() -> None:
     door: Late[str] = Late("test: an empty door")
     with pytest.raises(InvariantError, match="nobody stands behind the door 'test: an empty door'"):
         door.get()
+
+
+def test_a_name_of_a_room_comes_from_its_home_and_stays() -> None:
+    room: dict[str, object] = {"__name__": "a.room"}
+    find = names_of(room, {"agenticflow.core.late": ("Late", "fill")})
+    assert find("Late") is Late
+    assert room == {"__name__": "a.room", "Late": Late}
+
+
+def test_any_other_name_is_missing_as_from_every_module() -> None:
+    with pytest.raises(AttributeError, match=r"module 'a\.room' has no attribute 'Lat'"):
+        names_of({"__name__": "a.room"}, {"agenticflow.core.late": ("Late",)})("Lat")
