@@ -5,11 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.context import CancelReason
+from agenticflow.core.engine import StopActivity
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.advance import HISTORY_RESERVE
 from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.run import RunDecider
 from tests.scenarios.runs import Run, task
 
@@ -28,6 +31,9 @@ def test_a_run_at_the_limit_of_its_history_is_ended_with_room_for_what_is_in_fli
     assert isinstance(facts[0], f.WorkflowCancelRequested)
     assert facts[0].cause == "history_limit"
     assert f"{LIMIT + 1:,} events" in facts[0].reason
+    stop, *_ = WorkflowGuest().effects(run.state, facts[0], run.state.version)
+    assert isinstance(stop, StopActivity)
+    assert stop.cancel_reason is CancelReason.LIMIT
 
 
 def test_the_end_says_that_a_bound_was_passed() -> None:

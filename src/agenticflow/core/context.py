@@ -6,6 +6,7 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
@@ -18,7 +19,7 @@ from agenticflow.core.interrupts import NO_REPLIES, Ask, EscalationStep, Interru
 from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
-__all__ = ["Feedback", "Progress", "TaskContext", "effect_key"]
+__all__ = ["CancelReason", "Feedback", "Progress", "TaskContext", "effect_key"]
 
 _UNREAD: Final = object()
 MAX_MESSAGE_CHARS: Final = 500
@@ -32,6 +33,25 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
     It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
     """
     return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
+
+
+class CancelReason(enum.StrEnum):
+    """Why a handler is told to stop."""
+
+    CANCELLED = "cancelled"
+    """Somebody cancelled its task; the run goes on."""
+    UNNEEDED = "unneeded"
+    """The run ends, or goes on, without what would come of it: another task, or the function of the run, decided that."""
+    ABORTED = "aborted"
+    """Somebody aborted the run, or the run that it is a part of ends."""
+    TIMEOUT = "timeout"
+    """A time limit passed: of the attempt, the task or the run."""
+    STALLED = "stalled"
+    """It reported no progress for too long."""
+    LIMIT = "limit"
+    """The history of the run is as long as it may be."""
+    DRAIN = "drain"
+    """The engine stops. Work that may run again does so after the next start."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -76,6 +96,7 @@ class TaskContext(Mapping[str, object]):
         "_logger",
         "agent_id",
         "attempt",
+        "cancel_reason",
         "deadline",
         "effect",
         "feedback",
@@ -129,6 +150,8 @@ class TaskContext(Mapping[str, object]):
         self._input: object = _UNREAD
         self.is_cancelled = False
         """Whether the attempt was told to stop. Handlers in threads look at it now and then; async ones are interrupted."""
+        self.cancel_reason: CancelReason | None = None
+        """Why, from before it is told on; ``None`` while nobody has."""
         self.feedback = feedback
         """What people have said to this task, or to all of the run, oldest first. More may come while the handler runs: look again."""
         self.progress: Progress | None = None
@@ -255,7 +278,8 @@ class TaskContext(Mapping[str, object]):
     def raise_if_cancelled(self) -> None:
         """Raise ``TaskCancelled`` when the attempt was told to stop; for loops in threads."""
         if self.is_cancelled:
-            raise TaskCancelled(f"task {self.task_key!r} of workflow {self.workflow_id!r} was told to stop")
+            why = "" if self.cancel_reason is None else f": {self.cancel_reason}"
+            raise TaskCancelled(f"task {self.task_key!r} of workflow {self.workflow_id!r} was told to stop{why}")
 
     def find(self, key: str, default: object) -> object:
         """Return what ``key`` names here, or ``default``."""

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeVar
 import msgspec
 
 from agenticflow.core.binding import Handler
-from agenticflow.core.context import Feedback
+from agenticflow.core.context import CancelReason, Feedback
 from agenticflow.core.decider import Command, Decider, Fact
 from agenticflow.core.interrupts import NO_REPLIES
 from agenticflow.core.results import Outcome
@@ -159,6 +159,8 @@ class StopActivity(msgspec.Struct, frozen=True, gc=False):
 
     token: int
     reason: str
+    cancel_reason: CancelReason = CancelReason.CANCELLED
+    """Which of the reasons that handlers know this is."""
 
 
 class InformActivity(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from agenticflow.core import codec
+from agenticflow.core.context import CancelReason
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import (
     ActivityFinished,
@@ -51,6 +52,12 @@ _WITHOUT_EFFECT: Final = frozenset(
     {f.WorkflowStarted, f.TaskCompleted, f.TaskStarted, f.TaskSkipped, f.ChoiceMade, f.StepsPlanned}
 )
 """The most frequent facts that ask for nothing; others are looked at one by one."""
+_REASONS: Final[dict[f.CancelCause, CancelReason]] = {
+    "abort": CancelReason.ABORTED,
+    "timeout": CancelReason.TIMEOUT,
+    "history_limit": CancelReason.LIMIT,
+}
+"""Otherwise the run ends by itself, without what is still in work."""
 
 
 def stream_of(workflow_id: str, run_no: int) -> str:
@@ -112,21 +119,24 @@ class WorkflowGuest(RunDecider):
             return ()
         if isinstance(fact, f.TaskFailed) and fact.token:
             told = TellPerformer(state.tasks[fact.task_key].performer_id, "task_failed")
-            return (told,) if fact.grace_until is None else (StopActivity(fact.token, "its time limit passed"), told)
+            if fact.grace_until is None:
+                return (told,)
+            return (StopActivity(fact.token, "its time limit passed", CancelReason.TIMEOUT), told)
         if isinstance(fact, f.TasksCancelled):
             why = fact.reason or (
                 f"task {fact.cancelled_by!r} made it unnecessary" if fact.cancelled_by else "cancelled"
             )
             reason = f"workflow {state.workflow_id!r}: {why}"
+            known = CancelReason.UNNEEDED if fact.cancelled_by else CancelReason.CANCELLED
             tokens = (state.tasks[key].token for key in fact.task_keys)
-            return [StopActivity(token, reason) for token in tokens if token in state.lingering]
+            return [StopActivity(token, reason, known) for token in tokens if token in state.lingering]
         if isinstance(fact, f.TaskReassigned) and fact.grace_until is not None:
-            return (StopActivity(fact.token, "another agent does it"),)
+            return (StopActivity(fact.token, "another agent does it", CancelReason.TIMEOUT),)
         if isinstance(fact, f.CompensationStarted):
             # Also after an abort: with nothing in work the two are one decision, and the run is no longer paused where that one looks.
             return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
-            return (StopActivity(fact.token, fact.reason),)
+            return (StopActivity(fact.token, fact.reason, CancelReason.TIMEOUT),)
         if isinstance(fact, ReplanRequested):
             return (AskForPlan(fact.number, fact.due),)
         if isinstance(fact, (ProcessLost, AttemptsInterrupted)):
@@ -136,9 +146,9 @@ class WorkflowGuest(RunDecider):
             if self._planners is not None:
                 self._planners.forget(state.stream_id)
             reason = f"workflow {state.workflow_id!r}: {fact.cause} {fact.reason}".rstrip()
-            stops = [
-                StopActivity(record.token, reason) for record in state.tasks.values() if record.status in IN_FLIGHT
-            ]
+            known = _REASONS.get(fact.cause, CancelReason.UNNEEDED)
+            tokens = (record.token for record in state.tasks.values() if record.status in IN_FLIGHT)
+            stops = [StopActivity(token, reason, known) for token in tokens]
             return [*stops, PauseActivities(False)] if state.is_paused else stops
         if isinstance(fact, f.WorkflowContinuing):
             return (ContinueExecution(state.workflow_id, state.run_no, bytes(fact.input)),)

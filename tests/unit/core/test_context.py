@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agenticflow.core import codec
-from agenticflow.core.context import TaskContext, effect_key
+from agenticflow.core.context import CancelReason, TaskContext, effect_key
 from agenticflow.core.engine import Execution
 from agenticflow.core.tools import CallGiven, ToolCall, ToolResult
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
@@ -89,7 +89,10 @@ def test_being_told_to_stop() -> None:
     told = context()
     told.raise_if_cancelled()
     told.is_cancelled = True
-    with pytest.raises(TaskCancelled, match=r"'charge\[2\]' of workflow 'w1'"):
+    with pytest.raises(TaskCancelled, match=r"'charge\[2\]' of workflow 'w1' was told to stop$"):
+        told.raise_if_cancelled()
+    told.cancel_reason = CancelReason.STALLED
+    with pytest.raises(TaskCancelled, match=r"was told to stop: stalled$"):
         told.raise_if_cancelled()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -85,6 +86,27 @@ def hang_deaf(marker: str) -> NoReturn:
     """Ignore TERM as well."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     hang(marker)
+
+
+def start_another(marker: str, *, is_deaf: bool = False) -> int:
+    """Start a process that goes on for minutes, and write which it is, after the own, into ``marker``."""
+    deaf = ["sh", "-c", "trap '' TERM; exec sleep 300"]
+    other = subprocess.Popen(deaf if is_deaf else ["sleep", "300"])
+    written = Path(f"{marker}.new")
+    written.write_text(f"{os.getpid()} {other.pid}")
+    written.rename(marker)
+    return other.pid
+
+
+def start_another_and_hang(marker: str, *, is_deaf: bool = False) -> NoReturn:
+    start_another(marker, is_deaf=is_deaf)
+    while True:
+        time.sleep(0.05)
+
+
+def start_another_and_die(marker: str) -> NoReturn:
+    start_another(marker)
+    os._exit(7)
 
 
 def not_serializable() -> object:

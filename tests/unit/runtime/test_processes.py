@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +184,99 @@ async def test_stopping_the_engine_ends_its_processes(tmp_path: Path) -> None:
         await until(lambda: marker.exists() and marker.read_text())
         await orchestrator.stop(drain_seconds=0.05)
     await until(lambda: not is_alive(int(marker.read_text())))
+
+
+# --- what handlers start themselves -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def marker(tmp_path: Path) -> Iterator[Path]:
+    """Where a handler writes its process and the one it has started. None of them outlives the test."""
+    path = tmp_path / "marker"
+    yield path
+    for pid in started_in(path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def started_in(marker: Path) -> list[int]:
+    return [int(pid) for pid in marker.read_text().split()] if marker.exists() else []
+
+
+def all_gone(marker: Path) -> bool:
+    return len(started_in(marker)) == 2 and not any(map(is_alive, started_in(marker)))
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+async def test_what_a_handler_has_started_ends_with_an_abort(
+    is_deaf: bool, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "KILL_AFTER_SECONDS", 0.2)
+    async with running(in_process(tasks.start_another_and_hang)) as orchestrator:
+        handle = await orchestrator.start_workflow(single(params={"marker": str(marker), "is_deaf": is_deaf}))
+        await until(marker.exists)
+        await handle.abort("enough")
+        with pytest.raises(WorkflowExecutionError, match="enough"):
+            await asyncio.wait_for(handle.result(), 10)
+        await until(lambda: all_gone(marker))
+
+
+async def test_what_a_handler_has_started_ends_with_its_time_limit(marker: Path) -> None:
+    async with running(in_process(tasks.start_another_and_hang)) as orchestrator:
+        definition = single(params={"marker": str(marker)}, timeout_seconds=2.0, retry_policy=ONCE)
+        handle = await orchestrator.start_workflow(definition)
+        with pytest.raises(WorkflowExecutionError, match="TaskTimeout"):
+            await asyncio.wait_for(handle.result(), 20)
+        await until(lambda: not marker.exists() or all_gone(marker))
+
+
+async def test_what_a_handler_has_started_ends_when_its_process_dies(marker: Path) -> None:
+    error = await failure_of(tasks.start_another_and_die, {"marker": str(marker)})
+    assert error.message == "the process of the handler ended with exit code 7"
+    await until(lambda: all_gone(marker))
+
+
+async def test_what_a_handler_has_started_ends_when_the_engine_stops(marker: Path) -> None:
+    async with running(in_process(tasks.start_another_and_hang)) as orchestrator:
+        await orchestrator.start_workflow(single(params={"marker": str(marker)}))
+        await until(marker.exists)
+    await until(lambda: all_gone(marker))
+
+
+@pytest.mark.parametrize("is_deaf", [False, True])
+async def test_what_a_handler_has_left_behind_lives_until_the_engine_stops(
+    is_deaf: bool, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "KILL_AFTER_SECONDS", 0.2)
+    async with running(in_process(tasks.start_another)) as orchestrator:
+        handle = await orchestrator.start_workflow(single(params={"marker": str(marker), "is_deaf": is_deaf}))
+        result = await handle.result()
+        assert isinstance(result, dict)
+        assert is_alive(result["work"])
+    await until(lambda: all_gone(marker))
+
+
+LIFE = """
+import asyncio, sys
+from tests.unit.runtime import tasks
+from tests.unit.runtime.engine import running
+from tests.unit.runtime.test_processes import in_process
+
+async def live():
+    async with running(in_process(getattr(tasks, sys.argv[1]))) as orchestrator:
+        await orchestrator.start_workflow(tasks.single(params={"marker": sys.argv[2]}))
+        await asyncio.sleep(60)
+
+asyncio.run(live())
+"""
+
+
+@pytest.mark.parametrize("handler", ["start_another_and_hang", "start_another"])
+async def test_what_a_handler_has_started_ends_when_the_engine_is_killed(handler: str, marker: Path) -> None:
+    engine = subprocess.Popen([sys.executable, "-c", LIFE, handler, str(marker)])
+    try:
+        await until(marker.exists, seconds=30)
+    finally:
+        engine.kill()
+        engine.wait()
+    await until(lambda: all_gone(marker))

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from agenticflow.core.assignment import Assigner
 from agenticflow.core.clocks import Clock
-from agenticflow.core.context import Progress
+from agenticflow.core.context import CancelReason, Progress
 from agenticflow.core.engine import (
     ActivityFinished,
     AskForPlan,
@@ -170,7 +170,7 @@ class Dispatcher:
             self._children.carry_on(stream_id, effect)
         elif isinstance(effect, StopActivity):
             if not self._children.stop(stream_id, effect.token, effect.reason):
-                self._stop(stream_id, effect.token)
+                self._stop(stream_id, effect.token, effect.cancel_reason)
         elif isinstance(effect, PauseActivities):
             self._pause(stream_id, is_paused=effect.is_paused)
             self._children.pause(stream_id, is_paused=effect.is_paused)
@@ -284,7 +284,7 @@ class Dispatcher:
             self._is_waking = True
             self._loop.call_soon(self._wake)
 
-    def _stop(self, stream_id: str, token: int) -> None:
+    def _stop(self, stream_id: str, token: int, reason: CancelReason) -> None:
         """The attempt is not wanted any more. Running: tell its handler. Not started: it ends here."""
         attempt = self._attempts.get((stream_id, token))
         if attempt is None:
@@ -292,7 +292,7 @@ class Dispatcher:
             if effect is not None:
                 self._spawn(self._report(stream_id, effect, Outcome(OutcomeKind.CANCELLED)))
         elif attempt.started_at or attempt.context is not None:
-            self._worker.stop(attempt, StopCause.TOLD)
+            self._worker.stop(attempt, StopCause.TOLD, reason)
         elif attempt.cause is None:
             # It still queues: whoever meets it there passes it over.
             attempt.cause = StopCause.TOLD
@@ -410,8 +410,7 @@ class Dispatcher:
         self._worker.is_stopping = True
         # Only handlers are interrupted: a worker that reports has something that must be recorded.
         for attempt in self._attempts.values():
-            if attempt.worker is not None:
-                attempt.worker.cancel()
+            self._worker.interrupt(attempt)
         if self._workers:
             await asyncio.wait(set(self._workers), timeout=drain_seconds + 1)
         self._host.is_closing = True  # from here on what cannot be recorded is not tried again

@@ -1,7 +1,9 @@
 """Handlers that run in processes of their own: spawned, reused, told to terminate, then killed.
 
-A child owns no store and exits when its parent is gone. What goes in and out is encoded by the one codec; multiprocessing only
-starts the interpreter. The function is found by module and name, so it must stand at the top level of a module.
+A child owns no store and exits when its parent is gone. It leads a session of its own, so that what its handlers start is told to stop and
+killed with it: ``TERM`` to all of them, ``KILL`` after a grace, or at once when the parent has died. What goes in and out is encoded by the
+one codec; multiprocessing only starts the interpreter. The function is found by module and name, so it must stand at the top level of a
+module.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import inspect
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
@@ -33,6 +37,8 @@ __all__ = ["ProcessPool"]
 
 KILL_AFTER_SECONDS: Final = 5.0
 EXIT_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 0.02
+"""How often one looks whether what was told to terminate is gone."""
 
 
 class _Call(msgspec.Struct):
@@ -70,18 +76,38 @@ class _Child:
             return Outcome(OutcomeKind.UNKNOWN, error=ErrorInfo("ProcessDied", message, kinds=("ProcessDied",)))
 
     def terminate(self) -> None:
-        """TERM now, KILL when that did not help."""
-        self.process.terminate()
-        self.process.join(KILL_AFTER_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
+        """TERM now, KILL when that did not help: to the process and to what its handlers have started."""
+        self._signal(signal.SIGTERM)
+        for _ in range(round(KILL_AFTER_SECONDS / LOOK_SECONDS)):
+            if self.process.is_alive():
+                self.process.join(LOOK_SECONDS)
+            elif self._signal(0):
+                time.sleep(LOOK_SECONDS)
+            else:
+                return
+        self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """End an idle child: it exits when its pipe closes."""
+        """End an idle child: it exits when its pipe closes, and takes with it what its handlers have left behind."""
         self._pipe.close()
         self.process.join(EXIT_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
+        if self._signal(0):
+            self.terminate()
+
+    def _signal(self, number: int) -> bool:
+        """Send to all of the session, with 0 nothing; return whether anybody is there."""
+        pid = self.process.pid
+        assert pid is not None  # it was started
+        if sys.platform != "win32":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)
+                return True
+        # Nothing is left, or the interpreter has not come so far yet.
+        if not self.process.is_alive():
+            return False
+        if number:
+            (self.process.terminate if number == signal.SIGTERM else self.process.kill)()
+        return True
 
 
 class ProcessPool:
@@ -105,27 +131,33 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(2 * self.limit, thread_name_prefix="agenticflow-process")
+        threads = self._threads
         try:
             child = self._idle.pop()  # asked for, not looked at: calls by hand come from several threads
         except IndexError:
-            child = await loop.run_in_executor(self._threads, _Child)
-        running = loop.run_in_executor(self._threads, child.call, request)
+            child = await loop.run_in_executor(threads, _Child)
+        running = loop.run_in_executor(threads, child.call, request)
         bounds = bounds_of(function)
         limit = bounds.timeout_seconds if bounds is not None else None
-        is_late = False
+        is_late = is_told = False
         try:
             waited: set[asyncio.Future[Any]] = {running, kill}
             await asyncio.wait(waited, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
             is_late = not running.done() and not kill.done()
         finally:
             if not running.done():
-                self._threads.submit(child.terminate)
+                is_told = True
+                threads.submit(child.terminate)
         outcome = await running
-        if outcome.error is not None and outcome.error.code == ResourceLimitExceeded.code:
-            self._threads.submit(child.terminate)  # what it had taken may still be there: not for the next call
-        elif child.process.is_alive() and outcome.kind is not OutcomeKind.UNKNOWN:
+        is_unknown = outcome.kind is OutcomeKind.UNKNOWN
+        if is_unknown or (outcome.error is not None and outcome.error.code == ResourceLimitExceeded.code):
+            if not is_told:
+                threads.submit(
+                    child.terminate
+                )  # what it had taken or started may still be there: not for the next call
+        elif child.process.is_alive() and not is_told:
             self._idle.append(child)
-        elif is_late and outcome.kind is OutcomeKind.UNKNOWN:
+        if is_late and is_unknown:
             late = TaskTimeout(f"{handler.name!r} was not done within its bound of {limit:g} s, and was killed")
             return Outcome(OutcomeKind.TIMED_OUT, error=describe_error(late))
         return outcome
@@ -143,6 +175,8 @@ class ProcessPool:
 def _serve(pipe: Connection) -> None:
     """Main of a child: answer calls until the pipe closes."""
     enter_child()
+    if sys.platform != "win32":
+        os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -152,10 +186,15 @@ def _serve(pipe: Connection) -> None:
         while True:
             call = msgspec.msgpack.decode(pipe.recv_bytes(), type=_Call)
             pipe.send_bytes(codec.encode(_answer(call, handlers)))
+    if sys.platform != "win32":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)  # what handlers have left behind
 
 
 def _exit_with(sentinel: Any) -> None:
     wait([sentinel])
+    if sys.platform != "win32":
+        os.killpg(0, signal.SIGKILL)  # nobody is left who would do it after a grace
     os._exit(1)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from agenticflow.core import codec
 from agenticflow.core.binding import RunsIn
 from agenticflow.core.clocks import Clock
-from agenticflow.core.context import TaskContext
+from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.interrupts import interrupt_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
@@ -242,19 +242,24 @@ class LocalWorker:
         )
         reach("worker.after_report")
 
-    def stop(self, attempt: Attempt, cause: StopCause) -> None:
-        """Tell a running handler to stop: interrupt it, ask it, or kill its process, by where it runs."""
+    def stop(self, attempt: Attempt, cause: StopCause, reason: CancelReason) -> None:
+        """Tell a running handler to stop, and why: interrupt it, ask it, or kill its process, by where it runs."""
         if attempt.cause is not None:
             return
         attempt.cause = cause
-        if attempt.context is not None:
-            attempt.context.is_cancelled = True
+        _tell(attempt, reason)
         if attempt.task is not None:
             attempt.task.cancel()
         if attempt.process is not None and not attempt.process.done():
             attempt.process.set_result(None)
         if cause is not StopCause.TOLD:
             self._graces.add(attempt, GRACE_SECONDS)
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """The engine stops: interrupt whoever is about the attempt. Nothing is decided about it."""
+        _tell(attempt, CancelReason.DRAIN)
+        if attempt.worker is not None:
+            attempt.worker.cancel()
 
     async def close(self) -> None:
         """End limits, reports, threads and processes. Threads still running are left to end by themselves."""
@@ -345,12 +350,12 @@ class LocalWorker:
         attempt.silence = 0 if number != attempt.heard else attempt.silence + 1
         attempt.heard = number
         if attempt.silence >= LOOKS_PER_SILENCE:
-            self.stop(attempt, StopCause.SILENCE)
+            self.stop(attempt, StopCause.SILENCE, CancelReason.STALLED)
         elif attempt.listen_seconds is not None:
             self._silences.add(attempt, attempt.listen_seconds)
 
     def _time_is_up(self, attempt: Attempt) -> None:
-        self.stop(attempt, StopCause.TIME)
+        self.stop(attempt, StopCause.TIME, CancelReason.TIMEOUT)
 
     def _notice(self, attempt: Attempt) -> None:
         """The handler has been running for a while: record that, and when its limit is."""
@@ -382,6 +387,14 @@ class LocalWorker:
         task = self._loop.create_task(_logged(work))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+
+
+def _tell(attempt: Attempt, reason: CancelReason) -> None:
+    """Let the handler see that it shall stop: the reason first, for threads that look at the other."""
+    context = attempt.context
+    if context is not None and context.cancel_reason is None:
+        context.cancel_reason = reason
+        context.is_cancelled = True
 
 
 async def _take_back_cancellation(task: asyncio.Task[None]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from agenticflow.app.cassettes import Cassette
 from agenticflow.core import codec
 from agenticflow.core.binding import Handler, RunsIn
-from agenticflow.core.context import TaskContext
+from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityInput, EffectClass, Performer, RunActivity
 from agenticflow.core.interrupts import interrupt_in
@@ -168,6 +168,7 @@ async def _call(
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its outcome
         if clock.expired():
+            context.cancel_reason = CancelReason.TIMEOUT
             context.is_cancelled = True
             return {"error": f"it was not done within {limit:g} s"}
         if (interrupt := interrupt_in(error)) is not None:

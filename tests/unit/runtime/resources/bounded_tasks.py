@@ -11,6 +11,7 @@ from pathlib import Path
 from agenticflow import worker
 from agenticflow.errors import PermanentError
 from agenticflow.runtime.resources import resource_bounded
+from tests.unit.runtime.tasks import start_another, start_another_and_hang
 
 __all__ = ["MANY_BYTES"]
 
@@ -67,6 +68,20 @@ def hang(marker: str) -> None:
     Path(marker).write_text(str(os.getpid()))
     while True:
         time.sleep(60)
+
+
+@resource_bounded(max_cpu_time="300ms")
+def compute_beside_another(marker: str) -> None:
+    """Start a process that goes on, and use processor time until interrupted."""
+    start_another(marker)
+    while True:
+        sum(range(1_000))
+
+
+@resource_bounded(timeout="2s")
+def hang_beside_another(marker: str) -> None:
+    """Start a process that goes on, and never end."""
+    start_another_and_hang(marker)
 
 
 @resource_bounded(timeout="30s")

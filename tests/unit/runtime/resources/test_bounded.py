@@ -25,12 +25,14 @@ from agenticflow.errors import (
     UsageError,
 )
 from agenticflow.runtime.resources import bounded, circuit_breaker, resource_bounded
+from tests.unit.runtime import test_processes
 from tests.unit.runtime.engine import in_virtual_time, running, until
 from tests.unit.runtime.resources import bounded_tasks as tasks
 from tests.unit.runtime.tasks import single
-from tests.unit.runtime.test_processes import is_alive
+from tests.unit.runtime.test_processes import all_gone, is_alive
 
 pytestmark = pytest.mark.timeout(60)
+pids = test_processes.marker
 
 
 # --- on the event loop --------------------------------------------------------------------------------------------------
@@ -109,6 +111,18 @@ def test_time_is_bounded(tmp_path: Path) -> None:
         tasks.hang(str(marker))
     if marker.exists():  # on a very busy machine its time is up before it has begun
         asyncio.run(until(lambda: not is_alive(int(marker.read_text()))))
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [(tasks.compute_beside_another, ResourceLimitExceeded), (tasks.hang_beside_another, TaskTimeout)],
+)
+async def test_what_a_call_has_started_ends_at_its_bounds(
+    function: Callable[[str], None], error: type[Exception], pids: Path
+) -> None:
+    with pytest.raises(error):
+        await asyncio.to_thread(function, str(pids))
+    await until(lambda: all_gone(pids))
 
 
 def test_values_go_there_by_name_and_come_back_as_data() -> None:
