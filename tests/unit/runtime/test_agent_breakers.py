@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agenticflow import Agent, CircuitBreaker, RetryPolicy, TaskDefinition, WorkflowDefinition, WorkflowExecutionError
+from agenticflow.core.engine import EffectClass
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import CircuitOpen, DefinitionError, PermanentError
 from agenticflow.resilience import BreakerPolicy, BreakerStatus
@@ -78,7 +79,7 @@ async def test_at_most_once_work_that_was_refused_has_not_begun_and_runs_when_th
     payer = Payer("careful-bank")
     breaker = CircuitBreaker("agent:careful-bank", 2, 30, window_seconds=60)
     breaker.open()
-    definition = WorkflowDefinition([TaskDefinition("t", "careful-bank", "pay", effect="at_most_once")])
+    definition = WorkflowDefinition([TaskDefinition("t", "careful-bank", "pay", effect=EffectClass.AT_MOST_ONCE)])
     async with running(payer.agent) as orchestrator:
         handle = await orchestrator.start_workflow(definition)
         with pytest.raises(WorkflowExecutionError, match="CircuitOpen"):
