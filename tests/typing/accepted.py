@@ -75,7 +75,7 @@ from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
 from agenticflow.orchestration import Approval, ApprovalRequest, Escalation, Step, WorkflowFunction
-from agenticflow.resilience import BreakerState, BreakerStatus, Rate
+from agenticflow.resilience import BreakerPolicy, BreakerState, BreakerStatus, Rate
 from agenticflow.runtime.resources import (
     PoolStatus,
     RateLimiter,
@@ -142,6 +142,7 @@ def an_agent_takes_any_collection_of_capabilities() -> None:
     Agent("analyst", ["sql", "charts"])
     Agent("analyst", ("sql",), role="reads numbers", concurrency=4)
     Agent("analyst", frozenset({"sql"}), state_machine=StateMachine([StateTransition(None, AgentState.ERROR, "x")]))
+    Agent("analyst", breaker=BreakerPolicy(failure_threshold=3, counted_errors=("OSError",)))
     assert_type(Agent("analyst").get_state(), AgentState)
     assert_type(Agent("analyst").capabilities, frozenset[str])
 

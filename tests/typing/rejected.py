@@ -89,6 +89,7 @@ def an_agent_has_an_id_and_options_by_name() -> None:
     Agent("analyst", {"sql"}, "reads numbers")  # E: call-arg
     Agent("analyst", 3)  # E: arg-type
     Agent("analyst", concurrency="four")  # E: arg-type
+    Agent("analyst", breaker="open")  # E: arg-type
 
 
 def a_task_is_called_as_it_was_written(agent: Agent) -> None:

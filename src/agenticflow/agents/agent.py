@@ -7,7 +7,8 @@ What an agent *is* lives here; that its handlers are called, timed, retried and 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
@@ -20,9 +21,11 @@ from agenticflow.core.binding import Handler, HandlerFunction
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.context import PARALLEL_CALLS
 from agenticflow.core.events import AgenticEvent
+from agenticflow.core.guards import AttemptEnded, Leave, guards
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.core.tools import Caller, CallGiven, ToolCall, ToolResult
-from agenticflow.errors import DefinitionError
+from agenticflow.errors import DefinitionError, PermanentError, TemporaryError
+from agenticflow.resilience.breaker import BreakerPolicy
 from agenticflow.storage.key_values import KeyValues
 from agenticflow.tools.registry import ToolLike, ToolRegistry
 
@@ -31,6 +34,7 @@ __all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 F = TypeVar("F", bound=HandlerFunction)
 R = TypeVar("R", bound=ReactionFunction)
 _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
+_FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN})
 _NO_HANDLERS: Mapping[str, Handler] = {}
 _NO_PAYLOAD: Mapping[str, object] = {}
 
@@ -55,6 +59,36 @@ class Watcher(Protocol):
         """An attempt has ended, ``in_flight`` still run."""
 
 
+class AgentBreaker:
+    """The circuit breaker before the handlers of an agent, ``agent:<id>`` among the breakers of the process.
+
+    It is told of outcomes, not of exceptions: that a time limit passed, or that a process died, is known outside the handler only.
+    """
+
+    __slots__ = ("name", "policy")
+
+    def __init__(self, agent_id: str, policy: BreakerPolicy) -> None:
+        self.name = f"agent:{agent_id}"
+        self.policy = policy
+
+    def enter(self) -> AttemptEnded:
+        policy = self.policy
+        leave = guards.get().enter(
+            self.name, policy.failure_threshold, policy.window_seconds, policy.recovery_seconds, policy.max_probes
+        )
+        return partial(self._ended, leave)
+
+    def _ended(self, leave: Leave, outcome: Outcome | None) -> None:
+        if outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED:
+            leave(None)
+            return
+        error = outcome.error if outcome is not None and outcome.kind in _FAILURES else None
+        if error is not None and self.policy.counts_kinds(error.kinds, is_permanent=error.is_permanent):
+            leave(TemporaryError(str(error)))
+        else:
+            leave(PermanentError("it says nothing about the agent"))
+
+
 class Agent:
     """``Agent("analyst", {"data_analysis"}, role="reads numbers", concurrency=4)``.
 
@@ -65,6 +99,7 @@ class Agent:
 
     __slots__ = (
         "__weakref__",
+        "_breaker",
         "_handlers",
         "_in_work",
         "_is_taking_work",
@@ -92,11 +127,13 @@ class Agent:
         concurrency: int = 1,
         state_machine: StateMachine | None = None,
         tools: Collection[ToolLike] = (),
+        breaker: BreakerPolicy | None = None,
     ) -> None:
         """``memory`` is what the agent remembers; one that belongs to nobody yet is shared out, each agent gets its own part.
 
         ``tools`` are what it may use: ``@tool`` functions, plain ones, ``Tool`` objects, names of registered tools, function tools of the
-        OpenAI Agents SDK.
+        OpenAI Agents SDK. ``breaker`` says after which failures of its handlers no attempt begins for a while: attempts then fail at once
+        with ``CircuitOpen``, which is temporary.
 
         Raises ``DefinitionError`` with the right call when the arguments are mixed up.
         """
@@ -120,7 +157,13 @@ class Agent:
             raise DefinitionError(
                 f"the memory of agent {agent_id!r} is a {type(memory).__name__}", hint="give memory=MemoryStore()"
             )
+        if breaker is not None and not isinstance(breaker, BreakerPolicy):
+            raise DefinitionError(
+                f"the breaker of agent {agent_id!r} is a {type(breaker).__name__}",
+                hint="give breaker=BreakerPolicy(failure_threshold=5)",
+            )
         self.agent_id = agent_id
+        self._breaker = AgentBreaker(agent_id, breaker) if breaker is not None else None
         self._memory = memory.for_agent(agent_id) if memory is not None else None
         self.role = role
         self._seats = concurrency
@@ -155,11 +198,12 @@ class Agent:
             if task_type in self._handlers:
                 raise DefinitionError(f"agent {self.agent_id!r} has a handler for {task_type!r} already")
             name = f"{self.agent_id}.{task_type}"
-            self._handlers[task_type] = (
+            handler = self._handlers[task_type] = (
                 Handler(function, name=name, run_in=run_in)
                 if self._tools is None
                 else HandlerWithTools(function, name=name, run_in=run_in, tools=self._tools)
             )
+            handler.guard = self._breaker
             if self._recorder is not None:
                 self._recorder.look_again(self.agent_id)
             return function

@@ -30,6 +30,7 @@ from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
+from agenticflow.app.registration.admission import Admission
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
 from agenticflow.app.repair.replanner import Replans
 from agenticflow.app.schedules.schedules import Schedules
@@ -58,6 +59,7 @@ from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.repair.planner import Plans, Replanner
 from agenticflow.orchestration.state import RunState, WorkflowStatus
+from agenticflow.resilience import BackPressure
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.runtime.loading import Loader
@@ -72,6 +74,7 @@ log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
 MAX_ID_CHARS: Final = 200
+_DEFAULT_PRESSURE: Final = BackPressure()
 UNCHANGED: Final = object()
 """Stands for the input of the run that is forked."""
 
@@ -86,6 +89,7 @@ class Orchestrator(Intervening):
     it starts. ``telemetry`` is who listens to what it measures; without one, the metrics of this process, when ``metrics.enabled`` says so.
     ``replan`` is asked for another plan when a run would fail: a ``Replanner``, or an async function.
     ``max_lost_processes`` is how many processes may die while a task is in work before it becomes a dead letter.
+    ``back_pressure`` says how long a start waits while much work is open in this process; ``None``: never.
     ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
@@ -105,6 +109,7 @@ class Orchestrator(Intervening):
         agents: AgentRegistry | None = None,
         replan: Replanner | Plans | None = None,
         performs: bool = True,
+        back_pressure: BackPressure | None = _DEFAULT_PRESSURE,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -123,6 +128,7 @@ class Orchestrator(Intervening):
         self._max_threads = max_threads
         self._max_lost_processes = max_lost_processes
         self._performs = performs
+        self._admission = Admission(back_pressure, self._clock)
         self._replans = Replans(replan, self._clock, self._unperformed)
         self._settings = settings
         self._telemetry = telemetry
@@ -338,6 +344,7 @@ class Orchestrator(Intervening):
             DefinitionError: the definition or its references are wrong; nothing was started.
             WorkflowIdConflict: the id belongs to another definition or input.
             NotSerializable: the input has no form on the wire.
+            BoundExceeded: more starts wait than may, or ``back_pressure`` rejects them.
         """
         plan = self._workflows.plan_of(definition)
         engine = await self._running()
@@ -351,7 +358,7 @@ class Orchestrator(Intervening):
         now = self._clock.now_ns()
         command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=now, replan=terms)
         try:
-            await engine.host.submit(stream_of(workflow_id, 1), command)
+            await self._admission.submit(engine.host, engine.dispatcher, stream_of(workflow_id, 1), command)
         except CommandRefused:
             # It exists already, or somebody else started it in the same moment: the store let one of us through.
             row = await engine.store.get_run(workflow_id)

@@ -17,6 +17,7 @@ from typing import Any, Final, get_origin, get_type_hints
 import msgspec
 
 from agenticflow.core.context import TaskContext
+from agenticflow.core.guards import AttemptGuard
 from agenticflow.errors import DefinitionError, InvalidInput
 
 __all__ = ["Handler", "HandlerFunction", "HandlerRule", "RunsIn", "rule_of", "set_rule"]
@@ -106,12 +107,14 @@ def _signature_of(function: HandlerFunction) -> _Signature:
 class Handler:
     """A function and the plan of how to call it."""
 
-    __slots__ = ("_context_name", "_parameters", "_params_name", "_takes_rest", "function", "name", "runs_in")
+    __slots__ = ("_context_name", "_parameters", "_params_name", "_takes_rest", "function", "guard", "name", "runs_in")
 
     def __init__(self, function: HandlerFunction, *, name: str, run_in: str | None = None) -> None:
         if not callable(function):
             raise DefinitionError(f"the handler {name!r} is a {type(function).__name__}, not a function")
         self.function = function
+        self.guard: AttemptGuard | None = None
+        """Is asked before an attempt begins."""
         self.name = name
         self.runs_in = _place(function, name, run_in)
         try:

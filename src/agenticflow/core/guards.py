@@ -1,4 +1,4 @@
-"""The port of what guards calls: turns under a rate, and circuit breakers. ``app.tools.guarding`` stands behind it.
+"""The ports of what guards calls and attempts: turns under a rate, and circuit breakers. ``app.tools.guarding`` stands behind ``Guards``.
 
 Guards are shared by name in the process, whoever asks: the first to name one says its numbers.
 """
@@ -9,11 +9,24 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from agenticflow.core.late import Late
+from agenticflow.core.results import Outcome
 
-__all__ = ["Guards", "Leave", "guards"]
+__all__ = ["AttemptEnded", "AttemptGuard", "Guards", "Leave", "guards"]
 
 Leave = Callable[[BaseException | None], None]
 """Is told, once, how a guarded call ended: with an error or, ``None``, well."""
+AttemptEnded = Callable[[Outcome | None], None]
+"""Is told, once, how a guarded attempt ended; ``None``: its handler did not begin, or was interrupted by the stop of the engine."""
+
+
+class AttemptGuard(Protocol):
+    """Stands before the handlers of a performer."""
+
+    def enter(self) -> AttemptEnded:
+        """Let an attempt begin; whoever runs it says to what is returned how it ended.
+
+        Raises ``CircuitOpen`` while nothing may begin, ``DefinitionError`` when what guards it has other numbers already.
+        """
 
 
 class Guards(Protocol):

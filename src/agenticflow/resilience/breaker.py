@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -76,13 +76,18 @@ class BreakerPolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether ``error`` says that what stands behind the breaker does not work."""
         if not isinstance(error, Exception) or isinstance(error, CircuitOpen):
             return False  # the caller went away, or nothing was asked
-        if self.ignored_errors or self.counted_errors:
-            kinds = {kind.__name__ for kind in type(error).__mro__}
-            if not kinds.isdisjoint(self.ignored_errors):
-                return False
-            if self.counted_errors:
-                return not kinds.isdisjoint(self.counted_errors)
-        return not isinstance(error, (UsageError, PermanentError))
+        is_permanent = isinstance(error, (UsageError, PermanentError))
+        if not self.ignored_errors and not self.counted_errors:
+            return not is_permanent
+        return self.counts_kinds({kind.__name__ for kind in type(error).__mro__}, is_permanent=is_permanent)
+
+    def counts_kinds(self, kinds: Collection[str], *, is_permanent: bool) -> bool:
+        """The same of an error that is data: ``kinds`` are the names of its class and its bases."""
+        if CircuitOpen.__name__ in kinds or any(name in kinds for name in self.ignored_errors):
+            return False
+        if self.counted_errors:
+            return any(name in kinds for name in self.counted_errors)
+        return not is_permanent
 
 
 def _names(field: str, given: object) -> tuple[str, ...]:

@@ -451,6 +451,11 @@ class Dispatcher:
         """Yield what is kept until somebody can perform it, each with what is missing in words."""
         return self._placement.kept()
 
+    @property
+    def open_attempts(self) -> int:
+        """How many attempts were handed to this process and have not ended: in work, in queues, held back."""
+        return len(self._attempts)
+
     def load(self) -> dict[str, tuple[int, int]]:
         """Return, by performer id, how many attempts are in work and how many queue."""
         return {performer_id: (seat.in_flight, len(seat.queue)) for performer_id, seat in self._seats.items()}

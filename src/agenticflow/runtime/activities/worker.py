@@ -21,6 +21,7 @@ from agenticflow.core.binding import RunsIn
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
+from agenticflow.core.guards import AttemptGuard
 from agenticflow.core.interrupts import interrupt_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
@@ -143,7 +144,25 @@ class LocalWorker:
 
         ``None`` means that the handler did not start: the execution is paused, or (``attempt.is_over``) the attempt is superseded.
         """
+        guard = attempt.handler.guard
+        if guard is not None:
+            return self._run_guarded(attempt, task, guard)
         return self._run(attempt, task) if attempt.handler.runs_in is RunsIn.LOOP else self._run_in_turn(attempt, task)
+
+    async def _run_guarded(self, attempt: Attempt, task: asyncio.Task[None], guard: AttemptGuard) -> Ended | None:
+        """Ask the guard before the intent is recorded: what it does not let begin has not begun, at-most-once work neither."""
+        try:
+            tell = guard.enter()
+        except AgenticFlowError as error:
+            attempt.is_over = True
+            return Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
+        ended: Ended | None = None
+        try:
+            is_on_loop = attempt.handler.runs_in is RunsIn.LOOP
+            ended = await (self._run(attempt, task) if is_on_loop else self._run_in_turn(attempt, task))
+            return ended
+        finally:
+            tell(ended[0] if ended is not None else None)
 
     async def _run_in_turn(self, attempt: Attempt, task: asyncio.Task[None]) -> Ended | None:
         # The intent and the time limit belong to the handler, not to the wait for a thread or process to run it.

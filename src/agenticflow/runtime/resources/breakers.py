@@ -28,7 +28,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 ErrorKinds = Iterable[str | type[BaseException]]
 MAX_BREAKERS: Final = 10_000
-MAX_NAME_CHARS: Final = 200
+MAX_NAME_CHARS: Final = 210
+"""The longest id of an agent, after ``agent:``."""
 MAX_WORDS: Final = 200
 """Characters of the last error that a status shows."""
 
