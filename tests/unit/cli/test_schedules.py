@@ -87,3 +87,6 @@ def test_a_schedule_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["schedules", "pause", "x"]) == 7
     assert "there is no schedule 'x'" in capsys.readouterr().err
     assert main(["schedules", "create", "s", "nap", "--every", "20"]) == 8
+    assert "--replace" in capsys.readouterr().err
+    assert main(["schedules", "create", "z", "nap", "--every", "20", "--start-at", "2030-01-01T00:00:00"]) == 2
+    assert "2027-01-01T00:00:00Z" in capsys.readouterr().err

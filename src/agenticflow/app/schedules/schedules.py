@@ -138,7 +138,7 @@ class Schedules:
                 if row.status != ScheduleStatus.COMPLETED:
                     raise CommandRefused(
                         f"there is another schedule {schedule_id!r} already",
-                        hint="create it with replace=True, delete the other one first, or use another id",
+                        hint="replace it (replace=True, --replace), delete the other one first, or use another id",
                     )
             command = f.CreateSchedule(now=self._clock.now_ns(), spec=spec, seed=new_seed(), requested_by=LOCAL_OWNER)
             stream_id = stream_of_schedule(schedule_id, 1 if row is None else row.run_no + 1)
@@ -355,7 +355,8 @@ def _duration(name: str, value: object, least: float, most: float) -> int:
 def _time(name: str, value: object) -> int:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInput(
-            f"{name}={value!r} is no moment", hint="give a datetime with its zone: datetime(2027, 1, 1, tzinfo=UTC)"
+            f"{name}={value!r} is no moment",
+            hint="give it with its zone: datetime(2027, 1, 1, tzinfo=UTC), or 2027-01-01T00:00:00Z",
         )
     if not 1970 < value.year < MAX_YEAR:
         raise InvalidInput(f"{name}={value!r} is out of reach", hint=f"give a moment between 1971 and {MAX_YEAR - 1}")
