@@ -17,6 +17,7 @@ def test_a_schedule_from_its_creation_to_its_end_without_an_owner(cli: CommandLi
         "status": "ACTIVE",
         "next_moment": "2030-01-01T02:00:00+00:00",
         "runs": 0,
+        "waits_for": "",
     }
     shown = cli.json("schedules", "show", "nightly")
     assert (shown["rule"], shown["timezone"], shown["input"]) == ("cron 0 3 * * *", "Europe/Zurich", {"size": 5})
@@ -36,6 +37,8 @@ def test_a_running_owner_starts_what_others_ask_for(cli: CommandLine) -> None:
     until(lambda: cli.json("schedules", "show", "s")["status"] == "COMPLETED")
     runs = cli.json("schedules", "show", "s")["last_runs"]
     assert [run["outcome"] for run in runs] == ["succeeded", "succeeded"]
+    _, told = cli.run("schedules", "create", "typo", "plian", "--every", "3600")
+    assert "warning: typo waits for a process that runs this store and has registered the workflow 'plian'" in told
     cli.json("schedules", "create", "t", "flow.py:plain", "--every", "3600")
     assert cli.json("schedules", "trigger", "t")["runs"] == 1
     until(lambda: cli.json("schedules", "show", "t")["last_runs"])

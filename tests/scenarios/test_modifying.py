@@ -367,6 +367,42 @@ def test_every_task_that_is_described_wrongly_is_told() -> None:
         modifications_of([{"remove": "a"}] * 1_001)
 
 
+def test_a_misspelt_key_of_plain_data_is_told_at_every_level_with_the_key_that_is_near() -> None:
+    inner = {"name": "inner", "tasks": [{"task_id": "i", "agnt_id": "w"}]}
+    plain: dict[str, object] = {
+        "task_id": "z",
+        "agent_id": "w",
+        "params": {"anything": {"is": "fine"}},
+        "dependecies": ["a"],
+        "retry_policy": {"max_atempts": 2},
+        "compensation": {"agent_id": "w", "parms": {"params": 1}},
+        "choices": [{"then": "a"}, {"then": "b", "whn": "${a} > 1"}],
+        "limits": [{"key": "k", "zzz": 1}],
+        "workflow": inner,
+    }
+    with pytest.raises(DefinitionError) as refusal:
+        modifications_of([{"add": plain}, {"remove": "a"}])
+    assert list(refusal.value.problems) == [
+        (
+            "modification 1: there is no key 'dependecies'; did you mean 'dependencies'?"
+            "; there is no key 'retry_policy.max_atempts'; did you mean 'max_attempts'?"
+            "; there is no key 'compensation.parms'; did you mean 'params'?"
+            "; there is no key 'choices[1].whn'; did you mean 'when'?"
+            "; there is no key 'limits[0].zzz'; there are key, max_concurrent, rate, per_seconds"
+            "; there is no key 'workflow.tasks[0].agnt_id'; did you mean 'agent_id'?"
+        )
+    ]
+    right = {
+        "task_id": "z",
+        "agent_id": "w",
+        "dependencies": ["a"],
+        "compensation": "undo",
+        "params": {"x": [{"y": 1}]},
+    }
+    (added,) = modifications_of([{"replace": right}])
+    assert added.task == TaskDefinition("z", "w", params={"x": [{"y": 1}]}, dependencies=["a"], compensation="undo")
+
+
 def test_what_cannot_be_read_back_is_refused_before_it_is_sent() -> None:
     given = modifications_of([{"add": task("a", params={1: 2})}])
     with pytest.raises(DefinitionError, match="could not be read back"):

@@ -9,7 +9,7 @@ import pytest
 
 from agenticflow import EffectClass, TaskContext, TaskDefinition, WorkflowDefinition, worker
 from agenticflow.errors import InvalidInput
-from agenticflow.testing import CrashCase, CrashSignal, FaultKind, Resolution, simulate, sometimes
+from agenticflow.testing import CrashCase, CrashSignal, FaultKind, Resolution, crash_search, simulate, sometimes
 
 
 def booking(effect: EffectClass = EffectClass.AT_MOST_ONCE, **options: Any) -> CrashCase:
@@ -80,6 +80,35 @@ def test_a_workflow_that_breaks_its_own_promise_is_told_at_once() -> None:
     report = simulate(lambda: booking(check=lambda: ["wrong from the beginning"]), schedules=100)
     assert report.schedules == 0
     assert report.violations[0].problems == ["wrong from the beginning"]
+
+
+def test_a_workflow_is_searched_as_it_is() -> None:
+    @worker("greet")
+    async def greet(name: str) -> str:
+        return f"hello {name}"
+
+    greeting = WorkflowDefinition([TaskDefinition("greet", "greet", params={"name": "${input.name}"})])
+    searched = crash_search(greeting, workers=[greet], input={"name": "ada"})
+    assert not searched.violations, str(searched)
+    assert searched.kills > 10
+    report = simulate(greeting, workers=[greet], input={"name": "ada"}, schedules=30)
+    assert report.is_sound, str(report)
+    assert report.calls >= 30
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "what"),
+    [
+        (5, {}, "5 cannot be searched"),
+        (booking(), {}, "each kill needs a fresh one"),
+        (lambda: 5, {}, "made 5 and no CrashCase"),
+        (booking, {"input": 1}, "belong into the case"),
+    ],
+)
+def test_what_cannot_be_searched_is_told(given: Any, options: dict[str, Any], what: str) -> None:
+    for search in (crash_search, simulate):
+        with pytest.raises(InvalidInput, match=what):
+            search(given, **options)
 
 
 def test_a_case_with_steer_is_refused() -> None:

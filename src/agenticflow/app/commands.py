@@ -588,4 +588,5 @@ def _schedule(view: ScheduleView) -> dict[str, object]:
         "status": view.status.value,
         "next_moment": view.next_moments[0].isoformat() if view.next_moments else None,
         "runs": view.runs,
+        "waits_for": view.waits_for,
     }

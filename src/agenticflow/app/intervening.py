@@ -57,7 +57,7 @@ class Intervening(Steering):
         For a task that nobody works on and that has no result: not started, waiting, between two attempts, failed for good, or in
         question. In this run only: the next run of the workflow would run it.
         """
-        check_words(skipped_by, reason)
+        check_words(skipped_by, reason, task_key)
         now = self._clock.now_ns()
         await self._command(workflow_id, c.SkipTask(now=now, task_key=task_key, requested_by=skipped_by, reason=reason))
 
@@ -68,7 +68,7 @@ class Intervening(Steering):
 
         It is the same work: the effect key stays. Of a map or a loop that has failed, what failed of it is tried again.
         """
-        check_words(retried_by, reason)
+        check_words(retried_by, reason, task_key)
         now = self._clock.now_ns()
         await self._command(
             workflow_id, c.RetryTask(now=now, task_key=task_key, requested_by=retried_by, reason=reason)
@@ -81,7 +81,7 @@ class Intervening(Steering):
 
         Raises ``NotSerializable`` and ``BoundExceeded`` for what no handler could return.
         """
-        check_words(given_by, reason)
+        check_words(given_by, reason, task_key)
         stored, blob = store_form(codec.encode(value))
         command = c.SetResult(
             now=self._clock.now_ns(),
@@ -107,7 +107,7 @@ class Intervening(Steering):
         Handlers that run find it in ``context.feedback`` when they look, those that start later from the beginning, also after a crash
         and in the next run. With a ``task_key`` it is for that task only. Sub-workflows are runs of their own and do not hear it.
         """
-        check_words(given_by, reason)
+        check_words(given_by, reason, task_key)
         command = c.GiveFeedback(
             now=self._clock.now_ns(),
             feedback=codec.encode(feedback),

@@ -33,6 +33,7 @@ from agenticflow.app.letters.dead_letters import DeadLetters
 from agenticflow.app.registration.admission import Admission
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
 from agenticflow.app.repair.replanner import Replans
+from agenticflow.app.schedules.absence import absent
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -49,7 +50,6 @@ from agenticflow.errors import (
     InvalidInput,
     StoreUnavailable,
     WorkflowIdConflict,
-    WorkflowNotFoundError,
 )
 from agenticflow.observability.metrics import get_metrics
 from agenticflow.orchestration.chain import carry_over, fork_of
@@ -139,7 +139,7 @@ class Orchestrator(Intervening):
         self._engine: Engine | None = None
         self._opened: Store | None = None
         self._starting: asyncio.Lock | None = None
-        self.schedules = Schedules(self._running, self._workflows, self._clock)
+        self.schedules = Schedules(self._running, self._workflows, self._clock, performs=performs)
         self.approvals = Approvals(self._running, self._clock)
         """What waits for people."""
         self.dead_letters = DeadLetters(self._running, self._clock, event_bus)
@@ -555,10 +555,7 @@ class Orchestrator(Intervening):
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
         row = await engine.store.get_run(workflow_id, run_no)
         if row is None:
-            which = f"workflow {workflow_id!r}" if run_no is None else f"run {run_no} of workflow {workflow_id!r}"
-            raise WorkflowNotFoundError(
-                f"there is no {which} in this store", hint="`agenticflow runs list` shows what there is"
-            )
+            raise await absent(engine, workflow_id, run_no)
         return row
 
     async def _pure(

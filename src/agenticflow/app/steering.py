@@ -54,6 +54,8 @@ class Steering(ABC):
 
         Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
         """
+        if isinstance(grace_seconds, bool) or not isinstance(grace_seconds, (int, float)):
+            raise InvalidInput(f"grace_seconds is {grace_seconds!r:.80}", hint="give seconds")
         await self._command(
             workflow_id,
             c.Abort(now=self._clock.now_ns(), requested_by=aborted_by, reason=reason, grace_seconds=grace_seconds),

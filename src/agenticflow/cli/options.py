@@ -9,7 +9,7 @@ import typer
 
 from agenticflow.cli.terminal import Format
 
-__all__ = ["FormatOption", "QuietOption", "Reason", "RunNo", "StoreOption", "WorkflowId", "with_format"]
+__all__ = ["FormatOption", "QuietOption", "Reason", "RunNo", "StoreOption", "WorkflowId", "person", "with_format"]
 
 StoreOption = Annotated[
     str | None,
@@ -43,3 +43,13 @@ def with_format(arguments: Sequence[str]) -> list[str]:
                 yield argument
 
     return list(written_out())
+
+
+def person(given: str | None) -> str:
+    """Return who says so: left out, whoever owns the store. Raises ``InvalidInput`` for a name without a character."""
+    from agenticflow.app.steering import LOCAL_OWNER  # late: only when run
+    from agenticflow.errors import InvalidInput  # late: only when run
+
+    if given is not None and not given.strip():
+        raise InvalidInput("--by names nobody", hint="give a name, or leave it out")
+    return LOCAL_OWNER if given is None else given

@@ -28,8 +28,8 @@ async def state_at(store: Store, guest: Guest[Any], stream_id: str, version: int
     Raises ``WorkflowNotFoundError`` when there is no such stream, ``InvalidInput`` when it has not so many events, ``CorruptStore``
     when one of them, or a value it refers to, cannot be read.
     """
-    if version is not None and version < 1:
-        raise InvalidInput(f"{version} is no version of {stream_id!r}", hint="versions begin at 1")
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
+        raise InvalidInput(f"{version!r:.80} is no version of {stream_id!r}", hint="give a whole number, from 1")
     state = guest.initial(stream_id)
     state.values = Values()
     at = await Loader(store, state.values).fold(guest, state, stream_id, upto=version)

@@ -173,6 +173,26 @@ async def test_an_unknown_workflow_is_not_found() -> None:
 
 
 @in_virtual_time
+async def test_what_is_no_task_no_version_and_no_time_is_refused_in_words() -> None:
+    wrong: Any = 5
+    async with running(Desk()) as orchestrator:
+        handle = await orchestrator.start_workflow(FLOW, workflow_id="w")
+        for call in (orchestrator.skip_task, orchestrator.retry_task, orchestrator.set_result):
+            with pytest.raises(InvalidInput, match="5 is no task"):
+                await call("w", wrong)
+        with pytest.raises(InvalidInput, match="5 is no task"):
+            await orchestrator.give_feedback("w", "x", task_key=wrong)
+        wrong = "x"
+        with pytest.raises(InvalidInput, match="'x' is no version"):
+            await orchestrator.get_workflow_state("w", at_version=wrong)
+        with pytest.raises(InvalidInput, match="'x' is no version"):
+            await orchestrator.fork_workflow("w", at_version=wrong)
+        with pytest.raises(InvalidInput, match="grace_seconds is 'x'"):
+            await handle.abort(grace_seconds=wrong)
+        await handle.abort()
+
+
+@in_virtual_time
 async def test_another_process_intervenes_by_the_same_data() -> None:
     async with running(Desk()) as orchestrator:
         await orchestrator.start_workflow(WorkflowDefinition([do("held"), do("b", "held")]), workflow_id="w")

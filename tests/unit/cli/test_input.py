@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agenticflow.cli.commands.run import parsed_value, store_option, workflow_input
+from agenticflow.cli.options import person
 from agenticflow.errors import InvalidInput
 
 
@@ -92,3 +93,10 @@ def test_the_next_command_is_told_the_store_only_when_it_must_be(monkeypatch: py
     assert store_option(None) == ""
     assert store_option("sqlite:///a.db") == ""
     assert store_option("sqlite:///b c.db") == " --store 'sqlite:///b c.db'"
+
+
+def test_nobody_answers_for_nobody() -> None:
+    assert person(None) == "local-owner"
+    assert person("ada") == "ada"
+    with pytest.raises(InvalidInput, match="--by names nobody"):
+        person(" ")

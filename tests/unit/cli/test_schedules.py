@@ -39,6 +39,26 @@ def test_what_people_see(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines.rstrip().endswith("runs")
 
 
+def test_a_workflow_that_nobody_knows_is_told_wherever_somebody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["schedules", "create", "s", "nip", "--every", "1000"])
+    assert "known by name only" in capsys.readouterr().err
+    main(["schedules", "trigger", "s"])
+    capsys.readouterr()
+    starter = "waits for a process that runs this store and has registered the workflow 'nip'"
+    assert main(["schedules", "list"]) == 0
+    assert f"s {starter}" in capsys.readouterr().err
+    assert main(["schedules", "show", "s"]) == 0
+    shown = capsys.readouterr().out
+    assert starter in shown.splitlines()
+    child = shown.splitlines()[-1].split()[0]
+    assert main(["debug", "why", child]) == main(["runs", "show", child]) == 7
+    assert capsys.readouterr().err.count(f"{child!r} has not started: schedule 's' {starter}") == 2
+    assert main(["debug", "why", "s"]) == main(["debug", "why", "s@2020"]) == 7
+    told = capsys.readouterr().err
+    assert "'s' is a schedule and no workflow" in told
+    assert "there is no workflow 's@2020'" in told
+
+
 def test_no_schedules(capsys: pytest.CaptureFixture[str]) -> None:
     main(["schedules", "create", "s", "nap", "--every", "10"])
     main(["schedules", "delete", "s"])
@@ -67,3 +87,6 @@ def test_a_schedule_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["schedules", "pause", "x"]) == 7
     assert "there is no schedule 'x'" in capsys.readouterr().err
     assert main(["schedules", "create", "s", "nap", "--every", "20"]) == 8
+    assert "--replace" in capsys.readouterr().err
+    assert main(["schedules", "create", "z", "nap", "--every", "20", "--start-at", "2030-01-01T00:00:00"]) == 2
+    assert "2027-01-01T00:00:00Z" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from agenticflow.app.engine.assembly import Engine
 from agenticflow.app.engine.launching import zone_of
 from agenticflow.app.engine.starting import check_workflow_id
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
+from agenticflow.app.schedules.absence import starter_of
 from agenticflow.app.schedules.views import ScheduleView, view_of_schedule
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
@@ -57,16 +58,19 @@ _MAX_TRIES: Final = 100
 
 
 class Schedules:
-    """The schedules of one store. ``engine`` gives the running engine, ``plan`` the plan of a definition."""
+    """The schedules of one store. ``engine`` gives the running engine, which starts what is due if it ``performs``."""
 
     def __init__(
         self,
         engine: Callable[[], Awaitable[Engine]],
         workflows: Workflows,
         clock: Clock,
+        *,
+        performs: bool = True,
     ) -> None:
         self._engine = engine
         self._workflows = workflows
+        self._performs = performs
         self._clock = clock
         self._guest = ScheduleGuest(zone_of)
 
@@ -92,10 +96,10 @@ class Schedules:
         """Create a schedule and return once it is durable.
 
         It is due by ``cron`` in ``timezone``, ``every`` so often, or once, ``at`` a moment. A ``workflow`` given by its name is looked up
-        when a moment comes; a definition is kept as it is now. In ``input`` ``"${schedule.due}"``, ``"${schedule.id}"`` and
-        ``"${schedule.number}"`` are filled in. Times are aware ``datetime``s; durations are ``timedelta``s or seconds. Creating again what
-        is there already, also what is completed, changes nothing; what has ended makes room for another under its id. With ``replace`` one
-        that is there and is another is changed to this.
+        when a moment comes, and ``waits_for`` of the view says so while nobody here has registered it; a definition is kept as it is now.
+        In ``input`` ``"${schedule.due}"``, ``"${schedule.id}"`` and ``"${schedule.number}"`` are filled in. Times are aware
+        ``datetime``s; durations are ``timedelta``s or seconds. Creating again what is there already, also what is completed, changes
+        nothing; what has ended makes room for another under its id. With ``replace`` one that is there and is another is changed to this.
 
         Raises:
             InvalidInput: an argument makes no sense, or the schedule would never be due.
@@ -126,7 +130,7 @@ class Schedules:
             if row is not None and row.status != ScheduleStatus.DELETED:
                 state: ScheduleState = await engine.host.read(row.stream_id)
                 if state.spec == spec:
-                    return view_of_schedule(state, self._guest, self._clock.now_ns())
+                    return await self._view(engine, row.stream_id)
                 if row.status != ScheduleStatus.COMPLETED and replace:
                     return await self._command(
                         schedule_id, lambda now: f.ChangeSchedule(now=now, spec=spec, requested_by=LOCAL_OWNER)
@@ -134,7 +138,7 @@ class Schedules:
                 if row.status != ScheduleStatus.COMPLETED:
                     raise CommandRefused(
                         f"there is another schedule {schedule_id!r} already",
-                        hint="create it with replace=True, delete the other one first, or use another id",
+                        hint="replace it (replace=True, --replace), delete the other one first, or use another id",
                     )
             command = f.CreateSchedule(now=self._clock.now_ns(), spec=spec, seed=new_seed(), requested_by=LOCAL_OWNER)
             stream_id = stream_of_schedule(schedule_id, 1 if row is None else row.run_no + 1)
@@ -301,7 +305,9 @@ class Schedules:
         return row
 
     async def _view(self, engine: Engine, stream_id: str) -> ScheduleView:
-        return view_of_schedule(await engine.host.read(stream_id), self._guest, self._clock.now_ns())
+        state: ScheduleState = await engine.host.read(stream_id)
+        starter = await starter_of(engine, state, self._workflows if self._performs else None)
+        return view_of_schedule(state, self._guest, self._clock.now_ns(), starter)
 
 
 # --- arguments ----------------------------------------------------------------------------------------------------------
@@ -349,7 +355,8 @@ def _duration(name: str, value: object, least: float, most: float) -> int:
 def _time(name: str, value: object) -> int:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise InvalidInput(
-            f"{name}={value!r} is no moment", hint="give a datetime with its zone: datetime(2027, 1, 1, tzinfo=UTC)"
+            f"{name}={value!r} is no moment",
+            hint="give it with its zone: datetime(2027, 1, 1, tzinfo=UTC), or 2027-01-01T00:00:00Z",
         )
     if not 1970 < value.year < MAX_YEAR:
         raise InvalidInput(f"{name}={value!r} is out of reach", hint=f"give a moment between 1971 and {MAX_YEAR - 1}")

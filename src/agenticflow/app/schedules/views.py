@@ -55,9 +55,11 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     runs: int
     """Starts in all."""
     created_at: datetime
+    waits_for: str = ""
+    """Who would have to come, in words, for the workflow to be started: a process that has registered it."""
 
 
-def view_of_schedule(state: ScheduleState, guest: ScheduleGuest, now: int) -> ScheduleView:
+def view_of_schedule(state: ScheduleState, guest: ScheduleGuest, now: int, waits_for: str = "") -> ScheduleView:
     """Return the view of a state."""
     spec = state.asked
     return ScheduleView(
@@ -75,6 +77,7 @@ def view_of_schedule(state: ScheduleState, guest: ScheduleGuest, now: int) -> Sc
         last_runs=[_run(firing) for firing in reversed(state.recent)],
         runs=state.number,
         created_at=_when(state.created_at),
+        waits_for=waits_for,
     )
 
 

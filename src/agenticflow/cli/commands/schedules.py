@@ -45,6 +45,9 @@ def listing(*, store: str | None, only_open: bool, limit: int, form: Format) -> 
             [(v.schedule_id, v.workflow, v.status, _rule(v), _shown(v.next_moments), v.runs) for v in views],
             right={"RUNS"},
         )
+        for view in views:
+            if view.waits_for:
+                note(f"{view.schedule_id} waits for {view.waits_for}")
     return Exit.OK
 
 
@@ -61,6 +64,8 @@ def show(schedule_id: str, *, store: str | None, form: Format) -> int:
         return Exit.OK
     print(printable(f"{view.schedule_id}: {view.workflow}, {view.status}"))
     print(printable(f"due: {_rule(view)}; overlap {view.overlap}, catch up {view.catch_up}"))
+    if view.waits_for:
+        print(printable(f"waits for {view.waits_for}"))
     for moment in view.next_moments:
         print(f"next: {moment:%Y-%m-%d %H:%M:%S}Z")
     for moment in view.waiting:
@@ -151,8 +156,13 @@ def _time(name: str, text: str | None) -> datetime | None:
 def _steer(operation: Operation, store: str | None, form: Format, *, makes_store: bool = False) -> int:
     delivered = run_async(deliver(store, operation, makes_store=makes_store))
     answer = delivered.answer
+    is_by_name = isinstance(operation, CreateSchedule) and isinstance(operation.workflow, str)
     if not delivered.by_owner and answer["status"] in (ScheduleStatus.ACTIVE, ScheduleStatus.PAUSED):
         note("recorded; nobody runs this store now, the next owner acts on it: `agenticflow run` or a program of yours")
+        if is_by_name:
+            note("its workflow is known by name only: that owner has to have registered it")
+    elif answer.get("waits_for"):
+        note(f"warning: {answer['schedule_id']} waits for {answer['waits_for']}; the one that runs it now has not")
     if form is Format.JSON:
         print_json(answer)
     else:

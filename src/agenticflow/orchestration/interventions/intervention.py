@@ -38,8 +38,10 @@ _TAKES: Final[Mapping[str, tuple[str, ...]]] = {
 _PARTS: Final = ("task_key", "value", "modifications", "feedback", "expected_version", "dry_run")
 
 
-def check_words(who: object, reason: object) -> None:
-    """Raise ``InvalidInput`` when nobody says who steps in, or the reason is no text."""
+def check_words(who: object, reason: object, task_key: object = "") -> None:
+    """Raise ``InvalidInput`` when nobody says who steps in, or the reason, or the key of the task, is no text."""
+    if not isinstance(task_key, str):
+        raise InvalidInput(f"{task_key!r:.80} is no task", hint="name it by its key, a text")
     if not isinstance(who, str) or not who:
         raise InvalidInput(f"{who!r:.80} is nobody", hint="say who does it: it is recorded")
     if not isinstance(reason, str):

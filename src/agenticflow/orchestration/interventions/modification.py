@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 import msgspec
@@ -18,6 +19,7 @@ __all__ = ["KINDS", "Modification", "applied", "decode_modifications", "encode_m
 
 KINDS: Final = ("add", "remove", "replace")
 MAX_MODIFICATIONS: Final = 1_000
+_TASK: Final = msgspec.inspect.type_info(TaskDefinition)
 _FORM: Final = 'write [{"add": task}, {"replace": task}, {"remove": "task_id"}]'
 
 
@@ -61,8 +63,34 @@ def _modification(given: object) -> Modification:
         if not isinstance(what, str):
             raise InvalidInput(f"it removes {what!r:.80}", hint="name the task by its id")
         return Modification(kind, what)
-    task = what if isinstance(what, TaskDefinition) else msgspec.convert(what, TaskDefinition)
+    if isinstance(what, TaskDefinition):
+        return Modification(kind, what.task_id, what)
+    if strange := list(_strange_keys(what, _TASK, "")):
+        raise InvalidInput("; ".join(strange))
+    task = msgspec.convert(what, TaskDefinition)
     return Modification(kind, task.task_id, task)
+
+
+def _strange_keys(given: object, kind: msgspec.inspect.Type, where: str) -> Iterator[str]:
+    """Say which keys of plain data, at every level, a ``kind`` does not have: a slip there would be passed over in silence."""
+    for one in kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,):
+        match one:
+            case msgspec.inspect.StructType() if isinstance(given, Mapping):
+                fields = {field.encode_name: field.type for field in one.fields}
+                for key, value in given.items():
+                    path = f"{where}.{key}" if where else f"{key}"
+                    if key in fields:
+                        yield from _strange_keys(value, fields[key], path)
+                        continue
+                    near = get_close_matches(str(key), fields, n=1)
+                    yield f"there is no key {path!r}; " + (
+                        f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
+                    )
+            case msgspec.inspect.CollectionType() if isinstance(given, (list, tuple)):
+                for number, value in enumerate(given):
+                    yield from _strange_keys(value, one.item_type, f"{where}[{number}]")
+            case _:
+                continue  # plain values, and what is anybody's own: params
 
 
 def encode_modifications(modifications: Sequence[Modification]) -> bytes:

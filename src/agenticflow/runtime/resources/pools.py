@@ -140,8 +140,11 @@ class ResourcePool(Generic[T]):
                 hint='write ResourcePool("connection", 10, connect, disconnect)',
             )
         for field, function in (("create_fn", create_fn), ("destroy_fn", destroy_fn), ("health_check", health_check)):
-            if function is not None and not callable(function):
-                raise DefinitionError(f"{field} of the pool of {resource_type!r} is {function!r:.60}, not a function")
+            if not callable(function) and (function is not None or field == "create_fn"):
+                raise DefinitionError(
+                    f"{field} of the pool of {resource_type!r} is {function!r:.60}, not a function",
+                    hint=f'write ResourcePool("{resource_type}", {max_size}, connect, disconnect)',
+                )
         for field, seconds in (("max_age_seconds", max_age_seconds), ("leak_seconds", leak_seconds)):
             if seconds is not None and not seconds > 0:
                 raise DefinitionError(

@@ -13,10 +13,13 @@ from __future__ import annotations
 import random  # noqa: TID251 - which deaths are sampled follows from the caller's seed
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from agenticflow.agents.agent import Agent
+from agenticflow.agents.workers import Worker
 from agenticflow.testing.crashes.cases import CrashCase, CrashReport, CrashViolation
 from agenticflow.testing.crashes.lives import FileMedium, MemoryMedium, Play
+from agenticflow.testing.crashes.shorthand import Searched, case_maker
 
 __all__ = ["crash_search"]
 
@@ -86,8 +89,11 @@ class _Search:
 
 
 def crash_search(
-    new_case: Callable[[], CrashCase],
+    new_case: Searched,
     *,
+    agents: Sequence[Agent] = (),
+    workers: Sequence[Worker[..., Any]] = (),
+    input: object = None,
     directory: Path | None = None,
     every: int = 1,
     start: int = 1,
@@ -100,7 +106,10 @@ def crash_search(
 ) -> CrashReport:
     """Kill the workflow at every arrival at a named point, restart it, and return what was promised and not kept.
 
-    ``new_case`` makes a fresh case for each kill, with an outside world of its own. Without a ``directory`` runs live in a
+    ``new_case`` makes a fresh case for each kill, with an outside world of its own. It may be a workflow as it is, with its ``agents``,
+    ``workers`` and ``input``: the same handlers then serve every kill, so they must leave nothing behind outside that the next would find.
+
+    Without a ``directory`` runs live in a
     ``MemoryStore`` and virtual time, with it in SQLite files there and real time; the file of a case without violation is
     removed; ``large_in_files`` gives each file a folder for large values. ``every`` and ``start`` search a share of the points
     (``every=4, start=2``: the second of each four). ``double_kills`` more cases die once in the run and once more, at a random moment,
@@ -116,7 +125,8 @@ def crash_search(
     A killed life ends by cancellation behind a fence: nothing reaches the store, but a handler's own ``finally`` and
     ``except CancelledError`` blocks run, which a real kill would not let them.
     """
-    search = _Search(new_case, directory, time_limit_seconds, latency_seed, large_in_files)
+    maker = case_maker(new_case, agents, workers, input)
+    search = _Search(maker, directory, time_limit_seconds, latency_seed, large_in_files)
     report = search.report
     search.undisturbed()
     if report.violations:

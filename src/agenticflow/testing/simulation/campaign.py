@@ -10,13 +10,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+from agenticflow.agents.agent import Agent
+from agenticflow.agents.workers import Worker
 from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.testing.crashes.cases import CrashCase
+from agenticflow.testing.crashes.shorthand import Searched, case_maker
 from agenticflow.testing.simulation.faults import ALL_FAULTS, FaultKind, Plan, draw_plan
 from agenticflow.testing.simulation.schedule import Schedule
 
@@ -117,8 +120,11 @@ class Trial:
 
 
 def simulate(
-    new_case: Callable[[], CrashCase],
+    new_case: Searched,
     *,
+    agents: Sequence[Agent] = (),
+    workers: Sequence[Worker[..., Any]] = (),
+    input: object = None,
     schedules: int = 500,
     seed: int = 0,
     faults: Collection[FaultKind] = ALL_FAULTS,
@@ -138,6 +144,9 @@ def simulate(
     With ``durability="normal"`` some power losses take acknowledged commits: then at-most-once work may run twice, which is what
     that mode means.
 
+    ``new_case`` may be a workflow as it is, with its ``agents``, ``workers`` and ``input``: the same handlers then serve every schedule, so
+    they must leave nothing behind outside that the next one would find.
+
     Checked after each: the result is that of a run where nothing goes wrong (unless the order of events has a say in it:
     ``same_result=False``), everything acknowledged is recorded, one terminal event and one completion per task, outcomes of superseded
     attempts do not count, at-most-once work is called once and never before its intent is recorded, nothing starts while paused or after an
@@ -149,13 +158,14 @@ def simulate(
     made short first. Limits in time of your workflow are reached when a clock jumps: leave ``FaultKind.CLOCK_JUMP`` out then, or give
     ``same_result=False``. Plain handlers are called on the event loop, at one moment; CPU-bound ones have no place here.
     """
-    case = new_case()
+    maker = case_maker(new_case, agents, workers, input)
+    case = maker()
     if case.steer is not None:
         raise InvalidInput(
             "a case with `steer` cannot be simulated: it would hold on to one orchestrator",
             hint="leave it out, and give may_pause= or may_abort=",
         )
-    trial = Trial(new_case, _count(case.tasks))
+    trial = Trial(maker, _count(case.tasks))
     calm = Schedule(case, Plan(seed, disorder=0.0, latency_seconds=0.0))
     calm.play()
     report = SimulationReport()

@@ -58,6 +58,26 @@ async def ids(orchestrator: Orchestrator) -> list[str]:
 
 
 @in_virtual_time
+async def test_a_name_that_nobody_has_registered_is_told_until_somebody_has() -> None:
+    async with running(nap) as orchestrator:
+        view = await orchestrator.schedules.create("s", "nap", every=10, overlap="allow")
+        assert view.waits_for == "a process that runs this store and has registered the workflow 'nap'"
+        await passes(25)
+        view = await orchestrator.schedules.get("s")
+        assert len(view.running) == 2
+        assert view.waits_for
+        with pytest.raises(WorkflowNotFoundError, match=r"has not started: schedule 's' waits for .* 'nap'"):
+            await orchestrator.why(view.running[0].workflow_id)
+        orchestrator.register_workflow(NAP)
+        await passes(1)
+        view = await orchestrator.schedules.get("s")
+        assert (len(view.last_runs), view.waits_for) == (2, "")
+        assert (await orchestrator.schedules.create("kept", FAIL, every=10)).waits_for == ""
+        await orchestrator.schedules.create("gone", "nowhere", every=10)
+        assert (await orchestrator.schedules.delete("gone")).waits_for == ""
+
+
+@in_virtual_time
 async def test_it_starts_its_workflow_every_night_where_people_are() -> None:
     store = MemoryStore()
     async with running(nap, store=store) as orchestrator:

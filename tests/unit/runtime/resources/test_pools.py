@@ -46,6 +46,12 @@ class Factory:
         return ResourcePool("connection", size, self.make, self.end, clock=virtual_clock(), **options)
 
 
+@pytest.mark.parametrize("functions", [(None,), (5,), (int, 5)])
+def test_what_makes_and_ends_them_has_to_be_a_function(functions: Any) -> None:
+    with pytest.raises(DefinitionError, match=r'write ResourcePool\("connection", 1, connect, disconnect\)'):
+        ResourcePool("connection", 1, *functions)
+
+
 @in_virtual_time
 async def test_they_are_made_when_needed_and_used_again() -> None:
     factory = Factory()

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from agenticflow.app.commands import AnswerRequest, DelegateRequest, Operation, RejectRequest
-from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.cli.access import deliver, reading
 from agenticflow.cli.commands.run import json_document
 from agenticflow.cli.exits import Exit
+from agenticflow.cli.options import person
 from agenticflow.cli.running import run_async
 from agenticflow.cli.terminal import Format, note, print_json, print_table, printable
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
@@ -115,18 +115,18 @@ def approve(
 ) -> int:
     """Say yes. ``value`` is JSON, so that a number is a number; the run checks whether it fits."""
     given = None if value is None else json_document(value, "--value")
-    operation = AnswerRequest(approval_id=approval_id, value=given, comment=comment, by=by or LOCAL_OWNER)
+    operation = AnswerRequest(approval_id=approval_id, value=given, comment=comment, by=person(by))
     return _say(operation, store, form)
 
 
 def reject(approval_id: str, *, comment: str, by: str | None, store: str | None, form: Format) -> int:
     """Say no."""
-    return _say(RejectRequest(approval_id=approval_id, comment=comment, by=by or LOCAL_OWNER), store, form)
+    return _say(RejectRequest(approval_id=approval_id, comment=comment, by=person(by)), store, form)
 
 
 def delegate(approval_id: str, to: str, *, comment: str, by: str | None, store: str | None, form: Format) -> int:
     """Hand a request on."""
-    return _say(DelegateRequest(approval_id=approval_id, to=to, comment=comment, by=by or LOCAL_OWNER), store, form)
+    return _say(DelegateRequest(approval_id=approval_id, to=to, comment=comment, by=person(by)), store, form)
 
 
 def _say(operation: Operation, store: str | None, form: Format) -> int:

@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.app.commands import DiscardLetter, Operation, RetryLetter
-from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.cli.access import deliver, reading
 from agenticflow.cli.exits import Exit, NotThere
+from agenticflow.cli.options import person
 from agenticflow.cli.running import run_async
 from agenticflow.cli.terminal import Format, note, print_json, print_table, printable
 from agenticflow.communication.bus import DeadLetter
@@ -116,13 +116,13 @@ def _show_event(letter: DeadLetter) -> None:
 
 def retry(letter_id: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
     """Run it again."""
-    operation = RetryLetter(letter_id=letter_id, is_event=_is_event(letter_id), by=by or LOCAL_OWNER, reason=reason)
+    operation = RetryLetter(letter_id=letter_id, is_event=_is_event(letter_id), by=person(by), reason=reason)
     return _say(operation, "runs again", store, form)
 
 
 def discard(letter_id: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
     """Give it up."""
-    operation = DiscardLetter(letter_id=letter_id, is_event=_is_event(letter_id), by=by or LOCAL_OWNER, reason=reason)
+    operation = DiscardLetter(letter_id=letter_id, is_event=_is_event(letter_id), by=person(by), reason=reason)
     return _say(operation, "is given up", store, form)
 
 

@@ -8,9 +8,9 @@ import msgspec
 
 from agenticflow.app.commands import Intervene
 from agenticflow.app.definitions import load_modifications
-from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.cli.commands.run import parsed_value
 from agenticflow.cli.commands.runs import steer
+from agenticflow.cli.options import person
 from agenticflow.cli.terminal import Format
 from agenticflow.orchestration import UserIntervention
 
@@ -19,13 +19,13 @@ __all__ = ["feedback", "modify", "retry", "set_result", "skip"]
 
 def skip(workflow_id: str, task_key: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
     """Go on as if the condition of a task did not hold."""
-    intervention = UserIntervention("skip", by or LOCAL_OWNER, reason=reason, task_key=task_key)
+    intervention = UserIntervention("skip", person(by), reason=reason, task_key=task_key)
     return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
 
 
 def retry(workflow_id: str, task_key: str, *, reason: str, by: str | None, store: str | None, form: Format) -> int:
     """Try a task now."""
-    intervention = UserIntervention("retry", by or LOCAL_OWNER, reason=reason, task_key=task_key)
+    intervention = UserIntervention("retry", person(by), reason=reason, task_key=task_key)
     return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
 
 
@@ -34,7 +34,7 @@ def set_result(
 ) -> int:
     """Give a task its result."""
     intervention = UserIntervention(
-        "set_result", by or LOCAL_OWNER, reason=reason, task_key=task_key, value=parsed_value(value)
+        "set_result", person(by), reason=reason, task_key=task_key, value=parsed_value(value)
     )
     return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
 
@@ -44,7 +44,7 @@ def feedback(
 ) -> int:
     """Tell the handlers of a run something."""
     said = parsed_value(feedback, "the feedback")
-    intervention = UserIntervention("inject_feedback", by or LOCAL_OWNER, feedback=said, task_key=task_key)
+    intervention = UserIntervention("inject_feedback", person(by), feedback=said, task_key=task_key)
     return steer(Intervene(workflow_id=workflow_id, intervention=intervention), store, form)
 
 
@@ -62,7 +62,7 @@ def modify(
     """Change tasks that have not started, and say what changes."""
     intervention = UserIntervention(
         "modify",
-        by or LOCAL_OWNER,
+        person(by),
         reason=reason,
         modifications=msgspec.to_builtins(load_modifications(Path(file))),
         expected_version=expected,
