@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agenticflow.core.engine import ActivityStarted
-from agenticflow.core.results import ErrorInfo, OutcomeKind
-from agenticflow.errors import CommandRefused
+from agenticflow.core.engine import ActivityFinished, ActivityStarted
+from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.errors import CommandRefused, OutcomeUnknown
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
@@ -232,3 +232,16 @@ def test_harmless_work_of_unknown_outcome_is_run_by_the_next_run() -> None:
     assert run.statuses["a"] == "UNKNOWN"
     assert carry_over(run.state).kept == {}
     assert carry_over(run.state).generations == {}
+
+
+def test_a_handler_that_says_nobody_knows_leaves_a_question_in_its_own_words() -> None:
+    run = Run(once("pay"), task("ship", "pay"))
+    run.started("pay")
+    told = describe_error(OutcomeUnknown("the bank hung up"))
+    run.ask(
+        ActivityFinished(
+            now=run.now, task_key="pay", token=run.token("pay"), outcome=Outcome(OutcomeKind.UNKNOWN, error=told)
+        )
+    )
+    assert run.facts(f.TaskOutcomeUnknown)[0].reason == "the bank hung up"
+    assert run.status == "NEEDS_ATTENTION"

@@ -17,7 +17,7 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, TimersDue
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
-from agenticflow.errors import CommandRefused, InvalidInput, InvariantError
+from agenticflow.errors import CommandRefused, InvalidInput, InvariantError, OutcomeUnknown
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.advance import (
@@ -253,6 +253,8 @@ class RunDecider:
             reason = (
                 "its time limit passed" if outcome.kind is OutcomeKind.TIMED_OUT else "its process ended while it ran"
             )
+            if outcome.error is not None and outcome.error.code == OutcomeUnknown.code:
+                reason = outcome.error.message[:1_000]  # its own handler says so
             return f.TaskOutcomeUnknown(key, token, reason)
         if is_once and outcome.kind is OutcomeKind.CANCELLED and record.status is TaskStatus.RUNNING:
             return f.TaskOutcomeUnknown(key, token, "it was interrupted while it ran")

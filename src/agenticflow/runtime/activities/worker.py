@@ -221,7 +221,7 @@ class LocalWorker:
             if (interrupt := interrupt_in(error)) is not None:
                 return Outcome(OutcomeKind.INTERRUPTED, interrupt.ask), ()
             trace = "" if isinstance(error, UsageError) else traceback.format_exc(limit=-8)
-            return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), ()
+            return _said_by(attempt, Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), error), ()
         finally:
             attempt.task = None
             self._end_limits(attempt)
@@ -281,7 +281,7 @@ class LocalWorker:
             return Outcome(OutcomeKind.SUCCEEDED, stored), (blob,) if blob is not None else ()
         if attempt.cause is not None:
             return self._interrupted(attempt), ()
-        return outcome, ()
+        return _said_by(attempt, outcome), ()
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
         if attempt.cause in (StopCause.TIME, StopCause.SILENCE):
@@ -382,6 +382,17 @@ class LocalWorker:
         task = self._loop.create_task(_logged(work))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+
+
+def _said_by(attempt: Attempt, outcome: Outcome, error: BaseException | None = None) -> Outcome:
+    """Return what a handler's error means: of work that must not run twice it may say that nobody knows whether it has happened."""
+    if attempt.effect.effect is not EffectClass.AT_MOST_ONCE or outcome.error is None:
+        return outcome
+    # A task group wraps what its tasks raise.
+    within = error.subgroup(OutcomeUnknown) if isinstance(error, BaseExceptionGroup) else None
+    if within is None and outcome.error.code != OutcomeUnknown.code:
+        return outcome
+    return Outcome(OutcomeKind.UNKNOWN, error=outcome.error)
 
 
 async def _take_back_cancellation(task: asyncio.Task[None]) -> None:
