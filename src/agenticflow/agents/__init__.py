@@ -18,8 +18,10 @@ from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.session import AgentSession, SessionInfo
 from agenticflow.agents.states import AgentState, StateMachine, StateTransition
 from agenticflow.agents.workers import Worker, worker
+from agenticflow.core.results import NOT_HAPPENED, Happened
 
 __all__ = [
+    "NOT_HAPPENED",
     "Agent",
     "AgentContext",
     "AgentDefinition",
@@ -33,6 +35,7 @@ __all__ = [
     "CapabilityMatch",
     "CapabilityMatcher",
     "CapabilityRegistry",
+    "Happened",
     "HealthPolicy",
     "LLMClient",
     "MatchWeights",

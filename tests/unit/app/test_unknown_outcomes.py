@@ -107,7 +107,7 @@ async def stands(orchestrator: Orchestrator, definition: WorkflowDefinition) -> 
         (one("tool", "pay"), "nobody can say whether it has happened", 1),
         (one("tool", "cut"), "the line was cut", 1),
         (one("tool", "declined"), "the bank does not say", 1),
-        (one("group", "declined"), "unhandled errors in a TaskGroup", 1),
+        (one("group", "declined"), "the bank does not say", 1),
         (one("plain"), "nobody knows", 1),
         (one("process"), "nobody knows", 0),
     ],

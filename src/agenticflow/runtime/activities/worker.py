@@ -389,10 +389,11 @@ def _said_by(attempt: Attempt, outcome: Outcome, error: BaseException | None = N
     if attempt.effect.effect is not EffectClass.AT_MOST_ONCE or outcome.error is None:
         return outcome
     # A task group wraps what its tasks raise.
-    within = error.subgroup(OutcomeUnknown) if isinstance(error, BaseExceptionGroup) else None
-    if within is None and outcome.error.code != OutcomeUnknown.code:
-        return outcome
-    return Outcome(OutcomeKind.UNKNOWN, error=outcome.error)
+    within: BaseException | None = error.subgroup(OutcomeUnknown) if isinstance(error, BaseExceptionGroup) else None
+    while isinstance(within, BaseExceptionGroup):
+        within = within.exceptions[0]
+    told = outcome.error if within is None else describe_error(within, trace=outcome.error.trace)
+    return Outcome(OutcomeKind.UNKNOWN, error=told) if told.code == OutcomeUnknown.code else outcome
 
 
 async def _take_back_cancellation(task: asyncio.Task[None]) -> None:
