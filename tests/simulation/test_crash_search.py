@@ -96,11 +96,16 @@ def test_killed_at_every_point_with_large_values_in_files(tmp_path: Path, record
     assert list(tmp_path.iterdir()) == []
 
 
+ASKED: list[str] = []
+"""The keys that the check function below was asked about, over all lives."""
+
+
 def looked_up() -> CrashCase:
     """A payment with a check function; a person who is asked at the same moment says the same."""
     paid: dict[str, int] = {}
 
     async def find(context: TaskContext) -> Happened | NotHappened:
+        ASKED.append(context.effect_key)
         return Happened(paid[context.effect_key]) if context.effect_key in paid else NOT_HAPPENED
 
     @worker("pay", check=find)
@@ -119,9 +124,11 @@ def looked_up() -> CrashCase:
 
 
 def test_killed_at_every_point_with_a_check_that_says_what_happened(record_property: Record) -> None:
+    ASKED.clear()
     report = crash_search(looked_up, double_kills=40, seed=6)
     show(record_property, "every point, a check function", report)
     assert report.kills > report.points > 10
+    assert ASKED
 
 
 @pytest.mark.crash
