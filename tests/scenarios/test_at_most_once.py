@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from agenticflow.core.engine import ActivityStarted
-from agenticflow.core.results import ErrorInfo, OutcomeKind
-from agenticflow.errors import CommandRefused
+from agenticflow.core import codec
+from agenticflow.core.engine import ActivityFinished, ActivityStarted, CheckActivity, OutcomeChecked
+from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.errors import CommandRefused, OutcomeUnknown
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import TaskDefinition
-from tests.scenarios.runs import Run, once, task
+from tests.scenarios.runs import GUEST, Run, once, task
 
 
 def in_question(**options: object) -> Run:
@@ -232,3 +233,60 @@ def test_harmless_work_of_unknown_outcome_is_run_by_the_next_run() -> None:
     assert run.statuses["a"] == "UNKNOWN"
     assert carry_over(run.state).kept == {}
     assert carry_over(run.state).generations == {}
+
+
+def test_a_handler_that_says_nobody_knows_leaves_a_question_in_its_own_words() -> None:
+    run = Run(once("pay"), task("ship", "pay"))
+    run.started("pay")
+    told = describe_error(OutcomeUnknown("the bank hung up"))
+    run.ask(
+        ActivityFinished(
+            now=run.now, task_key="pay", token=run.token("pay"), outcome=Outcome(OutcomeKind.UNKNOWN, error=told)
+        )
+    )
+    assert run.facts(f.TaskOutcomeUnknown)[0].reason == "the bank hung up"
+    assert run.status == "NEEDS_ATTENTION"
+
+
+def test_whoever_performed_it_is_asked_whether_it_happened_and_again_after_a_restart() -> None:
+    run = Run(once("pay"), task("ship", "pay"))
+    attempt = run.dispatched["pay"]
+    run.started("pay")
+    run.time_out("pay")
+    assert run.effects[-1] == CheckActivity(attempt)
+    assert GUEST.recover(run.state, run.now).effects == [CheckActivity(attempt)]
+
+
+def checked(run: Run, decision: str = "completed", token: int = 0) -> OutcomeChecked:
+    return OutcomeChecked(
+        now=run.now,
+        task_key="pay",
+        token=token or run.token("pay"),
+        decision="completed" if decision == "completed" else "run_again",
+        value=codec.encode("found"),
+        checked_by="check of pay",
+    )
+
+
+def test_a_check_decides_like_a_person_and_only_about_the_attempt_it_was_asked_for() -> None:
+    run = in_question()
+    old = run.token("pay")
+    run.ask(checked(run, "run_again"))
+    assert run.dispatched["pay"].generation == 1
+    run.refused(checked(run), "not in question")
+    run.started("pay")
+    run.crash()
+    run.refused(checked(run, token=old), "not in question")
+    run.ask(checked(run))
+    assert run.result("pay") == "found"
+    assert run.facts(f.TaskCompleted)[0].decided_by == "check of pay"
+
+
+def test_what_is_being_aborted_is_left_to_a_person() -> None:
+    run = Run(once("pay"), task("other"))
+    run.started("pay")
+    run.started("other")
+    run.abort(grace=10)
+    run.cancelled("pay")
+    assert run.statuses["pay"] == "UNKNOWN"
+    assert not [effect for effect in run.effects if isinstance(effect, CheckActivity)]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agenticflow import TaskDefinition, WorkflowDefinition, worker
+from agenticflow import EffectClass, TaskContext, TaskDefinition, WorkflowDefinition, worker
+from agenticflow.agents import NOT_HAPPENED, Happened
+from agenticflow.core.results import NotHappened
 from agenticflow.runtime.failpoints import POINTS
-from agenticflow.testing.crashes import CrashCase, CrashReport, crash_search
+from agenticflow.testing.crashes import CrashCase, CrashReport, Resolution, crash_search
 from tests.simulation.remembered_world import fifty_tasks
 
 pytestmark = pytest.mark.proof
@@ -92,6 +94,41 @@ def test_killed_at_every_point_with_large_values_in_files(tmp_path: Path, record
     assert set(report.arrivals) >= {"blob.written", "blob.named", "blob.synced"}
     assert report.arrivals["blob.written"] == 3, "two tasks have the same result: it is kept once"
     assert list(tmp_path.iterdir()) == []
+
+
+ASKED: list[str] = []
+"""The keys that the check function below was asked about, over all lives."""
+
+
+def looked_up() -> CrashCase:
+    """A payment with a check function; a person who is asked at the same moment says the same."""
+    paid: dict[str, int] = {}
+
+    async def find(context: TaskContext) -> Happened | NotHappened:
+        ASKED.append(context.effect_key)
+        return Happened(paid[context.effect_key]) if context.effect_key in paid else NOT_HAPPENED
+
+    @worker("pay", check=find)
+    async def pay(cents: int, context: TaskContext) -> int:
+        paid[context.effect_key] = cents
+        return cents
+
+    def resolve(task_key: str) -> Resolution:
+        return Resolution("completed", 5) if paid else Resolution("run_again")
+
+    def wrong() -> list[str]:
+        return [] if len(paid) == 1 else [f"paid {len(paid)} times"]
+
+    task = TaskDefinition("pay", "pay", params={"cents": 5}, effect=EffectClass.AT_MOST_ONCE)
+    return CrashCase(WorkflowDefinition([task], name="looked up"), workers=(pay,), resolve=resolve, check=wrong)
+
+
+def test_killed_at_every_point_with_a_check_that_says_what_happened(record_property: Record) -> None:
+    ASKED.clear()
+    report = crash_search(looked_up, double_kills=40, seed=6)
+    show(record_property, "every point, a check function", report)
+    assert report.kills > report.points > 10
+    assert ASKED
 
 
 @pytest.mark.crash

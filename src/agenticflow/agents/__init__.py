@@ -25,6 +25,7 @@ if typing.TYPE_CHECKING:
     from agenticflow.agents.session import AgentSession, SessionInfo
     from agenticflow.agents.states import AgentState, StateMachine, StateTransition
     from agenticflow.agents.workers import Worker, worker
+    from agenticflow.core.results import NOT_HAPPENED, Happened
 
 _HOMES = {
     "agenticflow.agents.agent": ("Agent",),
@@ -44,9 +45,11 @@ _HOMES = {
     "agenticflow.agents.session": ("AgentSession", "SessionInfo"),
     "agenticflow.agents.states": ("AgentState", "StateMachine", "StateTransition"),
     "agenticflow.agents.workers": ("Worker", "worker"),
+    "agenticflow.core.results": ("NOT_HAPPENED", "Happened"),
 }
 
 __all__ = [
+    "NOT_HAPPENED",
     "Agent",
     "AgentContext",
     "AgentDefinition",
@@ -60,6 +63,7 @@ __all__ = [
     "CapabilityMatch",
     "CapabilityMatcher",
     "CapabilityRegistry",
+    "Happened",
     "HealthPolicy",
     "LLMClient",
     "MatchWeights",

@@ -6,7 +6,7 @@ What an agent *is* lives here; that its handlers are called, timed, retried and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -17,12 +17,12 @@ from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_o
 from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.agents.tooling import AgentTools, HandlerWithTools
-from agenticflow.core.binding import Handler, HandlerFunction
+from agenticflow.core.binding import CHECK_SECONDS, Check, Handler, HandlerFunction
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.context import PARALLEL_CALLS
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.guards import AttemptEnded, Leave, guards
-from agenticflow.core.results import Outcome, OutcomeKind
+from agenticflow.core.results import CheckAnswer, Outcome, OutcomeKind
 from agenticflow.core.tools import Caller, CallGiven, ToolCall, ToolResult
 from agenticflow.errors import DefinitionError, PermanentError, TemporaryError
 from agenticflow.resilience.breaker import BreakerPolicy
@@ -180,10 +180,19 @@ class Agent:
 
     # --- what authors use -------------------------------------------------------------------------------------------
 
-    def task(self, task_type: str, *, run_in: str | None = None) -> Callable[[F], F]:
+    def task(
+        self,
+        task_type: str,
+        *,
+        run_in: str | None = None,
+        check: Callable[..., CheckAnswer | Awaitable[CheckAnswer]] | None = None,
+        check_timeout_seconds: float = CHECK_SECONDS,
+    ) -> Callable[[F], F]:
         """Register the decorated function as the handler for tasks of ``task_type``; the function stays as it is.
 
         ``run_in`` is ``"loop"`` (the default of async functions), ``"thread"`` (of plain ones) or ``"process"`` (CPU-bound work).
+        ``check`` says, when nobody knows whether at-most-once work has happened, what it finds: ``Happened(value)``, ``NOT_HAPPENED`` or
+        ``None``. It looks and changes nothing, and is given what the handler is given, as far as it takes it.
         Raises ``DefinitionError`` for a type that has a handler already.
         """
         if not isinstance(task_type, str) or not task_type:
@@ -198,17 +207,21 @@ class Agent:
             if task_type in self._handlers:
                 raise DefinitionError(f"agent {self.agent_id!r} has a handler for {task_type!r} already")
             name = f"{self.agent_id}.{task_type}"
-            handler = self._handlers[task_type] = (
-                Handler(function, name=name, run_in=run_in)
-                if self._tools is None
-                else HandlerWithTools(function, name=name, run_in=run_in, tools=self._tools)
-            )
+            handler = self._handler(function, name, run_in)
             handler.guard = self._breaker
+            if check is not None:
+                handler.check = Check.of(self._handler(check, f"check of {name}", None), check_timeout_seconds)
+            self._handlers[task_type] = handler
             if self._recorder is not None:
                 self._recorder.look_again(self.agent_id)
             return function
 
         return register
+
+    def _handler(self, function: HandlerFunction, name: str, run_in: str | None) -> Handler:
+        if self._tools is None:
+            return Handler(function, name=name, run_in=run_in)
+        return HandlerWithTools(function, name=name, run_in=run_in, tools=self._tools)
 
     def on(self, pattern: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Callable[[R], R]:
         """Have the decorated function react to every recorded event whose type matches ``pattern``; the function stays as it is.

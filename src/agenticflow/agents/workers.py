@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Generic, ParamSpec, TypeVar
 
-from agenticflow.core.binding import Handler
-from agenticflow.core.results import Outcome
+from agenticflow.core.binding import CHECK_SECONDS, Check, Handler
+from agenticflow.core.results import CheckAnswer, Outcome
 from agenticflow.errors import DefinitionError
 
 __all__ = ["Worker", "worker"]
@@ -29,6 +29,10 @@ class Worker(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
+
+    def check_with(self, check: Check) -> None:
+        """Ask ``check`` whether its work has happened, when nobody knows."""
+        self._handler.check = check
 
     @property
     def performer_id(self) -> str:
@@ -60,11 +64,16 @@ class Worker(Generic[P, R]):
 
 
 def worker(
-    name: str, *, run_in: str | None = None, concurrency: int = DEFAULT_CONCURRENCY
+    name: str,
+    *,
+    run_in: str | None = None,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    check: Callable[..., CheckAnswer | Awaitable[CheckAnswer]] | None = None,
+    check_timeout_seconds: float = CHECK_SECONDS,
 ) -> Callable[[Callable[P, R]], Worker[P, R]]:
     """Make a worker of the decorated function: ``@worker("reserve_stock")``.
 
-    ``run_in`` as for ``Agent.task``. Raises ``DefinitionError`` when the name is missing.
+    ``run_in``, ``check`` and its time as for ``Agent.task``. Raises ``DefinitionError`` when the name is missing.
     """
     if not isinstance(name, str) or not name or "/" in name:
         raise DefinitionError(
@@ -73,6 +82,9 @@ def worker(
         )
 
     def make(function: Callable[P, R]) -> Worker[P, R]:
-        return Worker(name, function, run_in=run_in, concurrency=concurrency)
+        made = Worker(name, function, run_in=run_in, concurrency=concurrency)
+        if check is not None:
+            made.check_with(Check.of(Handler(check, name=f"check of {name}"), check_timeout_seconds))
+        return made
 
     return make

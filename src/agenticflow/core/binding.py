@@ -20,10 +20,12 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.guards import AttemptGuard
 from agenticflow.errors import DefinitionError, InvalidInput
 
-__all__ = ["Handler", "HandlerFunction", "HandlerRule", "RunsIn", "rule_of", "set_rule"]
+__all__ = ["CHECK_SECONDS", "Check", "Handler", "HandlerFunction", "HandlerRule", "RunsIn", "rule_of", "set_rule"]
 
 HandlerFunction = Callable[..., object]
 _MISSING: Final = object()
+CHECK_SECONDS: Final = 30.0
+MAX_CHECK_SECONDS: Final = 3_600
 _EXACT: Final = frozenset({int, str, bool, float, bytes, dict, list})
 
 
@@ -104,10 +106,42 @@ def _signature_of(function: HandlerFunction) -> _Signature:
     return _Signature(tuple(parameters), context_name, params_name, takes_rest, unnamed)
 
 
+class Check(msgspec.Struct, frozen=True):
+    """What says whether the work of a handler has happened, when nobody knows."""
+
+    handler: Handler
+    timeout_seconds: float
+
+    @classmethod
+    def of(cls, handler: Handler, timeout_seconds: float) -> Check:
+        """Raises ``DefinitionError`` for a function that needs a process of its own, and for a time that is none."""
+        if handler.runs_in is RunsIn.PROCESS:
+            raise DefinitionError(
+                f"{handler.name!r} would run in a process of its own",
+                hint="a check is a short look, async or in a thread",
+            )
+        if not 0 < timeout_seconds <= MAX_CHECK_SECONDS:
+            raise DefinitionError(
+                f"{handler.name!r} has {timeout_seconds!r} s",
+                hint=f"give more than 0 and at most {MAX_CHECK_SECONDS:,}",
+            )
+        return cls(handler, timeout_seconds)
+
+
 class Handler:
     """A function and the plan of how to call it."""
 
-    __slots__ = ("_context_name", "_parameters", "_params_name", "_takes_rest", "function", "guard", "name", "runs_in")
+    __slots__ = (
+        "_context_name",
+        "_parameters",
+        "_params_name",
+        "_takes_rest",
+        "check",
+        "function",
+        "guard",
+        "name",
+        "runs_in",
+    )
 
     def __init__(self, function: HandlerFunction, *, name: str, run_in: str | None = None) -> None:
         if not callable(function):
@@ -116,6 +150,7 @@ class Handler:
         self.guard: AttemptGuard | None = None
         """Is asked before an attempt begins."""
         self.name = name
+        self.check: Check | None = None
         self.runs_in = _place(function, name, run_in)
         try:
             signature = _signature_of(function)
@@ -183,6 +218,12 @@ class Handler:
         if self._context_name is not None:
             arguments[self._context_name] = context
         return arguments
+
+    def picked(self, params: dict[str, object]) -> dict[str, object]:
+        """Return those of ``params`` that it takes: what looks after the work of a handler need not take all that the handler does."""
+        if self._params_name is not None or self._takes_rest:
+            return params
+        return {name: value for name, value in params.items() if name in self.parameter_names}
 
     def gather(self, params: dict[str, object], context: TaskContext) -> dict[str, object]:
         """Return what ``arguments`` would look up beside ``params``, unchecked: for a call that is made elsewhere."""

@@ -25,6 +25,7 @@ __all__ = [
     "ActivityInput",
     "ActivityStarted",
     "AskForPlan",
+    "CheckActivity",
     "ContinueExecution",
     "Effect",
     "EffectClass",
@@ -34,6 +35,7 @@ __all__ = [
     "GuestState",
     "InformActivity",
     "Listed",
+    "OutcomeChecked",
     "PauseActivities",
     "Performer",
     "Permit",
@@ -75,6 +77,17 @@ class ActivityFinished(Command, frozen=True, kw_only=True):
     task_key: str
     token: int
     outcome: Outcome
+
+
+class OutcomeChecked(Command, frozen=True, kw_only=True):
+    """A check function says what became of an attempt whose outcome is unknown. Refused when it is not in question any more."""
+
+    task_key: str
+    token: int
+    decision: Literal["completed", "run_again"]
+    value: bytes
+    """Encoded, of a task that is completed."""
+    checked_by: str
 
 
 class TimersDue(Command, frozen=True, kw_only=True):
@@ -163,6 +176,12 @@ class StopActivity(msgspec.Struct, frozen=True, gc=False):
     """Which of the reasons that handlers know this is."""
 
 
+class CheckActivity(msgspec.Struct, frozen=True, gc=False):
+    """Ask the check function of whoever performed an attempt, if it has one, whether it happened: its outcome is unknown."""
+
+    of: RunActivity
+
+
 class InformActivity(msgspec.Struct, frozen=True, gc=False):
     """Somebody said something to an attempt: its handler finds all of ``feedback`` from now on; one that has not begun is given it then."""
 
@@ -206,6 +225,7 @@ class GrantPermit(msgspec.Struct, frozen=True, gc=False):
 
 Effect = (
     AskForPlan
+    | CheckActivity
     | ContinueExecution
     | GrantPermit
     | InformActivity

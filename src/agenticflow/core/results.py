@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import enum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from agenticflow.errors import AgenticFlowError, InvalidInput, PermanentError, UsageError
 
-__all__ = ["ErrorInfo", "Outcome", "OutcomeKind", "TaskResult", "describe_error"]
+__all__ = [
+    "NOT_HAPPENED",
+    "CheckAnswer",
+    "ErrorInfo",
+    "Happened",
+    "NotHappened",
+    "Outcome",
+    "OutcomeKind",
+    "TaskResult",
+    "describe_error",
+]
 
 T = TypeVar("T")
 MAX_MESSAGE_CHARS = 2_000
@@ -85,6 +95,23 @@ class Outcome(msgspec.Struct, frozen=True):
     error: ErrorInfo | None = None
     is_abandoned: bool = False
     """Whether the handler still runs, out of reach; a later report may tell its end."""
+
+
+class Happened(msgspec.Struct, frozen=True):
+    """A check function found that the work has happened; ``value`` is the result of the task."""
+
+    value: object = None
+
+
+class NotHappened(enum.Enum):
+    """A check function found that the work has not happened, and will not by itself: it may run again."""
+
+    NOT_HAPPENED = "not happened"
+
+
+NOT_HAPPENED: Final = NotHappened.NOT_HAPPENED
+CheckAnswer = Happened | NotHappened | None
+"""What a check function returns; ``None`` when it cannot say."""
 
 
 class TaskResult(Generic[T]):

@@ -191,8 +191,9 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.error is None
 
     def unwrap(self) -> object:
-        """Return the value. Raises ``ToolNotFoundError``, ``ToolExecutionTimeoutError``, ``InvalidInput``, ``SecurityError`` or
-        ``BoundExceeded`` for what these stand for, else ``TemporaryError`` for what may go away by itself and ``ToolExecutionError``."""
+        """Return the value. Raises ``ToolNotFoundError``, ``ToolExecutionTimeoutError``, ``InvalidInput``, ``SecurityError``,
+        ``OutcomeUnknown`` or ``BoundExceeded`` for what these stand for, else ``TemporaryError`` for what may go away by itself and
+        ``ToolExecutionError``."""
         failure = self.error
         if failure is None:
             return self.value
@@ -219,7 +220,14 @@ class ToolResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _RAISED: Final[Mapping[str, type[AgenticFlowError]]] = {
     kind.code: kind
-    for kind in (ToolNotFoundError, ToolExecutionTimeoutError, InvalidInput, SecurityError, BoundExceeded)
+    for kind in (
+        ToolNotFoundError,
+        ToolExecutionTimeoutError,
+        InvalidInput,
+        SecurityError,
+        OutcomeUnknown,
+        BoundExceeded,
+    )
 }
 
 

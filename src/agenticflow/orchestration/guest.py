@@ -15,6 +15,7 @@ from agenticflow.core.engine import (
     ActivityFinished,
     ActivityInput,
     AskForPlan,
+    CheckActivity,
     ContinueExecution,
     Effect,
     EffectClass,
@@ -136,7 +137,8 @@ class WorkflowGuest(RunDecider):
             # Also after an abort: with nothing in work the two are one decision, and the run is no longer paused where that one looks.
             return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
-            return (StopActivity(fact.token, fact.reason, CancelReason.TIMEOUT),)
+            stop = StopActivity(fact.token, fact.reason, CancelReason.TIMEOUT)
+            return (stop, *self._check(state, state.tasks[fact.task_key]))
         if isinstance(fact, ReplanRequested):
             return (AskForPlan(fact.number, fact.due),)
         if isinstance(fact, (ProcessLost, AttemptsInterrupted)):
@@ -165,6 +167,11 @@ class WorkflowGuest(RunDecider):
         ):
             return (PauseActivities(False),)
         return ()
+
+    def _check(self, state: RunState, record: TaskRecord) -> Sequence[Effect]:
+        """Return what asks whether work of unknown outcome has happened; what undoes a task, and what ends, is left to a person."""
+        is_checked = record.node.task.workflow is None and record.undoes is None
+        return (CheckActivity(self._run(state, record)),) if is_checked and state.phase is Phase.RUNNING else ()
 
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
@@ -238,6 +245,8 @@ class WorkflowGuest(RunDecider):
         if told:
             commands.append(SuspectsInterrupted(now=now) if died is None else ProcessDied(now=now, death=died))
         for record in state.tasks.values():
+            if record.status is TaskStatus.UNKNOWN:
+                effects.extend(self._check(state, record))
             if record.status in IN_FLIGHT:
                 found = self._recover(state, record, now)
                 if isinstance(found, Outcome):

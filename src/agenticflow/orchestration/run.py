@@ -15,9 +15,9 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
-from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, TimersDue
+from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, OutcomeChecked, TimersDue
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
-from agenticflow.errors import CommandRefused, InvalidInput, InvariantError
+from agenticflow.errors import CommandRefused, InvalidInput, InvariantError, OutcomeUnknown
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.advance import (
@@ -102,6 +102,19 @@ class RunDecider:
                 return proposed(state, command)
             case s.RetryLetter() | s.DiscardLetter():
                 return decided_about(state, command)
+            case OutcomeChecked():
+                self._demand_open(state, command)
+                return self._resolve(
+                    state,
+                    c.Resolve(
+                        now=command.now,
+                        task_key=command.task_key,
+                        decision=command.decision,
+                        requested_by=command.checked_by,
+                        value=command.value,
+                    ),
+                    command.token,
+                )
             case c.Resolve() if state.phase is Phase.COMPENSATING:
                 return self._resolve(state, command)
             case c.Approve() | c.Reject() | c.Delegate():
@@ -253,6 +266,8 @@ class RunDecider:
             reason = (
                 "its time limit passed" if outcome.kind is OutcomeKind.TIMED_OUT else "its process ended while it ran"
             )
+            if outcome.error is not None and outcome.error.code == OutcomeUnknown.code:
+                reason = outcome.error.message[:1_000]  # its own handler says so
             return f.TaskOutcomeUnknown(key, token, reason)
         if is_once and outcome.kind is OutcomeKind.CANCELLED and record.status is TaskStatus.RUNNING:
             return f.TaskOutcomeUnknown(key, token, "it was interrupted while it ran")
@@ -273,9 +288,9 @@ class RunDecider:
             return f.TaskOutcomeUnknown(key, token, f"it could not be undone: {error}"[:1_000])
         return f.TaskFailed(key, token, error, grace)
 
-    def _resolve(self, state: RunState, command: c.Resolve) -> Facts:
+    def _resolve(self, state: RunState, command: c.Resolve, token: int | None = None) -> Facts:
         record = state.tasks.get(command.task_key)
-        if record is None or record.status is not TaskStatus.UNKNOWN:
+        if record is None or record.status is not TaskStatus.UNKNOWN or token not in (None, record.token):
             unknown = [key for key, task in state.tasks.items() if task.status is TaskStatus.UNKNOWN]
             raise CommandRefused(
                 f"the outcome of task {command.task_key!r} in workflow {state.workflow_id!r} is not in question",

@@ -14,11 +14,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from agenticflow.core.assignment import Assigner
+from agenticflow.core.binding import Handler
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import CancelReason, Progress
 from agenticflow.core.engine import (
     ActivityFinished,
     AskForPlan,
+    CheckActivity,
     ContinueExecution,
     Effect,
     GrantPermit,
@@ -35,6 +37,7 @@ from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.isolation import Isolation
 from agenticflow.runtime.activities.placement import Homeless, Placement
 from agenticflow.runtime.activities.worker import LocalWorker
+from agenticflow.runtime.coordination.checks import Checks
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
@@ -83,6 +86,7 @@ class Dispatcher:
         self._max_workers = max_workers
         self._is_waking = False
         self._attempts: dict[tuple[str, int], Attempt] = {}
+        self._checks = Checks(host, clock, self._handler_of, self._attempts.__contains__)
         self._complained: set[str] = set()
         self._end_listening: Callable[[], None] = lambda: None
         self._asking: set[asyncio.Task[None]] = set()
@@ -133,6 +137,11 @@ class Dispatcher:
         """Try again to dispatch what nobody could perform."""
         for stream_id, effect in self._placement.housed():
             self.perform(stream_id, effect)
+        self._checks.look_again()
+
+    def _handler_of(self, effect: RunActivity) -> Handler | None:
+        found = self._placement.find(effect)
+        return None if found is None else found[1]
 
     def missing(self, stream_id: str | None = None) -> list[str]:
         """Return, in words, which performers and handlers work (of one execution) waits for."""
@@ -178,6 +187,8 @@ class Dispatcher:
             attempt = self._attempts.get((stream_id, effect.token))
             if attempt is not None and attempt.context is not None:
                 attempt.context.feedback = effect.feedback
+        elif isinstance(effect, CheckActivity):
+            self._checks.ask(stream_id, effect)
         elif isinstance(effect, AskForPlan):
             self._plan(stream_id, effect)
         elif (seat := self._seats.get(effect.performer_id)) is not None:
@@ -371,6 +382,9 @@ class Dispatcher:
             if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
+        if is_over:
+            # After the report: a late one may have said what happened.
+            self._checks.attempt_ended(attempt.stream_id, attempt.effect.token)
         if outcome is not None and attempt.effect.caution:
             # After the report: what is known to have ended has not killed anything.
             self._end_isolation(attempt)
@@ -401,6 +415,7 @@ class Dispatcher:
         """
         self._is_draining = True
         self._end_listening()
+        await self._checks.stop()
         if self._complaint is not None:
             self._complaint.cancel()
         for asking in self._asking:

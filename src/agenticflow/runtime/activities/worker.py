@@ -240,7 +240,7 @@ class LocalWorker:
             if (interrupt := interrupt_in(error)) is not None:
                 return Outcome(OutcomeKind.INTERRUPTED, interrupt.ask), ()
             trace = "" if isinstance(error, UsageError) else traceback.format_exc(limit=-8)
-            return Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), ()
+            return _said_by(attempt, Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), error), ()
         finally:
             attempt.task = None
             self._end_limits(attempt)
@@ -305,7 +305,7 @@ class LocalWorker:
             return Outcome(OutcomeKind.SUCCEEDED, stored), (blob,) if blob is not None else ()
         if attempt.cause is not None:
             return self._interrupted(attempt), ()
-        return outcome, ()
+        return _said_by(attempt, outcome), ()
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
         if attempt.cause in (StopCause.TIME, StopCause.SILENCE):
@@ -414,6 +414,18 @@ def _tell(attempt: Attempt, reason: CancelReason) -> None:
     if context is not None and context.cancel_reason is None:
         context.cancel_reason = reason
         context.is_cancelled = True
+
+
+def _said_by(attempt: Attempt, outcome: Outcome, error: BaseException | None = None) -> Outcome:
+    """Return what a handler's error means: of work that must not run twice it may say that nobody knows whether it has happened."""
+    if attempt.effect.effect is not EffectClass.AT_MOST_ONCE or outcome.error is None:
+        return outcome
+    # A task group wraps what its tasks raise.
+    within: BaseException | None = error.subgroup(OutcomeUnknown) if isinstance(error, BaseExceptionGroup) else None
+    while isinstance(within, BaseExceptionGroup):
+        within = within.exceptions[0]
+    told = outcome.error if within is None else describe_error(within, trace=outcome.error.trace)
+    return Outcome(OutcomeKind.UNKNOWN, error=told) if told.code == OutcomeUnknown.code else outcome
 
 
 async def _take_back_cancellation(task: asyncio.Task[None]) -> None:

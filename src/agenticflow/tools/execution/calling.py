@@ -21,6 +21,7 @@ from agenticflow.core.tools import Caller, Move, ToolCall, ToolFailure, ToolResu
 from agenticflow.errors import (
     AgenticFlowError,
     NotSerializable,
+    OutcomeUnknown,
     PermanentError,
     TemporaryError,
     ToolExecutionTimeoutError,
@@ -330,7 +331,8 @@ class CallRun:
             # it does not say that trying again makes sense, and may have come halfway
             failure = ToolFailure.of(error)
             hint = "it may have happened, or half of it: find out before it is called again"
-            raise CallFailed(msgspec.structs.replace(failure, move=Move.OPERATOR, hint=hint)) from error
+            unknown = msgspec.structs.replace(failure, code=OutcomeUnknown.code, move=Move.OPERATOR, hint=hint)
+            raise CallFailed(unknown) from error
         raise CallFailed(ToolFailure.of(error)) from error
 
     def _checked(self, tool: Tool, definition: ToolDefinition, value: object) -> object:
