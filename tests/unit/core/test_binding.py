@@ -15,9 +15,10 @@ import msgspec
 import pytest
 
 from agenticflow.core import codec
-from agenticflow.core.binding import Handler
+from agenticflow.core.binding import Check, Handler
 from agenticflow.core.context import TaskContext
-from agenticflow.errors import InvalidInput
+from agenticflow.errors import DefinitionError, InvalidInput
+from tests.unit.runtime.tasks import double
 
 if TYPE_CHECKING:
     from somewhere import Unknown  # type: ignore[import-not-found]  # stands for a name only the checker knows
@@ -352,3 +353,16 @@ def test_hints_inside_a_dataclass_that_only_the_checker_knows_are_not_checked() 
         part: Unknown
 
     assert call(taking(Odd), {"value": {"part": 1}}) == {"part": 1}
+
+
+def test_a_check_takes_of_the_params_what_it_names_and_needs_no_process() -> None:
+    def some(a: int) -> None: ...
+
+    def whole(params: dict[str, object]) -> None: ...
+
+    given: dict[str, object] = {"a": 1, "b": 2}
+    assert Handler(some, name="some").picked(given) == {"a": 1}
+    assert Handler(whole, name="whole").picked(given) == given
+    in_process = Handler(double, name="double", run_in="process")
+    with pytest.raises(DefinitionError, match="'double' would run in a process of its own"):
+        Check.of(in_process, 1)
