@@ -25,7 +25,7 @@ from agenticflow.app.engine.liveness import LivenessReport, Watch
 from agenticflow.app.engine.lives import check_lost_limit
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
-from agenticflow.app.engine.starting import check_new_id, check_workflow_id, first_run, forked_run, next_run
+from agenticflow.app.engine.starting import check_new_id, check_workflow_id, first_run, forked_run, id_after, next_run
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
@@ -73,7 +73,6 @@ __all__ = ["Orchestrator"]
 log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
-MAX_ID_CHARS: Final = 200
 _DEFAULT_PRESSURE: Final = BackPressure()
 UNCHANGED: Final = object()
 """Stands for the input of the run that is forked."""
@@ -349,7 +348,7 @@ class Orchestrator(Intervening):
         plan = self._workflows.plan_of(definition)
         engine = await self._running()
         if workflow_id is None:
-            workflow_id = _id_after(plan.definition.name)
+            workflow_id = id_after(plan.definition.name)
         else:
             check_workflow_id(workflow_id)
             if "~" in workflow_id and await engine.store.get_run(workflow_id) is None:
@@ -423,7 +422,7 @@ class Orchestrator(Intervening):
         state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
         plan = state.laid_out if definition is None else self._workflows.plan_of(definition)
         given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
-        fork_id = new_workflow_id or _id_after(f"{workflow_id}-fork")
+        fork_id = new_workflow_id or id_after(f"{workflow_id}-fork")
         check_new_id(fork_id)
         command = forked_run(
             plan,
@@ -599,10 +598,3 @@ class Orchestrator(Intervening):
 
 def _leave_to_the_next_owner(stream_id: str, effect: Effect) -> None:
     """The recorded request is the work order: whoever owns the store next finds it there."""
-
-
-def _id_after(name: str) -> str:
-    """Return a new id that begins with as much of the workflow's name as an id may hold."""
-    readable = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
-    unique = ambient.ids.next_id()
-    return f"{readable[: MAX_ID_CHARS - len(unique) - 1]}-{unique}"

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.clocks import ambient
 from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import commands as c
@@ -20,7 +21,16 @@ from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
 
-__all__ = ["Parent", "check_new_id", "check_workflow_id", "continued_run", "first_run", "forked_run", "next_run"]
+__all__ = [
+    "Parent",
+    "check_new_id",
+    "check_workflow_id",
+    "continued_run",
+    "first_run",
+    "forked_run",
+    "id_after",
+    "next_run",
+]
 
 MAX_ID_CHARS: Final = 200
 Parent = tuple[str, str, int]
@@ -200,3 +210,10 @@ def check_workflow_id(workflow_id: str) -> None:
         raise InvalidInput(
             f"{workflow_id!r:.80} is no workflow id", hint=f"use 1 to {MAX_ID_CHARS} printable characters without '/'"
         )
+
+
+def id_after(name: str) -> str:
+    """Return a new id that begins with as much of the workflow's name as an id may hold."""
+    readable = "".join(letter if letter.isprintable() and letter != "/" else "-" for letter in name)
+    unique = ambient.ids.next_id()
+    return f"{readable[: MAX_ID_CHARS - len(unique) - 1]}-{unique}"
