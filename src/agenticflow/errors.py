@@ -476,7 +476,14 @@ class StepFailed(PermanentError):
     code = "step_failed"
 
     def __init__(
-        self, message: str, *, key: str, kind: str, kinds: Sequence[str] = (), reason: str = "", hint: str = ""
+        self,
+        message: str,
+        *,
+        key: str = "",
+        kind: str = "",
+        kinds: Sequence[str] = (),
+        reason: str = "",
+        hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.key = key

@@ -68,6 +68,11 @@ def test_names_are_frozen(room: str) -> None:
     assert public_names(room) == frozen_names(room), "meant? then run `make names` and commit the diff"
 
 
+@pytest.mark.parametrize("room", ["agenticflow.agents", "agenticflow.orchestration"])
+def test_a_room_that_loads_its_names_late_still_lists_them(room: str) -> None:
+    assert dir(importlib.import_module(room)) == sorted(public_names(room))
+
+
 def test_no_name_of_a_room_that_is_gone() -> None:
     assert {path.stem for path in NAMES.glob("*.txt")} <= set(rooms())
 

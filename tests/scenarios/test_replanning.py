@@ -10,6 +10,7 @@ from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.orchestration.liveness import Holding, breaches_of
 from agenticflow.orchestration.replanning.facts import ReplanRefused, ReplanRequested
 from agenticflow.orchestration.replanning.terms import ReplanTerms
+from agenticflow.orchestration.state import TOTAL
 from agenticflow.orchestration.waiting import sentence, waits_of
 from tests.scenarios.runs import GUEST, SECOND, START, Run, task
 
@@ -252,3 +253,8 @@ def test_reasons_are_cut() -> None:
     run.propose(problems=("x" * 1_000,) * 30)
     (refused,) = run.facts(ReplanRefused)
     assert (len(refused.problems), len(refused.problems[0])) == (20, 500)
+
+
+def test_a_timer_of_a_task_that_another_plan_took_out_is_nobodys() -> None:
+    run = Run(task("a"))
+    assert not run.state.is_timer_live((run.now, 1, TOTAL, "gone"))

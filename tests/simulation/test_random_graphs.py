@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from agenticflow.core.decider import Fact
-from agenticflow.core.engine import ActivityStarted, PauseActivities, RunActivity
+from agenticflow.core.engine import ActivityStarted, CheckActivity, PauseActivities, RunActivity
 from agenticflow.errors import CommandRefused
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import Carried, carry_over
@@ -172,7 +172,7 @@ class World:
         self.run.now += self.random.choice((0, 10**9, 10**11))
         self.run.effects = []
         recovery = GUEST.recover(self.run.state, self.run.now)
-        orders = list(recovery.effects)
+        orders = [effect for effect in recovery.effects if not isinstance(effect, CheckActivity)]
         if self.run.state.is_paused and self.run.state.phase is Phase.RUNNING:
             assert orders.pop(0) == PauseActivities(True)
         for effect in orders:
