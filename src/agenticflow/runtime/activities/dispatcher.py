@@ -382,7 +382,7 @@ class Dispatcher:
             if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
-        if is_over:
+        if is_over and self._checks.waiting:  # hardly ever
             # After the report: a late one may have said what happened.
             self._checks.attempt_ended(attempt.stream_id, attempt.effect.token)
         if outcome is not None and attempt.effect.caution:

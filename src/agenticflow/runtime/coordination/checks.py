@@ -57,7 +57,7 @@ class Checks:
         self._find = find
         self._is_here = is_here
         self._context = contextvars.copy_context()
-        self._waiting: dict[Key, CheckActivity] = {}
+        self.waiting: dict[Key, CheckActivity] = {}
         """Until the handler has ended, or somebody with a handler is there."""
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(MAX_CHECKS)
@@ -71,9 +71,9 @@ class Checks:
             return
         handler = None if self._is_here(key) else self._find(effect.of)
         if handler is None:
-            self._waiting[key] = effect
+            self.waiting[key] = effect
             return
-        self._waiting.pop(key, None)
+        self.waiting.pop(key, None)
         if handler.check is None:
             return
         task = asyncio.get_running_loop().create_task(
@@ -84,12 +84,12 @@ class Checks:
 
     def attempt_ended(self, stream_id: str, token: int) -> None:
         """The handler of an attempt is at work no more."""
-        if (effect := self._waiting.get((stream_id, token))) is not None:
+        if (effect := self.waiting.get((stream_id, token))) is not None:
             self.ask(stream_id, effect)
 
     def look_again(self) -> None:
         """There are other handlers than before."""
-        for (stream_id, _), effect in list(self._waiting.items()):
+        for (stream_id, _), effect in list(self.waiting.items()):
             self.ask(stream_id, effect)
 
     async def stop(self) -> None:
