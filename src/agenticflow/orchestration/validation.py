@@ -199,6 +199,12 @@ def _item_problems(task: TaskDefinition, part: str, reference: Reference, own: f
 
 
 def _references_of(task: TaskDefinition) -> Iterator[tuple[str, tuple[Reference, ...] | str]]:
+    if task.is_usual:  # nothing else of it can hold any
+        try:
+            yield "params", compile_template(task.params).references
+        except DefinitionError as error:
+            yield "params", str(error)
+        return
     templates: list[tuple[str, object]] = [
         (name, getattr(task, name)) for name in ("params", "for_each", "repeat_from", "continue_with", "locks")
     ]
