@@ -269,6 +269,29 @@ def test_a_function_that_becomes_known_and_does_not_fit_is_asked_once() -> None:
     assert "is asked for with" in run.stands_still
 
 
+def test_a_child_that_waited_for_its_function_is_asked_when_its_parent_names_it() -> None:
+    async def inner(ctx: Ctx, given: Any) -> object:
+        return await ctx.task("in", "work")
+
+    known_by_parent = workflow(name="inner")(inner)
+
+    async def outer(ctx: Ctx, given: Any) -> object:
+        return await ctx.child("child", known_by_parent)
+
+    child = CodeRun(known_by_parent, is_known=False)
+    planner = child.state.planner
+    assert isinstance(planner, Planners)
+    asked: list[int] = []
+    planner.on_wanted = lambda: asked.append(1)
+    parent = CodeRun(outer, is_known=False, run_no=2)
+    planner.add(parent.function)
+    parent.state.planner = planner
+    parent.ask(c.Plan(now=parent.now))
+    assert asked != []
+    child.ask(c.Plan(now=child.now))
+    assert child.in_work == ["in"]
+
+
 def test_a_run_that_stands_still_can_be_ended() -> None:
     run = CodeRun(original)
     run.succeed("a", value=5)
