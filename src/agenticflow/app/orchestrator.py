@@ -235,6 +235,7 @@ class Orchestrator(Intervening):
                     limit = self._max_lost_processes or settings.engine.max_lost_processes
                     resumed = await engine.host.recover(died=await engine.lives.begin(limit))
                     await engine.gates.clear()
+                    await engine.loops.begin(self)
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
                 else:
@@ -282,6 +283,7 @@ class Orchestrator(Intervening):
         for part in (engine.door, engine.watch, engine.choreography):
             if part is not None:
                 await part.stop()
+        await engine.loops.close()
         await engine.children.close()
         await engine.host.stop()
         await engine.journal.close()
