@@ -1,6 +1,6 @@
 """The part of an agent that asks a model: what it was told to be, how it is run, and how it serves as a tool of another agent.
 
-What it takes is loaded when an agent first has a model: an agent with handlers alone costs what it did before.
+What drives it is loaded when an agent first has a model: an agent with handlers alone costs what it did before.
 """
 
 from __future__ import annotations
@@ -9,26 +9,22 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol, Self
 
+from agenticflow.agents.agent_tool import AgentTool, tool_name_of
+from agenticflow.agents.asking import AgentStream, Described, Loops, describes_agents, runs_agents
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
 from agenticflow.core.guards import AttemptGuard
-from agenticflow.core.late import Late
 from agenticflow.errors import DefinitionError
 
 if typing.TYPE_CHECKING:
-    from agenticflow.agents.asking import AgentStream, AgentTool, Loops
-    from agenticflow.agents.declared.definition import AgentDefinition
     from agenticflow.agents.loop.results import AgentResult
 
-__all__ = ["MODEL_SEATS", "LoopAgent", "runs_agents"]
+__all__ = ["MODEL_SEATS", "LoopAgent", "RunsLoops"]
 
 MODEL_SEATS: Final = 20
 """Tasks at once of an agent that asks a model, unless it is told otherwise: it mostly waits."""
 _MAX_TYPES: Final = 100
 """Of tasks whose handlers are kept."""
-
-runs_agents: Final[Late[Loops]] = Late("agents")
-"""Who drives the loops of agents that are not registered with an orchestrator."""
 
 
 class RunsLoops(Protocol):
@@ -46,12 +42,12 @@ class LoopAgent:
 
     agent_id: str
     role: str
-    _definition: AgentDefinition | None
+    _definition: Described | None
     _looping: dict[str, Handler] | None
     _breaker: AttemptGuard | None
 
     @property
-    def definition(self) -> AgentDefinition | None:
+    def definition(self) -> Described | None:
         """What it was told to be; ``None`` for an agent that asks no model."""
         return self._definition
 
@@ -101,8 +97,6 @@ class LoopAgent:
 
         Raises ``DefinitionError`` for an agent that asks no model, or does not say what it is for.
         """
-        from agenticflow.agents.asking import AgentTool, tool_name_of
-
         self._loops()
         what = description or self.role
         if not what:
@@ -112,7 +106,7 @@ class LoopAgent:
         return AgentTool(self, name or tool_name_of(self.agent_id), what)
 
     @classmethod
-    def of(cls, definition: AgentDefinition, capabilities: Collection[str] = (), **options: Any) -> Self:
+    def of(cls, definition: Described, capabilities: Collection[str] = (), **options: Any) -> Self:
         """Return the agent that ``definition`` describes; ``options`` are those of the constructor. Raises ``DefinitionError``."""
         options = {"concurrency": MODEL_SEATS, "role": definition.description, **options}
         make: Callable[..., Self] = cls
@@ -127,9 +121,7 @@ class LoopAgent:
         self._looping = None
         self._definition = None
         if any(value is not None and value != () for name, value in said.items() if name != "tools"):
-            from agenticflow.agents.asking import describe
-
-            self._definition = describe(self.agent_id, self.role, said)
+            self._definition = describes_agents.get()(self.agent_id, self.role, said)
 
     def _loops(self) -> Loops:
         if self._definition is None:

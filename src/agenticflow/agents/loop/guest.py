@@ -116,7 +116,7 @@ class LoopGuest:
         if state.is_open and state.turns >= state.max_turns and not state.calls and not state.is_answered:
             error = MaxTurnsExceeded(
                 f"the agent {state.agent!r} has taken {state.turns} turns and is not done",
-                hint="give it more with max_turns=, or a smaller task",
+                hint="allow more with loop=LoopPolicy(max_turns=…), or give it a smaller task",
             )
             return (LoopEnded(error=describe_error(error)),)
         return ()
@@ -144,6 +144,7 @@ class LoopGuest:
                 summary: list[Entry] = [Said(fact.message)]
                 state.entries[: fact.entries] = summary
                 state.left_out += fact.entries
+                state.summaries += 1
                 state.asked_from = state.kept_from = 0
                 state.add_usage(fact.model, fact.usage)
             case LoopTakenUp(driver):
@@ -227,7 +228,7 @@ def _answered(state: LoopState, command: RecordAnswer) -> Sequence[Fact]:
         )
     error = AgentLooped(
         f"the agent {state.agent!r} calls the same again and again: {', '.join(call.name for call in answer.calls)[:200]}",
-        hint="mend its instructions or the tool's results, or allow more with max_equal_calls=",
+        hint="mend its instructions or the tool's results, or allow more with loop=LoopPolicy(max_equal_calls=…)",
     )
     cut = (ToolCallEnded(call.call_id, _words(_CUT_OFF), CallEnding.INTERRUPTED) for call in answer.calls)
     return (answer, *cut, LoopEnded(error=describe_error(error)))
@@ -315,6 +316,7 @@ def _take_start(state: LoopState, fact: LoopStarted) -> None:
         fact.parent,
     )
     state.max_turns, state.max_repairs, state.max_equal_calls = fact.max_turns, fact.max_repairs, fact.max_equal_calls
+    state.first_turns = fact.turns
     state.turns, state.asked_from, state.kept_from = fact.turns, fact.asked_from, fact.kept_from
     state.entries.append(Said(fact.messages))
 
@@ -324,6 +326,8 @@ def _take_answer(state: LoopState, fact: ModelAnswered) -> None:
     state.turns += 1
     state.finish_reason = fact.finish_reason
     state.add_usage(fact.model, fact.usage, fact.lost_usage)
+    used = fact.usage if fact.usage is None or fact.lost_usage is None else fact.usage + fact.lost_usage
+    state.last_used = (fact.model, used)
     state.is_answered = not fact.calls
     if fact.calls:
         state.repeated = (_digest(fact.calls), _repeated(state, fact.calls))

@@ -58,16 +58,19 @@ class LoopState:
         "asked_from",
         "call_ids",
         "calls",
+        "calls_before",
         "driver",
         "ended_at",
         "entries",
         "error",
         "feedback",
         "finish_reason",
+        "first_turns",
         "instructions",
         "is_answered",
         "is_cancelled",
         "kept_from",
+        "last_used",
         "left_out",
         "max_equal_calls",
         "max_repairs",
@@ -78,6 +81,7 @@ class LoopState:
         "repeated",
         "started_at",
         "stream_id",
+        "summaries",
         "turns",
         "usage",
         "values",
@@ -98,6 +102,10 @@ class LoopState:
         self.max_equal_calls = 0
         self.turns = 0
         """Answers of models so far."""
+        self.first_turns = 0
+        """How many of them were given in earlier runs."""
+        self.summaries = 0
+        """How often the conversation was summarized."""
         self.entries: list[Entry] = []
         """The conversation in force."""
         self.left_out = 0
@@ -108,6 +116,8 @@ class LoopState:
         """How many of these the session has already."""
         self.calls: dict[str, OpenCall] = {}
         """Calls of the last answer, in its order; empty when all have ended."""
+        self.calls_before = 0
+        """How many calls earlier answers have asked for."""
         self.call_ids: set[str] = set()
         """Ids of all calls so far."""
         self.is_answered = False
@@ -119,6 +129,8 @@ class LoopState:
         """What was called last, and how often in a row."""
         self.usage: dict[str, Usage] = {}
         """Tokens, by model."""
+        self.last_used: tuple[str, Usage | None] = ("", None)
+        """Who gave the last answer, and the tokens of it with those of attempts that broke off; ``None`` when nobody told."""
         self.feedback = -1
         """The number of the last feedback in the conversation."""
         self.output: bytes | None = None
@@ -169,6 +181,7 @@ class LoopState:
         results = [call.result for call in self.calls.values() if call.result is not None]
         if len(results) == len(self.calls):
             self.entries.append(Results(tuple(results)))
+            self.calls_before += len(results)
             self.calls.clear()
 
 
@@ -181,6 +194,7 @@ class _Saved(msgspec.Struct):
     parent: tuple[str, str] | None
     limits: tuple[int, int, int]
     turns: int
+    counts: tuple[int, int, int]
     entries: list[Said | Results]
     left_out: int
     asked_from: int
@@ -192,6 +206,7 @@ class _Saved(msgspec.Struct):
     repairs: int
     repeated: tuple[str, int]
     usage: dict[str, Usage]
+    last_used: tuple[str, Usage | None]
     feedback: int
     output: bytes | None
     error: ErrorInfo | None
@@ -212,6 +227,7 @@ def saved(state: LoopState) -> bytes:
             parent=state.parent,
             limits=(state.max_turns, state.max_repairs, state.max_equal_calls),
             turns=state.turns,
+            counts=(state.first_turns, state.summaries, state.calls_before),
             entries=state.entries,
             left_out=state.left_out,
             asked_from=state.asked_from,
@@ -223,6 +239,7 @@ def saved(state: LoopState) -> bytes:
             repairs=state.repairs,
             repeated=state.repeated,
             usage=state.usage,
+            last_used=state.last_used,
             feedback=state.feedback,
             output=state.output,
             error=state.error,
@@ -245,9 +262,12 @@ def restored(stream_id: str, data: bytes) -> LoopState:
     for name in _PLAIN:
         setattr(state, name, getattr(found, name))
     state.max_turns, state.max_repairs, state.max_equal_calls = found.limits
+    state.first_turns, state.summaries, state.calls_before = found.counts
     state.calls = {call.asked.call_id: call for call in found.calls}
     state.call_ids = set(found.call_ids)
     return state
 
 
-_PLAIN: Final = tuple(name for name in _Saved.__struct_fields__ if name not in ("form", "limits", "calls", "call_ids"))
+_PLAIN: Final = tuple(
+    name for name in _Saved.__struct_fields__ if name not in ("form", "limits", "counts", "calls", "call_ids")
+)

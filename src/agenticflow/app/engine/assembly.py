@@ -166,19 +166,20 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
+    budgets = BudgetKeeper(host, store, clock)
     engine = Engine(
         store,
         host,
         dispatcher,
         gates,
-        BudgetKeeper(host, store, clock),
+        budgets,
         children,
         Journal(store),
         Lives(store, clock),
         launches,
         settings,
         workflows.planners,
-        LateLoops(host, store, clock),
+        LateLoops(host, store, clock, budgets, settings.models.prices),
     )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
     return engine

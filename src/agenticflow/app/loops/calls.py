@@ -16,11 +16,13 @@ from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.parts import Message, ToolCallPart
 from agenticflow.app.loops.place import Place
 from agenticflow.app.loops.speakers import Speaker
+from agenticflow.app.loops.spending import call_claims
 from agenticflow.core import codec
 from agenticflow.core.interrupts import MAX_NAME_CHARS, Ask, Interrupted, Reply, interrupt_in
 from agenticflow.core.tools import LOCAL_OWNER, Caller, ToolCall, ToolResult, tool_effect_key
 from agenticflow.core.values import store_form
 from agenticflow.errors import GuardrailTripwireTriggered
+from agenticflow.resilience.budgets import Claim
 
 __all__ = ["Calls"]
 
@@ -34,6 +36,7 @@ class Calls:
 
     def __init__(self, place: Place, speaker: Speaker, messages: Sequence[Message]) -> None:
         self._place = place
+        self._claims: dict[str, Claim] = {}
         self._speaker = speaker
         answer = next(message for message in reversed(messages) if message.tool_calls)
         self._parts = {part.call_id: part for part in answer.tool_calls}
@@ -47,6 +50,7 @@ class Calls:
         Raises ``Interrupted`` with all that people are asked, when everything else has ended.
         """
         speaker = self._speaker
+        self._claims = call_claims(state)
         todo = [self._parts[call.asked.call_id] for call in state.open_calls]
         handoffs = [part for part in todo if part.name in speaker.handoffs]
         seats = asyncio.Semaphore(speaker.definition.loop.max_parallel_calls)
@@ -80,8 +84,8 @@ class Calls:
         place.tell(ToolCalled(self._speaker.name, part.call_id, name, dict(call.params)))
         if definition.effect == "at_most_once":
             await place.submit(BeginCall, call_id=part.call_id, approved_by=call.approved_by)
-        async with place.spending.tool_call(part.call_id):
-            result = await self._invoked(call)
+        claim = self._claims[part.call_id]
+        result = await place.purse.tool_call(claim, lambda: self._invoked(call))
         ending = CallEnding.SUCCEEDED
         if result.error is not None:
             ending = CallEnding.INTERRUPTED if result.error.code in _CUT_OFF else CallEnding.FAILED
@@ -92,6 +96,7 @@ class Calls:
             changed = msgspec.json.encode(codec.decode(codec.encode(call.params))).decode()
             text = f"(called with {changed}, as {call.approved_by} changed it)\n{text}"
         await self._end(part, text, ending, attempts=result.attempts, approved_by=call.approved_by)
+        await place.purse.settle_call(claim)
 
     async def _invoked(self, call: ToolCall) -> ToolResult:
         nested.set(self._nested)

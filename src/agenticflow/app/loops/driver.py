@@ -37,12 +37,14 @@ from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import Place, raised
 from agenticflow.app.loops.speakers import Speaker
+from agenticflow.app.loops.spending import summary_claim, turn_claim
 from agenticflow.app.loops.summaries import SUMMARY_SYSTEM, summary_message, transcript
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
 from agenticflow.core.values import store_form
 from agenticflow.errors import CommandRefused, ContentRefused, ContextTooLong, ModelOutputInvalid
+from agenticflow.resilience.budgets import Claim
 
 __all__ = ["Driver"]
 
@@ -82,6 +84,7 @@ class Driver:
             raise
         except Exception as error:
             await place.end(describe_error(error))
+            await place.purse.settle_rest()
             raise
         if state.error is not None:
             raise raised(state.error)
@@ -108,6 +111,8 @@ class Driver:
                 await self.messages(before)
                 continue
             state = await place.state()
+            if state.version > 1:
+                await place.purse.reconcile(state)
             await self.messages(state)
             return state
         raise CommandRefused(f"the loop {place.loop_id!r} has ended {MAX_RUNS:,} times", hint="start it anew")
@@ -166,13 +171,15 @@ class Driver:
         place = self._place
         place.tell(TurnBegan(speaker.name, state.turns + 1))
         request = await self._request(state, speaker, messages)
+        claim = turn_claim(state)
         try:
-            response = await self._past_rails(speaker, lambda: self._ask(speaker, request, state))
+            response = await self._past_rails(speaker, lambda: self._ask(speaker, request, claim))
         except ContextTooLong:
             if await self._compact(state, speaker):
                 return
             raise
         await self._record(state, speaker, response)
+        await place.purse.settle_answer(claim, speaker.model.identity, response)
 
     async def _request(self, state: LoopState, speaker: Speaker, messages: Sequence[Message]) -> ModelRequest:
         policy, model = speaker.definition.loop, speaker.model
@@ -198,20 +205,20 @@ class Driver:
         place.has_spoken = True
         return response
 
-    async def _ask(self, speaker: Speaker, request: ModelRequest, state: LoopState) -> ModelResponse:
+    async def _ask(self, speaker: Speaker, request: ModelRequest, claim: Claim) -> ModelResponse:
         """Return the model's whole answer, shown to whoever looks as it is spoken."""
         place = self._place
-        async with place.spending.model_call(speaker, request, state.turns):
+
+        async def ask() -> ModelResponse:
             fold = ResponseFold()
             async with aclosing(speaker.model.stream(request)) as deltas:
-                if place.is_watched:
-                    async for delta in deltas:
-                        fold.add(delta)
+                async for delta in deltas:
+                    fold.add(delta)
+                    if place.is_watched:
                         place.tell(Spoken(speaker.name, delta))
-                else:
-                    async for delta in deltas:
-                        fold.add(delta)
             return fold.response()
+
+        return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
 
     async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
         place = self._place
@@ -267,13 +274,16 @@ class Driver:
             return False
         old = self._said.first(cut)
         request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(transcript(old))))
-        async with place.spending.model_call(speaker, request, state.turns):
-            response = await speaker.model.respond(request)
+        claim = summary_claim(state)
+        response = await place.purse.model_call(
+            speaker, request, claim, self._said.chars, lambda: speaker.model.respond(request)
+        )
         message, blob = store_form(pack_messages([summary_message(response.text)]))
         compacted = ConversationCompacted(
             entries=cut, message=message, model=speaker.model.identity, usage=response.usage
         )
         await place.submit(Compact, compacted=compacted, blobs=() if blob is None else (blob,))
+        await place.purse.settle_answer(claim, speaker.model.identity, response)
         return True
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
+from agenticflow.resilience.budgets import KeepsBudgets
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
@@ -23,9 +24,11 @@ __all__ = ["LateLoops"]
 class LateLoops:
     """What an engine gives its agents."""
 
-    __slots__ = ("_clock", "_host", "_loops", "_store", "starts")
+    __slots__ = ("_budgets", "_clock", "_host", "_loops", "_prices", "_store", "starts")
 
-    def __init__(self, host: Host, store: Store, clock: Clock) -> None:
+    def __init__(self, host: Host, store: Store, clock: Clock, budgets: KeepsBudgets, prices: str) -> None:
+        self._budgets = budgets
+        self._prices = prices
         self._host = host
         self._store = store
         self._clock = clock
@@ -37,8 +40,10 @@ class LateLoops:
         """Return who drives them."""
         if self._loops is None:
             from agenticflow.app.loops.loops import EngineLoops
+            from agenticflow.app.models.pricing import read_prices
 
-            self._loops = EngineLoops(self._host, self._store, self._clock)
+            prices = read_prices(self._prices)
+            self._loops = EngineLoops(self._host, self._store, self._clock, self._budgets, prices)
             self._loops.starts = self.starts
         return self._loops
 

@@ -23,13 +23,14 @@ from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.outputs import Expected
 from agenticflow.agents.model.parts import Message, user
+from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
 from agenticflow.app.loops.place import Place, nested_id, raised
 from agenticflow.app.loops.request import Asked, asked_in
 from agenticflow.app.loops.speakers import Speakers
-from agenticflow.app.loops.spending import Spending
+from agenticflow.app.loops.spending import Purse
 from agenticflow.app.loops.updates import Subscription, Updates
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -45,6 +46,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.resilience.budgets import KeepsBudgets
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
@@ -108,7 +110,7 @@ class AgentRun:
 class EngineLoops:
     """Drives the loops of agents that are registered with one orchestrator."""
 
-    def __init__(self, host: Host, store: Store, clock: Clock) -> None:
+    def __init__(self, host: Host, store: Store, clock: Clock, budgets: KeepsBudgets, prices: PriceTable) -> None:
         host.add_guest(LoopGuest())
         self.host = host
         self.clock = clock
@@ -117,6 +119,7 @@ class EngineLoops:
         self.pipeline = get_tool_pipeline()
         self.starts: Starts | None = None
         """The orchestrator, once there is one around the engine."""
+        self._purse = Purse(budgets, prices)
         self._store = store
         self._life = ambient.ids.next_id()
         self._ending: set[asyncio.Task[None]] = set()
@@ -142,22 +145,23 @@ class EngineLoops:
             parent=(f"workflow-{context.workflow_id}/{context.run_no}", context.task_key),
             shared=shared if shared is not None else asked.context,
             session=session,
-            spending=Spending(),
+            purse=await self._purse.within(self.speakers.of(agent).definition.budget, context.effect_key),
         )
         return await self._driven(agent, place)
 
     async def perform_within(self, agent: AskedAgent, place: Place, call_id: str, prompt: str) -> Any:
         """Drive the loop of ``agent`` as a part of that at ``place``; return its answer."""
+        loop_id = nested_id(place.loop_id, call_id)
         inner = Place(
             self,
-            nested_id(place.loop_id, call_id),
+            loop_id,
             Asked(user(prompt)),
             place.context,
             self._life,
             parent=(place.stream_id, call_id),
             shared=place.shared,
             session=None,
-            spending=place.spending,
+            purse=await place.purse.within(self.speakers.of(agent).definition.budget, loop_id),
             path=f"{place.path}{call_id}/",
         )
         return await self._driven(agent, inner)
@@ -171,6 +175,7 @@ class EngineLoops:
             raise
         messages = await driver.messages(state)
         await place.remember(state, messages)
+        await place.purse.close()
         if not place.path:
             self._keep(state, place, messages)
         return await place.pure(state, _output)
@@ -317,6 +322,7 @@ class EngineLoops:
     async def _given_up(self, place: Place) -> None:
         try:
             await self.host.submit(place.stream_id, place.cancelled())
+            await place.purse.settle_rest()
             await self._remember(place)
         except (CommandRefused, TemporaryError) as error:
             log.warning("the loop %s is not ended now: %s", place.stream_id, error)

@@ -18,7 +18,7 @@ from agenticflow.agents.model.parts import Message, ToolCallPart
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.loops.request import Asked
 from agenticflow.app.loops.speakers import Speaker, Speakers
-from agenticflow.app.loops.spending import Spending
+from agenticflow.app.loops.spending import Purse
 from agenticflow.app.loops.updates import Updates
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
@@ -77,7 +77,7 @@ class Place:
         parent: tuple[str, str],
         shared: Any,
         session: AgentSession | None,
-        spending: Spending,
+        purse: Purse,
         path: str = "",
     ) -> None:
         self.means = means
@@ -92,7 +92,7 @@ class Place:
         self.shared = shared
         """What tools and instructions see."""
         self.session = session
-        self.spending = spending
+        self.purse = purse
         self.path = path
         """Of a loop inside another: the calls that lead to it, for the keys of questions."""
         self.driver = f"{context.run_no}.{context.attempt}:{life}"

@@ -9,7 +9,8 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asking import AskedAgent, tool_name_of
+from agenticflow.agents.agent_tool import tool_name_of
+from agenticflow.agents.asking import AskedAgent
 from agenticflow.agents.declared.definition import AgentDefinition
 from agenticflow.agents.declared.definitions import get_agent_registry
 from agenticflow.agents.guardrails import GuardrailKind
@@ -95,7 +96,7 @@ class Speakers:
 
     def _made(self, agent: Agent) -> Speaker:
         definition = agent.definition
-        if definition is None or definition.model is None:
+        if not isinstance(definition, AgentDefinition) or definition.model is None:
             raise DefinitionError(
                 f"agent {agent.agent_id!r} asks no model",
                 hint='give it model="openai:gpt-5", or a Model: ScriptedModel from agenticflow.testing needs no key',
@@ -145,7 +146,7 @@ class Speakers:
             seen.add(agent.agent_id)
             if agent.agent_id == name:
                 return self.of(agent)
-            if agent.definition is not None:
+            if isinstance(agent.definition, AgentDefinition):
                 todo += self._handoffs(agent, agent.definition).values()
         raise DefinitionError(
             f"the conversation was passed on to agent {name!r}, and {first.agent_id!r} hands off to "
