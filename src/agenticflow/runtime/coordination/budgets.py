@@ -17,6 +17,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.errors import (
     AgenticFlowError,
+    BudgetExceeded,
     CommandRefused,
     ConcurrencyConflict,
     InvalidInput,
@@ -83,6 +84,7 @@ class BudgetKeeper:
         """See ``KeepsBudgets.reserve``."""
         _check(lineage, claim, amounts)
         asked: list[str] = []
+        passed: list[str] = []
         left: list[int] = []
 
         def request() -> Reserve:
@@ -95,11 +97,13 @@ class BudgetKeeper:
                     asked.append(budget_id)
                     await self._decide(budget_id, request)
                     state = await self._state(budget_id)
+                passed.append(budget_id)
                 nanoseconds = state.left_ns(self._clock.now_ns())
                 left += [] if nanoseconds is None else [nanoseconds]
         except BaseException as error:
-            # Only what this request has asked for: what was open before may belong to a call that was made.
-            returning = self._start_giving_back(asked, claim)
+            # What was open before this request may belong to a call that was made. Not when a budget further out has never heard of it:
+            # a call is made only when all have.
+            returning = self._start_giving_back(passed if isinstance(error, BudgetExceeded) else asked, claim)
             if returning is not None and isinstance(error, Exception):
                 await asyncio.wait([returning], timeout=GIVE_BACK_SECONDS)
             raise
