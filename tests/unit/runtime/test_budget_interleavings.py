@@ -99,7 +99,7 @@ async def _play(asked: Sequence[tuple[str, int, int, str, int]], failing: int) -
             await watching
         await orchestrator._running()
         assert orchestrator._engine is not None
-        returning = set(orchestrator._engine.budgets._returning)
+        returning = list(orchestrator._engine.budgets._returning.values())
         if returning:
             await asyncio.wait(returning)
         assert not over, over

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenticflow.errors import BudgetExceeded, CommandRefused, InvalidInput, StoreUnavailable
+from agenticflow.errors import BudgetExceeded, CommandRefused, InvalidInput, StoreUnavailable, TemporaryError
 from agenticflow.resilience import Amounts, Budget, Claim
 from agenticflow.runtime.coordination import budgets as room
 from agenticflow.storage.commits import Commit
@@ -109,6 +109,43 @@ async def test_who_is_cancelled_while_asking_gives_everything_back() -> None:
         for one in lineage:
             view = await budgets.get(one)
             assert (view.open_count, view.reserved.tokens) == (0, 0)
+
+
+@in_virtual_time
+async def test_who_asks_again_after_a_cancellation_keeps_what_it_gets() -> None:
+    store = FlakyStore()
+    async with running(store=store) as orchestrator:
+        budgets = orchestrator.budgets
+        await budgets.open("run", Budget(tokens=10))
+        store.fail("commit", only=is_to("run", "budget_released"), times=3)
+        asking = asyncio.create_task(budgets.reserve(["run"], Claim("a", 1), FIVE))
+        await until(lambda: store.calls["commit"] > 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert not (await budgets.reserve(["run"], Claim("a", 1), FIVE)).is_repeated
+        await passes(5)
+        assert (await budgets.get("run")).reserved.tokens == 5
+
+
+@in_virtual_time
+async def test_who_asks_again_while_that_cannot_be_given_back_is_told() -> None:
+    store = FlakyStore()
+    async with running(store=store) as orchestrator:
+        budgets = orchestrator.budgets
+        await budgets.open("run", Budget(tokens=10))
+        store.fail("commit", times=1_000)
+        asking = asyncio.create_task(budgets.reserve(["run"], Claim("a", 1), FIVE))
+        await until(lambda: store.failures)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        room_for_it = budgets.reserve(["run"], Claim("a", 1), FIVE)
+        with pytest.raises(TemporaryError):
+            await room_for_it
+        store.heal()
+        await passes(60)
+        await budgets.reserve(["run"], Claim("a", 1), FIVE)
 
 
 @in_virtual_time

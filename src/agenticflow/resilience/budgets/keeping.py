@@ -22,7 +22,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
 
     budget_id: str
     status: str
-    """``OPEN`` or ``CLOSED``."""
+    """``OPEN`` or ``CLOSED``; ``CONTINUED`` for the moment between two streams."""
     limits: Budget
     """What is in force."""
     spent: Sums
