@@ -22,7 +22,7 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
 
     budget_id: str
     status: str
-    """``OPEN`` or ``CLOSED``."""
+    """``OPEN`` or ``CLOSED``; ``CONTINUED`` for the moment between two streams."""
     limits: Budget
     """What is in force."""
     spent: Sums
@@ -118,7 +118,8 @@ class KeepsBudgets(Protocol):
         """Reserve ``amounts`` in every budget of ``lineage``, innermost first; return once all of it is durable. Then make the call.
 
         Raises ``BudgetExceeded`` when one of them does not cover it, ``CommandRefused`` for a call that is settled, ``BoundExceeded``.
-        What was reserved by this very request is given back then, and also when it is cancelled.
+        What it has reserved is given back then, and also when it is cancelled; what was reserved before by a call that may have been made
+        is not.
         """
 
     async def settle(self, lineage: Sequence[str], claim: Claim, actual: Amounts | None) -> None:

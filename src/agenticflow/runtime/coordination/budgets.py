@@ -17,6 +17,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.errors import (
     AgenticFlowError,
+    BudgetExceeded,
     CommandRefused,
     ConcurrencyConflict,
     InvalidInput,
@@ -39,6 +40,7 @@ log = logging.getLogger("agenticflow.engine")
 CACHED_BUDGETS: Final = 10_000
 MAX_NESTING: Final = 50
 """Budgets inside each other: as deep as sub-workflows may be."""
+MAX_LISTED: Final = 1_000
 TRIES: Final = 10
 """How often what is given back is tried while the store is away."""
 RETRY_SECONDS: Final = 0.2
@@ -56,7 +58,7 @@ class BudgetKeeper:
         self._store = store
         self._clock = clock
         self._run_nos: OrderedDict[str, int] = OrderedDict()
-        self._returning: set[asyncio.Task[None]] = set()
+        self._returning: dict[Claim, asyncio.Task[None]] = {}
         """What is being given back."""
 
     # --- what those who spend ask -----------------------------------------------------------------------------------
@@ -82,6 +84,7 @@ class BudgetKeeper:
     async def reserve(self, lineage: Sequence[str], claim: Claim, amounts: Amounts) -> Reservation:
         """See ``KeepsBudgets.reserve``."""
         _check(lineage, claim, amounts)
+        await self._returned(claim)
         asked: list[str] = []
         left: list[int] = []
 
@@ -98,8 +101,9 @@ class BudgetKeeper:
                 nanoseconds = state.left_ns(self._clock.now_ns())
                 left += [] if nanoseconds is None else [nanoseconds]
         except BaseException as error:
-            # Only what this request has asked for: what was open before may belong to a call that was made.
-            returning = self._start_giving_back(asked, claim)
+            # What was open before this request may belong to a call that was made. Not when one of the budgets does not cover it, and so
+            # has never heard of it: a call is made only when all have.
+            returning = self._start_giving_back(lineage if isinstance(error, BudgetExceeded) else asked, claim)
             if returning is not None and isinstance(error, Exception):
                 await asyncio.wait([returning], timeout=GIVE_BACK_SECONDS)
             raise
@@ -133,17 +137,17 @@ class BudgetKeeper:
     async def get(self, budget_id: str) -> BudgetView:
         """See ``KeepsBudgets.get``."""
         lineage = await self._lineage(budget_id)
-        return view_of(await self._state(budget_id), lineage, self._clock.now_ns())
+        return view_of(await self._look(budget_id), lineage, self._clock.now_ns())
 
     async def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[BudgetView]:
         """Return up to ``limit`` budgets, those opened last first; ``after`` is the id of the last one of the page before.
 
         Raises ``InvalidInput`` for a limit outside 1 to 1,000 and an ``after`` that is not there.
         """
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1_000:
-            raise InvalidInput(f"a page of {limit!r} budgets", hint="give 1 to 1,000")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
+            raise InvalidInput(f"a page of {limit!r} budgets", hint=f"give 1 to {MAX_LISTED:,}")
         found: list[BudgetView] = []
-        last = None if after is None else (await self._state(after)).stream_id
+        last = None if after is None else (await self._look(after)).stream_id
         while rows := await self._store.list_runs(kind=KIND, after=last, limit=limit):
             last = rows[-1].stream_id
             for row in rows:
@@ -156,9 +160,9 @@ class BudgetKeeper:
 
     async def stop(self) -> None:
         """Finish giving back, for a moment; what is left stays counted until its owner releases it."""
-        if self._returning:
-            await asyncio.wait(set(self._returning), timeout=1)
-        for task in self._returning:
+        if tasks := list(self._returning.values()):
+            await asyncio.wait(tasks, timeout=1)
+        for task in tasks:
             task.cancel()
 
     # --- one stream after the other ---------------------------------------------------------------------------------
@@ -217,10 +221,18 @@ class BudgetKeeper:
     def _start_giving_back(self, budget_ids: Sequence[str], claim: Claim) -> asyncio.Task[None] | None:
         if not budget_ids:
             return None
-        task = asyncio.get_running_loop().create_task(self._give_back(budget_ids, claim))
-        self._returning.add(task)
-        task.add_done_callback(self._returning.discard)
+        task = asyncio.get_running_loop().create_task(self._give_back(tuple(budget_ids), claim))
+        self._returning[claim] = task
+        task.add_done_callback(lambda _: self._returning.pop(claim, None))
         return task
+
+    async def _returned(self, claim: Claim) -> None:
+        """Return when nothing of an earlier request for the call is being given back: it must not take what the next one gets."""
+        task = self._returning.get(claim)
+        if task is not None:
+            await asyncio.wait([task], timeout=GIVE_BACK_SECONDS)
+            if not task.done():
+                raise TemporaryError(f"what {claim} had reserved is still being given back", hint="ask once more")
 
     async def _give_back(self, budget_ids: Sequence[str], claim: Claim) -> None:
         try:
@@ -234,36 +246,46 @@ class BudgetKeeper:
         found: list[str] = []
         while budget_id and len(found) <= MAX_NESTING:
             found.append(budget_id)
-            budget_id = (await self._state(budget_id)).parent
+            budget_id = (await self._look(budget_id)).parent
         return tuple(found)
 
     async def _state(self, budget_id: str) -> BudgetState:
         """Return the budget: look, do not touch, do not keep it across an await. Raises ``InvalidInput`` when there is none."""
-        state = await self._newest(budget_id)
-        if state is None:
-            raise InvalidInput(f"there is no budget {budget_id!r} in this store", hint="open it first")
-        return state
+        return _there(budget_id, await self._newest(budget_id))
 
-    async def _newest(self, budget_id: str) -> BudgetState | None:
-        """Return the state of the stream in which the budget goes on, which is begun when it is missing; ``None`` for no budget."""
+    async def _look(self, budget_id: str) -> BudgetState:
+        """``_state``, writing nothing: for who only reads the store."""
+        return _there(budget_id, await self._newest(budget_id, begin=False))
+
+    async def _newest(self, budget_id: str, *, begin: bool = True) -> BudgetState | None:
+        """Return the state of the stream in which the budget goes on; ``begin`` it when it is missing. ``None`` for no budget."""
         run_no = self._run_nos.get(budget_id) or await self._last_run(budget_id)
         while run_no:
             state = await self._read(budget_id, run_no)
-            if state.is_continued:
-                command = OpenBudget(
-                    now=self._clock.now_ns(), limits=state.asked, parent=state.parent, carried=state.carried()
-                )
+            if state.is_open:
+                self._remember(budget_id, run_no)
+                return state
+            newer = await self._last_run(budget_id)
+            if newer > run_no:
+                run_no = newer
+            elif state.is_continued and begin:
                 run_no += 1
-                try:
-                    await self._submit(stream_of_budget(budget_id, run_no), command)
-                except CommandRefused as refusal:
-                    log.debug("%s went on and has ended since: %s", budget_id, refusal)
-            elif state.is_open or (newer := await self._last_run(budget_id)) <= run_no:
+                await self._begin(budget_id, run_no)
+            else:
                 self._remember(budget_id, run_no)
                 return await self._read(budget_id, run_no)
-            else:
-                run_no = newer
         return None
+
+    async def _begin(self, budget_id: str, run_no: int) -> None:
+        """Begin the next stream of a budget with what the one before carries over, unless somebody has."""
+        before = await self._read(budget_id, run_no - 1)
+        command = OpenBudget(
+            now=self._clock.now_ns(), limits=before.asked, parent=before.parent, carried=before.carried()
+        )
+        try:
+            await self._submit(stream_of_budget(budget_id, run_no), command)
+        except CommandRefused as refusal:
+            log.debug("%s went on and has ended since: %s", budget_id, refusal)
 
     async def _read(self, budget_id: str, run_no: int) -> BudgetState:
         state: BudgetState = await self._host.read(stream_of_budget(budget_id, run_no))
@@ -289,6 +311,12 @@ def _check(lineage: Sequence[str], claim: Claim, amounts: Amounts | None = None)
         raise InvalidInput(f"{claim!r:.80} is no claim", hint="give Claim(owner, number)")
     if amounts is not None and not isinstance(amounts, Amounts):
         raise InvalidInput(f"{amounts!r:.80} are no amounts", hint="give Amounts(usd=…, tokens=…, tool_calls=…)")
+
+
+def _there(budget_id: str, state: BudgetState | None) -> BudgetState:
+    if state is None:
+        raise InvalidInput(f"there is no budget {budget_id!r} in this store", hint="open it first")
+    return state
 
 
 def _restless(budget_id: str) -> TemporaryError:

@@ -385,7 +385,7 @@ def test_what_the_engine_asks() -> None:
     ledger = Ledger(Budget())
     summary = GUEST.summary(ledger.state)
     assert (summary.execution_id, summary.run_no, summary.is_open, summary.next_due) == ("b", 1, True, None)
-    assert ledger.state.next_due is None
+    assert (GUEST.kind, ledger.state.next_due) == ("budget", None)
     assert GUEST.effects(ledger.state, BudgetClosed(), 1) == ()
     recovery = GUEST.recover(ledger.state, 0)
     assert (list(recovery.commands), list(recovery.effects)) == ([], [])
