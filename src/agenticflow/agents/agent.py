@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from agenticflow.agents.asked.loop_agent import MODEL_SEATS, LoopAgent, RunsLoops
 from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
-from agenticflow.agents.loop_agent import MODEL_SEATS, LoopAgent, RunsLoops
 from agenticflow.agents.memory import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.agents.tooling import AgentTools, HandlerWithTools

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asking import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent
 from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.app.loops.loops import AgentRun
 from agenticflow.app.orchestrator import Orchestrator

@@ -81,7 +81,7 @@ class AskedCall(msgspec.Struct, frozen=True, omit_defaults=True):
 class LoopStarted(Fact, frozen=True, omit_defaults=True):
     """An agent begins to work on something that was asked."""
 
-    event_type: ClassVar[str] = "loop_started"
+    event_type: ClassVar[str] = "agent_loop_started"
     stream: ClassVar[str] = _STREAM
     agent: str
     instructions: bytes
@@ -106,7 +106,7 @@ class LoopStarted(Fact, frozen=True, omit_defaults=True):
 class LoopTakenUp(Fact, frozen=True, omit_defaults=True):
     """Another attempt, or the same one after its process died, goes on with a loop."""
 
-    event_type: ClassVar[str] = "loop_taken_up"
+    event_type: ClassVar[str] = "agent_loop_taken_up"
     stream: ClassVar[str] = _STREAM
     driver: str
 
@@ -169,7 +169,7 @@ class AgentHandedOff(Fact, frozen=True, omit_defaults=True):
 class OutputRefused(Fact, frozen=True, omit_defaults=True):
     """The model's last answer does not have the form asked for; it is told what is wrong, and asked again."""
 
-    event_type: ClassVar[str] = "output_refused"
+    event_type: ClassVar[str] = "agent_output_refused"
     stream: ClassVar[str] = _STREAM
     message: bytes
     """What it is told, packed."""
@@ -200,7 +200,7 @@ class ConversationCompacted(Fact, frozen=True, omit_defaults=True):
 class LoopEnded(Fact, frozen=True, omit_defaults=True):
     """Terminal: the agent has its answer, or there is none."""
 
-    event_type: ClassVar[str] = "loop_ended"
+    event_type: ClassVar[str] = "agent_loop_ended"
     stream: ClassVar[str] = _STREAM
     output: bytes | None = None
     """The encoded answer, or where it is; ``None`` when there is none."""

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from agenticflow.agents.asking import AskedAgent, nested
+from agenticflow.agents.asked.doors import AskedAgent, nested
 from agenticflow.agents.guardrails import GuardrailKind
 from agenticflow.agents.loop.facts import AgentHandedOff, BeginCall, CallEnding, EndCall, HandOff, ToolCallEnded
 from agenticflow.agents.loop.results import HandedOff, ToolCalled, ToolReturned

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from agenticflow.agents.asking import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent
 from agenticflow.agents.guardrails import GuardrailKind
 from agenticflow.agents.loop.conversation import Conversation, cut_for_summary, unique_calls
 from agenticflow.agents.loop.facts import (
@@ -30,6 +30,7 @@ from agenticflow.agents.loop.facts import (
 from agenticflow.agents.loop.guest import stream_of_loop
 from agenticflow.agents.loop.results import Spoken, TurnBegan
 from agenticflow.agents.loop.state import LoopState
+from agenticflow.agents.loop.summaries import SUMMARY_SYSTEM, summary_message, transcript
 from agenticflow.agents.model.deltas import ResponseFold
 from agenticflow.agents.model.parts import Message, pack_messages, system, user
 from agenticflow.agents.model.requests import ModelRequest
@@ -38,7 +39,6 @@ from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import Place, raised
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.app.loops.spending import summary_claim, turn_claim
-from agenticflow.app.loops.summaries import SUMMARY_SYSTEM, summary_message, transcript
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error

@@ -13,7 +13,7 @@ from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
 if typing.TYPE_CHECKING:
-    from agenticflow.agents.asking import AgentStream, AskedAgent
+    from agenticflow.agents.asked.doors import AgentStream, AskedAgent
     from agenticflow.agents.loop.results import AgentResult
     from agenticflow.agents.model.parts import Message
     from agenticflow.app.loops.loops import EngineLoops, Starts
@@ -39,7 +39,10 @@ class LateLoops:
     def get(self) -> EngineLoops:
         """Return who drives them."""
         if self._loops is None:
+            # late: programs without agents that ask a model load nothing of models
             from agenticflow.app.loops.loops import EngineLoops
+
+            # late: as above
             from agenticflow.app.models.pricing import read_prices
 
             prices = read_prices(self._prices)

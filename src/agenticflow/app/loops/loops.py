@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asking import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent
 from agenticflow.agents.loop.conversation import Conversation
 from agenticflow.agents.loop.facts import KIND, EndLoop
 from agenticflow.agents.loop.guest import LoopGuest

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Any, Final, Protocol, TypeVar
 
 from agenticflow import errors
-from agenticflow.agents.asking import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent
 from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand
 from agenticflow.agents.loop.items import items_of, messages_of
 from agenticflow.agents.loop.results import AgentUpdate

@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.agent_tool import tool_name_of
-from agenticflow.agents.asking import AskedAgent
+from agenticflow.agents.asked.agent_tool import tool_name_of
+from agenticflow.agents.asked.doors import AskedAgent
 from agenticflow.agents.declared.definition import AgentDefinition
 from agenticflow.agents.declared.definitions import get_agent_registry
 from agenticflow.agents.guardrails import GuardrailKind
@@ -63,10 +63,7 @@ class Speaker:
         return f"{said}\n\nWhen you have your answer, give it as JSON only, which fits this JSON Schema: {form}"
 
     def _specs(self) -> tuple[ToolSpec, ...]:
-        specs = [
-            ToolSpec(one.name, one.as_function()["description"], dict(one.input_schema))  # type: ignore[arg-type]
-            for one in self.tools.definitions()
-        ]
+        specs = [ToolSpec(one.name, one.words, dict(one.input_schema)) for one in self.tools.definitions()]
         for name, agent in self.handoffs.items():
             if name in self.tools:
                 raise DefinitionError(

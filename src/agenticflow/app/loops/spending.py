@@ -34,9 +34,7 @@ _NOT_BILLED: Final = (UsageError, ModelRateLimited)
 class Purse:
     """Spends for one run of a loop. ``lineage`` are the budgets that its calls cost, innermost first; none means no limits."""
 
-    def __init__(
-        self, keeper: KeepsBudgets, prices: PriceTable, lineage: Sequence[str] = (), *, own: str = ""
-    ) -> None:
+    def __init__(self, keeper: KeepsBudgets, prices: PriceTable, lineage: Sequence[str] = (), *, own: str = "") -> None:
         self._keeper = keeper
         self._own = own
         """The budget that was opened for this loop alone."""

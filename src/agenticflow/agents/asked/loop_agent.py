@@ -9,8 +9,8 @@ import typing
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol, Self
 
-from agenticflow.agents.agent_tool import AgentTool, tool_name_of
-from agenticflow.agents.asking import AgentStream, Described, Loops, describes_agents, runs_agents
+from agenticflow.agents.asked.agent_tool import AgentTool, tool_name_of
+from agenticflow.agents.asked.doors import AgentStream, Described, Loops, describes_agents, runs_agents
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
 from agenticflow.core.guards import AttemptGuard

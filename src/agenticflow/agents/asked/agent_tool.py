@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agenticflow.agents.asking import AskedAgent, nested, runs_agents
+from agenticflow.agents.asked.doors import AskedAgent, nested, runs_agents
 from agenticflow.core.tools import ToolResult
 from agenticflow.tools.context import ToolContext
 from agenticflow.tools.definition import ToolOptions
