@@ -243,6 +243,8 @@ class StartLoop(LoopCommand, frozen=True, kw_only=True):
 class RecordAnswer(LoopCommand, frozen=True, kw_only=True):
     """The model has answered. ``output`` is the encoded answer when it is one and nobody has to look at it; ``problems`` why it is none."""
 
+    turn: int
+    """How many answers there were before: asked again after a doubtful commit, it is refused and not repeated."""
     answer: ModelAnswered
     output: bytes | None = None
     problems: tuple[str, ...] = ()

@@ -208,7 +208,7 @@ def _start(state: LoopState, command: StartLoop) -> Sequence[Fact]:
 
 def _answered(state: LoopState, command: RecordAnswer) -> Sequence[Fact]:
     answer = command.answer
-    if state.calls or state.is_answered:
+    if state.calls or state.is_answered or state.turns != command.turn:
         raise CommandRefused(f"{state.stream_id!r} waits for no answer of a model")
     refused = [
         ToolCallEnded(call.call_id, _words(call.refusal), CallEnding.REFUSED) for call in answer.calls if call.refusal

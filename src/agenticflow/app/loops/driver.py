@@ -25,7 +25,6 @@ from agenticflow.agents.loop.facts import (
     LoopStarted,
     ModelAnswered,
     RecordAnswer,
-    StartLoop,
 )
 from agenticflow.agents.loop.guest import stream_of_loop
 from agenticflow.agents.loop.results import Spoken, TurnBegan
@@ -36,7 +35,7 @@ from agenticflow.agents.model.parts import Message, pack_messages, system, user
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
-from agenticflow.app.loops.place import Place, raised
+from agenticflow.app.loops.place import Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.app.loops.spending import summary_claim, turn_claim
 from agenticflow.core import codec
@@ -82,6 +81,8 @@ class Driver:
             if place.context.cancel_reason is not CancelReason.DRAIN and not place.is_closing:
                 place.give_up()
             raise
+        except Superseded:
+            raise
         except Exception as error:
             await place.end(describe_error(error))
             await place.purse.settle_rest()
@@ -100,9 +101,7 @@ class Driver:
             place.stream_id = stream_of_loop(place.loop_id, run_no)
             start, blobs = await self._start(before)
             try:
-                await place.host.submit(
-                    place.stream_id, StartLoop(now=place.now(), driver=place.driver, start=start, blobs=blobs)
-                )
+                await place.start(start, blobs)
             except CommandRefused:
                 before = await place.state()
                 if before.error is None or place.is_same_attempt(before.driver):
@@ -221,8 +220,8 @@ class Driver:
         return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
 
     async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
-        place = self._place
-        message = unique_calls(response.message, state.call_ids, state.turns)
+        place, turn = self._place, state.turns
+        message = unique_calls(response.message, state.call_ids, turn)
         packed, large = store_form(pack_messages([message]))
         answer = ModelAnswered(
             message=packed,
@@ -243,7 +242,7 @@ class Driver:
                 blobs += [] if blob is None else [blob]
             except ModelOutputInvalid as error:
                 problems = error.problems
-        await place.submit(RecordAnswer, answer=answer, output=output, problems=problems, blobs=tuple(blobs))
+        await place.submit(RecordAnswer, turn=turn, answer=answer, output=output, problems=problems, blobs=tuple(blobs))
 
     async def _judge(self, state: LoopState, speaker: Speaker) -> None:
         """Look at the last answer: whether it has its form, and whether the guardrails let it pass."""

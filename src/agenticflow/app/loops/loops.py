@@ -27,7 +27,7 @@ from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
-from agenticflow.app.loops.place import Place, nested_id, raised
+from agenticflow.app.loops.place import Place, Superseded, nested_id, raised
 from agenticflow.app.loops.request import Asked, asked_in
 from agenticflow.app.loops.speakers import Speakers
 from agenticflow.app.loops.spending import Purse
@@ -61,6 +61,9 @@ TASK: Final = "run"
 MAX_KEPT: Final = 1_000
 """Results of loops, and live objects of runs, that are kept in memory."""
 STOP_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.5
+QUIET_SECONDS: Final = 60.0
+"""How long somebody else who drives a loop may be silent, before it is taken up again."""
 DEFAULT_SECONDS: Final = 3_600.0
 
 
@@ -167,9 +170,8 @@ class EngineLoops:
         return await self._driven(agent, inner)
 
     async def _driven(self, agent: AskedAgent, place: Place) -> Any:
-        driver = Driver(agent, place)
         try:
-            state = await driver.run()
+            driver, state = await self._to_the_end(agent, place)
         except Exception:
             await self._remember(place)
             raise
@@ -179,6 +181,26 @@ class EngineLoops:
         if not place.path:
             self._keep(state, place, messages)
         return await place.pure(state, _output)
+
+    async def _to_the_end(self, agent: AskedAgent, place: Place) -> tuple[Driver, LoopState]:
+        while True:
+            driver = Driver(agent, place)
+            try:
+                return driver, await driver.run()
+            except Superseded:
+                await self._elsewhere(place)
+
+    async def _elsewhere(self, place: Place) -> None:
+        """Wait until whoever drives the loop now has ended it, or gives no sign of life: then it is taken up here again."""
+        version, quiet = -1, 0.0
+        while quiet < QUIET_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.host.actors.pop(place.stream_id, None)  # what is in memory is behind what is recorded elsewhere
+            state = await place.state()
+            if not state.is_open:
+                return
+            quiet = 0.0 if state.version != version else quiet + LOOK_SECONDS
+            version = state.version
 
     async def _remember(self, place: Place) -> None:
         """The loop came to nothing: what was said is kept all the same, so that the conversation goes on from there."""

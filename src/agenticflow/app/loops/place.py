@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Final, Protocol, TypeVar
 
 from agenticflow import errors
 from agenticflow.agents.asked.doors import AskedAgent
-from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand
+from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop
 from agenticflow.agents.loop.items import items_of, messages_of
 from agenticflow.agents.loop.results import AgentUpdate
 from agenticflow.agents.loop.state import LoopState
@@ -26,14 +28,30 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import BlobMissing
-from agenticflow.errors import AgenticFlowError, CommandRefused, PermanentError, TemporaryError
+from agenticflow.errors import (
+    AgenticFlowError,
+    CommandRefused,
+    ConcurrencyConflict,
+    OutcomeUnknown,
+    PermanentError,
+    StoreUnavailable,
+    TemporaryError,
+)
 from agenticflow.runtime.host import Host
 from agenticflow.tools.execution.pipeline import ToolPipeline
 
-__all__ = ["Means", "Place", "nested_id", "raised"]
+__all__ = ["Means", "Place", "Superseded", "nested_id", "raised"]
+
+log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
+RETRY_SECONDS: Final = 0.2
+MAX_DOUBTS: Final = 100
 _CUT: Final = "somebody told the task to stop"
+
+
+class Superseded(Exception):
+    """Somebody else drives the loop now: a second engine over the same store, that took this attempt for one of a dead process."""
 
 
 class Means(Protocol):
@@ -116,12 +134,46 @@ class Place:
 
     async def state(self) -> LoopState:
         """Return the state as it is recorded. Not to be kept across an await."""
-        state: LoopState = await self.host.read(self.stream_id)
+        state: LoopState = await self.steadily(lambda: self.host.read(self.stream_id))
         return state
 
     async def submit(self, command: Callable[..., LoopCommand], **fields: Any) -> None:
-        """Have a command decided; return when it is durable. Raises ``CommandRefused`` when another attempt has taken over."""
-        await self.host.submit(self.stream_id, command(now=self.now(), driver=self.driver, **fields))
+        """Have a command decided; return when it is durable. Raises ``Superseded`` when somebody else drives the loop now."""
+        doubts: list[AgenticFlowError] = []
+        try:
+            await self.steadily(
+                lambda: self.host.submit(self.stream_id, command(now=self.now(), driver=self.driver, **fields)), doubts
+            )
+        except CommandRefused as refusal:
+            if (await self.state()).driver != self.driver:
+                raise Superseded from refusal
+            if not any(isinstance(doubt, OutcomeUnknown) for doubt in doubts):
+                raise
+            # it was recorded the first time: every command is refused when it comes again
+
+    async def start(self, start: LoopStarted, blobs: tuple[tuple[str, bytes], ...]) -> None:
+        """Have the loop begun, or taken up. Raises ``CommandRefused`` when it has ended."""
+        await self.steadily(
+            lambda: self.host.submit(
+                self.stream_id, StartLoop(now=self.now(), driver=self.driver, start=start, blobs=blobs)
+            )
+        )
+
+    async def steadily(self, ask: Callable[[], Awaitable[T]], doubts: list[AgenticFlowError] | None = None) -> T:
+        """Ask the store, again and again while it is away: that delays the attempt, and is no outcome of it.
+
+        The time limit of the attempt ends it, and so does the engine when it stops. ``doubts`` takes down what went wrong meanwhile.
+        """
+        while True:
+            try:
+                return await ask()
+            except (ConcurrencyConflict, OutcomeUnknown, StoreUnavailable) as error:
+                if self.is_closing:
+                    raise
+                if doubts is not None and len(doubts) < MAX_DOUBTS:
+                    doubts.append(error)
+                log.warning("%s cannot be reached, trying again: %s", self.stream_id or self.loop_id, error)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def pure(self, state: LoopState, read: Callable[[LoopState], T]) -> T:
         """Return what ``read`` finds in the state; large values that it asks for are fetched."""
@@ -139,7 +191,7 @@ class Place:
         """Record that the loop comes to nothing. What cannot be recorded now is found open, and taken up, later."""
         try:
             await self.submit(EndLoop, error=error)
-        except (CommandRefused, TemporaryError):
+        except (CommandRefused, Superseded, TemporaryError):
             return  # it has ended, or is another's, or the store is away: then so is the report of the attempt
 
     def give_up(self) -> None:
@@ -158,13 +210,14 @@ class Place:
 
     async def earlier_messages(self) -> list[Message]:
         """Return what was said in the session before."""
-        return [] if self.session is None else messages_of(await self.session.get_items())
+        return [] if self.session is None else messages_of(await self.steadily(self.session.get_items))
 
     async def remember(self, state: LoopState, messages: list[Message]) -> None:
         """Add what was asked and came of it to the session, once for each run of the loop."""
         if self.session is not None:
             said = messages[state.kept_from :]
-            await self.session.add_items(items_of(said), command_id=f"loop-{state.stream_id}")
+            add, once = self.session.add_items, f"loop-{state.stream_id}"
+            await self.steadily(lambda: add(items_of(said), command_id=once))
 
     # --- whoever looks ----------------------------------------------------------------------------------------------
 
