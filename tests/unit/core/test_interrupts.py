@@ -194,6 +194,28 @@ def test_what_a_handler_must_not_ask_is_refused(asks: list[Ask], words: str) -> 
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (Ask("a", assignees="ada"), "its assignees are not"),  # type: ignore[arg-type]  # the point of the test
+        (
+            Ask("a", assignees=("ada",), escalation=(Step(5, "eve"),)),  # type: ignore[arg-type]  # as above
+            "not pairs of seconds and names; Ask.of takes steps",
+        ),
+    ],
+)
+def test_a_question_written_by_hand_is_checked_too(ask: Ask, words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        ask.encoded("")
+    assert words in str(refused.value)
+
+
+def test_what_is_no_question_is_refused_where_it_was_raised() -> None:
+    ask = Ask("a", rejection_ends=3)  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(InvalidInput, match="the handler of task 't' asks what is no question: Expected `bool`"):
+        question_in(Interrupted.of([ask]), {}, "t")
+
+
 def test_of_what_cannot_be_asked_the_words_name_the_key() -> None:
     with pytest.raises(InvalidInput, match="the interrupt 'a': its quorum is 0"):
         Interrupted.of([Ask("a", quorum=0)])
