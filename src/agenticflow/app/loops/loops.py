@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -56,6 +56,7 @@ __all__ = ["AgentRun", "EngineLoops"]
 
 log = logging.getLogger("agenticflow.engine")
 
+T = TypeVar("T")
 TASK: Final = "run"
 """The one task of the workflow that ``Agent.run`` starts."""
 MAX_KEPT: Final = 1_000
@@ -128,6 +129,7 @@ class EngineLoops:
         self._ending: set[asyncio.Task[None]] = set()
         """Ends of loops whose tasks were told to stop."""
         self._results: OrderedDict[str, AgentResult] = OrderedDict()
+        self._errors: OrderedDict[str, Exception] = OrderedDict()
         self._live: OrderedDict[str, tuple[Any, Any]] = OrderedDict()
         """By workflow: the session and the context that it was started with, as objects of this process."""
 
@@ -172,7 +174,9 @@ class EngineLoops:
     async def _driven(self, agent: AskedAgent, place: Place) -> Any:
         try:
             driver, state = await self._to_the_end(agent, place)
-        except Exception:
+        except Exception as error:
+            if not place.path:
+                _keep(self._errors, place.loop_id, error)
             await self._remember(place)
             raise
         messages = await driver.messages(state)
@@ -214,16 +218,8 @@ class EngineLoops:
             log.warning("what was said in %s is not in its session: %s", place.stream_id, error)
 
     def _keep(self, state: LoopState, place: Place, messages: list[Message]) -> None:
-        self._results[place.loop_id] = AgentResult(
-            output=None,
-            agent=state.agent,
-            workflow_id=place.context.workflow_id,
-            messages=tuple(messages[state.asked_from :]),
-            turns=state.turns,
-            usage=state.tokens,
-        )
-        while len(self._results) > MAX_KEPT:
-            self._results.popitem(last=False)
+        self._errors.pop(place.loop_id, None)
+        _keep(self._results, place.loop_id, _result(state, place.context.workflow_id, messages))
 
     # --- agents by themselves -------------------------------------------------------------------------------------------
 
@@ -266,9 +262,7 @@ class EngineLoops:
         asked_in(TASK, given)
         workflow_id = workflow_id or f"{agent.agent_id}-{ambient.ids.next_id()}"
         if live_context is not None or not isinstance(session, str | None):
-            self._live[workflow_id] = (None if isinstance(session, str) else session, live_context)
-            while len(self._live) > MAX_KEPT:
-                self._live.popitem(last=False)
+            _keep(self._live, workflow_id, (None if isinstance(session, str) else session, live_context))
         updates = self.updates.subscribe(workflow_id) if is_watched else None
         seconds = timeout_seconds if timeout_seconds is not None else DEFAULT_SECONDS
         try:
@@ -288,7 +282,8 @@ class EngineLoops:
         except WorkflowExecutionError:
             state = await self._last(loop_id)
             if state is not None and state.error is not None and not state.is_cancelled:
-                raise raised(state.error) from None
+                # As it was raised here; after a restart, as it was recorded.
+                raise self._errors.pop(loop_id, None) or raised(state.error) from None
             raise
         finally:
             self._live.pop(handle.workflow_id, None)
@@ -297,14 +292,7 @@ class EngineLoops:
             state = await self._last(loop_id)
             assert state is not None, f"the loop {loop_id} has an answer, so it is recorded"
             messages = await self._conversation(state)
-            kept = AgentResult(
-                output=None,
-                agent=state.agent,
-                workflow_id=handle.workflow_id,
-                messages=tuple(messages[state.asked_from :]),
-                turns=state.turns,
-                usage=state.tokens,
-            )
+            kept = _result(state, handle.workflow_id, messages)
         return msgspec.structs.replace(kept, output=self._typed(agent, kept.agent, output))
 
     def _typed(self, agent: Agent, name: str, output: Any) -> Any:
@@ -379,6 +367,23 @@ class EngineLoops:
             task.cancel()
         self.updates.close()
         await self.speakers.close()
+
+
+def _keep(kept: OrderedDict[str, T], key: str, value: T) -> None:
+    kept[key] = value
+    while len(kept) > MAX_KEPT:
+        kept.popitem(last=False)
+
+
+def _result(state: LoopState, workflow_id: str, messages: Sequence[Message]) -> AgentResult:
+    return AgentResult(
+        output=None,
+        agent=state.agent,
+        workflow_id=workflow_id,
+        messages=tuple(messages[state.asked_from :]),
+        turns=state.turns,
+        usage=state.tokens,
+    )
 
 
 def _output(state: LoopState) -> Any:
