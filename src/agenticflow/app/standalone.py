@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asked.doors import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent, Conversing
 from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.app.loops.loops import AgentRun
 from agenticflow.app.orchestrator import Orchestrator
@@ -47,6 +47,12 @@ class StandaloneLoops:
         raise DefinitionError(
             f"agent {agent.agent_id!r} is registered with no orchestrator", hint="orchestrator.register_agent(agent)"
         )
+
+    async def answer(
+        self, agent: AskedAgent, query: Any, session: Conversing, shared: Any, context: TaskContext
+    ) -> Any:
+        """Refuse, as above."""
+        return await self.perform(agent, "", {}, context)
 
     async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
         """See ``Agent.run``."""

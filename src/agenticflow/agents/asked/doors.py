@@ -6,7 +6,7 @@ Its loop is driven by the engine it is registered with (``Recorder.loops``), or 
 from __future__ import annotations
 
 import typing
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:  # an agent with handlers alone loads nothing of models
 __all__ = [
     "AgentStream",
     "AskedAgent",
+    "Conversing",
     "Described",
     "Describes",
     "Loops",
@@ -65,6 +66,16 @@ class AskedAgent(Protocol):
         """What it was told to be."""
 
 
+class Conversing(Protocol):
+    """A conversation as an agent at work sees it: an ``AgentSession``, or a draft of one."""
+
+    async def get_items(self, limit: int | None = None) -> list[Any]:
+        """Return what was said, oldest first."""
+
+    async def add_items(self, items: Iterable[Any]) -> None:
+        """Add what is said now."""
+
+
 class AgentStream(Protocol):
     """An agent at work, as it is seen: iterate for what happens, then ask for the ``result``."""
 
@@ -80,6 +91,11 @@ class Loops(Protocol):
 
     async def perform(self, agent: AskedAgent, task_type: str, params: Mapping[str, Any], context: TaskContext) -> Any:
         """Work on a task to the end and return the answer, or go on where another attempt stopped."""
+
+    async def answer(
+        self, agent: AskedAgent, query: Any, session: Conversing, shared: Any, context: TaskContext
+    ) -> Any:
+        """The same for a task that has its conversation and what is shared at hand."""
 
     async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
         """Have the agent work on ``prompt``; see ``Agent.run``."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol, Self
 
 from agenticflow.agents.asked.agent_tool import AgentTool, tool_name_of
-from agenticflow.agents.asked.doors import AgentStream, Described, Loops, describes_agents, runs_agents
+from agenticflow.agents.asked.doors import AgentStream, Conversing, Described, Loops, describes_agents, runs_agents
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
 from agenticflow.core.guards import AttemptGuard
@@ -91,6 +91,13 @@ class LoopAgent:
     def run_sync(self, prompt: Any, **options: Any) -> AgentResult:
         """As ``run``, for programs without an event loop. Raises ``InvalidInput`` where one is running."""
         return self._loops().run_sync(lambda: self.run(prompt, **options))
+
+    async def answer(self, query: Any, *, session: Conversing, context: Any, task: TaskContext) -> Any:
+        """Work on ``query`` inside the task of somebody else, with a conversation and what is shared at hand; return the answer.
+
+        Raises what ``run`` raises, and ``DefinitionError`` when the agent is registered with no orchestrator.
+        """
+        return await self._loops().answer(self, query, session, context, task)
 
     def as_tool(self, name: str = "", description: str = "") -> AgentTool:
         """Return the agent as a tool of another one: it works in a loop of its own, and its answer is the result.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +35,18 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning_effort: ReasoningEffort = ""
     compact_after_tokens: int | None = None
     """Estimated tokens of a conversation above which its oldest part is summarized; ``None``: only when the model takes no more."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> LoopPolicy:
+        """Return the policy in ``data``, by the names of its fields. Raises ``DefinitionError``."""
+        unknown = sorted(str(name) for name in set(data) - set(cls.__struct_fields__))
+        if unknown:
+            raise DefinitionError(
+                f"a LoopPolicy has no {', '.join(map(repr, unknown))}",
+                hint=f"there are {', '.join(cls.__struct_fields__)}",
+            )
+        given: dict[str, Any] = dict(data)
+        return cls(**given)
 
     def __post_init__(self) -> None:
         problems = [

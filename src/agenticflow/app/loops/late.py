@@ -13,7 +13,7 @@ from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
 if typing.TYPE_CHECKING:
-    from agenticflow.agents.asked.doors import AgentStream, AskedAgent
+    from agenticflow.agents.asked.doors import AgentStream, AskedAgent, Conversing
     from agenticflow.agents.loop.results import AgentResult
     from agenticflow.agents.model.parts import Message
     from agenticflow.app.loops.loops import EngineLoops, Starts
@@ -51,8 +51,14 @@ class LateLoops:
         return self._loops
 
     async def perform(self, agent: AskedAgent, task_type: str, params: Mapping[str, Any], context: TaskContext) -> Any:
-        """See ``agents.asking.Loops``."""
+        """See ``agents.asked.doors.Loops``."""
         return await self.get().perform(agent, task_type, params, context)
+
+    async def answer(
+        self, agent: AskedAgent, query: Any, session: Conversing, shared: Any, context: TaskContext
+    ) -> Any:
+        """See ``agents.asked.doors.Loops``."""
+        return await self.get().answer(agent, query, session, shared, context)
 
     async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
         """See ``Agent.run``."""

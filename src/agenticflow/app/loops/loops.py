@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import msgspec
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asked.doors import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent, Conversing
 from agenticflow.agents.loop.conversation import Conversation
 from agenticflow.agents.loop.facts import KIND, EndLoop
 from agenticflow.agents.loop.guest import LoopGuest
@@ -28,7 +28,7 @@ from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
 from agenticflow.app.loops.place import Place, Superseded, nested_id, raised
-from agenticflow.app.loops.request import Asked, asked_in
+from agenticflow.app.loops.request import PROMPT, Asked, asked_in
 from agenticflow.app.loops.speakers import Speakers
 from agenticflow.app.loops.spending import Purse
 from agenticflow.app.loops.updates import Subscription, Updates
@@ -141,6 +141,17 @@ class EngineLoops:
         session, shared = self._live.get(context.workflow_id, (None, None))
         if session is None and asked.session_id:
             session = AgentSession(asked.session_id, store=self._store, clock=self.clock)
+        return await self._at(agent, asked, session, shared if shared is not None else asked.context, context)
+
+    async def answer(
+        self, agent: AskedAgent, query: Any, session: Conversing, shared: Any, context: TaskContext
+    ) -> Any:
+        """The same for a task that has its conversation and what is shared at hand."""
+        return await self._at(agent, asked_in(TASK, {PROMPT: query}), session, shared, context)
+
+    async def _at(
+        self, agent: AskedAgent, asked: Asked, session: Conversing | None, shared: Any, context: TaskContext
+    ) -> Any:
         place = Place(
             self,
             context.effect_key,
@@ -148,7 +159,7 @@ class EngineLoops:
             context,
             self._life,
             parent=(f"workflow-{context.workflow_id}/{context.run_no}", context.task_key),
-            shared=shared if shared is not None else asked.context,
+            shared=shared,
             session=session,
             purse=await self._purse.within(self.speakers.of(agent).definition.budget, context.effect_key),
         )

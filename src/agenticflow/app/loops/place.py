@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Final, Protocol, TypeVar
 
 from agenticflow import errors
-from agenticflow.agents.asked.doors import AskedAgent
+from agenticflow.agents.asked.doors import AskedAgent, Conversing
 from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop
 from agenticflow.agents.loop.items import items_of, messages_of
 from agenticflow.agents.loop.results import AgentUpdate
@@ -94,7 +94,7 @@ class Place:
         *,
         parent: tuple[str, str],
         shared: Any,
-        session: AgentSession | None,
+        session: Conversing | None,
         purse: Purse,
         path: str = "",
     ) -> None:
@@ -216,8 +216,12 @@ class Place:
         """Add what was asked and came of it to the session, once for each run of the loop."""
         if self.session is not None:
             said = messages[state.kept_from :]
-            add, once = self.session.add_items, f"loop-{state.stream_id}"
-            await self.steadily(lambda: add(items_of(said), command_id=once))
+            session, items = self.session, items_of(said)
+            if isinstance(session, AgentSession):
+                kept, once = session, f"loop-{state.stream_id}"
+                await self.steadily(lambda: kept.add_items(items, command_id=once))
+            else:
+                await session.add_items(items)  # a draft: kept with the result of the task
 
     # --- whoever looks ----------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from agenticflow.agents.model.parts import Message, Role, TextPart
 from agenticflow.core import codec
 from agenticflow.errors import InvalidInput
 
-__all__ = ["Asked", "asked_in"]
+__all__ = ["PROMPT", "Asked", "asked_in"]
 
 PROMPT: Final = "prompt"
 _OURS: Final = (PROMPT, "session_id", "context")
