@@ -66,6 +66,7 @@ class Driver:
         """Drive the loop to its end and return its state. Raises what it ends with, and ``Interrupted`` when it asks a person."""
         place = self._place
         state = await self._open()
+        place.watch_end()
         try:
             while state.is_open:
                 await self._listen(state)
@@ -87,6 +88,8 @@ class Driver:
             await place.end(describe_error(error))
             await place.purse.settle_rest()
             raise
+        finally:
+            place.unwatch_end()
         if state.error is not None:
             raise raised(state.error)
         return state

@@ -115,6 +115,7 @@ class Place:
         """Of a loop inside another: the calls that lead to it, for the keys of questions."""
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
+        self._end: asyncio.Future[LoopState] | None = None
         self.has_spoken = False
         """Whether the model was asked already: then the input has passed its guardrails."""
 
@@ -134,8 +135,29 @@ class Place:
 
     async def state(self) -> LoopState:
         """Return the state as it is recorded. Not to be kept across an await."""
+        end = self._end
+        if end is not None and end.done() and not end.cancelled() and end.exception() is None:
+            return end.result()
         state: LoopState = await self.steadily(lambda: self.host.read(self.stream_id))
         return state
+
+    def watch_end(self) -> None:
+        """Have the state at hand when the loop ends: it leaves memory then, and would have to be read again."""
+        self._end = asyncio.get_running_loop().create_future()
+        self.host.actors.of(self.stream_id).ended.append(self._end)
+
+    def unwatch_end(self) -> None:
+        """Nobody drives the loop here any more."""
+        end, self._end = self._end, None
+        if end is None:
+            return
+        if not end.done():
+            actor = self.host.actors.get(self.stream_id)
+            if actor is not None and end in actor.ended:
+                actor.ended.remove(end)
+            end.cancel()
+        elif not end.cancelled():
+            end.exception()  # seen, so that nobody is warned about it
 
     async def submit(self, command: Callable[..., LoopCommand], **fields: Any) -> None:
         """Have a command decided; return when it is durable. Raises ``Superseded`` when somebody else drives the loop now."""
