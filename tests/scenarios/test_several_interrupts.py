@@ -301,8 +301,8 @@ def test_a_task_whose_handler_has_asked_has_started() -> None:
     run.pause()
     run.answer("t", 1, token=run.request("t", "a").token)
     assert run.statuses["t"] == "READY"
-    with pytest.raises(DefinitionError, match="task 't' has started, it is READY, and stays as it is"):
-        run.modify({"remove": "t"})
+    removal = run.modification({"remove": "t"})
+    run.scenario.when(removal).then_refused(DefinitionError, "task 't' has started, it is READY, and stays as it is")
 
 
 def test_somebody_may_give_the_result_instead() -> None:

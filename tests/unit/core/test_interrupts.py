@@ -163,6 +163,11 @@ def test_two_questions_with_one_key_are_refused() -> None:
         context().interrupt_all([Ask(""), Ask("")])
 
 
+def test_what_is_no_ask_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="the handler of 't' asks 'price', which is no Ask"):
+        context().interrupt_all(["price"])  # type: ignore[list-item]  # the point of the test
+
+
 def test_replies_are_a_mapping_that_nobody_changes_for_others() -> None:
     replies = Replies({"a": codec.encode({"value": [1]})})
     assert replies["a"] == Reply([1])
