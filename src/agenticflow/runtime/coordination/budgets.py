@@ -27,7 +27,7 @@ from agenticflow.errors import (
 from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, check_budget_id
 from agenticflow.resilience.budgets.facts import ChangeBudget, CloseBudget, OpenBudget, Release, Reserve, Settle
 from agenticflow.resilience.budgets.guest import KIND, stream_of_budget
-from agenticflow.resilience.budgets.keeping import BudgetView, Reservation, view_of
+from agenticflow.resilience.budgets.keeping import BudgetView, KeepsBudgets, Reservation, view_of
 from agenticflow.resilience.budgets.state import BudgetState
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.host import Host
@@ -50,8 +50,8 @@ MAX_TURNS: Final = 10
 """How often a request follows a budget that goes on in the next stream meanwhile."""
 
 
-class BudgetKeeper:
-    """Keeps the budgets of one store; see ``resilience.budgets.keeping.KeepsBudgets``."""
+class BudgetKeeper(KeepsBudgets):
+    """Keeps the budgets of one store."""
 
     def __init__(self, host: Host, store: Store, clock: Clock) -> None:
         self._host = host
@@ -170,16 +170,17 @@ class BudgetKeeper:
     async def _open(self, budget_id: str, budget: Budget, parent: str) -> None:
         for _ in range(MAX_TURNS):
             state = await self._newest(budget_id)
+            seen = None if state is None else (state.run_no, state.is_open)
             carried = None if state is None or state.is_open else state.carried()
             run_no = 1 if state is None else state.run_no + (carried is not None)
             command = OpenBudget(now=self._clock.now_ns(), limits=budget, parent=parent, carried=carried)
-            stream_id = stream_of_budget(budget_id, run_no)
             try:
-                answer = await self._submit(stream_id, command)
+                answer = await self._submit(stream_of_budget(budget_id, run_no), command)
             except CommandRefused:
-                if (await self._host.read(stream_id)).is_open:
+                newest = await self._newest(budget_id, begin=False)
+                if newest is None or (newest.run_no, newest.is_open) == seen:
                     raise
-                continue
+                continue  # it was closed meanwhile, or goes on in another stream
             self._remember(budget_id, run_no)
             if carried is None or answer.facts:
                 return
