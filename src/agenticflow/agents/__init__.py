@@ -19,6 +19,9 @@ if typing.TYPE_CHECKING:
     from agenticflow.agents.context import AgentContext
     from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
     from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
+    from agenticflow.agents.loop.policy import LoopPolicy
+    from agenticflow.agents.loop.results import AgentResult
+    from agenticflow.agents.loop.streaming import StreamingHelper
     from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
     from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
     from agenticflow.agents.registry import AgentRegistry
@@ -39,6 +42,9 @@ _HOMES = {
     "agenticflow.agents.context": ("AgentContext",),
     "agenticflow.agents.declared": ("AgentDefinition", "get_agent_registry", "register_agent"),
     "agenticflow.agents.health": ("AgentHealth", "AgentLife", "AgentStatus", "HealthPolicy"),
+    "agenticflow.agents.loop.policy": ("LoopPolicy",),
+    "agenticflow.agents.loop.results": ("AgentResult",),
+    "agenticflow.agents.loop.streaming": ("StreamingHelper",),
     "agenticflow.agents.memory": ("MemoryBounds", "MemoryEntry", "MemoryStore", "WorkingMemory"),
     "agenticflow.agents.model": ("LLMClient", "Model", "ModelRequest", "ModelResponse"),
     "agenticflow.agents.registry": ("AgentRegistry",),
@@ -56,6 +62,7 @@ __all__ = [
     "AgentHealth",
     "AgentLife",
     "AgentRegistry",
+    "AgentResult",
     "AgentSession",
     "AgentState",
     "AgentStatus",
@@ -66,6 +73,7 @@ __all__ = [
     "Happened",
     "HealthPolicy",
     "LLMClient",
+    "LoopPolicy",
     "MatchWeights",
     "MemoryBounds",
     "MemoryEntry",
@@ -76,6 +84,7 @@ __all__ = [
     "SessionInfo",
     "StateMachine",
     "StateTransition",
+    "StreamingHelper",
     "Worker",
     "WorkingMemory",
     "get_agent_registry",
