@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import statistics
 import sys
 import time
@@ -52,8 +53,8 @@ WORDS: Final = {
 def replaced(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
     """Have ``owner.name`` be ``function`` for the length of the block."""
     own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, function)
+    before = inspect.getattr_static(owner, name)
+    setattr(owner, name, staticmethod(function) if isinstance(before, staticmethod) else function)
     try:
         yield
     finally:

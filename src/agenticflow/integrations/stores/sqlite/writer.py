@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -129,10 +129,9 @@ class Writer:
         self._position = int(self._connection.execute(LAST_POSITION).get)
         self._last_sid = int(self._connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
 
-    async def commit(self, commit: Commit, size: int) -> Committed:
+    def commit(self, commit: Commit, size: int) -> Coroutine[Any, Any, Committed]:
         """Queue ``commit`` of ``size`` bytes and wait for its answer. Waits for room first when very much is queued."""
-        committed: Committed = await self._ask(commit, size, commit.can_wait)
-        return committed
+        return self._ask(commit, size, commit.can_wait)
 
     async def commit_in_order(self, commits: tuple[Commit, ...], size: int) -> list[Committed | AgenticFlowError]:
         """Queue ``commits`` of ``size`` bytes for one transaction, each only behind the one before it, and wait for their answers."""
