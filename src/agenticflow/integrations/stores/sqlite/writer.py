@@ -214,7 +214,7 @@ class Writer:
             if not waiting:
                 continue
             try:
-                batch = self._work(waiting) if isinstance(waiting[0][0], Job) else self._write(waiting)
+                batch = self._work(waiting) if type(waiting[0][0]) is Job else self._write(waiting)
                 reach("store.before_ack")
             except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
                 batch = self._lost(waiting, error)
@@ -230,7 +230,7 @@ class Writer:
         if first is None:
             return [], True
         waiting = [first]
-        if isinstance(first[0], Job):
+        if type(first[0]) is Job:
             return waiting, False
         events, size = events_in(first[0]), first[2]
         try:
@@ -238,7 +238,7 @@ class Writer:
                 following = self._queue.get_nowait()
                 if following is None:
                     return waiting, True
-                if isinstance(following[0], Job):
+                if type(following[0]) is Job:
                     self._following = following
                     break
                 waiting.append(following)
