@@ -29,6 +29,8 @@ from typing import Final
 CASES: Final = ("chain_memory", "fanout_memory", "chain_sqlite", "fanout_sqlite")
 STEPS: Final = 500
 """Of the workflow that is run in each turn."""
+PLACE: Final = Path(__file__).parent / "results"
+"""Of databases: on the project's disk, and ignored by git."""
 WARM_TURNS: Final = 5
 ANSWER_SECONDS: Final = 120
 
@@ -49,7 +51,8 @@ async def perform(case: str, turns: int | None) -> None:
         before = f"s{number - 1}" if shape == "chain" else "s0"
         tasks.append(TaskDefinition(f"s{number}", "bench", "step", {"x": f"${{{before}}}"}, dependencies={before}))
     definition = WorkflowDefinition(tasks, name=case)
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".warm-") as place:
+    PLACE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=PLACE) as place:
         orchestrator = Orchestrator(store="memory:" if where == "memory" else f"sqlite:///{place}/warm.db")
         orchestrator.register_agent(agent)
         async with orchestrator:
