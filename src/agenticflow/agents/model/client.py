@@ -62,6 +62,7 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> str: ...
 
     @overload
@@ -73,6 +74,7 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> T: ...
 
     @overload
@@ -84,6 +86,7 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> object: ...
 
     async def generate(
@@ -94,8 +97,11 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> object:
         """Return the model's words, or with ``schema`` (a type or a JSON Schema) the value that they are.
+
+        ``max_repairs`` is that of this call, 0 for whoever mends an answer by its ``text`` and ``problems`` first; left out, the client's.
 
         Raises:
             ModelOutputInvalid: the answer did not have the form, after all repairs; ``problems`` and ``text`` say more.
@@ -123,7 +129,7 @@ class LLMClient:
                         problems=error.problems,
                         text=error.text,
                     ) from error
-                if repairs == self.max_repairs:
+                if repairs >= (self.max_repairs if max_repairs is None else max_repairs):
                     raise
                 messages += _repair(error)
                 repairs += 1

@@ -1,0 +1,117 @@
+"""What each task is given: references that lead somewhere, words for an agent that takes any request, checked against its handler. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from agenticflow.agents.decomposition.decomposition import Strategy
+from agenticflow.agents.decomposition.notes import Notes
+from agenticflow.agents.decomposition.plans.doers import ANY_TASK
+from agenticflow.agents.decomposition.plans.matching import Assigned
+from agenticflow.agents.decomposition.plans.ordering import Waits, waits_for
+from agenticflow.errors import DefinitionError
+from agenticflow.orchestration.references import Reference, compile_template, literal
+
+__all__ = ["GIVEN", "mended_references", "parameters_for", "reads"]
+
+GIVEN: Final = frozenset({"context", "input", "query"})
+"""What references may name beside tasks: the request, and what came with it."""
+
+
+def mended_references(
+    parameters: Mapping[str, object],
+    task_id: str,
+    tasks: Collection[str],
+    done: Collection[str],
+    waits: Waits,
+    notes: Notes,
+) -> dict[str, object]:
+    """Return the parameters with references that lead somewhere. A task that is referred to is waited for; what is no reference to
+    anything here, words of the request say, stays words."""
+    return {name: _mended(value, task_id, tasks, done, waits, notes) for name, value in parameters.items()}
+
+
+def _mended(
+    value: object, task_id: str, tasks: Collection[str], done: Collection[str], waits: Waits, notes: Notes
+) -> object:
+    if isinstance(value, Mapping):
+        return {key: _mended(one, task_id, tasks, done, waits, notes) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_mended(one, task_id, tasks, done, waits, notes) for one in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    try:
+        references: Sequence[Reference] = compile_template(value).references
+    except DefinitionError:
+        references = (Reference(""),)
+    roots = dict.fromkeys(reference.root for reference in references)
+    if any(root == task_id or not (root in tasks or root in done or root in GIVEN) for root in roots):
+        notes.repairs.append(f"task {task_id!r}: {value!r:.60} refers to nothing here, and stays words")
+        return literal(value)
+    for root in roots:
+        if root in tasks and not waits_for(waits, task_id, root):
+            waits[task_id].append(root)
+            notes.repairs.append(f"task {task_id!r} uses the result of {root!r}, and waits for it now")
+    return value
+
+
+def parameters_for(
+    one: Assigned,
+    strategy: Strategy,
+    waits: Sequence[str],
+    given: Collection[str],
+    done: Collection[str],
+    notes: Notes,
+    *,
+    is_alone: bool,
+) -> dict[str, object]:
+    """Return what the handler is given; what it would refuse, or lack, is a problem.
+
+    ``given`` are the names of the data that came with the request: what the handler needs and nothing else fills is taken from there, and
+    in a pipeline from the stage before. A task that ``is_alone`` is the whole request.
+    """
+    parameters = dict(one.task.parameters)
+    handler = one.doer.handlers[one.handler_type]
+    if one.handler_type == ANY_TASK and one.task.type != ANY_TASK and "query" in handler.parameter_names:
+        kept = {
+            name: value for name, value in parameters.items() if name in handler.parameter_names and name != "query"
+        }
+        rest = {name: value for name, value in parameters.items() if name not in kept}
+        if not is_alone or rest:
+            kept["query"] = in_words(one, rest, waits)
+        parameters = kept
+    missing = sorted(handler.unfilled({*parameters, *waits, *done, "query"}))
+    parameters |= {name: f"${{context.{name}}}" for name in missing if name in given}
+    missing = [name for name in missing if name not in given]
+    if strategy is Strategy.PIPELINE and len(missing) == 1 and len(waits) == 1:
+        parameters[missing[0]] = f"${{{waits[0]}}}"
+        missing = []
+    where = f"task {one.task.id!r}: {one.doer.agent_id}.{one.handler_type}"
+    notes.problems += [f"{where} needs the parameter {name!r}" for name in missing]
+    fixed = {name: value for name, value in parameters.items() if not reads(value)}
+    unknown = handler.misfits(fixed, parameters.keys() - fixed.keys())
+    notes.problems += [f"task {one.task.id!r}: {problem}" for problem in unknown]
+    return parameters
+
+
+def in_words(one: Assigned, parameters: Mapping[str, object], waits: Sequence[str]) -> str:
+    """Return the task as a request in words, with the results that it waits for, and what it is part of."""
+    asked = parameters.get("query")
+    lines = [asked if isinstance(asked, str) else one.task.type.replace("${", "$${")]
+    for name, value in parameters.items():
+        if name != "query":
+            words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            lines.append(f"{name.replace('${', '$${')}: {words}")
+    said = reads(dict(parameters))
+    lines += [f"{name}: ${{{name}}}" for name in waits if name not in said]
+    if not isinstance(asked, str):
+        lines.append("this is part of the request: ${query}")
+    return "\n".join(lines)
+
+
+def reads(value: object) -> frozenset[str]:
+    """Return the names that references in ``value`` begin with. There are only such as can be read."""
+    return frozenset(reference.root for reference in compile_template(value).references)
