@@ -63,7 +63,7 @@ class TaskDecomposer:
         answer: object = None
         for _ in range(self.max_answers):
             answer = await self.ask(query, context or {}, self.agents, problems=problems, answered=answer)
-            reading, planned = self.judge(answer, self.agents, context_keys=context or ())
+            reading, planned = self.judge(answer, self.agents, context_keys=list(context or ()))
             if reading.decomposition is not None and planned.plan is not None:
                 return reading.decomposition
             problems = (*reading.problems, *planned.problems)
@@ -83,7 +83,7 @@ class TaskDecomposer:
         Raises ``DefinitionError`` with every problem.
         """
         given = plain_form(decomposition) if isinstance(decomposition, Decomposition) else decomposition
-        reading, planned = self.judge(given, self.agents, context_keys=context or ())
+        reading, planned = self.judge(given, self.agents, context_keys=None if context is None else list(context))
         if planned.plan is None:
             problems = [*reading.problems, *planned.problems]
             raise DefinitionError(f"no workflow can be made of that: {'; '.join(problems)}", problems=problems)
@@ -125,7 +125,7 @@ class TaskDecomposer:
             return error.text  # it is read with more patience here, and given back with better reasons
 
     def judge(
-        self, answer: object, doers: Sequence[Doer] | None, *, context_keys: Collection[str] = ()
+        self, answer: object, doers: Sequence[Doer] | None, *, context_keys: Collection[str] | None = None
     ) -> tuple[Reading, Planned]:
         """Return what ``answer`` comes to: what was read, and the plan that was made of it."""
         reading = read_answer(answer, bounds=self.bounds)

@@ -30,6 +30,7 @@ class Supervising(Protocol):
     templates: WorkflowTemplateRegistry
     bounds: Bounds
     words: Words
+    at_most_once: Collection[str]
 
     @property
     def marked_name(self) -> str:
@@ -129,6 +130,7 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
             bounds=supervisor.bounds,
             done=params["done"],
             context_keys=params["context_keys"],
+            at_most_once=supervisor.at_most_once,
             vocabulary=supervisor.orchestrator.agents.capabilities,
         )
         record = record_of(number, way, made, laid_out, repairs, why)

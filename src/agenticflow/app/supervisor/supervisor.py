@@ -55,6 +55,7 @@ class SupervisorAgent:
         agents: Collection[str] | None = None,
         words: Words | None = None,
         approval: Approval | str | None = None,
+        at_most_once: Collection[str] = (),
         bounds: Bounds | None = None,
         max_replans: int = 2,
         answer_timeout_seconds: float = 300.0,
@@ -62,8 +63,9 @@ class SupervisorAgent:
         version: str = "1",
     ) -> None:
         """``agents`` are the ids of those that may work for it, by default all; ``words`` other words for a capability, by which requests
-        are looked at. ``approval`` has people approve every plan before anything of it runs. A request is planned again at most
-        ``max_replans`` times; the model has ``answer_timeout_seconds`` for each answer, the whole ``timeout_seconds``.
+        are looked at. ``approval`` has people approve every plan before anything of it runs; ``at_most_once`` are types of tasks that must
+        not happen twice. A request is planned again at most ``max_replans`` times; the model has ``answer_timeout_seconds`` for each
+        answer, the whole ``timeout_seconds``.
 
         Raises ``DefinitionError`` for an id that is none or taken, ``InvalidInput`` for the rest.
         """
@@ -82,6 +84,7 @@ class SupervisorAgent:
         self.templates = WorkflowTemplateRegistry() if templates is None else templates
         self.words: Words = words or {}
         self.bounds = self.decomposer.bounds if self.decomposer is not None else bounds or Bounds()
+        self.at_most_once: Collection[str] = frozenset(at_most_once)
         self._agents = None if agents is None else frozenset(agents)
         self._terms = Terms(
             1 if self.decomposer is None else self.decomposer.max_answers,

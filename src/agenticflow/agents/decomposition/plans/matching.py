@@ -98,7 +98,7 @@ def _known_capabilities(task: PlannedTask, choosing: _Choosing, notes: Notes) ->
             continue
         close = get_close_matches(name, choosing.known, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {_listed(choosing.known)}"
-        notes.problems.append(f"task {task.id!r}: nobody can {name!r:.60}; {hint}")
+        notes.problems.append(f"task {task.id!r}: nobody has the capability {name!r:.60}; {hint}")
         return None
     if tuple(spelt) == task.capabilities:
         return task

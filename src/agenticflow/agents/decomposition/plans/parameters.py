@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,54 +15,74 @@ from agenticflow.agents.decomposition.plans.ordering import Waits, waits_for
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration.references import Reference, compile_template, literal
 
-__all__ = ["GIVEN", "mended_references", "parameters_for", "reads"]
+__all__ = ["GIVEN", "References", "parameters_for", "reads"]
 
-GIVEN: Final = frozenset({"context", "input", "query"})
+GIVEN: Final = frozenset({"context", "query"})
 """What references may name beside tasks: the request, and what came with it."""
 
 
-def mended_references(
-    parameters: Mapping[str, object],
-    task_id: str,
-    tasks: Collection[str],
-    done: Collection[str],
-    waits: Waits,
-    notes: Notes,
-) -> dict[str, object]:
-    """Return the parameters with references that lead somewhere. A task that is referred to is waited for; what is no reference to
-    anything here, words of the request say, stays words."""
-    return {name: _mended(value, task_id, tasks, done, waits, notes) for name, value in parameters.items()}
+class References:
+    """What references of a plan may name: its ``tasks``, those that are ``done``, and the request with what came with it."""
 
+    __slots__ = ("_context_keys", "_done", "_notes", "_tasks", "_waits")
 
-def _mended(
-    value: object, task_id: str, tasks: Collection[str], done: Collection[str], waits: Waits, notes: Notes
-) -> object:
-    if isinstance(value, Mapping):
-        return {key: _mended(one, task_id, tasks, done, waits, notes) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_mended(one, task_id, tasks, done, waits, notes) for one in value]
-    if not isinstance(value, str) or "${" not in value:
+    def __init__(
+        self,
+        tasks: Collection[str],
+        done: Collection[str],
+        context_keys: Collection[str] | None,
+        waits: Waits,
+        notes: Notes,
+    ) -> None:
+        """``context_keys`` may not be known."""
+        self._tasks = tasks
+        self._done = done
+        self._context_keys = context_keys
+        self._waits = waits
+        self._notes = notes
+
+    def mended(self, value: object, task_id: str) -> Any:
+        """Return ``value`` with references that lead somewhere. A task that is referred to is waited for; what is no reference to anything
+        here, words of the request say, stays words."""
+        if isinstance(value, Mapping):
+            return {key: self.mended(one, task_id) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self.mended(one, task_id) for one in value]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        try:
+            references = compile_template(value).references
+        except DefinitionError:
+            return self._words(value, task_id)
+        if not all(self._is_known(one.root) and one.root != task_id for one in references):
+            return self._words(value, task_id)
+        for reference in references:
+            self._check(reference, task_id)
         return value
-    try:
-        references: Sequence[Reference] = compile_template(value).references
-    except DefinitionError:
-        references = (Reference(""),)
-    roots = dict.fromkeys(reference.root for reference in references)
-    if any(root == task_id or not (root in tasks or root in done or root in GIVEN) for root in roots):
-        notes.repairs.append(f"task {task_id!r}: {value!r:.60} refers to nothing here, and stays words")
+
+    def _is_known(self, root: str) -> bool:
+        return root in self._tasks or root in self._done or root in GIVEN
+
+    def _words(self, value: str, task_id: str) -> object:
+        self._notes.repairs.append(f"task {task_id!r}: {value!r:.60} refers to nothing here, and stays words")
         return literal(value)
-    for root in roots:
-        if root in tasks and not waits_for(waits, task_id, root):
-            waits[task_id].append(root)
-            notes.repairs.append(f"task {task_id!r} uses the result of {root!r}, and waits for it now")
-    return value
+
+    def _check(self, reference: Reference, task_id: str) -> None:
+        root, path = reference.root, reference.path
+        if root in self._tasks and not waits_for(self._waits, task_id, root):
+            self._waits[task_id].append(root)
+            self._notes.repairs.append(f"task {task_id!r} uses the result of {root!r}, and waits for it now")
+        keys = self._context_keys
+        if root == "context" and path and keys is not None and path[0] not in keys:
+            there = ", ".join(map(repr, sorted(keys))) or "nothing"
+            self._notes.problems.append(f"task {task_id!r} uses {reference}; what came with the request is {there}")
 
 
 def parameters_for(
     one: Assigned,
     strategy: Strategy,
     waits: Sequence[str],
-    given: Collection[str],
+    given: Collection[str] | None,
     done: Collection[str],
     notes: Notes,
     *,
@@ -84,8 +104,9 @@ def parameters_for(
             kept["query"] = in_words(one, rest, waits)
         parameters = kept
     missing = sorted(handler.unfilled({*parameters, *waits, *done, "query"}))
-    parameters |= {name: f"${{context.{name}}}" for name in missing if name in given}
-    missing = [name for name in missing if name not in given]
+    from_context = {name: f"${{context.{name}}}" for name in missing if name in (given or ())}
+    parameters |= from_context
+    missing = [name for name in missing if name not in from_context]
     if strategy is Strategy.PIPELINE and len(missing) == 1 and len(waits) == 1:
         parameters[missing[0]] = f"${{{waits[0]}}}"
         missing = []

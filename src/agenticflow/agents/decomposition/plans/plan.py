@@ -18,7 +18,8 @@ from agenticflow.agents.decomposition.plans.ordering import (
     levels_of,
     ordered,
 )
-from agenticflow.agents.decomposition.plans.parameters import mended_references, parameters_for
+from agenticflow.agents.decomposition.plans.parameters import References, parameters_for
+from agenticflow.core.engine import EffectClass
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.validation import validate
 
@@ -53,13 +54,15 @@ def lay_out(
     name: str = "plan",
     bounds: Bounds | None = None,
     done: Collection[str] = (),
-    context_keys: Collection[str] = (),
+    context_keys: Collection[str] | None = None,
+    at_most_once: Collection[str] = (),
     vocabulary: CapabilityRegistry | None = None,
 ) -> Planned:
     """Make a workflow of ``decomposition``, whose ids differ and exist (``read_answer`` sees to that).
 
     Without ``doers`` nobody is named, and the engine finds whoever has the capabilities when a task is ready. ``done`` are tasks of an
-    earlier plan whose results are in the input of the workflow; ``context_keys`` name the data that came with the request.
+    earlier plan whose results are in the input of the workflow; ``context_keys`` name the data that came with the request,
+    when that is known. ``at_most_once`` are the types of tasks that must not happen twice.
     """
     limits = bounds or Bounds()
     notes = Notes()
@@ -68,10 +71,8 @@ def lay_out(
         one: [other for other in others if other not in done]
         for one, others in ordered(decomposition.strategy, tasks).items()
     }
-    parameters = {
-        task.id: mended_references(task.parameters, task.id, decomposition.ids, done, waits, notes) for task in tasks
-    }
-    mended = [msgspec.structs.replace(task, parameters=parameters[task.id]) for task in tasks]
+    references = References(decomposition.ids, done, context_keys, waits, notes)
+    mended = [msgspec.structs.replace(task, parameters=references.mended(task.parameters, task.id)) for task in tasks]
     notes.problems += cycle_problems(waits)
     if doers is None:
         made = [made for task in mended for made in _unassigned(task, limits, notes)]
@@ -90,7 +91,9 @@ def lay_out(
             )
             for one in assigned
         }
-        made = [_assigned(one, given[one.task.id], limits) for one in assigned]
+        made = [
+            _assigned(one, given[one.task.id], limits, is_once=one.handler_type in at_most_once) for one in assigned
+        ]
         implied = {} if notes.problems else _implied(assigned, given, waits)
     if notes.problems:
         return Planned(None, tuple(notes.repairs), tuple(notes.problems))
@@ -117,16 +120,19 @@ def _unassigned(task: PlannedTask, bounds: Bounds, notes: Notes) -> list[TaskDef
     ]
 
 
-def _assigned(one: Assigned, parameters: Mapping[str, object], bounds: Bounds) -> TaskDefinition:
+def _assigned(one: Assigned, parameters: Mapping[str, object], bounds: Bounds, *, is_once: bool) -> TaskDefinition:
+    """What must not happen twice is neither tried again nor given to another agent."""
+    may_move = bool(one.task.capabilities) and not is_once
     return TaskDefinition(
         one.task.id,
         one.doer.agent_id,
         one.handler_type,
         parameters,
-        retry_policy=one.task.retry_policy,
+        retry_policy=None if is_once else one.task.retry_policy,
         timeout_seconds=bounds.task_timeout_seconds,
+        effect=EffectClass.AT_MOST_ONCE if is_once else EffectClass.IDEMPOTENT,
         capabilities=one.task.capabilities,
-        on_failure="reassign" if one.task.capabilities else "fail",
+        on_failure="reassign" if may_move else "fail",
     )
 
 
