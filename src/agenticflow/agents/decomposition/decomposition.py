@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from agenticflow.errors import InvalidInput
+from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.resilience.retry import RetryPolicy
 
 __all__ = ["ANSWER_SCHEMA", "Bounds", "Decomposition", "PlannedTask", "Strategy", "plain_form"]
@@ -93,9 +93,12 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInput(f"task_timeout_seconds of a plan is {limit!r:.60}", hint="give up to 86,400 seconds")
 
 
-def plain_form(decomposition: Decomposition) -> dict[str, object]:
-    """Return the decomposition as plain data, in the form that is read again."""
-    plain: dict[str, object] = msgspec.to_builtins(decomposition)
+def plain_form(made: Decomposition | PlannedTask) -> dict[str, object]:
+    """Return it as plain data, in the form that is read again. Raises ``DefinitionError`` for parameters that are no JSON."""
+    try:
+        plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(made))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DefinitionError(f"the parameters of a task are no JSON: {error}", hint="give plain data") from error
     return plain
 
 

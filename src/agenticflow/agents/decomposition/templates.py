@@ -10,7 +10,7 @@ import msgspec
 
 from agenticflow.agents.decomposition.analysis import QueryAnalysis
 from agenticflow.agents.decomposition.answers import read_answer
-from agenticflow.agents.decomposition.decomposition import Decomposition, PlannedTask, Strategy
+from agenticflow.agents.decomposition.decomposition import Decomposition, PlannedTask, Strategy, plain_form
 from agenticflow.errors import DefinitionError
 
 __all__ = ["WorkflowTemplate", "WorkflowTemplateRegistry"]
@@ -55,7 +55,7 @@ class WorkflowTemplate:
                 f"template {name!r} says neither keywords nor capabilities: it would match every request",
                 hint=_RIGHT_CALL,
             )
-        plain = [msgspec.to_builtins(task) if isinstance(task, PlannedTask) else dict(task) for task in tasks]
+        plain = [plain_form(task) if isinstance(task, PlannedTask) else dict(task) for task in tasks]
         reading = read_answer({"strategy": str(strategy), "tasks": plain})
         problems = [*reading.problems, *reading.repairs]
         if reading.decomposition is not None:

@@ -40,6 +40,8 @@ class Supervision:
         self._approvals = 0
         self._done: dict[str, Any] = {}
         """Results of tasks of plans that have failed."""
+        self._happened: list[Any] = []
+        """Tasks of them that must not happen twice, and have."""
         self._failed: dict[str, str] = {}
         self._why = ""
         """Why there is a plan at all, until one has failed."""
@@ -78,6 +80,7 @@ class Supervision:
         if found["status"] == "CANCELLED":
             raise failure  # somebody ended it, and does not want another
         self._done |= found["results"]
+        self._happened += found["happened"]
         self._failed = found["failed"] or {f"run-{number}": failure.message}
 
     # --- planning -------------------------------------------------------------------------------------------------------
@@ -123,6 +126,7 @@ class Supervision:
             why=why[:1_000],
             context_keys=sorted(self._context),
             done=sorted(self._done),
+            happened=self._happened,
             **given,
         )
         return msgspec.convert(record, PlanRecord)

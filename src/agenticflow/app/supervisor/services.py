@@ -17,7 +17,9 @@ from agenticflow.agents.workers import Worker, worker
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.supervisor.records import Way, record_of, rejected
 from agenticflow.core.context import TaskContext
+from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError
+from agenticflow.orchestration.definition import TaskDefinition
 
 __all__ = ["Supervising", "services_of"]
 
@@ -78,7 +80,15 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
         execution = await supervisor.orchestrator.get_execution(context.workflow_id)
         found = await supervisor.orchestrator.get_execution(execution.children[run_key])
         results = found.task_results
+        happened = [
+            msgspec.to_builtins(task)
+            for task in found.definition.tasks
+            if task.effect is EffectClass.AT_MOST_ONCE
+            and task.task_id in results
+            and results[task.task_id].is_success()
+        ]
         return {
+            "happened": happened,
             "status": found.status.value,
             "results": {name: result.value for name, result in results.items() if result.is_success()},
             "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()},
@@ -131,6 +141,7 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
             done=params["done"],
             context_keys=params["context_keys"],
             at_most_once=supervisor.at_most_once,
+            happened=msgspec.convert(params["happened"], list[TaskDefinition]),
             vocabulary=supervisor.orchestrator.agents.capabilities,
         )
         record = record_of(number, way, made, laid_out, repairs, why)

@@ -121,16 +121,24 @@ def parameters_for(
 def in_words(one: Assigned, parameters: Mapping[str, object], waits: Sequence[str]) -> str:
     """Return the task as a request in words, with the results that it waits for, and what it is part of."""
     asked = parameters.get("query")
-    lines = [asked if isinstance(asked, str) else one.task.type.replace("${", "$${")]
+    lines = [asked if isinstance(asked, str) else str(literal(one.task.type))]
     for name, value in parameters.items():
-        if name != "query":
-            words = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            lines.append(f"{name.replace('${', '$${')}: {words}")
+        if value is not asked or not isinstance(asked, str):
+            lines.append(f"{literal(name)}: {_worded(value)}")
     said = reads(dict(parameters))
     lines += [f"{name}: ${{{name}}}" for name in waits if name not in said]
     if not isinstance(asked, str):
         lines.append("this is part of the request: ${query}")
     return "\n".join(lines)
+
+
+def _worded(value: object) -> str:
+    """Return ``value`` nearly as JSON: texts stand as they are, because there may be references in them."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{literal(key)}: {_worded(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_worded, value))}]"
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def reads(value: object) -> frozenset[str]:

@@ -56,13 +56,15 @@ def lay_out(
     done: Collection[str] = (),
     context_keys: Collection[str] | None = None,
     at_most_once: Collection[str] = (),
+    happened: Sequence[TaskDefinition] = (),
     vocabulary: CapabilityRegistry | None = None,
 ) -> Planned:
     """Make a workflow of ``decomposition``, whose ids differ and exist (``read_answer`` sees to that).
 
     Without ``doers`` nobody is named, and the engine finds whoever has the capabilities when a task is ready. ``done`` are tasks of an
     earlier plan whose results are in the input of the workflow; ``context_keys`` name the data that came with the request,
-    when that is known. ``at_most_once`` are the types of tasks that must not happen twice.
+    when that is known. ``at_most_once`` are the types of tasks that must not happen twice, and ``happened`` those of them
+    that earlier plans have done.
     """
     limits = bounds or Bounds()
     notes = Notes()
@@ -94,6 +96,7 @@ def lay_out(
         made = [
             _assigned(one, given[one.task.id], limits, is_once=one.handler_type in at_most_once) for one in assigned
         ]
+        notes.problems += [problem for task in made for problem in _repeated(task, happened)]
         implied = {} if notes.problems else _implied(assigned, given, waits)
     if notes.problems:
         return Planned(None, tuple(notes.repairs), tuple(notes.problems))
@@ -134,6 +137,16 @@ def _assigned(one: Assigned, parameters: Mapping[str, object], bounds: Bounds, *
         capabilities=one.task.capabilities,
         on_failure="reassign" if may_move else "fail",
     )
+
+
+def _repeated(task: TaskDefinition, happened: Sequence[TaskDefinition]) -> list[str]:
+    if task.effect is not EffectClass.AT_MOST_ONCE:
+        return []
+    return [
+        f"task {task.task_id!r} would do again what {one.task_id!r} has done, and that must not happen twice"
+        for one in happened
+        if (one.agent_id, one.task_type, one.params) == (task.agent_id, task.task_type, task.params)
+    ]
 
 
 def _implied(
