@@ -78,7 +78,7 @@ class TaskDecomposer:
     def create_workflow_definition(
         self, decomposition: Decomposition | Mapping[str, object], context: Mapping[str, object] | None = None
     ) -> WorkflowDefinition:
-        """Return the workflow of a decomposition. Its input is ``{"query": …, "context": …}``; ``context`` are defaults of it.
+        """Return the workflow of a decomposition. Its input is the ``query`` and what came with it; ``context`` are defaults of it.
 
         Raises ``DefinitionError`` with every problem.
         """
@@ -96,7 +96,7 @@ class TaskDecomposer:
             strategy=definition.strategy,
             name=definition.name,
             max_parallel=definition.max_parallel,
-            context={"context": dict(context)},
+            context=dict(context),
         )
 
     # --- what both are made of --------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class TaskDecomposer:
         self, answer: object, doers: Sequence[Doer] | None, *, context_keys: Collection[str] | None = None
     ) -> tuple[Reading, Planned]:
         """Return what ``answer`` comes to: what was read, and the plan that was made of it."""
-        reading = read_answer(answer, bounds=self.bounds)
+        reading = read_answer(answer, bounds=self.bounds, context_keys=context_keys or ())
         if reading.decomposition is None:
             return reading, Planned()
         return reading, lay_out(

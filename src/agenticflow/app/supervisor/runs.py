@@ -57,7 +57,7 @@ class Supervision:
             child = self._ctx.child(
                 f"run-{number}",
                 definition_in(plan),
-                {"query": self._query, "context": dict(self._context), **self._done},
+                {**self._context, "query": self._query, **self._done},
             )
             try:
                 output = await child

@@ -127,7 +127,9 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
         made = single_task(analysis, doers) if template is None else template.customised(analysis)
         problems: Sequence[str] = () if made is not None else ("its words do not say who could do it",)
     else:
-        reading = read_answer(params["answer"], bounds=supervisor.bounds, done=params["done"])
+        reading = read_answer(
+            params["answer"], bounds=supervisor.bounds, done=params["done"], context_keys=params["context_keys"]
+        )
         made, repairs, problems = reading.decomposition, reading.repairs, reading.problems
         why = "; ".join(part for part in (why, "a person has changed it" if way is Way.PERSON else "") if part)
     if made is None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.agents.decomposition.analysis import Words
+from agenticflow.agents.decomposition.answers.reading import RESERVED_IDS
 from agenticflow.agents.decomposition.decomposer import TaskDecomposer, check_query
 from agenticflow.agents.decomposition.decomposition import Bounds
 from agenticflow.agents.decomposition.plans import Doer
@@ -32,6 +33,7 @@ from agenticflow.orchestration.planning.functions import WorkflowFunction
 __all__ = ["SupervisorAgent"]
 
 MAX_REPLANS: Final = 20
+MAX_ANSWER_SECONDS: Final = 86_400.0
 _OF_THE_WHOLE: Final = frozenset({"pause", "resume", "abort"})
 
 
@@ -78,6 +80,15 @@ class SupervisorAgent:
             )
         if isinstance(max_replans, bool) or not isinstance(max_replans, int) or not 0 <= max_replans <= MAX_REPLANS:
             raise InvalidInput(f"max_replans is {max_replans!r:.60}", hint=f"give a number from 0 to {MAX_REPLANS}")
+        if (
+            isinstance(answer_timeout_seconds, bool)
+            or not isinstance(answer_timeout_seconds, (int, float))
+            or not (0 < answer_timeout_seconds <= MAX_ANSWER_SECONDS)
+        ):
+            raise InvalidInput(
+                f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
+                hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
+            )
         self.supervisor_id = supervisor_id
         self.orchestrator = orchestrator
         self.decomposer = _decomposer(decomposer, bounds)
@@ -128,8 +139,8 @@ class SupervisorAgent:
     ) -> WorkflowHandle:
         """Begin with a request and return once that is durable. The same ``workflow_id`` twice, with the same request, is one run.
 
-        ``user_context`` is plain data with names for keys: tasks refer to it by ``${context.name}``. It and the query are data for whoever
-        plans, never instructions.
+        ``user_context`` is plain data with names for keys. It is the input of the plans: tasks refer to it by ``${context.name}``, and
+        handlers take it by name. It and the query are data for whoever plans, never instructions.
 
         Raises:
             InvalidInput: the query is no text or too long, or the data no mapping of names.
@@ -147,6 +158,11 @@ class SupervisorAgent:
         if not isinstance(context, Mapping) or not all(isinstance(name, str) for name in context):
             raise InvalidInput(
                 f"the context of a query is {context!r:.60}, not values by name", hint='give {"customer": "c-17"}'
+            )
+        if taken := sorted(RESERVED_IDS & context.keys()):
+            raise InvalidInput(
+                f"the context of a query has the key {taken[0]!r}, which means something else in a workflow",
+                hint="give it another name",
             )
         return {"query": query, "context": dict(context), "terms": msgspec.to_builtins(self._terms)}
 

@@ -119,9 +119,9 @@ def test_a_definition_of_what_a_person_wrote() -> None:
     decomposing, _ = decomposer()
     written = {"strategy": "sequential", "tasks": [{**LOAD, "parameters": {"table": "${context.table}"}}]}
     definition = decomposing.create_workflow_definition(written, {"table": "sales"})
-    assert definition.context == {"context": {"table": "sales"}}
+    assert definition.context == {"table": "sales"}
     assert decomposing.create_workflow_definition(written).context is None
-    with pytest.raises(DefinitionError, match="what came with the request is 'tabel'") as told:
+    with pytest.raises(DefinitionError, match="what came with the request is 'query', 'tabel'") as told:
         decomposing.create_workflow_definition(written, {"tabel": "sales"})
     assert len(told.value.problems) == 1
     with pytest.raises(DefinitionError, match="depends on 'x'"):

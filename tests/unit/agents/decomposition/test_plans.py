@@ -289,13 +289,12 @@ def test_a_pipeline_gives_a_stage_what_the_one_before_has_made() -> None:
 
 
 def test_what_came_with_the_request_fills_what_is_missing() -> None:
-    task = PlannedTask("load", ("sql",), {}, id="a")
-    assert params(planned(task, context_keys=["table"])) == {"table": "${context.table}"}
+    assert params(planned(PlannedTask("load", ("sql",), {}, id="a"), context_keys=["table"])) == {}
     words = told(PlannedTask("load", ("sql",), {"table": "${context.name}"}, id="a"), context_keys=["table"])
-    assert words == "task 'a' uses ${context.name}; what came with the request is 'table'"
-    assert "is nothing" in told(PlannedTask("load", ("sql",), {"table": "${context.name}"}, id="a"), context_keys=[])
+    assert words == "task 'a' uses ${context.name}; what came with the request is 'query', 'table'"
     planned(PlannedTask("load", ("sql",), {"table": "${context.name}"}, id="a"))
-    planned(PlannedTask("load", ("sql",), {"table": "${context.name}"}, id="a"), context_keys=["name"])
+    planned(PlannedTask("load", ("sql",), {"table": "${context.name} ${input.query}"}, id="a"), context_keys=["name"])
+    planned(PlannedTask("load", ("sql",), {"table": "${name}"}, id="a"), context_keys=["name"])
     planned(text("a", of="${context}"), context_keys=[])
 
 

@@ -201,6 +201,7 @@ def test_a_task_that_is_there_twice_under_two_ids_is_meant() -> None:
 def test_what_is_done_may_be_depended_on_and_not_be_planned_again() -> None:
     asking = task(id="z", dependencies=["rows"])
     assert read(plan(asking), done=["rows"]).tasks[0].dependencies == ("rows",)
+    assert read(plan(task(id="rows")), context_keys=["rows"]).ids == ("rows_2",)
     assert "is called like a task that is done" in problems(plan(task(id="rows")), done=["rows"])
 
 

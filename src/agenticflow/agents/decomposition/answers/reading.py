@@ -38,10 +38,13 @@ class Reading(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-def read_answer(answer: object, *, bounds: Bounds | None = None, done: Collection[str] = ()) -> Reading:
+def read_answer(
+    answer: object, *, bounds: Bounds | None = None, done: Collection[str] = (), context_keys: Collection[str] = ()
+) -> Reading:
     """Read a decomposition from a model's words, or from data.
 
-    ``done`` are tasks of an earlier plan that have their results: a task may depend on them, and none may be called like one.
+    ``done`` are tasks of an earlier plan that have their results: a task may depend on them, and none may be called like one, nor like
+    one of ``context_keys``, the data that came with the request.
     """
     limits = bounds or Bounds()
     found = find_plan(answer, limits.max_answer_chars)
@@ -52,7 +55,7 @@ def read_answer(answer: object, *, bounds: Bounds | None = None, done: Collectio
     sketches = _sketches(found.value, limits, notes)
     if not sketches:
         return _rejected(notes)
-    tasks = _named(sketches, done, notes)
+    tasks = _named(sketches, done, context_keys, notes)
     strategy = _strategy(found.value.get("strategy"), tasks, notes)
     if notes.problems:
         return _rejected(notes)
@@ -93,9 +96,11 @@ def _sketches(value: Mapping[str, object], bounds: Bounds, notes: Notes) -> list
 # --- names ----------------------------------------------------------------------------------------------------------------
 
 
-def _named(sketches: Sequence[Sketch], done: Collection[str], notes: Notes) -> list[PlannedTask]:
+def _named(
+    sketches: Sequence[Sketch], done: Collection[str], context_keys: Collection[str], notes: Notes
+) -> list[PlannedTask]:
     kept = _without_repeated(sketches, notes)
-    ids = _ids(kept, done, notes)
+    ids = _ids(kept, done, context_keys, notes)
     lookup = _Lookup(kept, ids, done)
     tasks: list[PlannedTask] = []
     for sketch, task_id in zip(kept, ids, strict=True):
@@ -128,9 +133,9 @@ def _without_repeated(sketches: Sequence[Sketch], notes: Notes) -> list[Sketch]:
     return kept
 
 
-def _ids(sketches: Sequence[Sketch], done: Collection[str], notes: Notes) -> list[str]:
+def _ids(sketches: Sequence[Sketch], done: Collection[str], context_keys: Collection[str], notes: Notes) -> list[str]:
     """Return an id for each: its own, or made of its type; all differ."""
-    taken: set[str] = {*done, *RESERVED_IDS}
+    taken: set[str] = {*done, *context_keys, *RESERVED_IDS}
     for sketch in sketches:
         if sketch.given_id in done:
             notes.problems.append(f"{sketch.where} is called like a task that is done; give it another id")

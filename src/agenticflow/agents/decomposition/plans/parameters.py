@@ -17,14 +17,16 @@ from agenticflow.orchestration.references import Reference, compile_template, li
 
 __all__ = ["GIVEN", "References", "parameters_for", "reads"]
 
-GIVEN: Final = frozenset({"context", "query"})
+_WHOLE: Final = frozenset({"context", "input"})
+"""Names of the input of a workflow as a whole."""
+GIVEN: Final = _WHOLE | {"query"}
 """What references may name beside tasks: the request, and what came with it."""
 
 
 class References:
     """What references of a plan may name: its ``tasks``, those that are ``done``, and the request with what came with it."""
 
-    __slots__ = ("_context_keys", "_done", "_notes", "_tasks", "_waits")
+    __slots__ = ("_given", "_is_all", "_notes", "_tasks", "_waits")
 
     def __init__(
         self,
@@ -36,8 +38,8 @@ class References:
     ) -> None:
         """``context_keys`` may not be known."""
         self._tasks = tasks
-        self._done = done
-        self._context_keys = context_keys
+        self._given = {*done, *GIVEN, *(context_keys or ())}
+        self._is_all = context_keys is not None
         self._waits = waits
         self._notes = notes
 
@@ -61,7 +63,7 @@ class References:
         return value
 
     def _is_known(self, root: str) -> bool:
-        return root in self._tasks or root in self._done or root in GIVEN
+        return root in self._tasks or root in self._given
 
     def _words(self, value: str, task_id: str) -> object:
         self._notes.repairs.append(f"task {task_id!r}: {value!r:.60} refers to nothing here, and stays words")
@@ -72,9 +74,8 @@ class References:
         if root in self._tasks and not waits_for(self._waits, task_id, root):
             self._waits[task_id].append(root)
             self._notes.repairs.append(f"task {task_id!r} uses the result of {root!r}, and waits for it now")
-        keys = self._context_keys
-        if root == "context" and path and keys is not None and path[0] not in keys:
-            there = ", ".join(map(repr, sorted(keys))) or "nothing"
+        if root in _WHOLE and path and self._is_all and path[0] not in self._given - _WHOLE:
+            there = ", ".join(map(repr, sorted(self._given - _WHOLE)))
             self._notes.problems.append(f"task {task_id!r} uses {reference}; what came with the request is {there}")
 
 
@@ -82,16 +83,15 @@ def parameters_for(
     one: Assigned,
     strategy: Strategy,
     waits: Sequence[str],
-    given: Collection[str] | None,
-    done: Collection[str],
+    given: Collection[str],
     notes: Notes,
     *,
     is_alone: bool,
 ) -> dict[str, object]:
     """Return what the handler is given; what it would refuse, or lack, is a problem.
 
-    ``given`` are the names of the data that came with the request: what the handler needs and nothing else fills is taken from there, and
-    in a pipeline from the stage before. A task that ``is_alone`` is the whole request.
+    ``given`` are the names in the input of the workflow, which fill what nothing else does; in a pipeline one thing more is filled, from
+    the stage before. A task that ``is_alone`` is the whole request.
     """
     parameters = dict(one.task.parameters)
     handler = one.doer.handlers[one.handler_type]
@@ -103,10 +103,7 @@ def parameters_for(
         if not is_alone or rest:
             kept["query"] = in_words(one, rest, waits)
         parameters = kept
-    missing = sorted(handler.unfilled({*parameters, *waits, *done, "query"}))
-    from_context = {name: f"${{context.{name}}}" for name in missing if name in (given or ())}
-    parameters |= from_context
-    missing = [name for name in missing if name not in from_context]
+    missing = sorted(handler.unfilled({*parameters, *waits, *given, "query"}))
     if strategy is Strategy.PIPELINE and len(missing) == 1 and len(waits) == 1:
         parameters[missing[0]] = f"${{{waits[0]}}}"
         missing = []

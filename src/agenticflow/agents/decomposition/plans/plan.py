@@ -61,9 +61,9 @@ def lay_out(
 ) -> Planned:
     """Make a workflow of ``decomposition``, whose ids differ and exist (``read_answer`` sees to that).
 
-    Without ``doers`` nobody is named, and the engine finds whoever has the capabilities when a task is ready. ``done`` are tasks of an
-    earlier plan whose results are in the input of the workflow; ``context_keys`` name the data that came with the request,
-    when that is known. ``at_most_once`` are the types of tasks that must not happen twice, and ``happened`` those of them
+    Without ``doers`` nobody is named, and the engine finds whoever has the capabilities when a task is ready. The input of the
+    workflow is ``query``, what came with it, whose names are ``context_keys`` when that is known, and the results of ``done``, tasks of an
+    earlier plan. ``at_most_once`` are the types of tasks that must not happen twice, and ``happened`` those of them
     that earlier plans have done.
     """
     limits = bounds or Bounds()
@@ -86,8 +86,7 @@ def lay_out(
                 one,
                 decomposition.strategy,
                 waits[one.task.id],
-                context_keys,
-                done,
+                {*done, *(context_keys or ())},
                 notes,
                 is_alone=len(tasks) == 1 and not done,
             )
