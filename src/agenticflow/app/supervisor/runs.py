@@ -50,7 +50,9 @@ class Supervision:
         """Plan, run, and plan again until a plan comes to its end."""
         analysis = await self._do("analyse", "analyse", context=dict(self._context))
         self._why = str(analysis["reason"])
-        for number in range(1, self._terms.max_replans + 2):
+        number = 0
+        while True:
+            number += 1
             plan = await self._plan(number, analysis)
             if self._terms.approval is not None:
                 plan = await self._approved(plan, self._terms.approval)
@@ -70,7 +72,6 @@ class Supervision:
                 "strategy": definition_in(plan).strategy,
                 "plans": number,
             }
-        raise AssertionError("the last failure is raised")
 
     async def _look(self, number: int, failure: StepFailed) -> None:
         """Find out what there is of a plan that has failed. Raises ``failure`` when there is to be no other."""
