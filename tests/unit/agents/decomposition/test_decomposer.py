@@ -14,7 +14,7 @@ from agenticflow.agents.decomposition.prompts import INSTRUCTIONS, mark_of, prom
 from agenticflow.agents.model import ModelAbilities, ModelRequest
 from agenticflow.errors import DefinitionError, InvalidInput, ModelOutputInvalid
 from agenticflow.testing import ScriptedModel
-from benchmarks.requests import LOAD, SOUND, plan, staff, task
+from benchmarks.decompositions import LOAD, SOUND, plan, staff, task
 
 
 def decomposer(*answers: object, **options: Any) -> tuple[TaskDecomposer, ScriptedModel]:

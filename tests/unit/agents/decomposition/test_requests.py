@@ -1,4 +1,4 @@
-"""The forty requests of ``benchmarks/requests.py``: what becomes of each answer of a model, and why."""
+"""The forty requests of ``benchmarks/decompositions.py``: what becomes of each answer of a model, and why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from agenticflow.agents.decomposition import Doer
-from benchmarks.requests import REQUESTS, TWELVE, Request, judge, staff, table
+from benchmarks.decompositions import REQUESTS, TWELVE, Request, judge, staff, table
 
 
 @pytest.fixture(scope="module")

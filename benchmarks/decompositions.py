@@ -1,7 +1,7 @@
 """Forty requests with what a model said to each: sound plans, plans with slips, and answers that must not run.
 
-``python -m benchmarks.requests`` judges them all and prints what became of each and why; the tests hold the verdicts to these. The requests
-and the answers are ours. Verdicts are of the first answer; ``then`` is what the model said when it got that back.
+``python -m benchmarks.decompositions`` judges them all and prints what became of each and why; the tests hold the verdicts to these. The
+requests and the answers are ours. Verdicts are of the first answer; ``then`` is what the model said when it got that back.
 """
 
 from __future__ import annotations
