@@ -1,5 +1,5 @@
 """What an agent is: identity, capabilities, handlers, state; what many of them are together: a registry with health; and what they work
-with: memory, sessions, context, guardrails, descriptions."""
+with: memory, sessions, context, guardrails, descriptions, plans."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     )
     from agenticflow.agents.context import AgentContext
     from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
+    from agenticflow.agents.decomposition import TaskDecomposer, WorkflowTemplate, WorkflowTemplateRegistry
     from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
     from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
     from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
@@ -38,6 +39,7 @@ _HOMES = {
     ),
     "agenticflow.agents.context": ("AgentContext",),
     "agenticflow.agents.declared": ("AgentDefinition", "get_agent_registry", "register_agent"),
+    "agenticflow.agents.decomposition": ("TaskDecomposer", "WorkflowTemplate", "WorkflowTemplateRegistry"),
     "agenticflow.agents.health": ("AgentHealth", "AgentLife", "AgentStatus", "HealthPolicy"),
     "agenticflow.agents.memory": ("MemoryBounds", "MemoryEntry", "MemoryStore", "WorkingMemory"),
     "agenticflow.agents.model": ("LLMClient", "Model", "ModelRequest", "ModelResponse"),
@@ -76,7 +78,10 @@ __all__ = [
     "SessionInfo",
     "StateMachine",
     "StateTransition",
+    "TaskDecomposer",
     "Worker",
+    "WorkflowTemplate",
+    "WorkflowTemplateRegistry",
     "WorkingMemory",
     "get_agent_registry",
     "register_agent",

@@ -8,6 +8,8 @@ import pytest
 
 from agenticflow.agents.decomposition import Doer
 from benchmarks.decompositions import REQUESTS, TWELVE, Request, judge, staff, table
+from tests.docs.decompositions import PAGE, PART
+from tests.docs.written_parts import part
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +31,10 @@ def test_the_report_counts_them() -> None:
     assert table()[-1] == (
         "40 requests: 10 accepted, 17 repaired, 13 rejected, of which 7 came to a plan when the answer was given back."
     )
+
+
+def test_the_page_shows_them() -> None:
+    assert part(PAGE.read_text(encoding="utf-8"), PART) == "\n".join(table()), "run `make names`"
 
 
 def test_the_same_answer_comes_to_the_same_plan(doers: list[Doer]) -> None:
