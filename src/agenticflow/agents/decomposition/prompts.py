@@ -69,7 +69,11 @@ def prompt_for(
     """
     document: dict[str, object] = {"answer_to": mark_of(query), "request": query, "context": dict(context)}
     if doers is not None:
-        document["agents"] = {doer.agent_id: doer.described() for doer in doers}
+        told: list[dict[str, object]] = []
+        for doer in doers:
+            if (described := doer.described()) not in told:  # of many that are alike one is enough
+                told.append(described)
+        document["agents"] = told
     document["limits"] = {"tasks": bounds.max_tasks, "attempts": bounds.max_attempts}
     if failed:
         document["done"] = {name: shortened(value) for name, value in (done or {}).items()}

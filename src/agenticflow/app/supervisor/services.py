@@ -112,6 +112,7 @@ def _analysed(supervisor: Supervising, query: str, context: Mapping[str, Any]) -
     else:
         way, reason = Way.MODEL, "it names nothing that an agent can do"
     plain: dict[str, Any] = msgspec.to_builtins(analysis)
+    del plain["query"]  # every step has it
     return {**plain, "way": way.value, "template": None if template is None else template.name, "reason": reason}
 
 
@@ -122,7 +123,8 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
     why: str = params["why"]
     if way in (Way.SINGLE, Way.TEMPLATE):
         given = params["analysis"]
-        analysis = msgspec.convert({name: given[name] for name in given if name in _ANALYSIS}, QueryAnalysis)
+        known = {name: given[name] for name in given if name in QueryAnalysis.__struct_fields__}
+        analysis = msgspec.convert({**known, "query": params["query"]}, QueryAnalysis)
         template = supervisor.templates.get(given["template"] or "")
         made = single_task(analysis, doers) if template is None else template.customised(analysis)
         problems: Sequence[str] = () if made is not None else ("its words do not say who could do it",)
@@ -149,6 +151,3 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
         record = record_of(number, way, made, laid_out, repairs, why)
     plain: dict[str, Any] = msgspec.to_builtins(record)
     return plain
-
-
-_ANALYSIS: Collection[str] = frozenset(QueryAnalysis.__struct_fields__)

@@ -40,7 +40,7 @@ async def test_a_request_is_taken_apart() -> None:
     assert request.messages[0].text.startswith(INSTRUCTIONS)
     told = said_to(request)
     assert (told["request"], told["context"]) == ("Report the sales", {"year": 2025})
-    assert told["agents"]["analyst"] == {
+    assert told["agents"][0] == {
         "capabilities": ["sql", "statistics"],
         "role": "knows the figures",
         "task_types": {
@@ -88,7 +88,7 @@ async def test_a_request_stays_in_its_quotation() -> None:
     (request,) = model.requests
     told = said_to(request)
     assert (told["request"], told["context"]["note"]) == (evil, evil)
-    assert "root" not in told["agents"]
+    assert "root" not in str(told["agents"])
     assert evil not in request.messages[0].text
 
 
@@ -159,6 +159,11 @@ def test_what_is_told_of_a_plan_that_has_failed() -> None:
     assert shortened([0] * 400) == f"[{'0,' * 249}0…"
 
 
+def test_of_agents_that_are_alike_one_is_told() -> None:
+    doers = staff()
+    assert len(json.loads(prompt_for("Load", {}, [*doers, *staff()], Bounds()))["agents"]) == len(doers)
+
+
 def test_a_prompt_has_bounds() -> None:
     with pytest.raises(InvalidInput, match="the limit is 200,000"):
         prompt_for("Load", {"a": "x" * 200_000}, [], Bounds())
@@ -170,6 +175,8 @@ def test_a_single_task() -> None:
     assert made is not None
     assert (made.tasks[0].type, made.tasks[0].capabilities) == ("writing", ("writing",))
     assert single_task(analyse("hello", ["writing"]), doers) is None
+    (named,) = single_task(analyse("some writing", ["writing"], context_keys=["answer"]), doers).tasks  # type: ignore[union-attr]
+    assert named.id == "answer_2"
     only = single_task(analyse("hello", ["writing"]), [one for one in doers if one.agent_id == "writer"])
     assert only is not None
     assert (only.tasks[0].type, only.tasks[0].agent) == ("run", "writer")

@@ -296,6 +296,7 @@ def test_what_came_with_the_request_fills_what_is_missing() -> None:
     planned(PlannedTask("load", ("sql",), {"table": "${context.name} ${input.query}"}, id="a"), context_keys=["name"])
     planned(PlannedTask("load", ("sql",), {"table": "${name}"}, id="a"), context_keys=["name"])
     planned(text("a", of="${context}"), context_keys=[])
+    assert told(load("a"), context_keys=["a"]) == "task 'a' is called like what came with the request"
 
 
 @pytest.mark.parametrize("written", ["${secrets}", "${a", "${ b c }", "${a}", "$${x}", "${}"])

@@ -163,16 +163,12 @@ def test_ids_are_made_where_there_are_none_and_mended_where_they_are_none() -> N
         same | {"parameters": {"n": 1}},
         same | {"parameters": {"n": 2}},
         task(id="1. load data!"),
-        task(id="query"),
+        {"type": "query"},
     ]
-    tasks += [task(id="数据"), task(id="!!")]
-    assert read(plan(*tasks)).ids == ("load", "load_2", "t_1._load_data", "query_2", "数据", "t_")
-    assert "is called 'query_2': its own name cannot be an id, or is taken" in repairs(plan(task(id="query")))
-
-
-def test_an_id_of_signs_that_no_id_may_have_is_made_of_its_bytes() -> None:
-    (made,) = read(plan(task(id="a\u00b2"))).ids
-    assert made.startswith("t_61")
+    tasks += [task(id="数据"), task(id="!!"), task(id="a.b")]
+    assert read(plan(*tasks)).ids == ("load", "load_2", "t_1_load_data", "query_2", "task", "task_2", "a_b")
+    assert "is called 't_7': its own name cannot be an id, or is taken" in repairs(plan(task(id="7")))
+    assert "'query' is called like something that references name already" in problems(plan(task(id="query")))
 
 
 def test_dependencies_are_found_by_id_nearly_so_and_by_type() -> None:
@@ -188,8 +184,27 @@ def test_an_id_that_was_mended_is_found_by_both_names() -> None:
     assert read(plan(task(id="load!"), asking)).tasks[-1].dependencies == ("load",)
 
 
+def test_references_by_other_names_are_mended_too() -> None:
+    tasks = [task(id="1"), task(id="Load it", type="rows")]
+    said = {"a": "${1} ${1.x} ${load-it[0].y} ${rows}", "b": ["${query} ${context.x} ${t_1} $${1} ${nothing}", 2]}
+    (*_, made) = read(plan(*tasks, task(id="z", type="end", parameters=said))).tasks
+    assert made.parameters == {
+        "a": "${t_1} ${t_1.x} ${Load_it[0].y} ${Load_it}",
+        "b": ["${query} ${context.x} ${t_1} $${1} ${nothing}", 2],
+    }
+    assert "refers to 'rows': 'Load_it' was taken" in repairs(plan(*tasks, task(id="z", type="end", parameters=said)))
+    pointed = [
+        task(id="a.b"),
+        task(id="数据", type="x"),
+        task(id="z", type="end", parameters={"a": "${a.b} ${数据.n} ${ a.b }"}),
+    ]
+    assert read(plan(*pointed)).tasks[-1].parameters == {"a": "${a_b} ${task.n} ${a_b}"}
+    both = [task(id="a", type="rows"), task(id="b", type="rows")]
+    assert read(plan(*both, task(id="z", parameters={"a": "${rows}"}))).tasks[-1].parameters == {"a": "${rows}"}
+
+
 def test_two_ids_that_are_nearly_the_same_are_not_guessed_between() -> None:
-    tasks = [task(id="a-b"), task(id="a.b"), task(id="z", type="end", dependencies=["a b"])]
+    tasks = [task(id="a-b"), task(id="a_b"), task(id="z", type="end", dependencies=["a b"])]
     assert "depends on 'a b', which does not exist; did you mean 'a" in problems(plan(*tasks))
 
 
@@ -201,7 +216,8 @@ def test_a_task_that_is_there_twice_under_two_ids_is_meant() -> None:
 def test_what_is_done_may_be_depended_on_and_not_be_planned_again() -> None:
     asking = task(id="z", dependencies=["rows"])
     assert read(plan(asking), done=["rows"]).tasks[0].dependencies == ("rows",)
-    assert read(plan(task(id="rows")), context_keys=["rows"]).ids == ("rows_2",)
+    assert "references name already" in problems(plan(task(id="rows")), context_keys=["rows"])
+    assert read(plan({"type": "rows"}), context_keys=["rows"]).ids == ("rows_2",)
     assert "is called like a task that is done" in problems(plan(task(id="rows")), done=["rows"])
 
 

@@ -27,7 +27,7 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What a field is called, and what models call it beside that."""
 _POLICY: Final = frozenset(RetryPolicy.__struct_fields__)
-_NOT_IN_AN_ID: Final = re.compile(r"[^\w.-]+")
+_NOT_IN_AN_ID: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _MAX_ID_CHARS: Final = 100
 _MAX_DEPTH: Final = 30
 _SHOWN: Final = 60
@@ -76,10 +76,9 @@ def sketch_of(given: Mapping[str, object], number: int, bounds: Bounds, notes: N
 
 
 def id_from(text: str) -> str:
-    """Return ``text`` as an id of a task: letters, digits, ``_``, ``-`` and ``.``, no digit first."""
-    made = _NOT_IN_AN_ID.sub("_", text.strip()).strip("_.-")[:_MAX_ID_CHARS]
-    made = made if made[:1].isalpha() else f"t_{made}"
-    return made if made.replace("-", "_").replace(".", "_").isidentifier() else "t_" + made.encode().hex()[:32]
+    """Return ``text`` as an id that references can name: letters of ASCII, digits, ``_`` and ``-``, a letter first."""
+    made = _NOT_IN_AN_ID.sub("_", text.strip()).strip("_-")[:_MAX_ID_CHARS] or "task"
+    return made if made[0].isalpha() else f"t_{made}"
 
 
 def _fields(given: Mapping[str, object], where: str, notes: Notes) -> dict[str, object]:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -27,6 +27,7 @@ _STRATEGIES: Final[Mapping[str, Strategy]] = {
     **dict.fromkeys(("pipe", "stages", "stream"), Strategy.PIPELINE),
 }
 _SIGNS: Final = re.compile(r"[^a-z0-9]+")
+_REFERENCE: Final = re.compile(r"\$?\$\{([^{}.\[\]]*)([.\[][^{}]*\}|\})")
 MAX_REASON_CHARS: Final = 1_000
 
 
@@ -101,14 +102,14 @@ def _named(
 ) -> list[PlannedTask]:
     kept = _without_repeated(sketches, notes)
     ids = _ids(kept, done, context_keys, notes)
-    lookup = _Lookup(kept, ids, done)
+    lookup = _Lookup(kept, ids, done, context_keys)
     tasks: list[PlannedTask] = []
     for sketch, task_id in zip(kept, ids, strict=True):
         tasks.append(
             PlannedTask(
                 sketch.type,
                 sketch.capabilities,
-                sketch.parameters,
+                lookup.renamed(sketch.parameters, sketch, notes),
                 lookup.dependencies_of(sketch, task_id, notes),
                 sketch.retry_policy,
                 task_id,
@@ -137,8 +138,10 @@ def _ids(sketches: Sequence[Sketch], done: Collection[str], context_keys: Collec
     """Return an id for each: its own, or made of its type; all differ."""
     taken: set[str] = {*done, *context_keys, *RESERVED_IDS}
     for sketch in sketches:
-        if sketch.given_id in done:
-            notes.problems.append(f"{sketch.where} is called like a task that is done; give it another id")
+        # Not mended: a reference to it could mean either.
+        if sketch.given_id in taken:
+            what = "a task that is done" if sketch.given_id in done else "something that references name already"
+            notes.problems.append(f"{sketch.where} is called like {what}; give it another id")
     ids: list[str] = []
     for sketch in sketches:
         wanted = id_from(sketch.given_id or sketch.type or "task")
@@ -156,11 +159,14 @@ def _ids(sketches: Sequence[Sketch], done: Collection[str], context_keys: Collec
 class _Lookup:
     """Who is meant by a name: a task by its id, as it was written or nearly so, else all tasks of that type."""
 
-    def __init__(self, sketches: Sequence[Sketch], ids: Sequence[str], done: Collection[str]) -> None:
+    def __init__(
+        self, sketches: Sequence[Sketch], ids: Sequence[str], done: Collection[str], context_keys: Collection[str]
+    ) -> None:
         self._exact: dict[str, str] = {name: name for name in done}
         self._exact |= {sketch.given_id: made for sketch, made in zip(sketches, ids, strict=True) if sketch.given_id}
         for made in ids:
             self._exact.setdefault(made, made)
+        self._known = {*ids, *done, *RESERVED_IDS, *context_keys}
         self._nearly: dict[str, list[str]] = {}
         for name, made in self._exact.items():
             same = self._nearly.setdefault(_folded(name), [])
@@ -186,6 +192,27 @@ class _Lookup:
                 notes.repairs.append(f"{sketch.where} depends on itself: that was left out")
             found.update(dict.fromkeys(meant))
         return tuple(found)
+
+    def renamed(self, value: Any, sketch: Sketch, notes: Notes) -> Any:
+        """Return ``value`` with references to tasks by their ids, where they are named otherwise."""
+        if isinstance(value, Mapping):
+            return {key: self.renamed(one, sketch, notes) for key, one in value.items()}
+        if isinstance(value, list):
+            return [self.renamed(one, sketch, notes) for one in value]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        return _REFERENCE.sub(lambda match: self._reference(match, sketch, notes), value)
+
+    def _reference(self, match: re.Match[str], sketch: Sketch, notes: Notes) -> str:
+        name, rest = match[1].strip(), match[2]
+        whole = match[0].strip("${}").strip()
+        if whole in self._exact and whole not in self._known:
+            name, rest = whole, "}"  # an id with a point in it
+        meant = None if name in self._known else self._meant(name)
+        if meant is None or len(meant) != 1 or match[0].startswith("$$"):
+            return match[0]
+        notes.repairs.append(f"{sketch.where} refers to {name!r}: {meant[0]!r} was taken")
+        return f"${{{meant[0]}{rest}"
 
     def _meant(self, name: str) -> list[str] | None:
         if name in self._exact:

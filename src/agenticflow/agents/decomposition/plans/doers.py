@@ -42,7 +42,7 @@ class Doer(msgspec.Struct, frozen=True):
         return next(iter(self.handlers)) if len(self.handlers) == 1 else None
 
     def described(self) -> dict[str, object]:
-        """Return what a model is told about it."""
+        """Return what a model is told about it: not its id, which is no business of a plan."""
         told: dict[str, object] = {"capabilities": sorted(self.capabilities), "task_types": {}}
         if self.role:
             told["role"] = self.role

@@ -76,6 +76,11 @@ def lay_out(
     references = References(decomposition.ids, done, context_keys, waits, notes)
     mended = [msgspec.structs.replace(task, parameters=references.mended(task.parameters, task.id)) for task in tasks]
     notes.problems += cycle_problems(waits)
+    notes.problems += [
+        f"task {one!r} is called like what came with the request"
+        for one in decomposition.ids
+        if one in (context_keys or ())
+    ]
     if doers is None:
         made = [made for task in mended for made in _unassigned(task, limits, notes)]
         implied: dict[str, set[str]] = {}
