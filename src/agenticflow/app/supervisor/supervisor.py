@@ -13,6 +13,7 @@ from agenticflow.agents.decomposition.answers.reading import RESERVED_IDS
 from agenticflow.agents.decomposition.decomposer import TaskDecomposer, check_query
 from agenticflow.agents.decomposition.decomposition import Bounds
 from agenticflow.agents.decomposition.plans import Doer
+from agenticflow.agents.decomposition.plans.doers import ANY_TASK
 from agenticflow.agents.decomposition.templates import WorkflowTemplateRegistry
 from agenticflow.agents.model.client import LLMClient
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle
@@ -228,7 +229,7 @@ class SupervisorAgent:
                 continue
             agent = registry.get(candidate.agent_id)
             handlers: dict[str, Handler] = {}
-            for task_type in sorted(agent.task_types):
+            for task_type in sorted({*agent.task_types, ANY_TASK}):
                 handler = agent.handler_for(task_type)
                 if handler is not None and "@" not in task_type:  # those are the seats of crews
                     handlers[task_type] = handler

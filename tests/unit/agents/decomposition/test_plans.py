@@ -268,6 +268,31 @@ def test_an_agent_for_any_task_is_given_words() -> None:
     assert params(planned(PlannedTask("run", ("writing",), {"query": "Hello"}, id="b"))) == {"query": "Hello"}
 
 
+def test_words_go_where_a_handler_takes_them() -> None:
+    def only(function: Any) -> list[Doer]:
+        agent = Agent("any", {"writing"})
+        agent.task("run")(function)
+        return [doer(agent)]
+
+    async def prompted(prompt: str) -> str:
+        return prompt
+
+    async def anything(params: dict[str, Any]) -> object:
+        return params
+
+    async def nothing() -> None:
+        return None
+
+    for function in (prompted, anything):
+        assert params(planned(text("b"), doers=only(function))) == {"prompt": "${query}"}
+        asked = planned(text("b", prompt="Sum up", n=1), doers=only(function))
+        assert params(asked) == {"prompt": "Sum up\nn: 1"}
+    assert params(planned(text("b"), doers=only(nothing))) == {}
+    assert "takes no 'n'" in told(text("b", n=1), doers=only(nothing))
+    run = PlannedTask("run", ("writing",), {}, ("a",), id="b")
+    assert params(planned(load("a"), run), 1) == {"query": "a: ${a}\nthis is part of the request: ${query}"}
+
+
 def test_words_of_a_model_are_never_references() -> None:
     task = PlannedTask("show ${load}", ("writing",), {"${x}": 1}, id="b")
     assert str(params(planned(load(), task), 1)["query"]).startswith("show $${load}\n$${x}: 1")

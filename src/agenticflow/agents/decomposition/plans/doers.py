@@ -10,7 +10,7 @@ import msgspec
 from agenticflow.agents.capabilities import Candidate
 from agenticflow.core.binding import Handler
 
-__all__ = ["ANY_TASK", "Doer"]
+__all__ = ["ANY_TASK", "Doer", "word_parameter"]
 
 ANY_TASK: Final = "run"
 """The type of the handler that takes a request in words, whatever it is about."""
@@ -51,3 +51,9 @@ class Doer(msgspec.Struct, frozen=True):
             for name, handler in sorted(self.handlers.items())
         }
         return told
+
+
+def word_parameter(handler: Handler) -> str | None:
+    """Return the parameter by which a handler for any task takes a request in words; ``None`` when it takes none."""
+    named = next((name for name in ("query", "prompt") if name in handler.parameter_names), None)
+    return named if named is not None or handler.misfits({}, ("prompt",)) else "prompt"

@@ -9,7 +9,7 @@ import msgspec
 
 from agenticflow.agents.decomposition.decomposition import Strategy
 from agenticflow.agents.decomposition.notes import Notes
-from agenticflow.agents.decomposition.plans.doers import ANY_TASK
+from agenticflow.agents.decomposition.plans.doers import ANY_TASK, word_parameter
 from agenticflow.agents.decomposition.plans.matching import Assigned
 from agenticflow.agents.decomposition.plans.ordering import Waits, waits_for
 from agenticflow.errors import DefinitionError
@@ -95,13 +95,15 @@ def parameters_for(
     """
     parameters = dict(one.task.parameters)
     handler = one.doer.handlers[one.handler_type]
-    if one.handler_type == ANY_TASK and one.task.type != ANY_TASK and "query" in handler.parameter_names:
-        kept = {
-            name: value for name, value in parameters.items() if name in handler.parameter_names and name != "query"
-        }
-        rest = {name: value for name, value in parameters.items() if name not in kept}
+    words = word_parameter(handler) if one.handler_type == ANY_TASK else None
+    if words is not None:
+        named = handler.parameter_names - {"query", "prompt"}
+        kept = {name: value for name, value in parameters.items() if name in named}
+        rest = {name: value for name, value in parameters.items() if name not in named}
         if not is_alone or rest:
-            kept["query"] = in_words(one, rest, waits)
+            kept[words] = in_words(one.task.type, rest, waits)
+        elif words != "query":
+            kept[words] = "${query}"
         parameters = kept
     missing = sorted(handler.unfilled({*parameters, *waits, *given, "query"}))
     if strategy is Strategy.PIPELINE and len(missing) == 1 and len(waits) == 1:
@@ -115,16 +117,15 @@ def parameters_for(
     return parameters
 
 
-def in_words(one: Assigned, parameters: Mapping[str, object], waits: Sequence[str]) -> str:
-    """Return the task as a request in words, with the results that it waits for, and what it is part of."""
-    asked = parameters.get("query")
-    lines = [asked if isinstance(asked, str) else str(literal(one.task.type))]
-    for name, value in parameters.items():
-        if value is not asked or not isinstance(asked, str):
-            lines.append(f"{literal(name)}: {_worded(value)}")
+def in_words(task_type: str, parameters: Mapping[str, object], waits: Sequence[str]) -> str:
+    """Return a task as a request in words, with the results that it waits for, and what it is part of."""
+    more = dict(parameters)
+    asked = next((more.pop(name) for name in ("query", "prompt") if isinstance(more.get(name), str)), None)
+    lines = [str(asked)] if asked is not None else [str(literal(task_type))] if task_type != ANY_TASK else []
+    lines += [f"{literal(name)}: {_worded(value)}" for name, value in more.items()]
     said = reads(dict(parameters))
     lines += [f"{name}: ${{{name}}}" for name in waits if name not in said]
-    if not isinstance(asked, str):
+    if asked is None:
         lines.append("this is part of the request: ${query}")
     return "\n".join(lines)
 
