@@ -53,6 +53,16 @@ class TaskDecomposer:
         self.max_answers = max_answers
         self.vocabulary = vocabulary
 
+    def through(self, client: LLMClient) -> TaskDecomposer:
+        """Return a decomposer like this one that asks through ``client``."""
+        return TaskDecomposer(
+            client,
+            agents=self.agents,
+            bounds=self.bounds,
+            max_answers=self.max_answers,
+            vocabulary=self.vocabulary,
+        )
+
     async def decompose_query(self, query: str, context: Mapping[str, object] | None = None) -> Decomposition:
         """Return the request taken apart, as a workflow can be made of it.
 

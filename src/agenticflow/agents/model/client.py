@@ -53,6 +53,12 @@ class LLMClient:
         self.spending = Spending(prices)
         self._temperature = temperature
 
+    def through(self, model: Model) -> LLMClient:
+        """Return a client like this one that asks ``model``; what both spend is counted together."""
+        other = LLMClient(model, temperature=self._temperature, max_repairs=self.max_repairs)
+        other.spending = self.spending
+        return other
+
     @overload
     async def generate(
         self,

@@ -57,6 +57,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     answer_timeout_seconds: float = 300.0
     approval: Approval | None = None
     has_model: bool = True
+    budget: Mapping[str, Any] | str | None = None
+    """What the answers of the model may cost: limits of a budget of this request, or the id of one that is there."""
 
 
 class PlanRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -66,6 +66,8 @@ class Supervision:
             except StepFailed as failure:
                 await self._look(number, failure)
                 continue
+            if isinstance(self._terms.budget, Mapping):
+                await self._do("close", "close")
             return {
                 "output": next(iter(output.values())) if len(output) == 1 else output,
                 "complexity": analysis["complexity"],
@@ -105,6 +107,7 @@ class Supervision:
                 answered=answered,
                 done={name: shortened(value) for name, value in self._done.items()},
                 failed=dict(self._failed),
+                **({} if self._terms.budget is None else {"budget": self._terms.budget}),
             )
             answered = answer["answer"]
             plan = await self._laid_out(number, Way.MODEL, answer=answered)

@@ -1,4 +1,4 @@
-"""What a supervised request needs done, each a step: analyse, ask a model, make a plan, look at one that has failed."""
+"""What a supervised request needs done, each a step: analyse, ask a model, make a plan, look at one that has failed, close the budget."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from agenticflow.agents.decomposition.templates import WorkflowTemplateRegistry
 from agenticflow.agents.workers import Worker, worker
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.supervisor.records import Way, record_of, rejected
+from agenticflow.app.supervisor.spending import close_budget, paying
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError
@@ -47,20 +48,23 @@ class Supervising(Protocol):
 
 
 def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
-    """Return the workers ``<id>@<version>.analyse``, ``.ask``, ``.plan`` and ``.look``."""
+    """Return the workers ``<id>@<version>.analyse``, ``.ask``, ``.plan``, ``.look`` and ``.close``."""
 
     @worker(f"{supervisor.marked_name}.analyse")
     async def analyse_query(query: str, params: dict[str, Any]) -> dict[str, Any]:
         return _analysed(supervisor, query, params["context"])
 
     @worker(f"{supervisor.marked_name}.ask")
-    async def ask(query: str, params: dict[str, Any]) -> dict[str, Any]:
-        if supervisor.decomposer is None:
+    async def ask(query: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
+        decomposer = supervisor.decomposer
+        if decomposer is None:
             raise DefinitionError(
                 "this request was begun with a decomposer, and its supervisor has none now",
                 hint="make the SupervisorAgent with decomposer=TaskDecomposer(…) again",
             )
-        answer = await supervisor.decomposer.ask(
+        if (budget := params.get("budget")) is not None:
+            decomposer = await paying(decomposer, supervisor.orchestrator.budgets, budget, context)
+        answer = await decomposer.ask(
             query,
             params["context"],
             supervisor.doers(),
@@ -94,7 +98,11 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
             "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()},
         }
 
-    return [analyse_query, ask, plan, look]
+    @worker(f"{supervisor.marked_name}.close")
+    async def close(context: TaskContext, params: dict[str, Any]) -> None:
+        await close_budget(supervisor.orchestrator.budgets, context)
+
+    return [analyse_query, ask, plan, look, close]
 
 
 def _analysed(supervisor: Supervising, query: str, context: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from agenticflow.orchestration.interventions.intervention import UserInterventio
 from agenticflow.orchestration.planning.context import WorkflowContext
 from agenticflow.orchestration.planning.declaring import hash_of_source
 from agenticflow.orchestration.planning.functions import WorkflowFunction
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["SupervisorAgent"]
 
@@ -59,6 +60,7 @@ class SupervisorAgent:
         words: Words | None = None,
         approval: Approval | str | None = None,
         at_most_once: Collection[str] = (),
+        budget: Budget | str | None = None,
         bounds: Bounds | None = None,
         max_replans: int = 2,
         answer_timeout_seconds: float = 300.0,
@@ -68,7 +70,8 @@ class SupervisorAgent:
         """``agents`` are the ids of those that may work for it, by default all; ``words`` other words for a capability, by which requests
         are looked at. ``approval`` has people approve every plan before anything of it runs; ``at_most_once`` are types of tasks that must
         not happen twice. A request is planned again at most ``max_replans`` times; the model has ``answer_timeout_seconds`` for each
-        answer, the whole ``timeout_seconds``.
+        answer, the whole ``timeout_seconds``. ``budget`` is what the answers of the model may cost: a budget for each request, or the id
+        of one that is open.
 
         Raises ``DefinitionError`` for an id that is none or taken, ``InvalidInput`` for the rest.
         """
@@ -90,6 +93,10 @@ class SupervisorAgent:
                 f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
                 hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
             )
+        if not isinstance(budget, (Budget, str, type(None))):
+            raise InvalidInput(
+                f"the budget is {budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open"
+            )
         self.supervisor_id = supervisor_id
         self.orchestrator = orchestrator
         self.decomposer = _decomposer(decomposer, bounds)
@@ -104,6 +111,7 @@ class SupervisorAgent:
             answer_timeout_seconds,
             Approval(approval) if isinstance(approval, str) else approval,
             self.decomposer is not None,
+            budget.to_dict() if isinstance(budget, Budget) else budget,
         )
         self.workflow = WorkflowFunction(
             _Supervised(self),

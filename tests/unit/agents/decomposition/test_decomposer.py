@@ -48,6 +48,7 @@ async def test_a_request_is_taken_apart() -> None:
             "statistics": {"parameters": ["rows"], "needed": ["rows"]},
         },
     }
+    assert told["agents"][-1]["task_types"] == {"run": {"parameters": "any", "needed": []}}
     definition = decomposing.create_workflow_definition(made)
     assert [(one.task_id, one.agent_id, one.task_type) for one in definition.tasks] == [
         ("load", "analyst", "load"),

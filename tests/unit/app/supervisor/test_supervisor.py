@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,24 @@ import pytest
 from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
 from agenticflow.agents import LLMClient
 from agenticflow.agents.decomposition import Bounds, TaskDecomposer, WorkflowTemplate, WorkflowTemplateRegistry
+from agenticflow.agents.model import (
+    FinishReason,
+    ModelRequest,
+    ModelResponse,
+    PriceTable,
+    TextDelta,
+    TextPart,
+    Usage,
+    user,
+)
 from agenticflow.app.supervisor import SupervisorAgent, Verdict
 from agenticflow.app.supervisor.records import Way
+from agenticflow.app.supervisor.spending import PaidModel
 from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
     InvalidInput,
+    ModelRateLimited,
     ModelUnavailable,
     UnsupportedInterventionError,
     WorkflowExecutionError,
@@ -23,6 +36,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration import Approval, UserIntervention
+from agenticflow.resilience import Budget
 from agenticflow.testing import ScriptedModel
 from tests.unit.app.supervisor.office import REPORT, Office, asked, planned, task
 from tests.unit.runtime.engine import in_virtual_time, until
@@ -128,6 +142,26 @@ async def test_a_template_that_nobody_can_carry_out_is_planned_otherwise() -> No
         first, second = await supervisor.plans("w")
         assert (first.way, first.verdict, second.way) == (Way.TEMPLATE, Verdict.REJECTED, Way.MODEL)
         assert first.problems[0].startswith("task 'drive': nobody has the capability 'driving'")
+
+
+@in_virtual_time
+async def test_agents_that_ask_models_are_asked_in_words() -> None:
+    told: list[str] = []
+
+    def says(request: ModelRequest) -> str:
+        told.append(request.messages[-1].text)
+        return f"answer {len(told)}"
+
+    office = Office(planned(LOAD, task("text", "summary", "thinking", "load", tone="merry")))
+    thinker = Agent("thinker", {"thinking"}, instructions="Think.", model=ScriptedModel(says))
+    office.orchestrator.register_agent(thinker)
+    async with office as supervisor:
+        assert (await supervisor.handle_user_query("Some thinking")).output == "answer 1"
+        assert (await supervisor.handle_user_query(REPORT)).output == "answer 2"
+        assert told == [
+            "Some thinking",
+            f"summary\ntone: merry\nload: [1, 2, 5]\nthis is part of the request: {REPORT}",
+        ]
 
 
 # --- answers that cannot be used ------------------------------------------------------------------------------------------
@@ -440,6 +474,8 @@ def test_wrong_supervisors() -> None:
     for seconds in (0, -1, "1", True):
         with pytest.raises(InvalidInput, match="answer_timeout_seconds"):
             SupervisorAgent("a", orchestrator, answer_timeout_seconds=seconds)  # type: ignore[arg-type]  # one of them
+    with pytest.raises(InvalidInput, match="the budget is 5"):
+        SupervisorAgent("a", orchestrator, budget=5)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(InvalidInput, match="the decomposer has its bounds"):
         SupervisorAgent("a", orchestrator, decomposer=TaskDecomposer(client), bounds=Bounds())
     with pytest.raises(InvalidInput, match="asks through an LLMClient"):
@@ -464,3 +500,97 @@ def test_agents_without_handlers_and_seats_of_crews_do_not_count() -> None:
         "writer": ["run"],
         "mailer": ["send"],
     }
+
+
+# --- what planning costs --------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_the_answers_of_a_request_are_paid_out_of_its_budget() -> None:
+    office = Office("No.", GOOD, budget=Budget(tokens=50_000))
+    async with office as supervisor:
+        await supervisor.handle_user_query(REPORT, workflow_id="w")
+        view = await supervisor.orchestrator.budgets.get("request-w")
+        assert (view.calls, view.reserved.tokens) == (2, 0)
+        with pytest.raises(CommandRefused, match="closed"):
+            await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=1))
+        assert view.spent.tokens == supervisor.decomposer.client.spending.usage.total_tokens  # type: ignore[union-attr]
+
+
+@in_virtual_time
+async def test_a_request_that_cannot_be_paid_fails_until_more_is_allowed() -> None:
+    office = Office(GOOD, budget=Budget(tokens=10))
+    async with office as supervisor:
+        with pytest.raises(WorkflowExecutionError, match="BudgetExceeded: the budget 'request-w' of 10 tokens"):
+            await supervisor.handle_user_query(REPORT, workflow_id="w")
+        assert office.model.asked == 0
+        await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=50_000))
+        handle = await supervisor.orchestrator.resume_workflow("w")
+        assert (await handle.result())["output"] == WRITTEN  # type: ignore[index]  # a mapping
+
+
+@in_virtual_time
+async def test_a_budget_that_is_shared() -> None:
+    prices = PriceTable.from_dict({"scripted:*": {"input_per_million": 1, "output_per_million": 1}})
+    model = ScriptedModel([GOOD, GOOD])
+    decomposer = TaskDecomposer(LLMClient(model, prices=prices))
+    async with Office(decomposer=decomposer, budget="planning") as supervisor:
+        await supervisor.orchestrator.budgets.open("planning", Budget(usd=1))
+        await supervisor.handle_user_query(REPORT)
+        await supervisor.handle_user_query(REPORT, workflow_id="w" * 180)
+        view = await supervisor.orchestrator.budgets.get("planning")
+        assert (view.calls, view.is_complete) == (2, True)
+        assert view.spent.usd > 0
+
+
+@in_virtual_time
+async def test_what_nobody_knows_the_cost_of_is_counted_so() -> None:
+    office = Office(ModelUnavailable("it broke off"), ModelRateLimited("slow down"), GOOD, budget=Budget(tokens=50_000))
+    async with office as supervisor:
+        assert (await supervisor.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
+        view = await supervisor.orchestrator.budgets.get("request-w")
+        assert (view.calls, view.unmetered_calls) == (2, 1), "a refusal costs nothing"
+
+
+@in_virtual_time
+async def test_the_time_of_a_budget_ends_while_the_model_is_asked() -> None:
+    model = ScriptedModel([GOOD], first_seconds=30)
+    office = Office(decomposer=TaskDecomposer(LLMClient(model)), budget=Budget(seconds=5))
+    async with office as supervisor:
+        with pytest.raises(WorkflowExecutionError, match="the time of 'request-w' ended while 'scripted:scripted'"):
+            await supervisor.handle_user_query(REPORT, workflow_id="w")
+
+
+async def test_an_answer_that_died_with_its_process_is_counted(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'state.db'}"
+    first = Office(
+        decomposer=LLMClient(ScriptedModel([GOOD], first_seconds=60)), budget=Budget(tokens=50_000), store=store
+    )
+    await first.supervisor.start(REPORT, workflow_id="w")
+    await until(lambda: first.supervisor.decomposer and first.supervisor.decomposer.client.model.asked)  # type: ignore[attr-defined]
+    await first.orchestrator.stop(drain_seconds=0)
+    async with Office(GOOD, budget=Budget(tokens=50_000), store=store) as second:
+        assert (await second.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
+        view = await second.orchestrator.budgets.get("request-w")
+        assert (view.calls, view.unmetered_calls, view.reserved.tokens) == (2, 1, 0)
+
+
+async def test_a_paid_model_streams_in_one_piece_and_is_asked_only_so_often() -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        lineage = (await orchestrator.budgets.open("b", Budget(tokens=50_000))).lineage
+        unmetered = ModelResponse(parts=(TextPart("Hello."),), finish_reason=FinishReason.STOP)
+        lost = ModelResponse(
+            parts=(TextPart("Again."),), finish_reason=FinishReason.STOP, usage=Usage(5, 5), lost_usage=Usage(3, 1)
+        )
+        script = ScriptedModel([unmetered, lost, "more"])
+        paid = PaidModel(script, orchestrator.budgets, lineage, "o", PriceTable({}))
+        request = ModelRequest(messages=(user("Hi"),))
+        said = [delta.text async for delta in paid.stream(request) if isinstance(delta, TextDelta)]
+        assert said == ["Hello."]
+        assert (await paid.respond(request)).text == "Again."
+        view = await orchestrator.budgets.get("b")
+        assert (view.calls, view.unmetered_calls) == (2, 1)
+        await orchestrator.budgets.close("b")
+        with pytest.raises(CommandRefused):
+            await paid.respond(request)
+        assert script.asked == 2

@@ -46,11 +46,15 @@ class Doer(msgspec.Struct, frozen=True):
         told: dict[str, object] = {"capabilities": sorted(self.capabilities), "task_types": {}}
         if self.role:
             told["role"] = self.role
-        told["task_types"] = {
-            name: {"parameters": sorted(handler.parameter_names), "needed": sorted(handler.unfilled(("query",)))}
-            for name, handler in sorted(self.handlers.items())
-        }
+        told["task_types"] = {name: _taken(name, handler) for name, handler in sorted(self.handlers.items())}
         return told
+
+
+def _taken(name: str, handler: Handler) -> dict[str, object]:
+    needed = sorted(handler.unfilled(("query",)))
+    if name == ANY_TASK and (words := word_parameter(handler)) is not None:
+        return {"parameters": "any", "needed": [one for one in needed if one != words]}
+    return {"parameters": sorted(handler.parameter_names), "needed": needed}
 
 
 def word_parameter(handler: Handler) -> str | None:
