@@ -514,7 +514,9 @@ async def test_the_answers_of_a_request_are_paid_out_of_its_budget() -> None:
         assert (view.calls, view.reserved.tokens) == (2, 0)
         with pytest.raises(CommandRefused, match="closed"):
             await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=1))
-        assert view.spent.tokens == supervisor.decomposer.client.spending.usage.total_tokens  # type: ignore[union-attr]
+        decomposer = supervisor.decomposer
+        assert decomposer is not None
+        assert view.spent.tokens == decomposer.client.spending.usage.total_tokens
 
 
 @in_virtual_time
@@ -563,11 +565,10 @@ async def test_the_time_of_a_budget_ends_while_the_model_is_asked() -> None:
 
 async def test_an_answer_that_died_with_its_process_is_counted(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'state.db'}"
-    first = Office(
-        decomposer=LLMClient(ScriptedModel([GOOD], first_seconds=60)), budget=Budget(tokens=50_000), store=store
-    )
+    slow = ScriptedModel([GOOD], first_seconds=60)
+    first = Office(decomposer=LLMClient(slow), budget=Budget(tokens=50_000), store=store)
     await first.supervisor.start(REPORT, workflow_id="w")
-    await until(lambda: first.supervisor.decomposer and first.supervisor.decomposer.client.model.asked)  # type: ignore[attr-defined]
+    await until(lambda: slow.asked)
     await first.orchestrator.stop(drain_seconds=0)
     async with Office(GOOD, budget=Budget(tokens=50_000), store=store) as second:
         assert (await second.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
