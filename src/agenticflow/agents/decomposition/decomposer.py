@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from agenticflow.agents.capabilities import CapabilityRegistry
 from agenticflow.agents.decomposition.answers import Reading, read_answer
 from agenticflow.agents.decomposition.decomposition import Bounds, Decomposition, plain_form
@@ -128,11 +130,14 @@ class TaskDecomposer:
             query, context, doers, self.bounds, problems=problems, answered=answered, done=done, failed=failed
         )
         try:
-            return await self.client.generate(
+            answer = await self.client.generate(
                 prompt, schema_for(query), temperature=TEMPERATURE, instructions=INSTRUCTIONS, max_repairs=0
             )
         except ModelOutputInvalid as error:
-            return error.text  # it is read with more patience here, and given back with better reasons
+            answer = error.text  # it is read with more patience here, and given back with better reasons
+        words = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
+        limit = self.bounds.max_answer_chars
+        return answer if len(words) <= limit else words[: limit + 1]  # too long to be read, and to be kept
 
     def judge(
         self, answer: object, doers: Sequence[Doer] | None, *, context_keys: Collection[str] | None = None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.agents.decomposition.prompts import shortened
-from agenticflow.app.supervisor.records import PlanRecord, Terms, Verdict, Way, definition_in, terms_in
+from agenticflow.app.supervisor.records import MAX_NOTE_CHARS, PlanRecord, Terms, Verdict, Way, definition_in, terms_in
 from agenticflow.core import codec
 from agenticflow.errors import PermanentError, StepFailed
 from agenticflow.orchestration.planning.context import WorkflowContext
@@ -127,7 +127,7 @@ class Supervision:
             "plan",
             number=number,
             way=way.value,
-            why=why[:1_000],
+            why=why[:MAX_NOTE_CHARS],
             context_keys=sorted(self._context),
             done=sorted(self._done),
             happened=self._happened,

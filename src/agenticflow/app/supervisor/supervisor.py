@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agenticflow.agents.decomposition.analysis import Words
+from agenticflow.agents.decomposition.analysis import Words, analyse
 from agenticflow.agents.decomposition.answers.reading import RESERVED_IDS
 from agenticflow.agents.decomposition.decomposer import TaskDecomposer, check_query
 from agenticflow.agents.decomposition.decomposition import Bounds
@@ -73,7 +73,7 @@ class SupervisorAgent:
         answer, the whole ``timeout_seconds``. ``budget`` is what the answers of the model may cost: a budget for each request, or the id
         of one that is open.
 
-        Raises ``DefinitionError`` for an id that is none or taken, ``InvalidInput`` for the rest.
+        Raises ``DefinitionError`` for an id that is none or taken and for words that are none, ``InvalidInput`` for the rest.
         """
         if not isinstance(supervisor_id, str) or not supervisor_id or "@" in supervisor_id:
             raise DefinitionError(f"{supervisor_id!r:.60} is no id of a supervisor", hint='write "supervisor"')
@@ -102,6 +102,7 @@ class SupervisorAgent:
         self.decomposer = _decomposer(decomposer, bounds)
         self.templates = WorkflowTemplateRegistry() if templates is None else templates
         self.words: Words = words or {}
+        analyse("", list(self.words), words=self.words)  # so that wrong words are told now
         self.bounds = self.decomposer.bounds if self.decomposer is not None else bounds or Bounds()
         self.at_most_once: Collection[str] = frozenset(at_most_once)
         self._agents = None if agents is None else frozenset(agents)

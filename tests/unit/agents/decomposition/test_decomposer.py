@@ -66,6 +66,18 @@ async def test_an_answer_that_cannot_be_used_goes_back_with_what_is_wrong() -> N
     assert "nobody has the capability 'flying'" in third["wrong_with_it"][0]
 
 
+async def test_an_answer_without_end_is_cut_and_given_back_in_part() -> None:
+    endless = plan(*(task(f"t{n}", "load", "sql", table="x" * 900) for n in range(40)))
+    decomposing, model = decomposer("y" * 30_000, endless, SOUND, bounds=Bounds(max_answer_chars=25_000))
+    assert (await decomposing.decompose_query("Report the sales")).ids == ("load", "sums", "text")
+    first, second = map(said_to, list(model.requests)[1:])
+    assert first["your_last_answer"] == "y" * 20_000 + "…"
+    assert first["wrong_with_it"] == second["wrong_with_it"] == ["it is longer than 25,000 characters"]
+    marked = {"answer_to": mark_of("Load"), **endless}
+    decomposing, _ = decomposer(marked, bounds=Bounds(max_answer_chars=25_000))
+    assert len(str(await decomposing.ask("Load", {}, staff()))) == 25_001
+
+
 async def test_a_model_that_never_has_a_plan() -> None:
     decomposing, model = decomposer("No.", {"tasks": []}, max_answers=2)
     with pytest.raises(ModelOutputInvalid, match="in 2 answers: it has no tasks") as told:

@@ -474,6 +474,8 @@ def test_wrong_supervisors() -> None:
     for seconds in (0, -1, "1", True):
         with pytest.raises(InvalidInput, match="answer_timeout_seconds"):
             SupervisorAgent("a", orchestrator, answer_timeout_seconds=seconds)  # type: ignore[arg-type]  # one of them
+    with pytest.raises(DefinitionError, match="the words of capability 'sql'"):
+        SupervisorAgent("a", orchestrator, words={"sql": "figures"})
     with pytest.raises(InvalidInput, match="the budget is 5"):
         SupervisorAgent("a", orchestrator, budget=5)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(InvalidInput, match="the decomposer has its bounds"):

@@ -53,7 +53,7 @@ def find_plan(answer: object, max_chars: int) -> Found:
 
 def _in_words(text: str, max_chars: int, found: Found) -> None:
     if len(text) > max_chars:
-        found.problems.append(f"it has {len(text):,} characters, the limit is {max_chars:,}")
+        found.problems.append(f"it is longer than {max_chars:,} characters")
         return
     if not text.strip():
         found.problems.append("it is empty")
