@@ -13,9 +13,10 @@ from benchmarks.import_graph import ImportGraph
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
+from benchmarks.ours_planning import CASES_PLANNING
 from benchmarks.run import Taken, rows, table, verdict
 
-FUNCTIONS = {**CASES_ALONE, **CASES_AS_CODE, **CASES_LASTING}
+FUNCTIONS = {**CASES_ALONE, **CASES_AS_CODE, **CASES_LASTING, **CASES_PLANNING}
 ALONE = [case for case in CASES if case.ours_alone]
 SMALL = {
     "critical_path": 12,

@@ -1,5 +1,5 @@
 """What an agent is: identity, capabilities, handlers, state; what many of them are together: a registry with health; and what they work
-with: memory, sessions, context, guardrails, descriptions."""
+with: memory, sessions, context, guardrails, descriptions, plans."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     )
     from agenticflow.agents.context import AgentContext
     from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
+    from agenticflow.agents.decomposition import TaskDecomposer, WorkflowTemplate, WorkflowTemplateRegistry
     from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
     from agenticflow.agents.loop.policy import LoopPolicy
     from agenticflow.agents.loop.results import AgentResult
@@ -41,6 +42,7 @@ _HOMES = {
     ),
     "agenticflow.agents.context": ("AgentContext",),
     "agenticflow.agents.declared": ("AgentDefinition", "get_agent_registry", "register_agent"),
+    "agenticflow.agents.decomposition": ("TaskDecomposer", "WorkflowTemplate", "WorkflowTemplateRegistry"),
     "agenticflow.agents.health": ("AgentHealth", "AgentLife", "AgentStatus", "HealthPolicy"),
     "agenticflow.agents.loop.policy": ("LoopPolicy",),
     "agenticflow.agents.loop.results": ("AgentResult",),
@@ -85,7 +87,10 @@ __all__ = [
     "StateMachine",
     "StateTransition",
     "StreamingHelper",
+    "TaskDecomposer",
     "Worker",
+    "WorkflowTemplate",
+    "WorkflowTemplateRegistry",
     "WorkingMemory",
     "get_agent_registry",
     "register_agent",
