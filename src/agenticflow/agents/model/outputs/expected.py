@@ -7,9 +7,10 @@ from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
+from agenticflow.agents.model.outputs.closing import closed
 from agenticflow.agents.model.outputs.extraction import candidates
-from agenticflow.agents.model.outputs.schemas import closed, misfits, schema_problems
 from agenticflow.agents.model.requests import OutputSpec
+from agenticflow.core.json_schema import compile_schema, schema_mistakes
 from agenticflow.errors import DefinitionError, ModelOutputInvalid
 
 __all__ = ["Expected"]
@@ -31,7 +32,7 @@ class _Pydantic(Protocol):
 class Expected(Generic[T]):
     """The form of an answer. ``spec`` is what a provider is told, ``read`` makes a ``T`` of a model's words."""
 
-    __slots__ = ("_is_wrapped", "_schema", "_type", "spec")
+    __slots__ = ("_compiled", "_is_wrapped", "_type", "spec")
 
     def __init__(self, form: type[T] | Mapping[str, object]) -> None:
         """Take a type (a dataclass, a msgspec Struct, a TypedDict, a pydantic model, ``list[str]`` …) or a JSON Schema.
@@ -40,7 +41,7 @@ class Expected(Generic[T]):
         """
         self._type: Any = None if isinstance(form, Mapping) else form
         schema = dict(form) if isinstance(form, Mapping) else _schema_of(form)
-        problems = schema_problems(schema)
+        problems = schema_mistakes(schema)
         if problems:
             raise DefinitionError(
                 f"answers cannot be held to this schema: {'; '.join(problems)}",
@@ -53,15 +54,15 @@ class Expected(Generic[T]):
                 name: schema.pop(name) for name in ("$defs", "definitions") if name in schema
             }
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED], **definitions}
-        self._schema = schema
+        self._compiled = compile_schema(schema)
         self.spec = OutputSpec(_name_of(form, schema), closed(schema))
 
     def read(self, text: str) -> T:
         """Return the answer in ``text``, also from between words. Raises ``ModelOutputInvalid`` with all that is wrong."""
         problems: list[str] = []
         for value in candidates(text):
-            found = misfits(self._schema, value)
-            if found and self._is_wrapped and not misfits(self._schema, {WRAPPED: value}):
+            found = self._compiled.problems(value, "answer")
+            if found and self._is_wrapped and not self._compiled.problems({WRAPPED: value}):
                 value, found = {WRAPPED: value}, []
             if not found:
                 try:
