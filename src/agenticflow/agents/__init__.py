@@ -19,7 +19,15 @@ if typing.TYPE_CHECKING:
     from agenticflow.agents.context import AgentContext
     from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
     from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
-    from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
+    from agenticflow.agents.memory import (
+        Embedder,
+        HashingEmbedder,
+        MemoryBounds,
+        MemoryEntry,
+        MemoryMatch,
+        MemoryStore,
+        WorkingMemory,
+    )
     from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
     from agenticflow.agents.registry import AgentRegistry
     from agenticflow.agents.session import AgentSession, SessionInfo
@@ -39,7 +47,15 @@ _HOMES = {
     "agenticflow.agents.context": ("AgentContext",),
     "agenticflow.agents.declared": ("AgentDefinition", "get_agent_registry", "register_agent"),
     "agenticflow.agents.health": ("AgentHealth", "AgentLife", "AgentStatus", "HealthPolicy"),
-    "agenticflow.agents.memory": ("MemoryBounds", "MemoryEntry", "MemoryStore", "WorkingMemory"),
+    "agenticflow.agents.memory": (
+        "Embedder",
+        "HashingEmbedder",
+        "MemoryBounds",
+        "MemoryEntry",
+        "MemoryMatch",
+        "MemoryStore",
+        "WorkingMemory",
+    ),
     "agenticflow.agents.model": ("LLMClient", "Model", "ModelRequest", "ModelResponse"),
     "agenticflow.agents.registry": ("AgentRegistry",),
     "agenticflow.agents.session": ("AgentSession", "SessionInfo"),
@@ -63,12 +79,15 @@ __all__ = [
     "CapabilityMatch",
     "CapabilityMatcher",
     "CapabilityRegistry",
+    "Embedder",
     "Happened",
+    "HashingEmbedder",
     "HealthPolicy",
     "LLMClient",
     "MatchWeights",
     "MemoryBounds",
     "MemoryEntry",
+    "MemoryMatch",
     "MemoryStore",
     "Model",
     "ModelRequest",
