@@ -37,7 +37,7 @@ async def test_what_is_remembered_is_found_through_the_server() -> None:
         memory = MemoryStore(store, agent_id="x", embedder=embedder)
         found = await memory.search("ab", limit=2)
         assert [match.entry.key for match in found] == ["1", "2"]
-        assert server.bodies[0] == {
+        assert server.bodies[1] == {
             "model": "letters",
             "input": ["1\naab", "2\nb", "3\nccc"],
             "encoding_format": "float",
