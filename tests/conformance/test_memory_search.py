@@ -24,6 +24,7 @@ from agenticflow.errors import (
     ModelAnswerGarbled,
     ModelTimeout,
     ModelUnavailable,
+    StoreUnavailable,
     TemporaryError,
 )
 from agenticflow.storage import Store
@@ -200,8 +201,26 @@ async def test_writing_against_others_ends() -> None:
             return await super().put_value(namespace, key, value, **options)
 
     memory = MemoryStore(Busy(), agent_id="x", embedder=Letters())
+    assert await memory.search("a") == []
     with pytest.raises(TemporaryError, match="20 times meanwhile"):
         await memory.store("key", "a")
+    assert not memory._place.fresh, "the next search looks the namespace through"
+    assert await memory.search("a") == [], "and leaves to whoever writes it what is written meanwhile"
+
+
+async def test_a_store_that_fails_while_vectors_are_made_is_told() -> None:
+    class Full(FlakyStore):
+        async def put_value(self, namespace: str, key: str, value: bytes, **options: Any) -> int:
+            if namespace.startswith("memory-vectors/"):
+                raise StoreUnavailable("no space is left")
+            return await super().put_value(namespace, key, value, **options)
+
+    store = Full()
+    await MemoryStore(store, agent_id="x").store("key", "a")
+    memory = MemoryStore(store, agent_id="x", embedder=Letters())
+    with pytest.raises(StoreUnavailable):
+        await memory.search("a")
+    assert not memory._place.fresh
 
 
 async def test_what_is_left_of_an_entry_that_is_gone_is_dropped(store: Store) -> None:

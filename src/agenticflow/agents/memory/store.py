@@ -141,6 +141,7 @@ class MemoryStore:
             InvalidInput: a key, a namespace, a time or a text that makes no sense.
             StoreUnavailable: there is no store, or it is closed.
             ModelUnavailable and its kinds, ModelAnswerGarbled: the embedder cannot say what it means; nothing was written.
+            TemporaryError: it is kept, and its vector was not, because others wrote it at once; the next search makes it.
         """
         _check_text(text)
         place, now = self._names(namespace, key), self._now()
@@ -180,7 +181,11 @@ class MemoryStore:
         version = await values.put_value(
             place, key, encoded, now=now, expires_at=expires_at, expected_version=expected_version
         )
-        await vectors.keep(key, vector, text, version=version, now=now, expires_at=expires_at)
+        try:
+            await vectors.keep(key, vector, text, version=version, now=now, expires_at=expires_at)
+        except BaseException:
+            self._place.fresh.pop(place, None)  # the next search makes what is missing here
+            raise
         return version
 
     async def retrieve(self, key: str, *, namespace: str = DEFAULT_NAMESPACE) -> Any:
@@ -242,9 +247,8 @@ class MemoryStore:
             return []
         await self._refresh(place, vectors)
         matches, is_true = await self._matches(place, vectors, wanted, limit, min_score)
-        if (
-            not is_true
-        ):  # somebody wrote who has no embedder, or another one: once more, after what they wrote has its vectors
+        if not is_true:
+            # somebody wrote who has no embedder, or another one: once more, after what they wrote has its vectors
             self._place.fresh.pop(place, None)
             await self._refresh(place, vectors)
             matches, _ = await self._matches(place, vectors, wanted, limit, min_score)

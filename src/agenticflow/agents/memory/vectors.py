@@ -113,7 +113,8 @@ class StoredVectors:
             if found is not None and _age(_decoder.decode(found.value)) > _age(record):
                 return
         raise TemporaryError(
-            f"the vector of {key!r} was written by others {MAX_TRIES} times meanwhile", hint="store the value again"
+            f"the vector of {key!r} was written by others {MAX_TRIES} times meanwhile",
+            hint="the value is kept: store it again, or let the next search find it",
         )
 
     async def _put(self, key: str, record: _Record, now: int, expires_at: int | None, expected_version: int) -> None:
@@ -154,11 +155,14 @@ class StoredVectors:
         texts = [text_of(entry.key, codec.decode(entry.value), text) for entry, text, _ in waiting]
         vectors = await self._embedder.embedded([text for text in texts if text])
         made = iter(vectors)
+        writes = []
         for (entry, text, version), written in zip(waiting, texts, strict=True):
             vector = next(made) if written else b""
             record = _Record(self._embedder.identity, entry.version, entry.updated_at, text, vector)
-            with suppress(ConcurrencyConflict):  # who was faster wrote a newer one
-                await self._put(entry.key, record, now, entry.expires_at, version)
+            writes.append(self._put(entry.key, record, now, entry.expires_at, version))
+        for outcome in await asyncio.gather(*writes, return_exceptions=True):  # together they share the disk's syncs
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ConcurrencyConflict):
+                raise outcome  # of a conflict: who was faster wrote a newer one
 
     async def compare(self, vector: bytes, min_score: float, now: int) -> tuple[list[Found], bool]:
         """Return what is at least ``min_score`` near ``vector``, the nearest first, and whether another embedder's vectors were met."""
