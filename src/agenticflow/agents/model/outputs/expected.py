@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from agenticflow.agents.model.outputs.closing import closed
 from agenticflow.agents.model.outputs.extraction import candidates
 from agenticflow.agents.model.requests import OutputSpec
-from agenticflow.core.json_schema import compile_schema, schema_mistakes
+from agenticflow.core.json_schema import compile_schema, inner_schemas, schema_mistakes
 from agenticflow.errors import DefinitionError, ModelOutputInvalid
 
 __all__ = ["Expected"]
@@ -19,6 +19,8 @@ T = TypeVar("T")
 WRAPPED: Final = "value"
 """The field that holds an answer which is no object: providers hold only objects to a form."""
 _NAME_CHARS: Final = 64
+_MOVED_WITH_IT: Final = ("#/$defs/", "#/definitions/")
+"""Where references lead from inside the wrapping as well."""
 
 
 class _Pydantic(Protocol):
@@ -42,6 +44,12 @@ class Expected(Generic[T]):
         self._type: Any = None if isinstance(form, Mapping) else form
         schema = dict(form) if isinstance(form, Mapping) else _schema_of(form)
         problems = schema_mistakes(schema)
+        if not problems and schema.get("type") != "object":
+            problems = [
+                f"the reference {one!r:.80} has to lead to #/$defs/NAME, where the answer is no object"
+                for one in _references(schema)
+                if not str(one).startswith(_MOVED_WITH_IT)
+            ]
         if problems:
             raise DefinitionError(
                 f"answers cannot be held to this schema: {'; '.join(problems)}",
@@ -79,6 +87,16 @@ class Expected(Generic[T]):
             text=text,
         )
 
+    def made(self, value: object) -> T:
+        """Return plain data that was read before as what the form says. Raises ``ModelOutputInvalid`` when it does not fit any more."""
+        try:
+            return self._made({WRAPPED: value} if self._is_wrapped else value)
+        except (msgspec.ValidationError, ValueError, TypeError) as error:
+            raise ModelOutputInvalid(
+                f"a recorded answer does not have the form {self.spec.name!r} any more: {error}",
+                hint="the form has changed since",
+            ) from error
+
     def _made(self, value: object) -> T:
         if self._is_wrapped and isinstance(value, Mapping):
             value = value[WRAPPED]
@@ -105,6 +123,14 @@ def _schema_of(form: object) -> dict[str, object]:
         name = reference.rpartition("/")[2]
         return {**definitions[name], "$defs": definitions}
     return schema
+
+
+def _references(schema: object) -> Iterator[object]:
+    if isinstance(schema, Mapping):
+        if "$ref" in schema:
+            yield schema["$ref"]
+        for _, inner in inner_schemas(schema):
+            yield from _references(inner)
 
 
 def _name_of(form: object, schema: Mapping[str, object]) -> str:

@@ -167,6 +167,7 @@ def test_a_schema_without_a_name_has_one() -> None:
     [
         ({"type": "thing"}, "type is 'thing', not one of"),
         ({"type": "object", "unevaluatedProperties": False}, "the keyword 'unevaluatedProperties' is not understood"),
+        ({"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "the reference '#' has to lead to"),
         (Expected, "is no form of an answer"),
         (complex, "is no form of an answer"),
     ],
