@@ -286,6 +286,11 @@ async def test_texts_are_batched_and_cut() -> None:
     await embedder.close()
 
 
+class Nameless(Embedder):
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return []
+
+
 def wrong(**given: Any) -> Callable[[], object]:
     def make() -> MemoryStore:
         embedder = Letters()
@@ -306,6 +311,7 @@ def wrong(**given: Any) -> Callable[[], object]:
         wrong(max_chars=10_000),
         wrong(name=""),
         wrong(name=7),
+        lambda: MemoryStore(embedder=Nameless()),
     ],
 )
 def test_an_embedder_that_cannot_be_worked_with_is_refused(make: Callable[[], object]) -> None:
@@ -314,9 +320,10 @@ def test_an_embedder_that_cannot_be_worked_with_is_refused(make: Callable[[], ob
 
 
 async def test_a_search_that_makes_no_sense_is_refused(store: Store) -> None:
-    not_one: Any = "openai"
-    with pytest.raises(InvalidInput, match="an embedder is an Embedder, not a str"):
-        MemoryStore(embedder=not_one)
+    for not_one in ("openai", Letters):
+        unknown: Any = not_one
+        with pytest.raises(InvalidInput, match="an embedder is an Embedder, not "):
+            MemoryStore(embedder=unknown)
     with pytest.raises(InvalidInput, match="has no embedder") as refusal:
         await MemoryStore(store).search("a")
     assert "list(prefix=…)" in refusal.value.hint

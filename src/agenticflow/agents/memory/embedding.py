@@ -32,8 +32,8 @@ class Embedder(ABC):
     anew. A name is that of the model, with its version where it has one.
     """
 
-    name: str
-    dimension: int
+    name: str = ""
+    dimension: int = 0
     """Numbers of a vector, at most 4,096."""
     max_batch: int = 64
     """Texts of one call."""

@@ -92,9 +92,9 @@ class MemoryStore:
             _check_agent_id(agent_id)
         self.agent_id = agent_id
         if embedder is not None:
-            if not hasattr(embedder, "vectors"):
+            if isinstance(embedder, type) or not hasattr(embedder, "vectors"):
                 raise InvalidInput(
-                    f"an embedder is an Embedder, not a {type(embedder).__name__}",
+                    f"an embedder is an Embedder, not {embedder!r:.80}",
                     hint="give HashingEmbedder(), embedder_from(…), or a subclass of agenticflow.agents.Embedder",
                 )
             embedder.check()
