@@ -229,8 +229,12 @@ def test_constraints_beside_a_type_hold_whoever_wrote_them() -> None:
 
 
 def test_every_mistake_is_told_at_once() -> None:
+    parameters = read(fewer)
+    for _ in range(2):
+        with pytest.raises(BadParams, match="have 4 mistakes"):
+            parameters.arguments({"txt": "x", "count": "3", "point": {"x": 1, "y": "far"}, "mode": "a"})
     with pytest.raises(BadParams, match="have 4 mistakes") as refusal:
-        read(fewer).arguments({"txt": "x", "count": "3", "point": {"x": 1, "y": "far"}, "mode": "a"})
+        parameters.arguments({"txt": "x", "count": "3", "point": {"x": 1, "y": "far"}, "mode": "a"})
     assert refusal.value.problems == (
         "'text' is missing (string: what to say)",
         "'txt' is not asked for; did you mean 'text'?",

@@ -58,6 +58,7 @@ def test_a_value_of_the_type_comes_out() -> None:
         ({"type": "array", "items": {"$ref": "#/$defs/N"}, "$defs": {"N": {"type": "integer"}}}, "[3]", [3]),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1, "b": 2}', {"a": 1, "b": 2}),
         ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, "null", None),
+        ({"type": "array", "items": True}, '[1, "a"]', [1, "a"]),
     ],
 )
 def test_what_is_no_object_is_wrapped_into_one_for_the_provider(form: Any, said: str, value: object) -> None:
