@@ -38,6 +38,7 @@ NO_LIMITS = {
     "agents.model.parts.MAX_INTEGER": "what 64 bits hold",
     "agents.context.outputs.MAX_ATTEMPTS": "how hard JSON is looked for in a text full of brackets",
     "communication.delivery.router.MAX_KNOWN_TYPES": "more types are matched again now and then",
+    "core.json_schema.patterns.MAX_MOVES": "what is remembered of a pattern is found again",
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",

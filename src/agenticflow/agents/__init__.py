@@ -23,7 +23,15 @@ if typing.TYPE_CHECKING:
     from agenticflow.agents.loop.policy import LoopPolicy
     from agenticflow.agents.loop.results import AgentResult
     from agenticflow.agents.loop.streaming import StreamingHelper
-    from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
+    from agenticflow.agents.memory import (
+        Embedder,
+        HashingEmbedder,
+        MemoryBounds,
+        MemoryEntry,
+        MemoryMatch,
+        MemoryStore,
+        WorkingMemory,
+    )
     from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
     from agenticflow.agents.registry import AgentRegistry
     from agenticflow.agents.session import AgentSession, SessionInfo
@@ -47,7 +55,15 @@ _HOMES = {
     "agenticflow.agents.loop.policy": ("LoopPolicy",),
     "agenticflow.agents.loop.results": ("AgentResult",),
     "agenticflow.agents.loop.streaming": ("StreamingHelper",),
-    "agenticflow.agents.memory": ("MemoryBounds", "MemoryEntry", "MemoryStore", "WorkingMemory"),
+    "agenticflow.agents.memory": (
+        "Embedder",
+        "HashingEmbedder",
+        "MemoryBounds",
+        "MemoryEntry",
+        "MemoryMatch",
+        "MemoryStore",
+        "WorkingMemory",
+    ),
     "agenticflow.agents.model": ("LLMClient", "Model", "ModelRequest", "ModelResponse"),
     "agenticflow.agents.registry": ("AgentRegistry",),
     "agenticflow.agents.session": ("AgentSession", "SessionInfo"),
@@ -72,13 +88,16 @@ __all__ = [
     "CapabilityMatch",
     "CapabilityMatcher",
     "CapabilityRegistry",
+    "Embedder",
     "Happened",
+    "HashingEmbedder",
     "HealthPolicy",
     "LLMClient",
     "LoopPolicy",
     "MatchWeights",
     "MemoryBounds",
     "MemoryEntry",
+    "MemoryMatch",
     "MemoryStore",
     "Model",
     "ModelRequest",

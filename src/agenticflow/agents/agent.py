@@ -15,7 +15,7 @@ import msgspec
 from agenticflow.agents.asked.loop_agent import MODEL_SEATS, LoopAgent, RunsLoops
 from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
-from agenticflow.agents.memory import MemoryStore
+from agenticflow.agents.memory.store import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.agents.tooling import AgentTools, HandlerWithTools
 from agenticflow.core.binding import CHECK_SECONDS, Check, Handler, HandlerFunction

@@ -157,7 +157,7 @@ async def test_what_the_model_raises_comes_through() -> None:
 
 async def test_a_form_that_is_none_is_told_and_nothing_is_asked() -> None:
     model = ScriptedModel(["never said"])
-    with pytest.raises(DefinitionError, match="is not known"):
+    with pytest.raises(DefinitionError, match="is 'thing', not one of"):
         await LLMClient(model).generate("x", {"type": "thing"})
     assert model.asked == 0
 
