@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from agenticflow.agents.asked.loop_agent import MODEL_SEATS, LoopAgent, RunsLoops
+from agenticflow.agents.asked.loop_agent import MODEL_SEATS, SEATS, LoopAgent, RunsLoops
 from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
 from agenticflow.agents.memory.store import MemoryStore
@@ -177,7 +177,7 @@ class Agent(LoopAgent):
             }
         )
         if concurrency is None:
-            concurrency = 1 if self._definition is None else MODEL_SEATS
+            concurrency = SEATS if self._definition is None else MODEL_SEATS
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise DefinitionError(
                 f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
