@@ -136,6 +136,13 @@ class ScriptedModel(Model):
                 response_id=answer.response_id or response_id,
             )
         spoken = [answer] if isinstance(answer, str | TextPart | ReasoningPart | ToolCallPart) else answer
+        if not isinstance(spoken, Sequence) or not all(
+            isinstance(one, str | TextPart | ReasoningPart | ToolCallPart) for one in spoken
+        ):
+            raise InvalidInput(
+                f"the script of {self.identity!r} has the answer {answer!r:.60}",
+                hint="an answer is a text, call_tool(…), a list of these, or a ModelResponse",
+            )
         parts = tuple(self._named(TextPart(item) if isinstance(item, str) else item) for item in spoken)
         has_calls = any(isinstance(part, ToolCallPart) for part in parts)
         said = sum(

@@ -263,6 +263,7 @@ async def test_a_set_of_tools_is_a_registry() -> None:
         (TemporaryError("busy"), "temporary", Move.WORLD),
         (PermanentError("gone"), "permanent", Move.CALLER),
         (OutcomeUnknown("who knows"), "outcome_unknown", Move.OPERATOR),
+        (SystemExit(3), "tool_failed", Move.WORLD),
         (asyncio.CancelledError(), "tool_failed", Move.AUTHOR),
     ],
 )

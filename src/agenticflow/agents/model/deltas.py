@@ -13,7 +13,7 @@ import msgspec
 
 from agenticflow.agents.model.parts import ReasoningPart, TextPart, ToolCallPart, parse_arguments, whole_text
 from agenticflow.agents.model.responses import FinishReason, ModelResponse, Usage
-from agenticflow.errors import BoundExceeded, ModelAnswerGarbled, ModelStreamCut
+from agenticflow.errors import BoundExceeded, DefinitionError, ModelAnswerGarbled, ModelStreamCut
 
 __all__ = [
     "Delta",
@@ -141,7 +141,8 @@ class ResponseFold:
         return self._finish_reason is not None
 
     def add(self, delta: Delta) -> None:
-        """Take one more. Raises ``BoundExceeded`` when the answer grows too large, ``ModelAnswerGarbled`` when it makes no sense."""
+        """Take one more. Raises ``BoundExceeded`` when the answer grows too large, ``ModelAnswerGarbled`` when it makes no sense,
+        ``DefinitionError`` for what is no delta."""
         match delta:
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 self._add_to_part(delta)
@@ -159,7 +160,10 @@ class ResponseFold:
                 self._attempts += 1
                 self._start()
             case _:
-                assert_never(delta)
+                raise DefinitionError(
+                    f"a model streamed {delta!r:.60}, which is no delta of an answer",
+                    hint="yield TextDelta, ToolCallDelta … and ResponseFinished at the end, from agenticflow.agents.model",
+                )
 
     def _add_to_part(self, delta: _PartDelta) -> None:
         if self._finish_reason is not None:

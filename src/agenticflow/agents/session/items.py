@@ -57,7 +57,7 @@ def encode_items(items: Iterable[object], *, cleans: bool = False) -> tuple[tupl
 
     Raises ``InvalidInput`` and ``NotSerializable`` for what is no item, ``BoundExceeded`` for an item over 8 MiB or more than 10,000.
     """
-    if isinstance(items, (str, bytes, Mapping)):
+    if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         raise InvalidInput(f"items come as a list, not as a {type(items).__name__}", hint="add_items([item])")
     encoded: list[SessionItem] = []
     blobs: list[tuple[str, bytes]] = []

@@ -70,6 +70,8 @@ class PlanningService:
         return [capability for _, capability in sorted(places)]
 
     def _by_capability(self, query: str, agents: Sequence[Candidate]) -> list[str]:
+        if not agents:
+            raise InvalidInput("there are no agents", hint="give some: AgentOrchestrator([Agent(…)])")
         if len(agents) == 1:
             return [agents[0].agent_id]
         known = sorted({capability for agent in agents for capability in agent.capabilities})

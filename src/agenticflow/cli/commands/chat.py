@@ -23,7 +23,7 @@ from agenticflow.cli.exits import Exit, code_of, tell
 from agenticflow.cli.running import Interrupts, orchestrating, run_async
 from agenticflow.cli.terminal import note, printable
 from agenticflow.core.clocks import ambient
-from agenticflow.errors import AgenticFlowError, CommandRefused
+from agenticflow.errors import AgenticFlowError, CommandRefused, PermanentError
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
 
 __all__ = ["chat"]
@@ -112,7 +112,7 @@ class _Talk:
                     return await self._stop(run)
                 if not showing.done():
                     await self._ask_about(run)
-            await run.result()
+            await _result(run)
             return Exit.OK
         finally:
             self._end_line()
@@ -204,6 +204,19 @@ class _Talk:
             line.cancel()
             return None
         return line.result() or None
+
+
+async def _result(run: AgentRun) -> None:
+    try:
+        await run.result()
+    except AgenticFlowError:
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise PermanentError(
+            f"the agent failed: {type(error).__name__}: {words[:500]}",
+            hint="what it asks or is made of raised this: its model, instructions or guardrails. Mend it there",
+        ) from error
 
 
 def _asked(request: ApprovalRequest) -> str:

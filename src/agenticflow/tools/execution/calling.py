@@ -43,6 +43,14 @@ NANOSECONDS: Final = 1_000_000_000
 MAX_PARAMS_BYTES: Final = 1024 * 1024
 
 
+class _Left(Exception):
+    """A tool wanted to end the process: carried out of its task."""
+
+    def __init__(self, exit_: SystemExit) -> None:
+        super().__init__()
+        self.exit = exit_
+
+
 class CallFailed(Exception):
     """Ends a call early; the pipeline makes a result of it."""
 
@@ -306,7 +314,9 @@ class CallRun:
             error = ending.exception()
             if error is None:
                 return ending.result()  # finished work is not thrown away, not even late
-            if interrupt_in(error) is not None or isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if isinstance(error, _Left):
+                error = error.exit
+            if interrupt_in(error) is not None or isinstance(error, KeyboardInterrupt):
                 raise error
         if context.is_cancelled:
             is_told = self.cancellation is not None and self.cancellation.is_cancelled
@@ -385,8 +395,11 @@ class CallRun:
 
 
 async def _awaited(tool: Tool, bound: Mapping[str, Any], context: ToolContext) -> object:
-    value = tool.perform(bound, context)
-    return await value if isinstance(value, Awaitable) else value
+    try:
+        value = tool.perform(bound, context)
+        return await value if isinstance(value, Awaitable) else value
+    except SystemExit as error:  # in a task it would end the event loop, and with it everything else at work
+        raise _Left(error) from error
 
 
 def _set(future: asyncio.Future[None]) -> None:
