@@ -85,8 +85,9 @@ def unique_calls(message: Message, used: Collection[str], turn: int) -> Message:
     for place, part in enumerate(message.parts):
         if isinstance(part, ToolCallPart):
             call_id = part.call_id
-            if call_id in used or call_id in seen:
+            while call_id in used or call_id in seen:
                 call_id = f"{call_id}-{turn}-{place}"
+            if call_id != part.call_id:
                 part, is_changed = msgspec.structs.replace(part, call_id=call_id), True
             seen.add(call_id)
         parts.append(part)
