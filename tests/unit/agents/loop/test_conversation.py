@@ -131,22 +131,22 @@ def test_everything_in_a_message_has_a_length() -> None:
 
 def test_an_answer_whose_calls_have_ids_of_their_own_is_left_alone() -> None:
     message = assistant("let me see", ToolCallPart("1", "a"), ToolCallPart("2", "b"))
-    assert unique_calls(message, {"0"}, 3) is message
+    assert unique_calls(message, 3, {"0"}) is message
 
 
 def test_ids_that_were_used_before_or_twice_are_changed() -> None:
     message = assistant("x", ToolCallPart("1", "a"), ToolCallPart("2", "b"), ToolCallPart("2", "c", {"k": 1}))
-    made = unique_calls(message, {"1"}, 3)
+    made = unique_calls(message, 3, set(), {"1"})
     assert [call.call_id for call in made.tool_calls] == ["1-3-1", "2", "2-3-3"]
     assert made.text == "x"
     assert made.tool_calls[2].arguments == {"k": 1}
-    assert unique_calls(message, {"1"}, 3) == made, "the same whenever it is asked"
+    assert unique_calls(message, 3, set(), {"1"}) == made, "the same whenever it is asked"
 
 
 @given(st.lists(st.sampled_from(["a", "b", "a-1-0", "a-1-1", "a-1-2", ""]), max_size=8), st.sets(st.sampled_from("ab")))
 def test_no_two_calls_are_ever_called_alike(ids: list[str], used: set[str]) -> None:
     message = assistant(*(ToolCallPart(one, "t") for one in ids))
-    made = [call.call_id for call in unique_calls(message, used, 1).tool_calls]
+    made = [call.call_id for call in unique_calls(message, 1, used).tool_calls]
     assert len(set(made)) == len(made)
     assert not set(made) & used
 
