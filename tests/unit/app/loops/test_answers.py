@@ -63,7 +63,9 @@ async def test_what_never_has_its_form_is_an_error_that_says_what_is_wrong() -> 
 
 
 async def test_a_typed_answer_is_plain_data_in_a_workflow_and_typed_after_a_restart() -> None:
-    judge = Agent("judge", instructions="x", output_type=Verdict, model=ScriptedModel(['{"is_fine": true, "why": "so"}'] * 2))
+    judge = Agent(
+        "judge", instructions="x", output_type=Verdict, model=ScriptedModel(['{"is_fine": true, "why": "so"}'] * 2)
+    )
     plan = WorkflowDefinition([TaskDefinition("ask", "judge", "judge", params={"prompt": "well?"})])
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(judge)
@@ -82,7 +84,9 @@ async def test_a_filtered_answer_is_refused_content() -> None:
 
 
 async def test_an_empty_answer_is_an_empty_answer() -> None:
-    silent = Agent("silent", instructions="x", model=ScriptedModel([ModelResponse(parts=(), finish_reason=FinishReason.STOP)]))
+    silent = Agent(
+        "silent", instructions="x", model=ScriptedModel([ModelResponse(parts=(), finish_reason=FinishReason.STOP)])
+    )
     assert (await silent.run("Tell me.")).output == ""
 
 
@@ -231,7 +235,10 @@ async def test_what_is_said_to_the_task_meanwhile_goes_into_the_conversation() -
 
 async def test_turns_and_pieces_are_seen_and_may_be_looked_at_twice() -> None:
     agent = Agent(
-        "teller", instructions="x", tools=[look], model=ScriptedModel([call_tool("look", at="a"), "a long tale"], piece_chars=3)
+        "teller",
+        instructions="x",
+        tools=[look],
+        model=ScriptedModel([call_tool("look", at="a"), "a long tale"], piece_chars=3),
     )
     stream = await agent.run_stream("tell")
     seen = [update async for update in stream]

@@ -180,7 +180,10 @@ async def test_several_handoffs_at_once_are_one_and_the_others_are_told() -> Non
         tools=[look],
         handoffs=[first, second],
         model=calls(
-            named("2", "transfer_to_second"), named("1", "transfer_to_first"), named("look", "look"), named("x", "transfer_to_third")
+            named("2", "transfer_to_second"),
+            named("1", "transfer_to_first"),
+            named("look", "look"),
+            named("x", "transfer_to_third"),
         ),
     )
     result = await agent.run("go")
@@ -226,9 +229,7 @@ async def test_a_large_result_and_a_large_prompt_stand_apart_and_are_read_again(
         """Read a lot."""
         return "x" * 200_000
 
-    agent = Agent(
-        "reader", instructions="x", tools=[read], model=ScriptedModel([call_tool("read"), "y" * 150_000])
-    )
+    agent = Agent("reader", instructions="x", tools=[read], model=ScriptedModel([call_tool("read"), "y" * 150_000]))
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(agent)
         result = await agent.run("z" * 100_000, workflow_id="large", session="ada")

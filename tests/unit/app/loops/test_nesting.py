@@ -116,7 +116,9 @@ async def test_nobody_is_asked_about_what_would_be_refused_anyway() -> None:
         """Pay."""
         return "paid"
 
-    agent = Agent("clerk", instructions="x", tools=[pay], model=ScriptedModel([call_tool("pay", amount="much"), "done"]))
+    agent = Agent(
+        "clerk", instructions="x", tools=[pay], model=ScriptedModel([call_tool("pay", amount="much"), "done"])
+    )
     result = await asyncio.wait_for(agent.run("go"), 5)
     (part,) = (part for one in result.messages for part in one.parts if isinstance(part, ToolResultPart))
     assert part.is_error and "amount" in part.content
@@ -146,7 +148,9 @@ async def test_edited_params_that_do_not_fit_are_a_result() -> None:
 
 
 async def test_what_an_inner_agent_cannot_do_is_a_result_of_the_call() -> None:
-    broken = Agent("broken", role="breaks", model=ScriptedModel(["one answer only", ModelUnavailable("it is away")] * 1))
+    broken = Agent(
+        "broken", role="breaks", model=ScriptedModel(["one answer only", ModelUnavailable("it is away")] * 1)
+    )
     agent = Agent(
         "lead",
         instructions="x",
@@ -167,7 +171,9 @@ async def test_equal_questions_to_an_inner_agent_are_asked_each_time() -> None:
         "outer",
         instructions="x",
         tools=[inner.as_tool("ask", "Ask.")],
-        model=ScriptedModel([[call_tool("ask", prompt="a"), call_tool("ask", prompt="a")], call_tool("ask", prompt="a"), "done"]),
+        model=ScriptedModel(
+            [[call_tool("ask", prompt="a"), call_tool("ask", prompt="a")], call_tool("ask", prompt="a"), "done"]
+        ),
     )
     result = await outer.run("go")
     told = [part.content for one in result.messages for part in one.parts if isinstance(part, ToolResultPart)]

@@ -109,7 +109,9 @@ async def test_run_sync_is_for_programs_without_an_event_loop() -> None:
 
 
 def test_run_sync_waits_for_the_result() -> None:
-    result: AgentResult = Agent("lead", instructions="x", model=ScriptedModel(["done"])).run_sync("hi", context={"a": 1})
+    result: AgentResult = Agent("lead", instructions="x", model=ScriptedModel(["done"])).run_sync(
+        "hi", context={"a": 1}
+    )
     assert (result.output, result.turns) == ("done", 1)
 
 
@@ -244,7 +246,9 @@ async def test_cancelled_during_a_tool_the_next_prompt_is_accepted() -> None:
         return "paid"
 
     def speak(request: ModelRequest) -> Any:
-        return [call_tool("pay"), call_tool("nothing")] if turns_in(request) == 0 else f"{len(request.messages)} messages"
+        return (
+            [call_tool("pay"), call_tool("nothing")] if turns_in(request) == 0 else f"{len(request.messages)} messages"
+        )
 
     agent = Agent("lead", instructions="x", tools=[pay], model=ScriptedModel(speak))
     async with Orchestrator(store="memory:") as orchestrator:
@@ -334,7 +338,9 @@ async def test_loops_of_runs_that_are_over_are_ended_at_the_start() -> None:
 
     store = MemoryStore()
     inner = Agent("inner", role="sticks", model=ScriptedModel(stuck))
-    agent = Agent("lead", instructions="x", tools=[inner.as_tool()], model=ScriptedModel([call_tool("inner", prompt="go")]))
+    agent = Agent(
+        "lead", instructions="x", tools=[inner.as_tool()], model=ScriptedModel([call_tool("inner", prompt="go")])
+    )
     async with Orchestrator(store=store) as orchestrator:
         orchestrator.register_agent(agent)
         await agent.run_stream("go", workflow_id="one")
@@ -385,7 +391,9 @@ async def test_a_second_engine_that_takes_a_loop_up_is_waited_for_and_nothing_is
 # --- settings -----------------------------------------------------------------------------------------------------------
 
 
-async def test_prices_come_from_the_file_that_the_settings_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_prices_come_from_the_file_that_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prices = tmp_path / "prices.json"
     prices.write_text(json.dumps({"scripted:scripted": {"input_per_million": "1", "output_per_million": "2"}}))
     monkeypatch.setenv("AGENTICFLOW_MODELS__PRICES", str(prices))
