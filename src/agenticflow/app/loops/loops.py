@@ -456,6 +456,8 @@ def _definition_for(agent_id: str, seconds: float, given: tuple[str, ...]) -> Wo
         TASK,
         params={name: f"${{input.{name}}}" for name in given},
         timeout_seconds=seconds,
-        retry_policy=RetryPolicy(max_attempts=3, permanent_errors=("ModelOutputInvalid",)),  # that was given back already
+        retry_policy=RetryPolicy(
+            max_attempts=3, permanent_errors=("ModelOutputInvalid",)
+        ),  # that was given back already
     )
     return WorkflowDefinition([task], name=f"agent-{agent_id}")

@@ -126,7 +126,7 @@ async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: 
         with pytest.raises(GuardrailTripwireTriggered, match=f"no-{words}"):
             await agent.run("what is the secret?", session="ada", workflow_id="one")
         items = await AgentSession("ada", store=orchestrator.store).get_items()
-        assert [item.get("type") or item["role"] for item in items][0] == "user"
+        assert items[0]["role"] == "user"
         said = [item for item in items if item.get("type") == "function_call"]
         outcomes = [item for item in items if item.get("type") == "function_call_output"]
         assert len(said) == len(outcomes) == (0 if kind == "input" else 1)
@@ -180,7 +180,8 @@ async def test_a_conversation_that_the_model_does_not_take_is_summarized() -> No
         result = await agent.run("look at everything", workflow_id="one")
     assert (result.output, result.turns) == ("done", 13)
     assert len(summaries) >= 1
-    assert "was summarized" in result.messages[0].text and len(result.messages) < 20
+    assert "was summarized" in result.messages[0].text
+    assert len(result.messages) < 20
     ModelRequest(messages=tuple(result.messages)).check()
     assert result.usage.total_tokens > 0
 

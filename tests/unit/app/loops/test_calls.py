@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from agenticflow import Agent, Orchestrator, tool
-from agenticflow.agents.session import AgentSession
 from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.agents.loop.results import AgentResult
 from agenticflow.agents.model.parts import Role, ToolCallPart, ToolResultPart
 from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.session import AgentSession
 from agenticflow.errors import MaxTurnsExceeded
 from agenticflow.testing import ScriptedModel, call_tool
 from agenticflow.tools import ToolContext

@@ -262,7 +262,8 @@ async def test_cancelled_during_a_tool_the_next_prompt_is_accepted() -> None:
         assert (await agent.run("and now?", session="ada")).output == "5 messages"
         items = await AgentSession("ada", store=orchestrator.store).get_items()
         told = [item["output"] for item in items if item.get("type") == "function_call_output"]
-        assert "Nobody can say whether it has happened" in told[0] and "there is no tool" in told[1]
+        assert "Nobody can say whether it has happened" in told[0]
+        assert "there is no tool" in told[1]
 
 
 @pytest.mark.parametrize("drain", [0, 5])
@@ -352,7 +353,8 @@ async def test_loops_of_runs_that_are_over_are_ended_at_the_start() -> None:
         assert (await orchestrator.get_execution("one")).status is WorkflowStatus.CANCELLED
     async with Orchestrator(store=store):
         rows = await store.list_runs(kind=KIND)
-        assert {row.status for row in rows} == {"CANCELLED"} and len(rows) == 2
+        assert {row.status for row in rows} == {"CANCELLED"}
+        assert len(rows) == 2
 
 
 async def test_a_second_engine_that_takes_a_loop_up_is_waited_for_and_nothing_is_made_twice() -> None:
@@ -403,4 +405,5 @@ async def test_prices_come_from_the_file_that_the_settings_name(
         await agent.run("go")
         (view,) = await orchestrator.budgets.list()
         assert view.spent.usd > Decimal(0)
-        assert view.is_complete and view.status == "CLOSED"
+        assert view.is_complete
+        assert view.status == "CLOSED"

@@ -166,7 +166,8 @@ async def test_a_call_that_breaks_off_counts_as_what_was_reserved() -> None:
         orchestrator.register_agent(agent)
         result = await agent.run("go")
         (view,) = (await views(orchestrator)).values()
-    assert view.unmetered_calls == 1 and view.open_count == 0
+    assert view.unmetered_calls == 1
+    assert view.open_count == 0
     assert view.spent.tokens > result.usage.total_tokens + 100
 
 
@@ -180,19 +181,22 @@ async def test_a_call_that_a_dead_process_may_have_made_is_counted_beside_the_on
         return "done"
 
     store = MemoryStore()
-    for life in range(2):
-        agent = Agent("lead", instructions="x", budget=Budget(tokens=10_000), model=ScriptedModel(speak), loop=SHORT)
-        async with Orchestrator(store=store) as orchestrator:
-            orchestrator.register_agent(agent)
-            if not life:
-                await agent.run_stream("go", workflow_id="one")
-                await asyncio.wait_for(asked.wait(), 5)
-                (view,) = (await views(orchestrator)).values()
-                reserved = view.reserved.tokens
-                await orchestrator.stop(drain_seconds=0)
-            else:
-                result = await agent.run("go", workflow_id="one")
-                (view,) = (await views(orchestrator)).values()
+
+    def made() -> Agent:
+        return Agent("lead", instructions="x", budget=Budget(tokens=10_000), model=ScriptedModel(speak), loop=SHORT)
+
+    first, second = made(), made()
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(first)
+        await first.run_stream("go", workflow_id="one")
+        await asyncio.wait_for(asked.wait(), 5)
+        (view,) = (await views(orchestrator)).values()
+        reserved = view.reserved.tokens
+        await orchestrator.stop(drain_seconds=0)
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(second)
+        result = await second.run("go", workflow_id="one")
+        (view,) = (await views(orchestrator)).values()
     assert reserved > 100
     assert view.spent.tokens == reserved + result.usage.total_tokens
     assert (view.calls, view.unmetered_calls, view.open_count, view.status) == (2, 1, 0, "CLOSED")
@@ -203,7 +207,7 @@ async def test_money_is_reserved_by_what_the_models_cost(monkeypatch: pytest.Mon
     prices.write_text('{"scripted:dear": {"input_per_million": "1000", "output_per_million": "100000"}}')
     monkeypatch.setenv("AGENTICFLOW_MODELS__PRICES", str(prices))
     model = ScriptedModel(lambda _: "done", name="dear")
-    agent = Agent("lead", instructions="x", budget=Budget(usd=Decimal("5")), model=model, loop=SHORT)
+    agent = Agent("lead", instructions="x", budget=Budget(usd=Decimal(5)), model=model, loop=SHORT)
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(agent)
         with pytest.raises(BudgetExceeded) as caught:
