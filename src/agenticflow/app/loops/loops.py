@@ -304,9 +304,10 @@ class EngineLoops:
             kept = self._results.get(loop_id)
             if kept is None:
                 state = await self._last(loop_id)
-                assert state is not None, f"the loop {loop_id} has an answer, so it is recorded"
-                messages = await self._conversation(state)
-                kept = _result(state, handle.workflow_id, messages)
+                if state is None:  # retention has let go of it, and not of the run
+                    kept = AgentResult(output=None, agent=agent.agent_id, workflow_id=handle.workflow_id)
+                else:
+                    kept = _result(state, handle.workflow_id, await self._conversation(state))
             return msgspec.structs.replace(kept, output=self._typed(agent, kept.agent, output))
         finally:
             self._forget(handle.workflow_id, loop_id)

@@ -57,8 +57,22 @@ async def test_a_foreign_history_is_gone_on_with() -> None:
         await session.add_items(
             [
                 {"role": "user", "content": "hello"},
-                {"type": "function_call", "id": "f1", "call_id": "c1", "name": "see", "arguments": "{}", "status": "completed"},
-                {"type": "function_call", "id": "f2", "call_id": "c2", "name": "see", "arguments": "{}", "status": "completed"},
+                {
+                    "type": "function_call",
+                    "id": "f1",
+                    "call_id": "c1",
+                    "name": "see",
+                    "arguments": "{}",
+                    "status": "completed",
+                },
+                {
+                    "type": "function_call",
+                    "id": "f2",
+                    "call_id": "c2",
+                    "name": "see",
+                    "arguments": "{}",
+                    "status": "completed",
+                },
                 {"type": "function_call_output", "call_id": "c1", "output": "seen"},
             ]
         )
