@@ -18,6 +18,7 @@ from agenticflow import Agent, Orchestrator, tool
 from agenticflow.agents.model import Role, ToolResultPart
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.testing import ScriptedModel, call_tool
+from agenticflow.testing.scripted_model import Answer
 
 KILLED, YES, PAID, LAST = 1, 2, 3, 4
 
@@ -43,12 +44,12 @@ def clerk(ledger: Ledger) -> Agent:
         ledger.write(f"paid {amount}")
         return f"paid {amount}"
 
-    def speak(request: ModelRequest) -> object:
+    def speak(request: ModelRequest) -> Answer:
         turn = sum(message.role is Role.ASSISTANT for message in request.messages)
         ledger.write(f"asked {turn}")
         return "done" if turn else [call_tool("pay", amount=amount) for amount in (1, 2, 3)]
 
-    return Agent("clerk", instructions="Pay.", tools=[pay], model=ScriptedModel(speak))  # type: ignore[arg-type]
+    return Agent("clerk", instructions="Pay.", tools=[pay], model=ScriptedModel(speak))
 
 
 async def open_questions(orchestrator: Orchestrator, number: int) -> list[str]:

@@ -190,9 +190,9 @@ def test_three_tools_asking_at_once_are_answered_one_by_one_across_kills(cli: Co
         owner_asks(cli, owner)
         found = by_key(cli)
         assert len(found) == 3 - len(ids)
-        table, _ = cli.run("approvals", "list")
-        assert all(f"Call {name}?" in table and one in table for name, one in found.items())
         if not ids:
+            table, _ = cli.run("approvals", "list")
+            assert all(f"Call {name}?" in table and one in table for name, one in found.items())
             assert sorted(found) == ["mail", "pay", "post"]
             asked = found
             _, errors = cli.run("runs", "approve", "q1", "think", code=8)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from agenticflow.agents.loop.state import LoopState
@@ -161,7 +162,7 @@ class Purse:
     async def reconcile(self, state: LoopState) -> None:
         """After a crash: settle what others who drove the loop have reserved. What nobody recorded may have been made: it has cost that."""
         for budget_id in self.lineage:
-            view = await self.steadily(lambda budget_id=budget_id: self._keeper.get(budget_id))  # type: ignore[misc]
+            view = await self.steadily(partial(self._keeper.get, budget_id))
             for claim in view.open_calls:
                 if claim.owner.startswith(f"{state.stream_id}@"):
                     await self._settle(claim, self._recorded(state, claim))

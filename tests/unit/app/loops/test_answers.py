@@ -10,6 +10,7 @@ import pytest
 
 from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition, tool
 from agenticflow.agents.guardrails import Guardrail
+from agenticflow.agents.loop.facts import KIND
 from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.agents.loop.results import Spoken, TurnBegan
 from agenticflow.agents.model import FinishReason, ModelAbilities, ModelRequest, ModelResponse, TextPart
@@ -125,11 +126,9 @@ async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: 
         assert (caught.value.guardrail, caught.value.kind, calls) == (f"no-{words}", kind, made)
         with pytest.raises(GuardrailTripwireTriggered, match=f"no-{words}"):
             await agent.run("what is the secret?", session="ada", workflow_id="one")
-        items = await AgentSession("ada", store=orchestrator.store).get_items()
-        assert items[0]["role"] == "user"
-        said = [item for item in items if item.get("type") == "function_call"]
-        outcomes = [item for item in items if item.get("type") == "function_call_output"]
-        assert len(said) == len(outcomes) == (0 if kind == "input" else 1)
+        assert await AgentSession("ada", store=orchestrator.store).get_items() == [], "what was refused was not said"
+        rows = await orchestrator.store.list_runs(kind=KIND)
+        assert [(row.status, row.is_open) for row in rows] == [("FAILED", False)]
 
 
 async def test_a_guardrail_of_the_input_looks_once_also_when_there_are_many_turns() -> None:

@@ -15,6 +15,7 @@ from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.orchestration.waiting import InWork, words_of
 from agenticflow.storage.retention import RetentionPolicy
 from agenticflow.testing import ScriptedModel, call_tool
+from agenticflow.testing.scripted_model import Answer
 
 
 async def test_it_is_said_what_an_agent_waits_for() -> None:
@@ -27,14 +28,14 @@ async def test_it_is_said_what_an_agent_waits_for() -> None:
         await go_on.wait()
         return "waited"
 
-    async def speak(request: ModelRequest) -> object:
+    async def speak(request: ModelRequest) -> Answer:
         if sum(message.role is Role.ASSISTANT for message in request.messages):
             return "done"
         asked.set()
         await asyncio.sleep(0.1)
         return [call_tool("wait")] * 7
 
-    agent = Agent("patient", instructions="x", tools=[wait], model=ScriptedModel(speak))  # type: ignore[arg-type]
+    agent = Agent("patient", instructions="x", tools=[wait], model=ScriptedModel(speak))
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(agent)
         stream = await agent.run_stream("go", workflow_id="one")

@@ -123,9 +123,10 @@ async def test_a_picture_is_asked_about() -> None:
 
 
 async def test_who_is_registered_nowhere_performs_no_tasks() -> None:
+    nothing: Any = None
     agent = Agent("lead", instructions="x", model=ScriptedModel(["done"]))
     with pytest.raises(DefinitionError, match="registered with no orchestrator"):
-        await agent.answer("hi", session=None, context=None, task=None)  # type: ignore[arg-type]
+        await agent.answer("hi", session=nothing, context=None, task=nothing)
 
 
 # --- live objects -------------------------------------------------------------------------------------------------------
@@ -287,13 +288,14 @@ async def test_an_engine_that_stops_leaves_the_loop_to_its_next_start(drain: flo
         return "done"
 
     store = MemoryStore()
-    agent = Agent("lead", instructions="x", tools=[pay], model=ScriptedModel(speak))
+    model = ScriptedModel(speak)
+    agent = Agent("lead", instructions="x", tools=[pay], model=model)
     async with Orchestrator(store=store) as orchestrator:
         orchestrator.register_agent(agent)
         await agent.run_stream("go", session="ada", workflow_id="one")
         await asyncio.wait_for(asked.wait(), 5)
         await orchestrator.stop(drain_seconds=drain)
-    again = Agent("lead", instructions="x", tools=[pay], model=agent.definition.model)  # type: ignore[union-attr]
+    again = Agent("lead", instructions="x", tools=[pay], model=model)
     async with Orchestrator(store=store) as orchestrator:
         orchestrator.register_agent(again)
         assert (await again.run("go", session="ada", workflow_id="one")).output == "done"
@@ -309,7 +311,8 @@ async def test_asking_twice_is_one_run() -> None:
         first, second = await asyncio.gather(*(agent.run("go", workflow_id="one") for _ in range(2)))
         assert first == second == await agent.run("go", workflow_id="one")
         assert model.asked == 1
-        loops = agent._loops().get()  # type: ignore[attr-defined]
+        late: Any = agent._loops()
+        loops = late.get()
         kept = (loops._awaited, loops._results, loops._errors, loops._live)
         assert not any(kept), "nothing is kept for nobody"
 

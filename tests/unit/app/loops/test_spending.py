@@ -69,7 +69,8 @@ async def test_what_is_not_covered_is_not_done(budget: Budget, dimension: str) -
         assert made == (1 if dimension == "tool_calls" else 0)
         with pytest.raises(BudgetExceeded):
             await agent.run("go", workflow_id="one", session="ada")
-        messages = await agent._loops().conversation("one", "run")  # type: ignore[attr-defined]
+        loops: Any = agent._loops()
+        messages = await loops.conversation("one", "run")
         told = [part.content for one in messages if one.role is Role.TOOL for part in one.parts]
         assert all("Nobody can say" not in words for words in told), "what was not covered was not begun"
 
