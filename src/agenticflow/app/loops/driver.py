@@ -74,7 +74,8 @@ class Driver:
                     continue
                 speaker = place.speakers.find(self._agent, state.agent)
                 if state.calls:
-                    await Calls(place, speaker, self._said.of(state)).make(state)
+                    messages = await self.messages(state)
+                    await Calls(place, speaker, messages).make(await place.state())
                 elif state.is_answered:
                     await self._judge(state, speaker)
                 else:

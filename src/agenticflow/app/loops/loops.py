@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -39,6 +40,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
+    CommandRefused,
     GuardrailTripwireTriggered,
     InvalidInput,
     WorkflowExecutionError,
@@ -384,8 +386,9 @@ class EngineLoops:
             for row in rows:
                 state: LoopState = await self.host.read(row.stream_id)
                 if state.is_open and not await self._is_wanted(state):
-                    await self.host.submit(state.stream_id, _orphaned(state, self.clock.now_ns()))
-                    cleared += 1
+                    with suppress(CommandRefused):  # it has ended in this moment, and its run with it
+                        await self.host.submit(state.stream_id, _orphaned(state, self.clock.now_ns()))
+                        cleared += 1
         return cleared
 
     async def _is_wanted(self, state: LoopState) -> bool:

@@ -237,3 +237,13 @@ async def test_a_large_result_and_a_large_prompt_stand_apart_and_are_read_again(
         again = await agent.run("z" * 100_000, workflow_id="large", session="ada")
         assert again == result
         assert len(await AgentSession("ada", store=orchestrator.store).get_items()) == 4
+
+
+async def test_arguments_that_are_large_stand_apart_too() -> None:
+    @tool
+    def count(text: str) -> int:
+        """Count."""
+        return len(text)
+
+    agent = Agent("writer", instructions="x", tools=[count], model=calls(named("1", "count", text="x" * 200_000)))
+    assert results_in(await agent.run("go"))["1"] == ("200000", False)
