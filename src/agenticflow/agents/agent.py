@@ -162,6 +162,11 @@ class Agent(LoopAgent):
             raise DefinitionError(
                 f"capabilities of agent {agent_id!r} are texts, not {capabilities!r:.80}", hint=_RIGHT_CALL
             )
+        for what, given in (("tools", tools), ("handoffs", handoffs), ("guardrails", guardrails)):
+            if isinstance(given, (str, bytes)):
+                raise DefinitionError(
+                    f"{what} of agent {agent_id!r} is {given!r:.60}", hint=f"write {what}=[{given!r:.60}]"
+                )
         self.agent_id = agent_id
         self.role = role
         self._describe(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol, Self
 
 from agenticflow.agents.asked.agent_tool import AgentTool, tool_name_of
@@ -25,6 +26,8 @@ SEATS: Final = 1
 """Tasks at once of an agent with handlers alone, unless it is told otherwise."""
 MODEL_SEATS: Final = 20
 """Tasks at once of an agent that asks a model, unless it is told otherwise: it mostly waits."""
+_SAID_AS: Final = {"role": "description"}
+"""Options of the constructor that are called otherwise in a definition."""
 _MAX_TYPES: Final = 100
 """Of tasks whose handlers are kept."""
 
@@ -44,6 +47,7 @@ class LoopAgent:
 
     agent_id: str
     role: str
+    capabilities: frozenset[str]
     _definition: Described | None
     _looping: dict[str, Handler] | None
     _breaker: AttemptGuard | None
@@ -61,19 +65,29 @@ class LoopAgent:
         context: Any = None,
         workflow_id: str | None = None,
         timeout_seconds: float | None = None,
+        budget: Any = None,
+        max_turns: int | None = None,
     ) -> AgentResult:
         """Have the agent work on ``prompt`` (words, or a ``Message`` of a user) to the end, and return what it came to.
 
         It is a run of a workflow with one task, with the orchestrator that the agent is registered with; an agent that is not gets one in
         memory for the occasion, of which nothing is left. ``session`` (an ``AgentSession`` or its id) is the conversation that it goes on
         with and adds to. ``context`` is what tools see as ``ctx.context`` and instructions are given: plain data, or an object of this
-        process. With a ``workflow_id`` asking again gives the same run.
+        process. With a ``workflow_id`` asking again gives the same run. ``budget`` (a ``Budget``, or the id of an open one) is what this
+        run may spend, inside the agent's own; ``max_turns`` how many answers it may take instead of the agent's.
 
         Raises what the loop ends with: ``MaxTurnsExceeded``, ``GuardrailTripwireTriggered``, ``BudgetExceeded``, ``ModelOutputInvalid``, an
         error of the model …; ``DefinitionError`` for an agent that asks no model; ``WorkflowExecutionError`` when somebody ended the run.
         """
         return await self._loops().run(
-            self, prompt, session=session, context=context, workflow_id=workflow_id, timeout_seconds=timeout_seconds
+            self,
+            prompt,
+            session=session,
+            context=context,
+            workflow_id=workflow_id,
+            timeout_seconds=timeout_seconds,
+            budget=budget,
+            max_turns=max_turns,
         )
 
     async def run_stream(
@@ -84,10 +98,19 @@ class LoopAgent:
         context: Any = None,
         workflow_id: str | None = None,
         timeout_seconds: float | None = None,
+        budget: Any = None,
+        max_turns: int | None = None,
     ) -> AgentStream:
         """As ``run``, seen as it goes on: ``async for update in await agent.run_stream("…")``, then ``await stream.result()``."""
         return await self._loops().run_stream(
-            self, prompt, session=session, context=context, workflow_id=workflow_id, timeout_seconds=timeout_seconds
+            self,
+            prompt,
+            session=session,
+            context=context,
+            workflow_id=workflow_id,
+            timeout_seconds=timeout_seconds,
+            budget=budget,
+            max_turns=max_turns,
         )
 
     def run_sync(self, prompt: Any, **options: Any) -> AgentResult:
@@ -113,6 +136,18 @@ class LoopAgent:
                 f"nobody knows what agent {self.agent_id!r} is for", hint="give it role=, or as_tool(description=…)"
             )
         return AgentTool(self, name or tool_name_of(self.agent_id), what)
+
+    def clone(self, agent_id: str, **changes: Any) -> Self:
+        """Return an agent like this one that is called ``agent_id``; ``changes`` are options of the constructor: ``model=`` …
+
+        It belongs to no orchestrator yet. Raises ``DefinitionError`` for an agent that asks no model, and for wrong changes.
+        """
+        self._loops()
+        told: Any = self._definition
+        said = {_SAID_AS.get(name, name): value for name, value in changes.items()}
+        described = {name: said.pop(name) for name in list(said) if hasattr(told, name)}
+        capabilities = said.pop("capabilities", self.capabilities)
+        return type(self).of(replace(told, **{**described, "name": agent_id}), capabilities, **said)
 
     @classmethod
     def of(cls, definition: Described, capabilities: Collection[str] = (), **options: Any) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from agenticflow.agents.guardrails import Guardrail, Guardrails
 from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
 from agenticflow.agents.loop.policy import USUAL_POLICY, LoopPolicy
 from agenticflow.errors import DefinitionError, InvalidInput
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["AgentDefinition", "Instructions"]
 
@@ -20,18 +22,19 @@ MAX_NAME_CHARS: Final = 200
 MAX_TOOLS: Final = 200
 _UNSAID: Final = object()
 
-Instructions = str | InstructionTemplate | Callable[[Any, "AgentDefinition"], str]
+Instructions = str | InstructionTemplate | Callable[[Any, "AgentDefinition"], str] | Callable[[Any], str]
 
 
 @dataclass(frozen=True, init=False)
 class AgentDefinition:
     """``AgentDefinition("analyst", "answers questions about sales", "Be brief.", tools=["query"])``.
 
-    ``instructions`` are a text, a template (``instructions_file("analyst.md")``), or ``f(context, agent_definition) -> str``. ``tools`` are
-    names or tools; ``guardrails`` names (``register_guardrail``), ``Guardrail``s or functions. ``output_type`` is what the answer is made
-    into; ``output_dataclass=`` says the same. With ``requires_schema_injection`` the tables of the run's context follow the instructions.
-    ``handoffs`` are agents, definitions or names of definitions that it may pass the conversation on to; ``loop`` says on what terms it
-    works, ``budget`` what it may spend.
+    ``instructions`` are a text, a template (``instructions_file("analyst.md")``), or ``f(context) -> str``, which may take the definition
+    as well: ``f(context, agent_definition)``. ``tools`` are names or tools; ``guardrails`` names (``register_guardrail``), ``Guardrail``s
+    or functions. ``output_type`` is what the answer is made into; ``output_dataclass=`` says the same. With
+    ``requires_schema_injection`` the tables of the run's context follow the instructions. ``handoffs`` are agents, definitions or names of
+    definitions that it may pass the conversation on to, or functions that return one of these (for agents that hand off to each other);
+    ``loop`` says on what terms it works, ``budget`` what it may spend.
     """
 
     name: str
@@ -79,6 +82,8 @@ class AgentDefinition:
                 problems.append(f"{len(given)} {what} are more than {MAX_TOOLS}")
         if not isinstance(loop, LoopPolicy):
             problems.append(f"loop is {loop!r:.60}: give a LoopPolicy")
+        if not (budget is None or isinstance(budget, Budget) or (isinstance(budget, str) and budget)):
+            problems.append(f"the budget is {budget!r:.60}: give Budget(usd=0.5), or the id of one that is open")
         if output_type is not _UNSAID and output_dataclass is not _UNSAID and output_type is not output_dataclass:
             problems.append("output_type and output_dataclass say two things")
         if not problems:
@@ -123,12 +128,15 @@ class AgentDefinition:
                 about = {"agent": {"name": self.name, "description": self.description}}
                 text = self.instructions.render({**about, "context": {} if context is None else context, **variables})
             case function:
-                text = function(context, self)
-                if not isinstance(text, str):
+                made = _instructed(function, context, self)
+                if not isinstance(made, str):
+                    if inspect.iscoroutine(made):
+                        made.close()
                     raise InvalidInput(
-                        f"the instructions of {self.name!r} are a function that returned a {type(text).__name__}, not a text",
-                        hint="it is f(context, agent_definition) -> str, and not async",
+                        f"the instructions of {self.name!r} are a function that returned a {type(made).__name__}, not a text",
+                        hint="it is f(context) -> str or f(context, agent_definition) -> str, and not async",
                     )
+                text = made
         if not self.requires_schema_injection:
             return text
         schema = context.schema if isinstance(context, AgentContext) else None
@@ -163,6 +171,16 @@ class AgentDefinition:
                     f"the agent {self.name!r} has no tool {one!r}{f', did you mean {close[0]!r}?' if close else ''}"
                 )
         return problems
+
+
+def _instructed(function: Callable[..., object], context: Any, definition: AgentDefinition) -> object:
+    try:
+        inspect.signature(function).bind(context, definition)
+    except TypeError:
+        return function(context)
+    except ValueError:  # it does not tell what it takes
+        return function(context, definition)
+    return function(context, definition)
 
 
 def _doubles(what: str, given: Sequence[Any]) -> list[str]:

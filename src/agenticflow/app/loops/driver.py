@@ -145,7 +145,7 @@ class Driver:
             instructions=instructions,
             messages=packed,
             driver=place.driver,
-            max_turns=policy.max_turns,
+            max_turns=place.asked.max_turns or policy.max_turns,
             parent=place.parent,
             turns=turns,
             asked_from=asked_from,

@@ -79,6 +79,8 @@ class LateLoops:
     async def begin(self, starts: Starts) -> None:
         """After a start: end what a crash has left open of runs that are over."""
         self.starts = starts
+        if self._loops is not None:  # what was taken up has asked for them already
+            self._loops.starts = starts
         if await self._store.list_runs(kind="loop", is_open=True, limit=1):
             await self.get().clear()
 

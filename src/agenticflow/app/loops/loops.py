@@ -40,6 +40,8 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
+    BoundExceeded,
+    BudgetExceeded,
     CommandRefused,
     GuardrailTripwireTriggered,
     InvalidInput,
@@ -47,7 +49,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
-from agenticflow.resilience.budgets import KeepsBudgets
+from agenticflow.resilience.budgets import Budget, KeepsBudgets
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
@@ -67,6 +69,8 @@ LOOK_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 60.0
 """How long somebody else who drives a loop may be silent, before it is taken up again."""
 DEFAULT_SECONDS: Final = 3_600.0
+MAX_DEPTH: Final = 20
+"""Agents inside of each other, each as a tool of the one before."""
 
 
 class Starts(Protocol):
@@ -166,12 +170,19 @@ class EngineLoops:
             parent=(f"workflow-{context.workflow_id}/{context.run_no}", context.task_key),
             shared=shared,
             session=session,
-            purse=await self._purse.within(self.speakers.of(agent).definition.budget, context.effect_key),
+            purse=await self._purse.for_task(
+                asked.budget, self.speakers.of(agent).definition.budget, context.effect_key
+            ),
         )
         return await self._driven(agent, place)
 
     async def perform_within(self, agent: AskedAgent, place: Place, call_id: str, prompt: str) -> Any:
         """Drive the loop of ``agent`` as a part of that at ``place``; return its answer."""
+        if place.depth >= MAX_DEPTH:
+            raise BoundExceeded(
+                f"{agent.agent_id!r} would be asked inside of {MAX_DEPTH} agents that ask each other",
+                hint="answer without it; agents that are tools of each other need instructions that come to an end",
+            )
         loop_id = nested_id(place.stream_id, call_id)
         inner = Place(
             self,
@@ -184,6 +195,7 @@ class EngineLoops:
             session=None,
             purse=await place.purse.within(self.speakers.of(agent).definition.budget, loop_id),
             path=f"{place.key_of(call_id)}/",
+            depth=place.depth + 1,
         )
         return await self._driven(agent, inner)
 
@@ -194,7 +206,8 @@ class EngineLoops:
             if place.loop_id in self._awaited:
                 self._errors[place.loop_id] = error
             await self._remember(place)
-            await place.purse.close()
+            if not isinstance(error, BudgetExceeded):  # somebody may allow more, and have it go on
+                await place.purse.close()
             raise
         messages = await driver.messages(state)
         await place.remember(state, messages)
@@ -266,6 +279,8 @@ class EngineLoops:
         context: Any = None,
         workflow_id: str | None = None,
         timeout_seconds: float | None = None,
+        budget: Any = None,
+        max_turns: int | None = None,
     ) -> AgentRun:
         assert self.starts is not None, "an engine has an orchestrator around it before agents get at it"
         self.speakers.of(agent)  # what cannot work is told before anything is recorded
@@ -278,6 +293,10 @@ class EngineLoops:
             live_context = context
             if isinstance(context, Mapping):
                 given["context"] = dict(context)
+        if budget is not None:
+            given["budget"] = budget.to_dict() if isinstance(budget, Budget) else budget
+        if max_turns is not None:
+            given["max_turns"] = max_turns
         asked_in(TASK, given)
         workflow_id = workflow_id or f"{agent.agent_id}-{ambient.ids.next_id()}"
         loop_id = effect_key(workflow_id, TASK, 0)

@@ -101,6 +101,7 @@ class Place:
         session: Conversing | None,
         purse: Purse,
         path: str = "",
+        depth: int = 0,
     ) -> None:
         self.means = means
         self.host = means.host
@@ -121,6 +122,8 @@ class Place:
         purse.steadily = self.steadily
         self.path = path
         """Of a loop inside another: the calls that lead to it, for the keys of questions."""
+        self.depth = depth
+        """How many loops it is inside of."""
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
         self._end: asyncio.Future[LoopState] | None = None

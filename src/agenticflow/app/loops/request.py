@@ -7,14 +7,16 @@ from typing import Any, Final
 
 import msgspec
 
+from agenticflow.agents.loop.policy import MAX_TURNS
 from agenticflow.agents.model.parts import Message, Role, TextPart
 from agenticflow.core import codec
 from agenticflow.errors import InvalidInput
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["PROMPT", "Asked", "asked_in"]
 
 PROMPT: Final = "prompt"
-_OURS: Final = (PROMPT, "session_id", "context")
+_OURS: Final = (PROMPT, "session_id", "context", "budget", "max_turns")
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -25,6 +27,10 @@ class Asked(msgspec.Struct, frozen=True):
     """The conversation that it goes on with; empty for none."""
     context: Any = None
     """Plain data that tools and instructions see."""
+    budget: Budget | str | None = None
+    """What it may spend, inside the budget of the agent; the id of an open budget is shared."""
+    max_turns: int | None = None
+    """Answers of models, instead of what the agent says."""
 
     @property
     def text(self) -> str:
@@ -35,8 +41,8 @@ class Asked(msgspec.Struct, frozen=True):
 def asked_in(task_type: str, params: Mapping[str, Any]) -> Asked:
     """Return what the params of a task ask for: the ``prompt``, and other params below it as JSON; without a prompt the type of the task.
 
-    A prompt is words, or a ``Message`` of a user as plain data. ``session_id`` names the conversation, ``context`` is for tools.
-    Raises ``InvalidInput``.
+    A prompt is words, or a ``Message`` of a user as plain data. ``session_id`` names the conversation, ``context`` is for tools,
+    ``budget`` what the task may spend, ``max_turns`` how many answers it may take. Raises ``InvalidInput``, ``DefinitionError``.
     """
     session_id = params.get("session_id") or ""
     if not isinstance(session_id, str):
@@ -47,7 +53,30 @@ def asked_in(task_type: str, params: Mapping[str, Any]) -> Asked:
     if more:
         words = msgspec.json.encode(codec.decode(codec.encode(more))).decode()
         parts.append(TextPart(f"\n\n{words}"))
-    return Asked(Message(Role.USER, tuple(parts)), session_id, params.get("context"))
+    return Asked(
+        Message(Role.USER, tuple(parts)),
+        session_id,
+        params.get("context"),
+        _budget(params.get("budget")),
+        _max_turns(params.get("max_turns")),
+    )
+
+
+def _budget(given: object) -> Budget | str | None:
+    if given is None or isinstance(given, Budget) or (isinstance(given, str) and given):
+        return given
+    if isinstance(given, Mapping):
+        return Budget.from_dict(given)
+    raise InvalidInput(
+        f"the budget is {given!r:.60}",
+        hint='give Budget(usd=0.5), {"usd": 0.5} or the id of an open one; call it otherwise when the model shall read it',
+    )
+
+
+def _max_turns(given: object) -> int | None:
+    if given is None or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MAX_TURNS):
+        return given
+    raise InvalidInput(f"max_turns is {given!r:.60}", hint=f"give 1 to {MAX_TURNS:,}")
 
 
 def _message(prompt: object) -> Message:

@@ -116,17 +116,25 @@ class Speakers:
         found: dict[str, Agent] = {}
         for one in definition.handoffs:
             other = self._agent(one, agent)
-            found[HANDOFF + tool_name_of(other.agent_id)] = other
+            name = HANDOFF + tool_name_of(other.agent_id)
+            if found.setdefault(name, other) is not other:
+                raise DefinitionError(
+                    f"agent {agent.agent_id!r} would hand off to {found[name].agent_id!r} and to {other.agent_id!r} "
+                    f"by the same name: {name}",
+                    hint="give one of them another id",
+                )
         return found
 
     def _agent(self, given: object, asked_by: Agent) -> Agent:
+        if callable(given):
+            given = given()
         if isinstance(given, Agent):
             return given
         definition = get_agent_registry().get(given) if isinstance(given, str) else given
         if not isinstance(definition, AgentDefinition):
             raise DefinitionError(
                 f"agent {asked_by.agent_id!r} hands off to {given!r:.60}",
-                hint="give an Agent, an AgentDefinition, or the name of one",
+                hint="give an Agent, a function that returns one, an AgentDefinition, or the name of one",
             )
         known = self._described.get(definition.name)
         if known is None or known.definition is not definition:

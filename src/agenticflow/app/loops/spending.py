@@ -85,10 +85,12 @@ class Claims:
 class Purse:
     """Spends for one run of a loop. ``lineage`` are the budgets that its calls cost, innermost first; none means no limits."""
 
-    def __init__(self, keeper: KeepsBudgets, prices: PriceTable, lineage: Sequence[str] = (), *, own: str = "") -> None:
+    def __init__(
+        self, keeper: KeepsBudgets, prices: PriceTable, lineage: Sequence[str] = (), *, own: Sequence[str] = ()
+    ) -> None:
         self._keeper = keeper
-        self._own = own
-        """The budget that was opened for this loop alone."""
+        self._own = tuple(own)
+        """The budgets that were opened for this loop alone, innermost first."""
         self._prices = prices
         self.lineage = tuple(lineage)
         self._open: dict[Claim, None] = {}
@@ -96,7 +98,13 @@ class Purse:
         self.steadily: Steadily = _once
         """How its budgets are asked."""
 
-    async def within(self, budget: Budget | str | None, loop_id: str) -> Purse:
+    async def for_task(self, task: Budget | str | None, agent: Budget | str | None, loop_id: str) -> Purse:
+        """Return the purse of a loop whose task may spend what ``task`` says, and its agent what ``agent`` says: each call costs both."""
+        outer = await self.within(task, loop_id, kind="task")
+        inner = await outer.within(agent, loop_id)
+        return Purse(self._keeper, self._prices, inner.lineage, own=(*inner._own, *outer._own))
+
+    async def within(self, budget: Budget | str | None, loop_id: str, *, kind: str = "loop") -> Purse:
         """Return the purse of a loop that has a ``budget`` of its own, or spends of the one with that id, inside these budgets.
 
         Raises ``InvalidInput`` for an id that is not there.
@@ -106,8 +114,8 @@ class Purse:
         if isinstance(budget, str):
             found = (await self._keeper.get(budget)).lineage
             return Purse(self._keeper, self._prices, (*found, *(one for one in self.lineage if one not in found)))
-        view = await self._keeper.open(f"loop-{loop_id}", budget, self.lineage[0] if self.lineage else None)
-        return Purse(self._keeper, self._prices, view.lineage, own=view.budget_id)
+        view = await self._keeper.open(f"{kind}-{loop_id}", budget, self.lineage[0] if self.lineage else None)
+        return Purse(self._keeper, self._prices, view.lineage, own=(view.budget_id,))
 
     async def model_call(
         self, speaker: Speaker, request: ModelRequest, claim: Claim, chars: int, ask: Callable[[], Awaitable[T]]
@@ -180,15 +188,14 @@ class Purse:
         return self._cost(model, used)
 
     async def close(self) -> None:
-        """Nobody spends of the loop's own budget now: it goes on with what was spent when it is opened again."""
-        if not self._own:
-            return
-        try:
-            await self.steadily(lambda: self._keeper.close(self._own))
-        except CommandRefused as refusal:  # a call whose cost was never settled keeps it open, and counted
-            log.debug("the budget %s stays open: %s", self._own, refusal)
-        except AgenticFlowError as error:
-            log.warning("the budget %s is not closed now: %s", self._own, error)
+        """Nobody spends of the loop's own budgets now: they go on with what was spent when they are opened again."""
+        for budget_id in self._own:
+            try:
+                await self.steadily(partial(self._keeper.close, budget_id))
+            except CommandRefused as refusal:  # a call whose cost was never settled keeps it open, and counted
+                log.debug("the budget %s stays open: %s", budget_id, refusal)
+            except AgenticFlowError as error:
+                log.warning("the budget %s is not closed now: %s", budget_id, error)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -94,7 +94,9 @@ class SupervisorAgent:
                 hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
             )
         if isinstance(agents, str):
-            raise InvalidInput(f"the agents of {supervisor_id!r} are the text {agents!r:.60}", hint=f"write [{agents!r}]")
+            raise InvalidInput(
+                f"the agents of {supervisor_id!r} are the text {agents!r:.60}", hint=f"write [{agents!r}]"
+            )
         if not isinstance(budget, (Budget, str, type(None))):
             raise InvalidInput(
                 f"the budget is {budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open"

@@ -110,8 +110,10 @@ class _Talk:
                 await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if stopped.done():
                     return await self._stop(run)
-                if not showing.done():
-                    await self._ask_about(run)
+                if not showing.done() and not await self._ask_about(run) and not stopped.done():
+                    self._end_line()
+                    note("nobody is here to say so: it waits; see `agenticflow approvals list`")
+                    return Exit.WAITS_FOR_A_PERSON
             await _result(run)
             return Exit.OK
         finally:
@@ -130,16 +132,19 @@ class _Talk:
         note("stopped")
         return Exit.CANCELLED
 
-    async def _ask_about(self, run: AgentRun) -> None:
-        """Ask whoever talks about calls that need somebody's yes."""
+    async def _ask_about(self, run: AgentRun) -> bool:
+        """Ask whoever talks about calls that need somebody's yes; return whether somebody has said something to each."""
         for request in await self._orchestrator.approvals.list(workflow_id=run.workflow_id):
             self._end_line()
             answer = await self._read(f"{printable(_asked(request))} [y/N] ")
+            if answer is None:  # that is no no
+                return False
             with contextlib.suppress(CommandRefused):  # somebody else has answered meanwhile
-                if answer is not None and answer.strip().lower() in _YES:
+                if answer.strip().lower() in _YES:
                     await self._orchestrator.approvals.approve(request.approval_id)
                 else:
                     await self._orchestrator.approvals.reject(request.approval_id)
+        return True
 
     # --- what is seen -----------------------------------------------------------------------------------------------
 
