@@ -60,10 +60,10 @@ def spoken(request: ModelRequest) -> Answer:
             return call_tool("reset_password", user="ada")
         case "technical":
             return f"Done: {results[-1]}." if "password" in asked else "Please switch it off and on again."
-        case "billing" if invoice and not any("amount" in result or "paid" in result for result in results):
-            return call_tool("find_invoice", number=invoice.group())
         case "billing" if any("did not allow" in result for result in results):
             return "I am sorry, that was not allowed."
+        case "billing" if invoice and not any("amount" in result or "paid" in result for result in results):
+            return call_tool("find_invoice", number=invoice.group())
         case "billing" if invoice and "refund" in asked and any("amount" in result for result in results):
             return call_tool("refund", number=invoice.group(), amount=INVOICES.get(invoice.group(), 0))
         case "billing":
