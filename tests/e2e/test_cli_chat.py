@@ -48,6 +48,7 @@ def speak(request):
 
 
 guide = Agent("guide", instructions="Help.", model=ScriptedModel(speak, piece_chars=3), tools=[weather, wait, pay])
+broken = Agent("broken", instructions="Help.", model=ScriptedModel(lambda request: 1 / 0))
 other = Agent("other", instructions="Help.", model=ScriptedModel(["I am the other."]))
 plain = Agent("plain")
 '''
@@ -102,7 +103,7 @@ def test_ctrl_c_stops_an_answer_and_the_next_prompt_is_accepted(team: CommandLin
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("team.py", "'team.py' has several agents: 'guide', 'other'"),
+        ("team.py", "'team.py' has several agents: 'guide', 'broken', 'other'"),
         ("team.py:giude", "did you mean 'guide'?"),
         ("tame.py", "there is no file 'tame.py'"),
         ("flow.py", "'flow.py' has no agent that asks a model"),
@@ -112,6 +113,21 @@ def test_ctrl_c_stops_an_answer_and_the_next_prompt_is_accepted(team: CommandLin
 )
 def test_what_is_no_agent_is_told(team: CommandLine, target: str, words: str) -> None:
     assert words in team.run("chat", target, "-p", "Hello", code=2)[1]
+
+
+def test_what_a_model_of_the_program_raises_is_told_and_the_conversation_goes_on(team: CommandLine) -> None:
+    process = team.start("chat", "team.py:broken", types=True)
+    _, errors = process.communicate("Hello\nAnybody?\n", timeout=60)
+    assert process.returncode == 3, errors
+    assert errors.count("the agent failed: ZeroDivisionError: division by zero") == 2
+    assert "bug in agenticflow" not in errors
+
+
+def test_a_call_that_nobody_is_there_to_allow_waits_and_is_not_refused(team: CommandLine) -> None:
+    errors = team.run("chat", "team.py:guide", "-p", "pay", code=6)[1]
+    assert "nobody is here to say so: it waits" in errors
+    assert "did not allow" not in errors
+    assert "May guide call pay?" in team.run("approvals", "list")[0]
 
 
 def test_the_demo_asks_an_agent_about_real_modules(cli: CommandLine) -> None:

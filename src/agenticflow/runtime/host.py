@@ -89,6 +89,11 @@ class Host:
         if listing is not None:
             self.actors.listings[guest.kind] = listing
 
+    @property
+    def store(self) -> Store:
+        """What it works over."""
+        return self._store
+
     def perform_with(self, perform: Callable[[str, Effect], None], foresee: Foresee | None = None) -> None:
         """Hand committed effects to ``perform(stream_id, effect)``. A child whose start ``foresee`` knows before that is started in the
         transaction of what asks for it."""

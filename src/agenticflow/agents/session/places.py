@@ -141,6 +141,11 @@ class StorePlace:
             place = places[session_id] = StorePlace(session_id, store)
         return place
 
+    @property
+    def store(self) -> Store:
+        """What keeps it."""
+        return self._store
+
     async def current(self) -> SessionWindow:
         if self._is_loaded and not self._under_way and self._is_sure and self._store.is_exclusive:
             return self.window  # nobody else writes, and this place knows of each commit

@@ -105,6 +105,10 @@ class AgentSession:
         self._has_said = store is not None
         self._is_summarizing = False
 
+    def is_kept_in(self, store: Store) -> bool:
+        """Whether it is ``store`` that keeps it."""
+        return isinstance(self._place, StorePlace) and self._place.store is store
+
     # --- the protocol ---------------------------------------------------------------------------------------------------
 
     async def get_items(self, limit: int | None = None) -> list[Any]:

@@ -321,6 +321,7 @@ class EngineLoops:
         try:
             output = cast("Mapping[str, Any]", await handle.result())[TASK]
         except WorkflowExecutionError:
+            await self._kept(handle.workflow_id)
             state = await self._last(loop_id)
             if state is not None and state.error is not None and not state.is_cancelled:
                 # As it was raised here; after a restart, as it was recorded.
@@ -337,6 +338,13 @@ class EngineLoops:
             return msgspec.structs.replace(kept, output=self._typed(agent, kept.agent, output))
         finally:
             self._forget(handle.workflow_id, loop_id)
+
+    async def _kept(self, workflow_id: str) -> None:
+        """Wait a while until what was said in a run that was told to stop is in its session: what is asked next goes on from there."""
+        name = _name_of_end(workflow_id)
+        ending = {task for task in self._ending if task.get_name() == name}
+        if ending:
+            await asyncio.wait(ending, timeout=STOP_SECONDS)
 
     def _forget(self, workflow_id: str, loop_id: str) -> None:
         """One who waited does not any more: with the last of them goes what is kept for them."""
@@ -377,7 +385,7 @@ class EngineLoops:
 
     def give_up(self, place: Place) -> None:
         """Have the loop ended and its conversation kept, soon, by somebody who is not cancelled."""
-        task = asyncio.ensure_future(self._given_up(place))
+        task = asyncio.create_task(self._given_up(place), name=_name_of_end(place.context.workflow_id))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
@@ -429,6 +437,10 @@ class EngineLoops:
             await asyncio.wait(set(self._ending), timeout=1)
         self.updates.close()
         await self.speakers.close()
+
+
+def _name_of_end(workflow_id: str) -> str:
+    return f"end of {workflow_id}"
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

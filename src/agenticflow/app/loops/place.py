@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Protocol, TypeVar
 
@@ -252,7 +253,17 @@ class Place:
 
     async def earlier_messages(self) -> list[Message]:
         """Return what was said in the session before."""
-        return [] if self.session is None else messages_of(await self.steadily(self.session.get_items))
+        session = self.session
+        if session is None:
+            return []
+        if self.is_of_others:
+            return messages_of(await session.get_items())
+        return messages_of(await self.steadily(session.get_items))
+
+    @property
+    def is_of_others(self) -> bool:
+        """Whether another store keeps the session: when that one is closed, waiting for it may have no end. The task is tried again."""
+        return isinstance(self.session, AgentSession) and not self.session.is_kept_in(self.host.store)
 
     @property
     def is_remembered(self) -> bool:
@@ -268,7 +279,8 @@ class Place:
         items = items_of(messages[state.kept_from :])
         if isinstance(session, AgentSession):
             kept, once = session, f"loop-{state.stream_id}"
-            await self.steadily(lambda: kept.add_items(items, command_id=once))
+            add = partial(kept.add_items, items, command_id=once)
+            await (add() if self.is_of_others else self.steadily(add))
         elif state.error is None:
             await session.add_items(items)  # a draft: kept with the result of the task
 

@@ -180,6 +180,10 @@ class ToolPipeline:
         """
         if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
             raise InvalidInput(f"max_concurrent is {max_concurrent!r:.60}", hint="give a whole number of at least 1")
+        if isinstance(calls, str) or not isinstance(calls, Sequence):
+            raise InvalidInput(
+                f"calls come as a list, not as a {type(calls).__name__}", hint='[("weather", {"city": "Oslo"})]'
+            )
         results = [ToolResult()] * len(calls)
         asking: list[Interrupted] = []
         places = iter(range(len(calls)))

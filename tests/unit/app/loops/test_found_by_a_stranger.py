@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition, tool
+from agenticflow import Agent, AgentSession, Orchestrator, TaskDefinition, WorkflowDefinition, tool
 from agenticflow.agents import LoopPolicy
 from agenticflow.agents.asked.agent_tool import AgentTool
+from agenticflow.agents.loop.results import ToolCalled
 from agenticflow.agents.model import Model, ModelRequest
 from agenticflow.app.loops.loops import MAX_DEPTH
 from agenticflow.errors import (
@@ -239,3 +240,34 @@ async def test_agents_are_run_also_when_a_run_of_before_was_taken_up_first() -> 
             LIMIT_SECONDS,
         )
         assert (await asyncio.wait_for(again.run("And now?"), LIMIT_SECONDS)).output == "done"
+
+
+async def test_a_session_in_a_closed_store_is_told_and_not_waited_for() -> None:
+    closed = MemoryStore()
+    session = AgentSession("ada", store=closed)
+    await closed.close()
+    async with Orchestrator(store="memory:") as orchestrator:
+        agent = orchestrator.register_agent(guide(model=ScriptedModel(["Hello."])))
+        with pytest.raises(WorkflowExecutionError, match="the memory store is closed"):
+            await asyncio.wait_for(agent.run("Hello?", session=session), LIMIT_SECONDS)
+
+
+@tool
+async def wait() -> str:
+    """Wait."""
+    await asyncio.sleep(600)
+    return "at last"
+
+
+async def test_what_was_said_before_somebody_stopped_it_is_there_once_the_end_is_told() -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        agent = orchestrator.register_agent(guide(model=ScriptedModel([call_tool("wait")]), tools=[wait]))
+        stream = await agent.run_stream("Wait.", session="ada", workflow_id="w")
+        async for update in stream:
+            if isinstance(update, ToolCalled):
+                break
+        await orchestrator.abort("w", "enough")
+        with pytest.raises(WorkflowExecutionError):
+            await asyncio.wait_for(stream.result(), LIMIT_SECONDS)
+        items = await AgentSession("ada", store=orchestrator.store).get_items()
+        assert [item.get("role") or item["type"] for item in items] == ["user", "function_call", "function_call_output"]
