@@ -16,6 +16,7 @@ import msgspec
 
 from agenticflow.core.codec import decode
 from agenticflow.core.interrupts import NO_REPLIES, Ask, EscalationStep, Interrupted, OnDeadline, reply_in
+from agenticflow.core.journal import KeepsJournals, TaskJournal
 from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
@@ -93,6 +94,7 @@ class TaskContext(Mapping[str, object]):
         "_asked",
         "_encoded_input",
         "_input",
+        "_journal",
         "_logger",
         "agent_id",
         "attempt",
@@ -102,6 +104,7 @@ class TaskContext(Mapping[str, object]):
         "feedback",
         "generation",
         "is_cancelled",
+        "journals",
         "params",
         "progress",
         "replies",
@@ -109,6 +112,7 @@ class TaskContext(Mapping[str, object]):
         "run_no",
         "task_id",
         "task_key",
+        "token",
         "tools",
         "workflow_id",
     )
@@ -162,6 +166,11 @@ class TaskContext(Mapping[str, object]):
         self._asked: set[str] | None = None
         self.tools: ToolAccess | None = None
         """The tools of the agent that performs the task; ``None`` when it has none."""
+        self.journals: KeepsJournals | None = None
+        """Where journals are; ``None`` outside of the engine."""
+        self.token = 0
+        """Tells this attempt from others of its run."""
+        self._journal: TaskJournal | None = None
 
     @property
     def input(self) -> object:
@@ -174,6 +183,40 @@ class TaskContext(Mapping[str, object]):
     def effect_key(self) -> str:
         """Equal for all attempts of this task; see ``effect_key`` in this module."""
         return effect_key(self.workflow_id, self.task_key, self.generation)
+
+    @property
+    def journal(self) -> TaskJournal:
+        """What the handler has done so far: for loops that are not ours, whose steps shall not happen again. From any thread.
+
+        Raises ``DefinitionError`` where no engine performs the task, and in a process of its own.
+        """
+        if self._journal is None:
+            if self.journals is None:
+                raise DefinitionError(
+                    f"task {self.task_key!r} has no journal here: its handler is not performed by an orchestrator, or runs in "
+                    "a process of its own",
+                    hint="write it as async def, or as a function that runs in a thread",
+                )
+            desk = self.journals.desk(
+                workflow_id=self.workflow_id,
+                run_no=self.run_no,
+                task_key=self.task_key,
+                generation=self.generation,
+                token=self.token,
+                attempt=self.attempt,
+            )
+            self._journal = TaskJournal(desk, self.task_key)
+        return self._journal
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another attempt was found to write the journal of the task."""
+        return self._journal is not None and self._journal.is_superseded
+
+    def close_journal(self) -> None:
+        """The attempt is over: nothing more is written in its name."""
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
