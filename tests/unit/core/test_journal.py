@@ -138,7 +138,7 @@ async def test_nobody_knows_what_came_of_it() -> None:
 @pytest.mark.parametrize(
     ("raised", "written"),
     [
-        (Interrupted(b""), ["start pay", "withdraw pay"]),
+        (Interrupted(()), ["start pay", "withdraw pay"]),
         (asyncio.CancelledError(), ["start pay"]),
         (OutcomeUnknown("gone"), ["start pay"]),
     ],
