@@ -48,8 +48,7 @@ async def choose() -> str:
 @prefect_worker("shop")
 @flow
 async def shop(item: str) -> str:
-    bought = buy(item)
-    return pack(bought)
+    return str(pack(buy(item)))
 
 
 def engine() -> Orchestrator:

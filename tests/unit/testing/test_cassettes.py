@@ -344,7 +344,7 @@ def test_a_handler_that_asks_a_person_today_is_told(cassette: bytes) -> None:
         return context.interrupt(value, question="Double?")
 
     drift = replay_cassette(cassette, handlers=[ask]).differences[0]
-    assert json.loads(drift.now)["asks"]["question"] == "Double?"
+    assert json.loads(drift.now)["asks"][0]["question"] == "Double?"
 
 
 def test_what_people_did_is_asked_again() -> None:

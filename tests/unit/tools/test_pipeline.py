@@ -289,7 +289,7 @@ async def test_what_a_handler_asks_a_person_by_goes_through() -> None:
     @tool
     async def asking() -> None:
         """Ask."""
-        raise Interrupted(b"")
+        raise Interrupted([("", b"")])
 
     with pytest.raises(Interrupted):
         await ask(asking)

@@ -17,6 +17,7 @@ from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.gate import GateGuest
+from agenticflow.resilience.journal import JournalGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
@@ -131,6 +132,7 @@ def assemble(
     host = Host(store, clock)
     host.add_guest(WorkflowGuest(workflows.planners), entries_of)
     host.add_guest(GateGuest())
+    host.add_guest(JournalGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
     launches = Launches(host, store, clock, workflows.plan_of)

@@ -355,6 +355,8 @@ class Dispatcher:
                 seat.working += 1
                 performer.work_began(seat.working, self._clock.now_ns())
                 outcome, blobs = await worker.run(attempt, task) or (None, ())
+                if attempt.context is not None and attempt.context.is_superseded:
+                    outcome = None  # whoever has the journal says how it ends
         finally:
             seat.in_flight -= 1
             if outcome is None and attempt.cause is None and attempt.stream_id in worker.paused and not attempt.is_over:

@@ -22,13 +22,14 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.guards import AttemptGuard
-from agenticflow.core.interrupts import interrupt_in
+from agenticflow.core.interrupts import Replies, interrupt_in, question_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
     ConcurrencyConflict,
+    InvalidInput,
     OutcomeUnknown,
     TemporaryError,
     UsageError,
@@ -36,6 +37,7 @@ from agenticflow.errors import (
 from agenticflow.runtime.activities.attempts import Attempt, StopCause
 from agenticflow.runtime.activities.limits import Limits
 from agenticflow.runtime.activities.processes import ProcessPool
+from agenticflow.runtime.coordination.journals import Journals
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
 
@@ -67,6 +69,7 @@ class LocalWorker:
         self._max_threads = max_threads
         self._threads: ThreadPoolExecutor | None = None
         self._processes = ProcessPool()
+        self._journals = Journals(host, clock)
         self._slots = {
             RunsIn.THREAD: asyncio.Semaphore(max_threads),
             RunsIn.PROCESS: asyncio.Semaphore(self._processes.limit),
@@ -202,7 +205,8 @@ class LocalWorker:
                 effect=effect.effect,
             )
             if given.replies:
-                context.replies = given.replies
+                context.replies = Replies(given.replies)
+            context.journals, context.token = self._journals, effect.token
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
             raise
@@ -237,13 +241,14 @@ class LocalWorker:
             attempt.task = None
             if attempt.cause is not None:
                 return self._interrupted(attempt), ()
-            if (interrupt := interrupt_in(error)) is not None:
-                return Outcome(OutcomeKind.INTERRUPTED, interrupt.ask), ()
+            if (asked := _asked_by(context, error)) is not None:
+                return asked, ()
             trace = "" if isinstance(error, UsageError) else traceback.format_exc(limit=-8)
             return _said_by(attempt, Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), error), ()
         finally:
             attempt.task = None
             self._end_limits(attempt)
+            context.close_journal()
             if task.cancelling() and not self.is_stopping:
                 await _take_back_cancellation(task)
 
@@ -284,6 +289,7 @@ class LocalWorker:
         """End limits, reports, threads and processes. Threads still running are left to end by themselves."""
         for limits in (self._time_limits, self._notices, self._graces, self._silences):
             limits.stop()
+        await self._journals.settle()
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=GRACE_SECONDS)
         if self._threads is not None:
@@ -414,6 +420,16 @@ def _tell(attempt: Attempt, reason: CancelReason) -> None:
     if context is not None and context.cancel_reason is None:
         context.cancel_reason = reason
         context.is_cancelled = True
+
+
+def _asked_by(context: TaskContext, error: BaseException) -> Outcome | None:
+    """Return that the handler asks people, when that is what ended it, or that it must not ask so."""
+    if (interrupt := interrupt_in(error)) is None:
+        return None
+    try:
+        return Outcome(OutcomeKind.INTERRUPTED, question_in(interrupt, context.replies, context.task_key))
+    except InvalidInput as refused:
+        return Outcome(OutcomeKind.FAILED, error=describe_error(refused))
 
 
 def _said_by(attempt: Attempt, outcome: Outcome, error: BaseException | None = None) -> Outcome:
