@@ -16,7 +16,7 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
-from agenticflow.cli.groups import approving, authoring, letters, looking, scheduling, stepping
+from agenticflow.cli.groups import approving, authoring, letters, looking, scheduling, spending, stepping
 from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
@@ -42,8 +42,8 @@ class _InOrder(typer.core.TyperGroup):
 
 
 _ORDER: Final = [
-    *("demo", "init", "run", "workflows", "runs", "approvals", "dead-letters", "schedules", "events", "debug"),
-    *("store", "config", "metrics", "doctor", "completion", "version"),
+    *("demo", "init", "run", "workflows", "runs", "approvals", "dead-letters", "schedules", "budgets", "events"),
+    *("debug", "store", "config", "metrics", "doctor", "completion", "version"),
 ]
 
 app = typer.Typer(
@@ -72,6 +72,7 @@ stepping.add_to(runs_app)
 approving.add_to(app, _SETTINGS)
 letters.add_to(app, _SETTINGS)
 scheduling.add_to(app, _SETTINGS)
+spending.add_to(app, _SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 

@@ -296,7 +296,7 @@ def test_outside_a_task_of_ours_nothing_is_cached() -> None:
     assert alone() == ["X", "X"]
     assert CALLS == ["fetch x", "fetch x"]
     with pytest.raises(TypeError, match="by its name"):
-        ONCE_PER_EFFECT - 7  # type: ignore[operator]
+        ONCE_PER_EFFECT - 7
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------------

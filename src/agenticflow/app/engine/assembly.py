@@ -1,4 +1,4 @@
-"""The engine put together: host, gates, children, dispatcher and journal over one open store."""
+"""The engine put together: host, gates, budgets, children, dispatcher and journal over one open store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
+from agenticflow.resilience.budgets.guest import BudgetGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.resilience.journal import JournalGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
@@ -44,6 +46,7 @@ class Engine:
     """What exists only while the orchestrator runs."""
 
     __slots__ = (
+        "budgets",
         "children",
         "choreography",
         "dispatcher",
@@ -67,6 +70,7 @@ class Engine:
         host: Host,
         dispatcher: Dispatcher,
         gates: Gatekeeper,
+        budgets: BudgetKeeper,
         children: Children,
         journal: Journal,
         lives: Lives,
@@ -78,6 +82,7 @@ class Engine:
         self.host = host
         self.dispatcher = dispatcher
         self.gates = gates
+        self.budgets = budgets
         self.children = children
         self.journal = journal
         self.lives = lives
@@ -118,6 +123,17 @@ class Engine:
         if self.choreography is not None:
             await self.choreography.settle()
 
+    async def stop(self) -> None:
+        """End what asks the host, then the host, then what records beside it."""
+        for part in (self.door, self.watch, self.choreography):
+            if part is not None:
+                await part.stop()
+        await self.children.close()
+        await self.budgets.stop()
+        await self.host.stop()
+        await self.journal.close()
+        self.end_measuring()
+
 
 def assemble(
     store: Store,
@@ -132,6 +148,7 @@ def assemble(
     host = Host(store, clock)
     host.add_guest(WorkflowGuest(workflows.planners), entries_of)
     host.add_guest(GateGuest())
+    host.add_guest(BudgetGuest())
     host.add_guest(JournalGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
@@ -150,6 +167,7 @@ def assemble(
         host,
         dispatcher,
         gates,
+        BudgetKeeper(host, store, clock),
         children,
         Journal(store),
         Lives(store, clock),
