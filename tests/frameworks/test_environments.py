@@ -39,7 +39,16 @@ def python_of(framework: str) -> Path:
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_it_works_with_the_real_package(framework: str) -> None:
     done = subprocess.run(
-        [python_of(framework), "-m", "pytest", "-q", "-n0", f"tests/frameworks/{framework}"],
+        [
+            python_of(framework),
+            "-m",
+            "pytest",
+            "-q",
+            "-n0",
+            "-p",
+            "no:unraisableexception",
+            f"tests/frameworks/{framework}",
+        ],
         cwd=ROOT,
         env=plain_environment(PYTHONPATH=str(SRC), NO_COLOR="1"),
         capture_output=True,
