@@ -21,7 +21,7 @@ os.environ.update(
     PREFECT_SERVER_LOGGING_LEVEL="CRITICAL",
     PREFECT_CLI_PROMPT="false",
 )
-STARTUP_SECONDS = 90
+STARTUP_SECONDS = 240
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -214,8 +214,8 @@ async def test_steps_of_a_workflow_as_code_are_shown_too() -> None:
     shop, name = Shop(), f"code-{uuid4().hex[:8]}"
 
     @workflow(name=name)
-    async def count(ctx: WorkflowContext, rows: list[int]) -> Any:
-        loaded = await ctx.task("first", "load", {"rows": rows})
+    async def count(ctx: WorkflowContext, input: dict[str, list[int]]) -> Any:
+        loaded = await ctx.task("first", "load", {"rows": input["rows"]})
         return await ctx.task("second", "double", {"item": len(loaded)})
 
     async with await shop.orchestrator() as engine:

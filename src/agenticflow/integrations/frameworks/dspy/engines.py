@@ -208,8 +208,9 @@ def _demand_permission(lm: dspy.BaseLM) -> None:
 
 
 def _name(lm: dspy.BaseLM) -> str:
-    """Return the name of the model as tables of prices have it: ``openai:gpt-5``."""
-    return str(lm.model).replace("/", ":", 1)
+    """Return the name of the model as tables of prices have it: ``openai:gpt-5``; ``dspy:gpt-5`` when it names no provider."""
+    provider, slash, name = str(lm.model).partition("/")
+    return f"{provider}:{name}" if slash else f"dspy:{provider}"
 
 
 def _usage(response: dict[str, Any]) -> Usage | None:

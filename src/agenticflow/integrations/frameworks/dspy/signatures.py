@@ -41,8 +41,9 @@ def module_of(name: str, given: object) -> dspy.Module:
 
 def parameters_of(module: dspy.Module) -> list[inspect.Parameter]:
     """Return the parameters of what is called: its own, or the input fields of its one signature."""
-    function = module.aforward if is_async(module) else module.forward
-    parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+    kind: Any = type(module)  # of the class: DSPy warns whoever takes the method of a module
+    function = kind.aforward if is_async(module) else kind.forward
+    parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     if [each.kind for each in parameters] != [inspect.Parameter.VAR_KEYWORD]:
         return parameters
     predictors = module.predictors()
@@ -60,7 +61,7 @@ def parameters_of(module: dspy.Module) -> list[inspect.Parameter]:
 
 def is_async(module: dspy.Module) -> bool:
     """Whether it runs on the event loop: its own code says ``aforward``."""
-    return hasattr(module, "aforward")
+    return hasattr(type(module), "aforward")
 
 
 def plain(value: object) -> Any:
