@@ -154,6 +154,7 @@ async def test_a_closed_budget_is_let_go_of_and_an_open_one_is_kept(world: World
         for name in ("over", "kept", "again"):
             await first.budgets.open(name, Budget(tokens=10))
             await first.budgets.settle([name], Claim("a", 1), Amounts(tokens=3))
+        child = await first.budgets.open("child", Budget(), parent="over")
         for name in ("over", "again"):
             assert (await first.budgets.close(name)).status == "CLOSED"
             assert (await first.budgets.close(name)).status == "CLOSED"
@@ -161,6 +162,17 @@ async def test_a_closed_budget_is_let_go_of_and_an_open_one_is_kept(world: World
             await first.budgets.reserve(["again"], Claim("a", 2), Amounts(tokens=1))
         view = await first.budgets.open("again", Budget(tokens=10))
         assert (view.status, view.spent.tokens, view.left.tokens) == ("OPEN", 3, 7)
+        await first.compact(RetentionPolicy(delete_after_days=0))
+        with pytest.raises(InvalidInput, match="no budget 'over'"):
+            await first.budgets.get("over")
+        # A part of it stays a part of it: its cap does not fall away with it.
+        assert (await first.budgets.get("child")).lineage == child.lineage == ("child", "over")
+        with pytest.raises(InvalidInput, match="no budget 'over'"):
+            await first.budgets.reserve(child.lineage, Claim("a", 1), Amounts(tokens=1))
+        assert (await first.budgets.get("child")).open_count == 0
+        assert len(await first.budgets.list()) == 3
+        assert (await first.budgets.open("over", Budget(tokens=10))).spent.tokens == 0
+        await first.budgets.close("over")
         await first.compact(RetentionPolicy(delete_after_days=0))
     async with world.life() as second:
         assert (await second.budgets.get("kept")).spent.tokens == 3

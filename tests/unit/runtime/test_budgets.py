@@ -11,11 +11,12 @@ import pytest
 
 from agenticflow.errors import BudgetExceeded, CommandRefused, InvalidInput, StoreUnavailable, TemporaryError
 from agenticflow.resilience import Amounts, Budget, Claim
+from agenticflow.resilience.budgets import guest
 from agenticflow.runtime.coordination import budgets as room
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
-from tests.unit.runtime.engine import in_virtual_time, passes, running, until
+from tests.unit.runtime.engine import in_virtual_time, kinds, passes, running, until
 
 FIVE = Amounts(tokens=5)
 
@@ -71,6 +72,8 @@ async def test_budgets_are_inside_each_other_in_one_way(monkeypatch: pytest.Monk
         with pytest.raises(CommandRefused, match="2 budgets are inside each other"):
             await budgets.open("d", Budget(), parent="b")
         await budgets.close("c")
+        with pytest.raises(CommandRefused, match="part of no other, not of 'a'"):
+            await budgets.open("c", Budget(), parent="a")
         with pytest.raises(CommandRefused, match="'c' is closed"):
             await budgets.open("d", Budget(), parent="c")
 
@@ -252,3 +255,58 @@ async def test_an_orchestrator_that_does_not_perform_reads_and_steers() -> None:
         assert (await reader.budgets.get("run")).limits == Budget(tokens=10)
         await reader.budgets.change("run", Budget(tokens=20))
         assert (await reader.check_liveness()).is_alive
+
+
+@in_virtual_time
+async def test_a_budget_that_died_between_two_streams_goes_on_when_somebody_spends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guest, "MAX_EVENTS", 3)
+    store = FlakyStore()
+    async with running(store=store) as orchestrator:
+        budgets = orchestrator.budgets
+        await budgets.open("run", Budget(tokens=100))
+        await budgets.reserve(["run"], Claim("a", 1), FIVE)
+        store.fail("commit", only=is_to("run", "budget_opened"), times=room.TRIES)
+        await budgets.settle(["run"], Claim("a", 1), FIVE)
+        with pytest.raises(StoreUnavailable):
+            await budgets.reserve(["run"], Claim("a", 2), FIVE)
+        assert await kinds(store, "budget-run/2") == []
+        view = await budgets.get("run")
+        assert (view.status, view.spent.tokens) == ("CONTINUED", 5)
+        await budgets.reserve(["run"], Claim("a", 2), FIVE)
+        view = await budgets.get("run")
+        assert (view.status, view.spent.tokens, view.reserved.tokens) == ("OPEN", 5, 5)
+
+
+@in_virtual_time
+async def test_two_who_open_a_closed_budget_at_once_open_one() -> None:
+    async with running(store=FlakyStore(delay_seconds=0.01)) as orchestrator:
+        budgets = orchestrator.budgets
+        await budgets.open("run", Budget(tokens=10))
+        await budgets.close("run")
+        await asyncio.gather(*(budgets.open("run", Budget(tokens=tokens)) for tokens in (10, 20, 30)))
+        assert (await budgets.get("run")).limits.tokens in {10, 20, 30}
+        assert [view.budget_id for view in await budgets.list()] == ["run"]
+        assert len(await kinds(orchestrator.store, "budget-run/2")) >= 1
+        assert await kinds(orchestrator.store, "budget-run/3") == []
+
+
+@in_virtual_time
+async def test_a_budget_is_closed_while_others_open_it() -> None:
+    async with running(store=FlakyStore(delay_seconds=0.01)) as orchestrator:
+        budgets = orchestrator.budgets
+        await budgets.open("run", Budget(tokens=10))
+        await asyncio.gather(budgets.close("run"), *(budgets.open("run", Budget(tokens=tokens)) for tokens in (20, 30)))
+        view = await budgets.get("run")
+        assert view.status == "OPEN"
+        assert view.limits.tokens in {20, 30}
+
+
+@in_virtual_time
+async def test_names_may_be_what_can_be_printed() -> None:
+    async with running() as orchestrator:
+        for name in ("run/orders-7", "ä" * 200, "a b#c"):
+            await orchestrator.budgets.open(name, Budget(tokens=10))
+            await orchestrator.budgets.reserve([name], Claim("x" * 200, 1), FIVE)
+            assert (await orchestrator.budgets.get(name)).reserved.tokens == 5

@@ -23,11 +23,12 @@ from agenticflow.errors import (
     InvalidInput,
     OutcomeUnknown,
     TemporaryError,
+    WorkflowNotFoundError,
 )
 from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, check_budget_id
 from agenticflow.resilience.budgets.facts import ChangeBudget, CloseBudget, OpenBudget, Release, Reserve, Settle
 from agenticflow.resilience.budgets.guest import KIND, stream_of_budget
-from agenticflow.resilience.budgets.keeping import BudgetView, Reservation, view_of
+from agenticflow.resilience.budgets.keeping import BudgetView, KeepsBudgets, Reservation, view_of
 from agenticflow.resilience.budgets.state import BudgetState
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.host import Host
@@ -42,7 +43,7 @@ MAX_NESTING: Final = 50
 """Budgets inside each other: as deep as sub-workflows may be."""
 MAX_LISTED: Final = 1_000
 TRIES: Final = 10
-"""How often what is given back is tried while the store is away."""
+"""How often a request is made while the store is away."""
 RETRY_SECONDS: Final = 0.2
 GIVE_BACK_SECONDS: Final = 5.0
 """How long a refused request waits until what it has reserved is given back; that goes on by itself then."""
@@ -50,14 +51,15 @@ MAX_TURNS: Final = 10
 """How often a request follows a budget that goes on in the next stream meanwhile."""
 
 
-class BudgetKeeper:
-    """Keeps the budgets of one store; see ``resilience.budgets.keeping.KeepsBudgets``."""
+class BudgetKeeper(KeepsBudgets):
+    """Keeps the budgets of one store."""
 
     def __init__(self, host: Host, store: Store, clock: Clock) -> None:
         self._host = host
         self._store = store
         self._clock = clock
         self._run_nos: OrderedDict[str, int] = OrderedDict()
+        """In which stream budgets go on that are open."""
         self._returning: dict[Claim, asyncio.Task[None]] = {}
         """What is being given back."""
 
@@ -137,7 +139,7 @@ class BudgetKeeper:
     async def get(self, budget_id: str) -> BudgetView:
         """See ``KeepsBudgets.get``."""
         lineage = await self._lineage(budget_id)
-        return view_of(await self._look(budget_id), lineage, self._clock.now_ns())
+        return view_of(_there(budget_id, await self._newest(budget_id, begin=False)), lineage, self._clock.now_ns())
 
     async def list(self, *, after: str | None = None, limit: int = 100) -> Sequence[BudgetView]:
         """Return up to ``limit`` budgets, those opened last first; ``after`` is the id of the last one of the page before.
@@ -147,13 +149,17 @@ class BudgetKeeper:
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
             raise InvalidInput(f"a page of {limit!r} budgets", hint=f"give 1 to {MAX_LISTED:,}")
         found: list[BudgetView] = []
-        last = None if after is None else (await self._look(after)).stream_id
+        last = None if after is None else _there(after, await self._newest(after, begin=False)).stream_id
         while rows := await self._store.list_runs(kind=KIND, after=last, limit=limit):
             last = rows[-1].stream_id
             for row in rows:
                 newest = await self._store.get_run(row.execution_id, kind=KIND)
-                if newest is not None and newest.run_no == row.run_no:
+                if newest is None or newest.run_no != row.run_no:
+                    continue
+                try:
                     found.append(await self.get(row.execution_id))
+                except InvalidInput:
+                    continue  # retention let go of it in this moment
                 if len(found) == limit:
                     return found
         return found
@@ -162,24 +168,26 @@ class BudgetKeeper:
         """Finish giving back, for a moment; what is left stays counted until its owner releases it."""
         if tasks := list(self._returning.values()):
             await asyncio.wait(tasks, timeout=1)
-        for task in tasks:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1)
 
     # --- one stream after the other ---------------------------------------------------------------------------------
 
     async def _open(self, budget_id: str, budget: Budget, parent: str) -> None:
         for _ in range(MAX_TURNS):
             state = await self._newest(budget_id)
+            seen = None if state is None else (state.run_no, state.is_open)
             carried = None if state is None or state.is_open else state.carried()
             run_no = 1 if state is None else state.run_no + (carried is not None)
             command = OpenBudget(now=self._clock.now_ns(), limits=budget, parent=parent, carried=carried)
-            stream_id = stream_of_budget(budget_id, run_no)
             try:
-                answer = await self._submit(stream_id, command)
+                answer = await self._submit(stream_of_budget(budget_id, run_no), command)
             except CommandRefused:
-                if (await self._host.read(stream_id)).is_open:
+                newest = await self._newest(budget_id, begin=False)
+                if newest is None or (newest.run_no, newest.is_open) == seen:
                     raise
-                continue
+                continue  # it was closed meanwhile, or goes on in another stream
             self._remember(budget_id, run_no)
             if carried is None or answer.facts:
                 return
@@ -223,7 +231,7 @@ class BudgetKeeper:
             return None
         task = asyncio.get_running_loop().create_task(self._give_back(tuple(budget_ids), claim))
         self._returning[claim] = task
-        task.add_done_callback(lambda _: self._returning.pop(claim, None))
+        task.add_done_callback(lambda _: self._returning.pop(claim, None))  # an owner asks for a call once at a time
         return task
 
     async def _returned(self, claim: Claim) -> None:
@@ -243,42 +251,43 @@ class BudgetKeeper:
     # --- reading ----------------------------------------------------------------------------------------------------
 
     async def _lineage(self, budget_id: str) -> tuple[str, ...]:
-        found: list[str] = []
-        while budget_id and len(found) <= MAX_NESTING:
-            found.append(budget_id)
-            budget_id = (await self._look(budget_id)).parent
+        """Return the budget and all it is a part of. Raises ``InvalidInput`` when there is none; one further out may be gone."""
+        found = [budget_id]
+        state: BudgetState | None = _there(budget_id, await self._newest(budget_id, begin=False))
+        while state is not None and state.parent and len(found) <= MAX_NESTING:
+            found.append(state.parent)
+            state = await self._newest(state.parent, begin=False)
         return tuple(found)
 
     async def _state(self, budget_id: str) -> BudgetState:
         """Return the budget: look, do not touch, do not keep it across an await. Raises ``InvalidInput`` when there is none."""
         return _there(budget_id, await self._newest(budget_id))
 
-    async def _look(self, budget_id: str) -> BudgetState:
-        """``_state``, writing nothing: for who only reads the store."""
-        return _there(budget_id, await self._newest(budget_id, begin=False))
-
     async def _newest(self, budget_id: str, *, begin: bool = True) -> BudgetState | None:
-        """Return the state of the stream in which the budget goes on; ``begin`` it when it is missing. ``None`` for no budget."""
-        run_no = self._run_nos.get(budget_id) or await self._last_run(budget_id)
+        """Return the state of the stream in which the budget goes on, ``None`` for no budget.
+
+        ``begin`` that stream when it is missing: not for who only reads the store.
+        """
+        # Only streams that are open are remembered: others may be deleted.
+        run_no = self._run_nos.pop(budget_id, None) or await self._last_run(budget_id)
         while run_no:
             state = await self._read(budget_id, run_no)
-            if state.is_open:
+            if state is not None and state.is_open:
                 self._remember(budget_id, run_no)
                 return state
             newer = await self._last_run(budget_id)
-            if newer > run_no:
+            if newer != run_no:
                 run_no = newer
-            elif state.is_continued and begin:
+            elif state is not None and state.is_continued and begin:
                 run_no += 1
                 await self._begin(budget_id, run_no)
             else:
-                self._remember(budget_id, run_no)
                 return await self._read(budget_id, run_no)
         return None
 
     async def _begin(self, budget_id: str, run_no: int) -> None:
         """Begin the next stream of a budget with what the one before carries over, unless somebody has."""
-        before = await self._read(budget_id, run_no - 1)
+        before = _there(budget_id, await self._read(budget_id, run_no - 1))
         command = OpenBudget(
             now=self._clock.now_ns(), limits=before.asked, parent=before.parent, carried=before.carried()
         )
@@ -287,8 +296,11 @@ class BudgetKeeper:
         except CommandRefused as refusal:
             log.debug("%s went on and has ended since: %s", budget_id, refusal)
 
-    async def _read(self, budget_id: str, run_no: int) -> BudgetState:
-        state: BudgetState = await self._host.read(stream_of_budget(budget_id, run_no))
+    async def _read(self, budget_id: str, run_no: int) -> BudgetState | None:
+        try:
+            state: BudgetState = await self._host.read(stream_of_budget(budget_id, run_no))
+        except WorkflowNotFoundError:
+            return None
         return state
 
     async def _last_run(self, budget_id: str) -> int:
