@@ -26,6 +26,7 @@ __all__ = [
     "Fingerprint",
     "JournalDesk",
     "KeepsJournals",
+    "OnDifference",
     "TaskJournal",
     "fingerprint_of",
     "first_difference",

@@ -1,1 +1,1 @@
-"""Frameworks that people already use: theirs inside ours, and ours inside theirs. Each is a door of its own, named by whoever wants it."""
+"""Agents of other frameworks: each an extra, imported where it is used (docs/adr/0025)."""
