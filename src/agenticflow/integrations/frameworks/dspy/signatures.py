@@ -6,7 +6,6 @@ import inspect
 from typing import Any
 
 import dspy
-import pydantic
 
 from agenticflow.errors import DefinitionError
 
@@ -68,8 +67,9 @@ def plain(value: object) -> Any:
     """Return a prediction as a dictionary of its fields, models as theirs, anything else as it is."""
     if isinstance(value, dspy.Example):  # a prediction is one
         return {str(name): plain(field) for name, field in value.items()}
-    if isinstance(value, pydantic.BaseModel):
-        return value.model_dump(mode="json")
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):  # a pydantic model
+        return dump(mode="json")
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
