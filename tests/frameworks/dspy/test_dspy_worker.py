@@ -154,8 +154,34 @@ def test_what_is_no_module_says_why() -> None:
         dspy_worker("signature")("no arrow")
     with pytest.raises(DefinitionError, match="nobody keeps the budget"):
         dspy_worker("budget", budget=Budget(tokens=1))
+    with pytest.raises(DefinitionError, match="run_in='process'"):
+        dspy_worker("process", run_in="process")("question -> answer")
+    with pytest.raises(DefinitionError, match="has no aforward"):
+        dspy_worker("loop", run_in="loop")(Thrice(failures=0))
     with pytest.raises(DefinitionError, match="not a name"):
         dspy_worker("")("question -> answer")
+
+
+async def test_forward_gets_the_context_when_it_asks_for_it() -> None:
+    class Knows(dspy.Module):
+        def forward(self, times: int, context: TaskContext) -> str:
+            return f"{context.task_key} {times}"
+
+    assert await run(dspy_worker("knows")(Knows), {"times": 2}) == "only 2"
+
+
+async def test_more_tasks_than_threads_wait_and_none_for_another() -> None:
+    """A model without an async face needs a thread too, while the module holds its own."""
+    lm = DummyLM([{"answer": "yes"}] * 60)
+    worker = dspy_worker("many", lm=lm, run_in="thread", concurrency=40)("question -> answer")
+    definition = WorkflowDefinition(
+        [TaskDefinition("ask", "many", params={"question": "${item}"}, for_each=[str(n) for n in range(60)])],
+        output="${ask}",
+    )
+    async with Orchestrator(store="memory:") as engine:
+        engine.register_worker(worker)
+        handle = await engine.start_workflow(definition)
+        assert await handle.result() == [{"answer": "yes"}] * 60
 
 
 # --- the journal ----------------------------------------------------------------------------------------------------------
@@ -169,7 +195,7 @@ class Thrice(dspy.Module):
         self.ask = dspy.Predict("question -> answer")
         self.failures = failures
 
-    def forward(self, topic: str, context: TaskContext | None = None) -> str:
+    def forward(self, topic: str) -> str:
         first = self.ask(question=topic).answer
         pair = [(self.ask, dspy.Example(question="twice").with_inputs("question")) for _ in range(2)]
         both = dspy.Parallel(num_threads=2, disable_progress_bar=True)(pair)

@@ -201,6 +201,14 @@ async def test_a_flow_opens_its_own_orchestrator_where_nobody_has_one(tmp_path: 
     assert shop.calls.count("total") == 1
 
 
+async def test_an_orchestrator_that_was_not_started_is_started() -> None:
+    engine = await Shop().orchestrator()
+    try:
+        assert await prefect_flow(sum_up(), engine)({"rows": [1]}) == 2
+    finally:
+        await engine.stop()
+
+
 async def test_more_tasks_than_are_shown_are_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirror, "MAX_SHOWN", 3)
     shop, definition = Shop(), sum_up()

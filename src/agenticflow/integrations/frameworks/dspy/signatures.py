@@ -9,7 +9,7 @@ import dspy
 
 from agenticflow.errors import DefinitionError
 
-__all__ = ["module_of", "parameters_of", "plain"]
+__all__ = ["is_async", "module_of", "parameters_of", "plain"]
 
 
 def module_of(name: str, given: object) -> dspy.Module:
@@ -38,10 +38,20 @@ def module_of(name: str, given: object) -> dspy.Module:
     return made
 
 
-def parameters_of(module: dspy.Module) -> list[inspect.Parameter]:
+def is_async(name: str, module: dspy.Module, run_in: str | None) -> bool:
+    """Whether it runs on the event loop. Raises ``DefinitionError`` when it shall and cannot."""
+    if run_in not in (None, "loop", "thread"):
+        raise DefinitionError(f"run_in={run_in!r} of the worker {name!r} is unknown", hint="use 'loop' or 'thread'")
+    has_aforward = hasattr(type(module), "aforward")
+    if run_in == "loop" and not has_aforward:
+        raise DefinitionError(f"the module of {name!r} has no aforward", hint="leave run_in away: it runs in a thread")
+    return has_aforward and run_in != "thread"
+
+
+def parameters_of(module: dspy.Module, *, on_loop: bool) -> list[inspect.Parameter]:
     """Return the parameters of what is called: its own, or the input fields of its one signature."""
     kind: Any = type(module)  # of the class: DSPy warns whoever takes the method of a module
-    function = kind.aforward if is_async(module) else kind.forward
+    function = kind.aforward if on_loop else kind.forward
     parameters = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     if [each.kind for each in parameters] != [inspect.Parameter.VAR_KEYWORD]:
         return parameters
@@ -56,11 +66,6 @@ def parameters_of(module: dspy.Module) -> list[inspect.Parameter]:
         inspect.Parameter(field, inspect.Parameter.KEYWORD_ONLY, annotation=info.annotation)
         for field, info in signature.input_fields.items()
     ]
-
-
-def is_async(module: dspy.Module) -> bool:
-    """Whether it runs on the event loop: its own code says ``aforward``."""
-    return hasattr(type(module), "aforward")
 
 
 def plain(value: object) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol
 
 from prefect import Flow, runtime
 from prefect.client.orchestration import get_client
@@ -41,7 +41,6 @@ class Started(Protocol):
     async def abort(self, reason: str = "") -> None: ...
 
 
-@runtime_checkable
 class Runs(Protocol):
     """What is needed of an orchestrator."""
 
@@ -85,7 +84,7 @@ def prefect_flow(
             f"prefect_flow got a {type(workflow).__name__} as the workflow",
             hint="give it a WorkflowDefinition, a function under @workflow, or the name of a registered one",
         )
-    if not callable(orchestrator) and not isinstance(orchestrator, Runs):
+    if not callable(orchestrator) and not hasattr(type(orchestrator), "start_workflow"):
         raise DefinitionError(
             f"prefect_flow got a {type(orchestrator).__name__} as the orchestrator",
             hint="give it an Orchestrator, or a function that opens one: lambda: Orchestrator(store=…)",
