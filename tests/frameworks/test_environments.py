@@ -18,7 +18,8 @@ from benchmarks.environments import EnvironmentNotBuilt, interpreter
 from tests.contracts.house import PROJECT, ROOT, SRC, plain_environment
 
 FRAMEWORKS = ("dspy", "prefect")
-SECONDS = 300
+SECONDS = 600
+"""Some fifty on a machine with nothing else to do; a busy one is no reason to fail."""
 
 pytestmark = pytest.mark.skipif(
     any(find_spec(name) is not None for name in FRAMEWORKS), reason="this is such an environment"
@@ -35,7 +36,7 @@ def python_of(framework: str) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS * 2)
+@pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_it_works_with_the_real_package(framework: str) -> None:
     done = subprocess.run(
