@@ -60,6 +60,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 __all__ = [
+    "AgentLooped",
     "AgentNotFoundError",
     "AgenticFlowError",
     "BoundExceeded",
@@ -76,6 +77,7 @@ __all__ = [
     "IllegalTransition",
     "InvalidInput",
     "InvariantError",
+    "MaxTurnsExceeded",
     "ModelAccessDenied",
     "ModelAnswerGarbled",
     "ModelCallsForbidden",
@@ -444,6 +446,18 @@ class ToolExecutionError(PermanentError):
     """A call of a tool came to nothing, and will come to nothing again: from ``ToolResult.unwrap``."""
 
     code = "tool_failed"
+
+
+class MaxTurnsExceeded(PermanentError):
+    """An agent has asked its model as often as it may, and is not done."""
+
+    code = "max_turns"
+
+
+class AgentLooped(PermanentError):
+    """An agent calls the same tools with the same arguments again and again."""
+
+    code = "agent_looped"
 
 
 class GuardrailTripwireTriggered(PermanentError):

@@ -10,6 +10,7 @@ import pytest
 from agenticflow import Orchestrator, TaskDefinition, WorkflowDefinition, worker
 from agenticflow.errors import BudgetExceeded
 from agenticflow.resilience import Amounts, Budget, Claim
+from agenticflow.resilience.budgets import guest
 from agenticflow.testing.crashes import CrashCase, crash_search
 
 pytestmark = pytest.mark.proof
@@ -89,6 +90,13 @@ def test_killed_at_every_point_in_memory() -> None:
     report = crash_search(case, double_kills=40, seed=5)
     assert not report.violations, report
     assert report.points > 60
+
+
+def test_killed_while_budgets_go_on_in_their_next_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guest, "MAX_EVENTS", 4)
+    report = crash_search(case, double_kills=40, seed=9)
+    assert not report.violations, report
+    assert report.points > 80
 
 
 def test_killed_in_a_file(tmp_path: Path) -> None:

@@ -238,6 +238,7 @@ class Orchestrator(Intervening):
                     limit = self._max_lost_processes or settings.engine.max_lost_processes
                     resumed = await engine.host.recover(died=await engine.lives.begin(limit))
                     await engine.gates.clear()
+                    await engine.loops.begin(self)
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
                 else:

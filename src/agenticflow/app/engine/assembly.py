@@ -8,6 +8,7 @@ from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.engine.lives import Lives
 from agenticflow.app.engine.reacting import Choreography
+from agenticflow.app.loops.late import LateLoops
 from agenticflow.app.registration.workflows import Workflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
@@ -32,11 +33,12 @@ __all__ = ["Engine", "assemble"]
 
 
 class Recorder:
-    """What agents are given: the journal, and the dispatcher's ear."""
+    """What agents are given: the journal, the dispatcher's ear, and who drives their loops."""
 
-    __slots__ = ("look_again", "record")
+    __slots__ = ("look_again", "loops", "record")
 
-    def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
+    def __init__(self, journal: Journal, dispatcher: Dispatcher, loops: LateLoops) -> None:
+        self.loops = loops
         # Not methods that pass it on: each attempt of an agent comes by twice.
         self.record = journal.record
         self.look_again = dispatcher.look_again
@@ -57,6 +59,7 @@ class Engine:
         "journal",
         "launches",
         "lives",
+        "loops",
         "planners",
         "recorder",
         "settings",
@@ -77,6 +80,7 @@ class Engine:
         launches: Launches,
         settings: Settings,
         planners: Planners,
+        loops: LateLoops,
     ) -> None:
         self.store = store
         self.host = host
@@ -87,7 +91,8 @@ class Engine:
         self.journal = journal
         self.lives = lives
         self.launches = launches
-        self.recorder = Recorder(journal, dispatcher)
+        self.loops = loops
+        self.recorder = Recorder(journal, dispatcher, self.loops)
         self.settings = settings
         self.planners = planners
         """Know the functions of workflows as code."""
@@ -128,6 +133,7 @@ class Engine:
         for part in (self.door, self.watch, self.choreography):
             if part is not None:
                 await part.stop()
+        await self.loops.close()
         await self.children.close()
         await self.budgets.stop()
         await self.host.stop()
@@ -162,18 +168,20 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
+    budgets = BudgetKeeper(host, store, clock)
     engine = Engine(
         store,
         host,
         dispatcher,
         gates,
-        BudgetKeeper(host, store, clock),
+        budgets,
         children,
         Journal(store),
         Lives(store, clock),
         launches,
         settings,
         workflows.planners,
+        LateLoops(host, store, clock, budgets, settings.models.prices),
     )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
     return engine
