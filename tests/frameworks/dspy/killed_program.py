@@ -1,6 +1,6 @@
 """What is killed: a module that asks a model three things. Takes the folder that it works in, and the address of the provider.
 
-The first life dies when the second answer has come.
+It dies when the second answer has come and there is a file ``die.txt``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Report(dspy.Module):
         answers: list[str] = []
         for topic in topics:
             answers.append(self.ask(question=topic).answer)
-            if len(answers) == 2 and not (FOLDER / "died.txt").exists():
-                (FOLDER / "died.txt").touch()
+            if len(answers) == 2 and (FOLDER / "die.txt").exists():
+                (FOLDER / "die.txt").unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
         return answers
 
@@ -45,7 +45,7 @@ async def main() -> None:
         handle = await engine.start_workflow(WorkflowDefinition([task], output="${report}"), workflow_id="w")
         print(await handle.result())
         view = await engine.budgets.get("w.report")
-        print(view.calls, view.spent.tokens, view.open_count)
+        print(view.calls, view.unmetered_calls, view.open_count)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from agenticflow import (
     WorkflowDefinition,
     WorkflowExecutionError,
 )
-from agenticflow.agents.model.prices import PriceTable
+from agenticflow.agents.model import PriceTable, Usage
 from agenticflow.errors import (
     BudgetExceeded,
     ConfigurationError,
@@ -32,6 +32,7 @@ from agenticflow.errors import (
     ModelTimeout,
 )
 from agenticflow.integrations.frameworks.dspy import dspy_worker
+from agenticflow.integrations.frameworks.dspy.engines import usage_of
 from agenticflow.integrations.frameworks.dspy.failures import mapped
 from agenticflow.resilience.budgets import Budget
 from tests.frameworks.dspy.provider import Provider
@@ -374,6 +375,15 @@ async def test_a_task_keeps_to_its_budget_over_all_attempts(server: Provider) ->
         view = await engine.budgets.get("w.only")
         assert (view.calls, view.spent.tokens, view.open_count, view.is_complete) == (3, 75, 0, True)
         assert float(view.spent.usd) == pytest.approx(0.075)
+
+
+def test_tokens_are_counted_as_providers_mean_them() -> None:
+    told = {"usage": {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 100, "reasoning_tokens": 3}}
+    assert usage_of("openai:m", told) == Usage(10, 5, 100, 0, 3)
+    assert usage_of("anthropic:m", told) == Usage(110, 5, 100, 0, 3)
+    assert usage_of("gemini:m", told) == Usage(10, 8, 100, 0, 3)
+    assert usage_of("openai:m", {"usage": {"input_tokens": 10}}) is None
+    assert usage_of("openai:m", {}) is None
 
 
 async def test_a_call_that_does_not_fit_is_not_made(server: Provider) -> None:

@@ -29,7 +29,10 @@ from agenticflow.errors import AgenticFlowError, DefinitionError, InvariantError
 from agenticflow.integrations.frameworks.dspy.failures import is_unmade
 from agenticflow.integrations.frameworks.dspy.spending import Purse
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "usage_of"]
+
+_THINKS_APART: Final = frozenset({"gemini", "vertex", "vertex_ai", "vertex-express", "xai"})
+"""Providers whose output tokens do not count reasoning."""
 
 THREAD_SECONDS: Final = 3_600.0
 """For one call of a model, as seen from a thread. The model has limits of its own; this one ends what nobody waits for."""
@@ -104,7 +107,7 @@ class Calls:
         try:
             recorded: Any = await self._context.journal.call(key, lambda: self._made(lm, request, key, len(encoded)))
             if self._purse is not None and recorded["try"]:
-                await self._purse.settle(key, recorded["try"], _name(lm), _usage(recorded["response"]))
+                await self._purse.settle(key, recorded["try"], _name(lm), usage_of(_name(lm), recorded["response"]))
         except AgenticFlowError as error:
             self.problem = self.problem or error
             raise
@@ -213,16 +216,18 @@ def _name(lm: dspy.BaseLM) -> str:
     return f"{provider}:{name}" if slash else f"dspy:{provider}"
 
 
-def _usage(response: dict[str, Any]) -> Usage | None:
-    """Return what the provider told; ``None`` when it did not."""
+def usage_of(model: str, response: dict[str, Any]) -> Usage | None:
+    """Return what the provider told; ``None`` when it did not. DSPy keeps its counts as they come, and providers count differently."""
     told = response.get("usage") or {}
     spent, said = told.get("input_tokens"), told.get("output_tokens")
     if spent is None or said is None:
         return None
-    return Usage(
-        spent,
-        said,
-        told.get("cache_read_tokens") or 0,
-        told.get("cache_write_tokens") or 0,
-        told.get("reasoning_tokens") or 0,
+    read, written, thought = (
+        told.get(name) or 0 for name in ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
     )
+    provider = model.partition(":")[0]
+    if "anthropic" in provider:
+        spent += read + written
+    if provider in _THINKS_APART:
+        said += thought
+    return Usage(spent, said, read, written, thought)
