@@ -155,6 +155,8 @@ def test_what_is_no_module_says_why() -> None:
         dspy_worker("signature")("no arrow")
     with pytest.raises(DefinitionError, match="nobody keeps the budget"):
         dspy_worker("budget", budget=Budget(tokens=1))
+    with pytest.raises(DefinitionError, match="got 'Thrice', not a name"):
+        dspy_worker(Thrice)  # type: ignore[arg-type]  # what a newcomer writes
     with pytest.raises(DefinitionError, match="run_in='process'"):
         dspy_worker("process", run_in="process")("question -> answer")
     with pytest.raises(DefinitionError, match="has no aforward"):

@@ -321,6 +321,8 @@ def test_what_cannot_be_a_worker_says_why() -> None:
         prefect_worker("yields")(yielding)
     with pytest.raises(DefinitionError, match="not a name"):
         prefect_worker("")(with_context_less)
+    with pytest.raises(DefinitionError, match="got the flow 'with-context-less', not a name"):
+        prefect_worker(with_context_less)
 
 
 @flow

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from prefect import get_client
+from prefect import flow, get_client
 from prefect.exceptions import CancelledRun
 from prefect.states import Cancelling
 
@@ -154,6 +154,28 @@ async def test_a_cancelled_workflow_cancels_its_flow_run() -> None:
             await flowing
     run = await flow_run_of(definition.name, "Cancelled")
     await task_runs(run.id, {"load": "Completed", "double[0]": "Completed", "rare": "Skipped", "total": "Cancelled"})
+
+
+async def test_a_flow_of_ones_own_around_it_is_cancelled_with_all_that_it_runs() -> None:
+    """Prefect serves flows by the name of their function: so this is how a workflow is served."""
+    shop, definition, name = Shop(), sum_up(), f"nightly-{uuid4().hex[:8]}"
+    shop.gate.clear()
+    async with await shop.orchestrator() as engine:
+
+        @flow(name=name)
+        async def nightly(rows: list[int]) -> int:
+            return int(await prefect_flow(definition, engine)({"rows": rows}, workflow_id="w"))
+
+        flowing = asyncio.create_task(nightly([1]))
+        await shop.waits.wait()
+        outer = await flow_run_of(name, "Running")
+        async with get_client() as client:
+            await client.set_flow_run_state(outer.id, Cancelling(), force=True)
+        flowing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flowing
+        with pytest.raises(WorkflowExecutionError, match="its flow run was cancelled in Prefect"):
+            await engine.wait("w")
 
 
 @pytest.mark.parametrize("is_cancelled_there", [True, False])

@@ -56,6 +56,11 @@ def dspy_worker(
     DSPy's own errors become ours; what the module raises itself is the outcome of the attempt. Raises ``DefinitionError`` for what is no
     module, and for a budget that nobody keeps.
     """
+    if not isinstance(name, str):
+        raise DefinitionError(
+            f"@dspy_worker got {getattr(name, '__name__', name)!r}, not a name",
+            hint='write @dspy_worker("answer") above the class',
+        )
     terms = _terms(name, budget, budgets, budget_parent, prices, max_output_tokens)
 
     def make(given: object) -> Worker[..., Any]:

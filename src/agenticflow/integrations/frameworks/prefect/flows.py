@@ -28,6 +28,8 @@ log = get_logger("agenticflow")
 
 LOOK_SECONDS: Final = 5.0
 """For asking Prefect whether somebody cancelled the flow."""
+MAX_NESTED: Final = 10
+"""Flow runs inside each other that are asked about."""
 
 
 class Started(Protocol):
@@ -67,10 +69,12 @@ def prefect_flow(
 ) -> Flow:
     """Return a flow that runs ``workflow``: ``await flow({"order": 7})``, with its parameters ``input`` and ``workflow_id``.
 
-    ``orchestrator`` is one that runs on the same loop, or a function that opens one for the length of each flow run: what a flow that
-    Prefect serves needs. Each task of the workflow that is scheduled becomes a task run (``.submit``) that waits for those before it and
-    ends as the task does; the first thousand are shown. The flow run returns the result of the workflow, fails with
-    ``WorkflowExecutionError``, and is cancelled when the workflow was.
+    ``orchestrator`` is one that runs on the same loop, or a function that opens one for the length of each flow run. Prefect serves and
+    deploys flows by the name of their function: for that, call this one in a flow of your own.
+
+    Each task of the workflow that is scheduled becomes a task run (``.submit``) that waits for those before it and ends as the task does;
+    the first thousand are shown. The flow run returns the result of the workflow, fails with ``WorkflowExecutionError``, and is cancelled
+    when the workflow was.
 
     The run is ours: it survives the process. With the same ``workflow_id`` and input another flow run takes it up, after a failure too; so
     does a retry of Prefect's (``flow.with_options(retries=3)``), whose id follows from the flow run when none is given. Cancelling the flow
@@ -97,6 +101,7 @@ def prefect_flow(
     return Flow(
         run,
         name=name or title,
+        version=None if isinstance(workflow, str) else workflow.version,
         description=description or f"The workflow {title!r}, run by agenticflow",
         task_runner=ThreadPoolTaskRunner(max_workers=max_threads),
         persist_result=False,
@@ -161,11 +166,17 @@ async def _shown(mirror: Mirror, following: asyncio.Task[None]) -> None:
 
 
 async def _is_cancelled_in_prefect() -> bool:
-    """Whether the flow run is being cancelled there, and not merely interrupted with its process."""
+    """Whether the flow run, or one that it is a part of, is being cancelled there, and not merely interrupted with its process."""
     try:
         async with asyncio.timeout(LOOK_SECONDS), get_client() as client:
-            state = (await client.read_flow_run(runtime.flow_run.id)).state
+            run_id: Any = runtime.flow_run.id
+            for _ in range(MAX_NESTED):
+                run = await client.read_flow_run(run_id)
+                if run.state is not None and (run.state.is_cancelling() or run.state.is_cancelled()):
+                    return True
+                if run.parent_task_run_id is None:
+                    return False
+                run_id = (await client.read_task_run(run.parent_task_run_id)).flow_run_id
     except Exception as error:  # noqa: BLE001 - out of reach: then nobody can say, and the run stays open
         log.warning("Prefect does not say whether the flow was cancelled: %s: %s", type(error).__name__, error)
-        return False
-    return state is not None and (state.is_cancelling() or state.is_cancelled())
+    return False

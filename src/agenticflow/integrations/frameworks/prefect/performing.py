@@ -39,6 +39,10 @@ def prefect_worker(name: str, *, concurrency: int = DEFAULT_CONCURRENCY) -> Call
     What the flow raises is the outcome of the attempt; Prefect's own errors become ours. What it returns is the result, and needs a form
     on the wire. Raises ``DefinitionError`` for what is no flow, and for a flow with a parameter ``context``.
     """
+    if isinstance(name, Flow):
+        raise DefinitionError(
+            f"@prefect_worker got the flow {name.name!r}, not a name", hint='write @prefect_worker("clean") above @flow'
+        )
 
     def make(flow: Flow) -> Worker[..., Any]:
         _check(name, flow)
