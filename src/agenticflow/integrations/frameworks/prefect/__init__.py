@@ -1,4 +1,4 @@
-"""Prefect 3: a workflow of ours as a flow, and a flow as a task of ours (docs/adr/0029). Needs the extra ``prefect``."""
+"""Prefect 3: a workflow of ours as a flow, and a flow as a task of ours (docs/adr/0031). Needs the extra ``prefect``."""
 
 try:
     import prefect as _prefect  # noqa: F401  # asked for here, so that one error says what is missing
