@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
@@ -31,6 +30,7 @@ from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, Workflo
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
 from agenticflow.app.registration.admission import Admission
+from agenticflow.app.registration.agents import agent_state_at
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
 from agenticflow.app.repair.replanner import Replans
 from agenticflow.app.schedules.absence import absent
@@ -503,16 +503,9 @@ class Orchestrator(Intervening):
         """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.
 
         What was not recorded yet, a moment ago, is not in it; ``get_agent(agent_id).get_state()`` is the state now. An agent
-        without events is idle.
+        without events is idle. Raises ``InvalidInput`` for what is no id or no version.
         """
-        engine = await self._running()
-        state = AgentState.IDLE
-        async for event in engine.store.read_stream(stream_of_agent(agent_id)):
-            if at_version is not None and event.version > at_version:
-                break
-            if (to_state := event.payload.get("to_state")) is not None:
-                state = AgentState(str(to_state))
-        return state
+        return await agent_state_at((await self._running()).store, agent_id, at_version)
 
     async def list_workflows(
         self,

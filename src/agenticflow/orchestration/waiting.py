@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from shlex import quote
 
 import msgspec
 
@@ -438,14 +439,14 @@ def _words_of_the_engine(wait: Wait, task: str) -> str:
 
 def unblocked_by(wait: Wait, workflow_id: str) -> str:
     """Return what would let the branch go on."""
-    key = wait.task_key
+    key, workflow_id = quote(wait.task_key), quote(workflow_id)
     match wait.reason:
         case Paused():
             return f"`agenticflow runs unpause {workflow_id}` lets it go on"
         case AwaitsSignal(signal):
-            return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
+            return f"`agenticflow runs signal {workflow_id} {quote(signal)}` sends it"
         case AwaitsAnswer(_, name):
-            return f"`agenticflow approvals approve {name}` (or `reject`) answers"
+            return f"`agenticflow approvals approve {quote(name)}` (or `reject`) answers"
         case Retrying():
             return f"it comes by itself; `agenticflow runs retry {workflow_id} {key}` tries it now"
         case TimerRuns():
@@ -455,6 +456,7 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
         case AsksForPlan():
             return "whoever plans has to answer, or its time to pass; then it fails"
         case InQuarantine(_, name):
+            name = quote(name)
             return f"`agenticflow dead-letters retry {name}` runs it again, `agenticflow dead-letters discard {name}` has it failed"
         case NotRegistered():
             return "registering it, or its recovery, starts the task"
@@ -467,7 +469,7 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
         case NeedsPermit():
             return "whoever holds it has to end"
         case SubWorkflow(child):
-            return f"`agenticflow debug why {child}` says what that one needs"
+            return f"`agenticflow debug why {quote(child)}` says what that one needs"
         case BeingCancelled():
             return "it ends with its handlers, or with its grace"
         case NoRoom():

@@ -188,7 +188,7 @@ async def test_wrong_questions_are_refused_with_what_to_do(orchestrator: Orchest
     await orchestrator.start_workflow(asking(assignees=["ada"]), workflow_id="w")
     with pytest.raises(WorkflowNotFoundError, match="there is no request 'w/1/may@99'"):
         await approvals.get("w/1/may@99")
-    with pytest.raises(CommandRefused, match="there is no request 'w/1/may@99'"):
+    with pytest.raises(WorkflowNotFoundError, match="there is no request 'w/1/may@99'"):
         await approvals.reject("w/1/may@99")
     (view,) = await approvals.list()
     with pytest.raises(InvalidInput, match="no name of a person"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -69,6 +69,8 @@ class Held(Protocol):
     def children(self) -> Children: ...
     @property
     def planners(self) -> Planners: ...
+    @property
+    def workflows(self) -> Container[str]: ...
 
 
 class Explained(msgspec.Struct, frozen=True):

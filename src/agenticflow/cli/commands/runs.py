@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from shlex import quote
 from typing import Any, Final
 
 from agenticflow.app.commands import Cancel, Operation, Pause, Resolve, Resume, Signal, Unpause, Waits
@@ -224,7 +225,7 @@ async def _stream(store: Store, workflow_id: str, run_no: int | None) -> str:
     if row is None:
         raise WorkflowNotFoundError(
             f"workflow {workflow_id!r} has no run {run_no}",
-            hint=f"`agenticflow runs show {workflow_id}` shows its latest",
+            hint=f"`agenticflow runs show {quote(workflow_id)}` shows its latest",
         )
     return row.stream_id
 
