@@ -72,10 +72,13 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
         for key, record in state.tasks.items()
         if record.status in in_question_when and record.node.task.effect is EffectClass.AT_MOST_ONCE
     ]
-    if in_question := [key for key in unknown if _task_id(key) not in again]:
+    # What undoes a task in vain belongs to that task: only who runs that again decides about it.
+    roots = [_task_id(state.tasks[key].undoes or key) for key in unknown]
+    in_question = [(key, root) for key, root in zip(unknown, roots, strict=True) if root not in again]
+    if in_question:
         raise CommandRefused(
-            f"nobody can say whether task {in_question[0]!r} of workflow {state.workflow_id!r} happened, and it must not run twice",
-            hint=f"find out; if it may run again, resume with from_task={_task_id(in_question[0])!r}",
+            f"nobody can say whether task {in_question[0][0]!r} of workflow {state.workflow_id!r} happened, and it must not run twice",
+            hint=f"find out; if it may run again, resume with from_task={in_question[0][1]!r}",
         )
     for key in [key for key in kept if _task_id(key) in again]:
         del kept[key]

@@ -53,7 +53,8 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
 class Compensation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What undoes a task that was completed, when its run fails or is aborted.
 
-    ``params`` may refer to what the task could refer to and to its own result; left out, it is given what the task was given.
+    ``params`` may refer to what the task could refer to and to its own result; left out, it is given what the task was given. With
+    ``effect="at_most_once"`` it is never run twice by itself: an outcome that nobody knows waits for a person.
     """
 
     agent_id: str
@@ -61,6 +62,22 @@ class Compensation(msgspec.Struct, frozen=True, omit_defaults=True):
     params: Mapping[str, object] | None = None
     retry_policy: RetryPolicy | None = None
     timeout_seconds: float | None = 300
+    effect: EffectClass = EffectClass.IDEMPOTENT
+
+    def __post_init__(self) -> None:
+        try:
+            msgspec.structs.force_setattr(self, "effect", EffectClass(self.effect))
+        except ValueError:
+            raise DefinitionError(
+                f"the effect of a compensation is {self.effect!r:.60}",
+                hint=f"there are {', '.join(one.value for one in EffectClass)}",
+            ) from None
+        retry = self.retry_policy
+        if self.effect is EffectClass.AT_MOST_ONCE and isinstance(retry, RetryPolicy) and retry.max_attempts > 1:
+            raise DefinitionError(
+                f"a compensation by {self.agent_id!r:.60} is at_most_once and cannot have {retry.max_attempts} attempts",
+                hint="leave retry_policy out, or make it idempotent with the effect key",
+            )
 
 
 class _TaskHead(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

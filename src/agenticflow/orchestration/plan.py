@@ -189,6 +189,7 @@ def _undoing(node: Node, task: TaskDefinition, given: Compensation) -> Node:
         task.params if given.params is None else given.params,
         retry_policy=given.retry_policy,
         timeout_seconds=given.timeout_seconds,
+        effect=given.effect,
     )
     return Node(node.index, undoing, (*node.depends_on, node.index))
 
