@@ -24,6 +24,8 @@ class Carried(msgspec.Struct, frozen=True):
     """Signals that no task took, by name, in order of arrival, as recorded."""
     feedback: list[Heard] = []
     """What people said to it, oldest first."""
+    answers: dict[str, dict[str, bytes]] = {}
+    """What people answered to handlers that run again as the same work, by task key and key of the interrupt, as recorded."""
 
 
 def carry_over(state: RunState, from_task: str | None = None) -> Carried:
@@ -33,7 +35,8 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     at that task: a completed ``from_task`` is kept and never run again, what depends on it is (its generation rises,
     since that is an explicit "run again"); any other ``from_task`` is run, with what depends on it.
 
-    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it. So is what people said to the run.
+    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it. So is what people said to the run, and
+    what they answered to handlers that have not come to their end: a task that runs again under the same effect key does not ask again.
 
     At-most-once work whose outcome is unknown is not run again by itself: it has to be among what ``from_task`` asks to run again.
 
@@ -86,7 +89,13 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
     for key in unknown:
         generations[key] = generations.get(key, 0) + 1
     signals = {name: list(values) for name, values in state.signals.items() if values}
-    return Carried(kept, generations, signals, list(state.feedback))
+    answers = {
+        key: state.answers_to(key)
+        for key in dict.fromkeys((*state.answers, *state.answered))
+        if key not in kept and generations.get(key) == state.generations.get(key)
+    }
+    told = {key: given for key, given in answers.items() if given}
+    return Carried(kept, generations, signals, list(state.feedback), told)
 
 
 def _leave_out_undone(state: RunState, kept: dict[str, bytes], generations: dict[str, int]) -> None:

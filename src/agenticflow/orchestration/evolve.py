@@ -330,6 +330,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     state.suspects.pop(fact.task_key, None)
     record.attempt = record.attempts_before = 0
     state.answered.pop(fact.task_key, None)
+    state.answers.pop(fact.task_key, None)
     state.forget_total_limit(fact.task_key)
     state.queue(record)
 
@@ -446,6 +447,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     a.ApprovalDelegated: inbox.delegated,
     a.TaskInterrupted: inbox.interrupted,
     a.InterruptAnswered: inbox.interrupt_answered,
+    a.AnswersKept: inbox.kept,
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,

@@ -308,12 +308,11 @@ class WorkflowGuest(RunDecider):
             state.run_no,
             node.task.task_id,
             feedback_for(state, record) if state.feedback else (),
-            self._replies(state, task_key) if state.answered else NO_REPLIES,
+            self._replies(state, task_key) if state.answered or state.answers else NO_REPLIES,
         )
 
     def _replies(self, state: RunState, task_key: str) -> Mapping[str, bytes]:
-        closed = state.answered.get(task_key, {})
-        return {key: state.values.resolve(one.answer) for key, one in closed.items() if one.answer is not None}
+        return {key: state.values.resolve(answer) for key, answer in state.answers_to(task_key).items()}
 
     def summary(self, state: RunState) -> Summary:
         return Summary(

@@ -30,6 +30,7 @@ from agenticflow.orchestration.advance import (
     never_started,
     open_keys,
 )
+from agenticflow.orchestration.approvals.facts import AnswersKept
 from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.inbox.answering import MAX_COMMENT_CHARS, answer_of, due, is_repeated
 from agenticflow.orchestration.inbox.asking import interrupted
@@ -208,6 +209,7 @@ class RunDecider:
             ),
             *(() if (terms := command.replan) is None else [ReplanAgreed(terms.times, terms.limit_seconds)]),
             *said_before(command.feedback),
+            *(() if command.answers is None else [AnswersKept(msgspec.Raw(command.answers))]),
         ]
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:

@@ -144,6 +144,7 @@ class RunState:
         "active",
         "again",
         "answered",
+        "answers",
         "barred",
         "cancel",
         "completed",
@@ -214,9 +215,7 @@ class RunState:
         self.made: list[tuple[str, bytes]] = []
         """Large values, by content hash, that facts not committed yet refer to."""
         self.input = codec.NULL
-        self.seed = ""
-        self.fingerprint = ""
-        self.started_by = ""
+        self.seed = self.fingerprint = self.started_by = ""
         self.started_at = 0
         self.ended_at: int | None = None
         self.deadline: int | None = None
@@ -244,8 +243,7 @@ class RunState:
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None
         """Key of the task whose end ends the run."""
-        self.first_generation = 0
-        self.depth = 0
+        self.first_generation = self.depth = 0
         self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
@@ -264,6 +262,8 @@ class RunState:
         """Open requests to people, by task key."""
         self.answered: dict[str, dict[str, Request]] = {}
         """Closed ones, by task key and key of the interrupt: an answer given twice is known, and a handler finds its answers."""
+        self.answers: dict[str, dict[str, bytes]] = {}
+        """What people answered in the runs before, by task key and key of the interrupt."""
         self.replanning: Replanning | None = None
         """Where it stands with asking for another plan; ``None`` when it never does."""
         self.suspects: dict[str, Suspect] = {}
@@ -309,6 +309,12 @@ class RunState:
         if self.plan is None:
             raise InvariantError(f"run {self.stream_id!r} has not started, it has no plan")
         return self.plan
+
+    def answers_to(self, key: str) -> dict[str, bytes]:
+        """Return what people have answered to the handler of a task, in this run and those before, by the key of the interrupt."""
+        closed = self.answered.get(key, {})
+        given = {name: one.answer for name, one in closed.items() if one.answer is not None}
+        return {**self.answers.get(key, {}), **given}
 
     # --- what evolve uses -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,14 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Fact
 from agenticflow.orchestration.approvals.terms import Terms
 
-__all__ = ["ApprovalAnswered", "ApprovalDelegated", "ApprovalEscalated", "InterruptAnswered", "TaskInterrupted"]
+__all__ = [
+    "AnswersKept",
+    "ApprovalAnswered",
+    "ApprovalDelegated",
+    "ApprovalEscalated",
+    "InterruptAnswered",
+    "TaskInterrupted",
+]
 
 _NOTHING: Final = msgspec.Raw(codec.NULL)
 
@@ -39,6 +46,14 @@ class InterruptAnswered(Fact, frozen=True):
     result: msgspec.Raw = _NOTHING
     given: str = ""
     """Fingerprint of what was given, when the answer says more."""
+
+
+class AnswersKept(Fact, frozen=True):
+    """What people answered, in the runs before, to handlers that run again in this one as the same work. Follows the start of the run."""
+
+    event_type: ClassVar[str] = "answers_kept"
+    answers: msgspec.Raw
+    """Encoded ``{task key: {interrupt key: encoded answer}}``, or a reference to it."""
 
 
 class ApprovalAnswered(Fact, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agenticflow.core import codec
+from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.approvals import facts as a
 from agenticflow.orchestration.approvals.requests import PLAIN_TERMS, Delegation, Request, Vote
@@ -10,7 +11,17 @@ from agenticflow.orchestration.approvals.terms import Terms
 from agenticflow.orchestration.endings import complete, fail, take_ready
 from agenticflow.orchestration.state import ANSWER, ESCALATION, TOTAL, RunState, TaskRecord, TaskStatus
 
-__all__ = ["answered", "delegated", "escalated", "granted", "interrupt_answered", "interrupted", "rejected", "required"]
+__all__ = [
+    "answered",
+    "delegated",
+    "escalated",
+    "granted",
+    "interrupt_answered",
+    "interrupted",
+    "kept",
+    "rejected",
+    "required",
+]
 
 
 def required(state: RunState, fact: f.ApprovalRequired, version: int, at: int) -> None:
@@ -106,3 +117,11 @@ def interrupt_answered(state: RunState, fact: a.InterruptAnswered, version: int,
     record.attempt -= 1
     record.due = 0
     state.queue(record)
+
+
+def kept(state: RunState, fact: a.AnswersKept, version: int, at: int) -> None:
+    """A handler finds what people answered it in the runs before."""
+    found = codec.decode(state.values.resolve(bytes(fact.answers)))
+    if not isinstance(found, dict):
+        raise InvariantError(f"the answers of run {state.stream_id!r} are no mapping")
+    state.answers = found
