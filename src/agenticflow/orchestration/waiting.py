@@ -126,7 +126,10 @@ class Paused(msgspec.Struct, frozen=True, tag="paused"):
 
 
 class OutcomeInQuestion(msgspec.Struct, frozen=True, tag="unknown_outcome"):
-    """Nobody knows whether at-most-once work happened: a person has to say."""
+    """Nobody knows whether at-most-once work happened: its check function or a person has to say."""
+
+    check: str = ""
+    """How its check function stands, in words; empty where there is none, or nobody is asked."""
 
 
 class InQuarantine(msgspec.Struct, frozen=True, tag="quarantine"):
@@ -321,7 +324,8 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
     if status is TaskStatus.RETRYING:
         return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
     if status is TaskStatus.UNKNOWN:
-        return OutcomeInQuestion()
+        known = None if held is None else held.get(record.token)
+        return known if isinstance(known, OutcomeInQuestion) else OutcomeInQuestion()
     if status is TaskStatus.QUARANTINED:
         suspect = state.suspects[record.key]
         name = approval_id(state.workflow_id, state.run_no, record.key, suspect.token)
@@ -395,8 +399,8 @@ def words_of(wait: Wait) -> str:
             return f"{task} waits until {moment_of(wait.until or 0)}"
         case Retrying():
             return f"{task} is tried again at {moment_of(wait.until or 0)}"
-        case OutcomeInQuestion():
-            return f"somebody has to say what became of {task}"
+        case OutcomeInQuestion(check):
+            return f"somebody has to say what became of {task}" + (f" ({check})" if check else "")
         case InQuarantine(losses):
             return f"{task} is in quarantine, because its process died {losses} times while it ran"
         case NotRegistered(words) | NeedsCode(words):

@@ -86,7 +86,8 @@ class Dispatcher:
         self._max_workers = max_workers
         self._is_waking = False
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._checks = Checks(host, clock, self._handler_of, self._attempts.__contains__)
+        self.checks = Checks(host, clock, self._handler_of, self._attempts.__contains__)
+        """Ask whether work of unknown outcome has happened."""
         self._complained: set[str] = set()
         self._end_listening: Callable[[], None] = lambda: None
         self._asking: set[asyncio.Task[None]] = set()
@@ -137,7 +138,7 @@ class Dispatcher:
         """Try again to dispatch what nobody could perform."""
         for stream_id, effect in self._placement.housed():
             self.perform(stream_id, effect)
-        self._checks.look_again()
+        self.checks.look_again()
 
     def _handler_of(self, effect: RunActivity) -> Handler | None:
         found = self._placement.find(effect)
@@ -188,7 +189,7 @@ class Dispatcher:
             if attempt is not None and attempt.context is not None:
                 attempt.context.feedback = effect.feedback
         elif isinstance(effect, CheckActivity):
-            self._checks.ask(stream_id, effect)
+            self.checks.ask(stream_id, effect)
         elif isinstance(effect, AskForPlan):
             self._plan(stream_id, effect)
         elif (seat := self._seats.get(effect.performer_id)) is not None:
@@ -382,9 +383,9 @@ class Dispatcher:
             if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
-        if is_over and self._checks.waiting:  # hardly ever
+        if is_over and self.checks.waiting:  # hardly ever
             # After the report: a late one may have said what happened.
-            self._checks.attempt_ended(attempt.stream_id, attempt.effect.token)
+            self.checks.attempt_ended(attempt.stream_id, attempt.effect.token)
         if outcome is not None and attempt.effect.caution:
             # After the report: what is known to have ended has not killed anything.
             self._end_isolation(attempt)
@@ -415,7 +416,7 @@ class Dispatcher:
         """
         self._is_draining = True
         self._end_listening()
-        await self._checks.stop()
+        await self.checks.stop()
         if self._complaint is not None:
             self._complaint.cancel()
         for asking in self._asking:
