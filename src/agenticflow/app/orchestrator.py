@@ -29,6 +29,7 @@ from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
+from agenticflow.app.registration.adapting import Adapting, Parallelism
 from agenticflow.app.registration.admission import Admission
 from agenticflow.app.registration.agents import agent_state_at
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
@@ -59,7 +60,7 @@ from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.repair.planner import Plans, Replanner
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.resilience import BackPressure
+from agenticflow.resilience import Adaptation, BackPressure
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.runtime.loading import Loader
@@ -89,6 +90,7 @@ class Orchestrator(Intervening):
     ``replan`` is asked for another plan when a run would fail: a ``Replanner``, or an async function.
     ``max_lost_processes`` is how many processes may die while a task is in work before it becomes a dead letter.
     ``back_pressure`` says how long a start waits while much work is open in this process; ``None``: never.
+    ``adaptation`` lets less be in work at once while there is too much to do; without one, always ``max_concurrency``.
     ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
@@ -109,6 +111,7 @@ class Orchestrator(Intervening):
         replan: Replanner | Plans | None = None,
         performs: bool = True,
         back_pressure: BackPressure | None = _DEFAULT_PRESSURE,
+        adaptation: Adaptation | None = None,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -128,6 +131,7 @@ class Orchestrator(Intervening):
         self._max_lost_processes = max_lost_processes
         self._performs = performs
         self._admission = Admission(back_pressure, self._clock)
+        self._adapting = Adapting(adaptation)
         self._replans = Replans(replan, self._clock, self._unperformed)
         self._settings = settings
         self._telemetry = telemetry
@@ -188,10 +192,7 @@ class Orchestrator(Intervening):
             )
         self._performers[performer.performer_id] = performer
         if self._engine is not None:
-            self._seat(self._engine, performer)
-
-    def _seat(self, engine: Engine, performer: Performer) -> None:
-        engine.dispatcher.seat(performer)
+            self._engine.dispatcher.seat(performer)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -223,7 +224,7 @@ class Orchestrator(Intervening):
             self.agents.attach(engine.recorder, store)
             engine.dispatcher.assign_with(self.agents)
             for performer in self._performers.values():
-                self._seat(engine, performer)
+                engine.dispatcher.seat(performer)
             try:
                 if self.event_bus is not None:
                     await self.event_bus.attach(store)
@@ -237,6 +238,7 @@ class Orchestrator(Intervening):
                     await engine.gates.clear()
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
+                    self._adapting.start(engine.dispatcher)
                 else:
                     engine.host.perform_with(_leave_to_the_next_owner)
                     resumed = 0
@@ -279,7 +281,7 @@ class Orchestrator(Intervening):
 
     async def _shut(self, engine: Engine) -> None:
         await self._replans.end()
-        for part in (engine.door, engine.watch, engine.choreography):
+        for part in (engine.door, engine.watch, engine.choreography, self._adapting):
             if part is not None:
                 await part.stop()
         await engine.children.close()
@@ -534,6 +536,10 @@ class Orchestrator(Intervening):
         engine = await self._running()
         watch = engine.watch or Watch(engine, self._clock, performs=self._performs)
         return await watch.check()
+
+    async def parallelism(self) -> Parallelism:
+        """Return how many attempts may be in work at once in this process, and how many are and wait."""
+        return self._adapting.status((await self._running()).dispatcher)
 
     async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted:
         """Archive and delete what ``policy`` lets go, give back what nobody needs; see ``Store.compact``. Goes on beside running work."""

@@ -36,10 +36,11 @@ from agenticflow.orchestration.liveness import (
 from agenticflow.orchestration.schedules.guest import KIND as SCHEDULE
 from agenticflow.orchestration.schedules.state import ScheduleState, ScheduleStatus
 from agenticflow.orchestration.state import RunState, WorkflowStatus
+from agenticflow.runtime.timers import Tick
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.rows import RunRow
 
-__all__ = ["LivenessReport", "Tick", "Watch"]
+__all__ = ["LivenessReport", "Watch"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -72,19 +73,6 @@ class LivenessReport(msgspec.Struct, frozen=True):
     def is_alive(self) -> bool:
         """Whether no run is stuck."""
         return not self.breaches
-
-
-class Tick:
-    """Resolves a future later. Background work: nobody waits for it, so a clock that jumps (``testing``) need not."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
-
-    def __call__(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
 
 
 class _Everything:

@@ -83,7 +83,10 @@ class Dispatcher:
         self._isolation = Isolation()
         self._ready: deque[Attempt] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._max_workers = max_workers
+        self.most = max_workers
+        """How many attempts may be in work at once at the most."""
+        self.limit = max_workers
+        """How many may now."""
         self._is_waking = False
         self._attempts: dict[tuple[str, int], Attempt] = {}
         self.checks = Checks(host, clock, self._handler_of, self._attempts.__contains__)
@@ -275,11 +278,18 @@ class Dispatcher:
             self._is_waking = True
             self._loop.call_soon(self._wake)
 
+    def limit_to(self, limit: int) -> None:
+        """Let so many attempts, from 1 to ``most``, be in work at once from now on. What is in work goes on; what is ready waits."""
+        self.limit = max(1, min(limit, self.most))
+        if self._ready and not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake)
+
     def _wake(self) -> None:
         self._is_waking = False
         if self._is_draining:
             return
-        for _ in range(min(len(self._ready), self._max_workers - len(self._workers))):
+        for _ in range(min(len(self._ready), self.limit - len(self._workers))):
             self._hire()
 
     def _hire(self) -> None:
@@ -332,7 +342,7 @@ class Dispatcher:
         assert task is not None  # a coroutine of ours runs in a task
         clean = contextvars.copy_context()
         turn_ends = self._clock.now_ns() + TURN_NANOSECONDS
-        while self._ready and not self._is_draining:
+        while self._ready and not self._is_draining and len(self._workers) <= self.limit:
             attempt = self._ready.popleft()
             now = await self._perform(attempt, task)
             if contextvars.copy_context() != clean:
@@ -462,6 +472,14 @@ class Dispatcher:
             is_in_work = attempt.worker is not None and not attempt.worker.done()
             if stream_id in (None, attempt.stream_id) and (is_in_work or id(attempt) in placed):
                 yield attempt
+
+    def waiting_to_start(self) -> int:
+        """Return how many attempts could start, if more were let in."""
+        return len(self._ready)
+
+    def in_work(self) -> frozenset[tuple[str, int]]:
+        """Return the attempts whose handlers have begun and not ended, by stream and token."""
+        return frozenset(key for key, attempt in self._attempts.items() if attempt.started_at)
 
     def kept(self) -> Iterator[tuple[Homeless, str]]:
         """Yield what is kept until somebody can perform it, each with what is missing in words."""
