@@ -247,7 +247,7 @@ def _outcome(kind: OutcomeKind) -> Outcome:
         case OutcomeKind.SUCCEEDED:
             return Outcome(kind, codec.encode("done"))
         case OutcomeKind.INTERRUPTED:
-            return Outcome(kind, Ask("", "How many?").encoded("a"))
+            return Outcome(kind, codec.encode([Ask("", "How many?")]))
         case _:
             return Outcome(kind, b"", ErrorInfo("Broken", "it broke"))
 

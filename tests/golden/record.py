@@ -15,7 +15,7 @@ import traceback
 import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import agenticflow
 from agenticflow import (
@@ -35,7 +35,7 @@ from agenticflow import (
 from agenticflow.app.engine import starting as starting_module
 from agenticflow.app.repair.replanner import Replans
 from agenticflow.core.engine import ActivityStarted, ProcessDeath
-from agenticflow.orchestration import Approval, Escalation
+from agenticflow.orchestration import Approval, Ask, Escalation
 from agenticflow.orchestration.definition import Compensation
 from agenticflow.orchestration.repair.planner import FailedRun, NewPlan
 from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
@@ -54,6 +54,17 @@ QUICKLY: Final = RetryPolicy(max_attempts=2, initial_delay_seconds=1)
 async def ask_twice(context: TaskContext) -> object:
     title = context.interrupt({"title": "Spring"}, key="title", question="Which title?")
     return [title, context.interrupt("How many?", key="count", deadline_seconds=100, on_deadline="approve", default=7)]
+
+
+@worker("ask_several")
+async def ask_several(on_rejection: Literal["fail", "return"], context: TaskContext) -> object:
+    """Ask three things, and with the first answer no longer the last of them; take a while then, for answers that come meanwhile."""
+    keys = ["first", "second", "gone"]
+    if context.replies:
+        await asyncio.sleep(5)
+        keys.remove("gone")
+    asks = [Ask.of(key, key=key, deadline_seconds=1_000, on_rejection=on_rejection) for key in keys]
+    return [[reply.is_approved, reply.value, reply.by] for reply in context.interrupt_all(asks)]
 
 
 @worker("double")
@@ -433,6 +444,32 @@ async def left_open_asking(orchestrator: Orchestrator) -> None:
     await asyncio.sleep(3)
 
 
+@scenario(
+    "handlers that ask several things at once: answered in part and while they run, withdrawn, refused, told of a no"
+)
+async def several_asked(orchestrator: Orchestrator) -> None:
+    tell: dict[str, object] = {"on_rejection": "return"}
+    definition = W(
+        T("later", "ask_several", tell),
+        T("meanwhile", "ask_several", tell),
+        T("refused", "ask_several", {"on_rejection": "fail"}, fallback="instead"),
+        T("instead", "double", {"value": 1}),
+        name="several",
+    )
+    handle = await orchestrator.start_workflow(definition, workflow_id="several")
+    await asyncio.sleep(3)
+    approvals = orchestrator.approvals
+    ids = {(view.task_key, view.interrupt_key): view.approval_id for view in await approvals.list()}
+    for key in ("later", "meanwhile", "refused"):
+        await approvals.answer(ids[key, "first"], 1, by="ada")
+    await asyncio.sleep(2)
+    await approvals.answer(ids["meanwhile", "second"], 2, by="bob")
+    await approvals.reject(ids["refused", "second"], by="bob", comment="not this")
+    await asyncio.sleep(5)
+    await approvals.reject(ids["later", "second"], by="eve", comment="no")
+    await handle.result()
+
+
 @scenario("sub-workflows: one, one for each item, one that fails and is gone on with")
 async def sub_workflows(orchestrator: Orchestrator) -> None:
     inner = W(T("one", "double", {"value": "${value}"}), name="inner", output="${one}")
@@ -627,6 +664,7 @@ async def expect_failure(work: Awaitable[object]) -> None:
 
 
 WORKERS: Final = (
+    ask_several,
     ask_twice,
     double,
     fail,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agenticflow.core.decider import Fact
+from agenticflow.core.interrupts import Ask
 from agenticflow.orchestration import Approval, Escalation, WorkflowContext
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried, carry_over
@@ -173,6 +174,22 @@ def asking_run() -> Run:
     return run
 
 
+def several_run() -> Run:
+    """Handlers that ask several things at once, answered in part, before and while they run."""
+    run = Run(task("a"), task("b", fallback="c"), task("c"))
+    asks = (Ask("x"), Ask("y", deadline_seconds=500, on_rejection="return"), Ask("z"))
+    for key in "ab":
+        run.interrupt_all(key, *asks)
+        run.answer(key, 1, token=run.request(key, "x").token)
+    run.interrupt_all("a", asks[1])
+    run.reject("a", by="bob")
+    run.succeed("a")
+    run.reject("b", by="eve", token=run.request("b", "z").token)
+    run.interrupt_all("b", *asks[1:])
+    run.succeed("c")
+    return run
+
+
 def first_run() -> Run:
     """From the start to its failure, with pauses, retries, late outcomes and questions on the way."""
     run = Run(*TASKS, input={"user": "ada"}, timeout_seconds=10_000)
@@ -267,6 +284,7 @@ def whole() -> list[Run]:
         stepped_run,
         asking_run,
         asking_again_run,
+        several_run,
         suspected_run,
         replanned_run,
         planned_run,

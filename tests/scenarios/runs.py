@@ -19,7 +19,7 @@ from agenticflow.core.engine import (
     StopActivity,
     TimersDue,
 )
-from agenticflow.core.interrupts import Ask, reply_in
+from agenticflow.core.interrupts import Ask, Interrupted, question_in, reply_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import Values
 from agenticflow.errors import CommandRefused, InvalidInput
@@ -221,8 +221,8 @@ class Run:
         encoded = codec.encode({"approved": True} if result is None else result)
         return self.ask(c.Approve(now=self.now, task_key=key, requested_by=by, comment=comment, result=encoded))
 
-    def reject(self, key: str, *, by: str = "ada", comment: str = "") -> list[Fact]:
-        return self.ask(c.Reject(now=self.now, task_key=key, requested_by=by, comment=comment))
+    def reject(self, key: str, *, by: str = "ada", comment: str = "", token: int | None = None) -> list[Fact]:
+        return self.ask(self.rejecting(key, by=by, comment=comment, token=token))
 
     def answer(
         self, key: str, value: object = None, *, by: str = "ada", comment: str = "", token: int | None = None
@@ -248,7 +248,11 @@ class Run:
     def interrupt(self, task_key: str, value: object = None, *, token: int | None = None, **ask: Any) -> list[Fact]:
         """The handler of ``task_key`` asks a person and stops."""
         ask.setdefault("key", "")
-        encoded = Ask(value=value, **ask).encoded(task_key)
+        return self.interrupt_all(task_key, Ask(value=value, **ask), token=token)
+
+    def interrupt_all(self, task_key: str, *asks: Ask, token: int | None = None) -> list[Fact]:
+        """The handler of ``task_key`` asks several things at once and stops."""
+        encoded = question_in(Interrupted.of(asks), {}, task_key)
         return self.ask(
             ActivityFinished(
                 now=self.now,
@@ -260,10 +264,12 @@ class Run:
 
     def replies(self, task_key: str) -> dict[str, object]:
         """What the interrupts of the handler of ``task_key`` return."""
-        return {key: reply_in(reply) for key, reply in GUEST.inputs(self.state, task_key).replies.items()}
+        return {key: reply_in(reply).value for key, reply in GUEST.inputs(self.state, task_key).replies.items()}
 
-    def request(self, task_key: str) -> Request:
-        return self.state.requests[task_key]
+    def request(self, task_key: str, key: str | None = None) -> Request:
+        """The open request of the task, of several the one that its handler asks under ``key``."""
+        asked = self.state.requests[task_key]
+        return asked[key] if key is not None else next(iter(asked.values()))
 
     def invalid(self, command: Command, match: str) -> None:
         """``command`` is refused for what is in it, in words that contain ``match``."""

@@ -9,19 +9,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, Literal, overload
 
 import msgspec
 
 from agenticflow.core.cancelling import CancelReason
 from agenticflow.core.codec import decode
-from agenticflow.core.interrupts import NO_REPLIES, Ask, EscalationStep, Interrupted, OnDeadline, reply_in
+from agenticflow.core.interrupts import (
+    Ask,
+    EscalationStep,
+    Interrupted,
+    OnDeadline,
+    OnRejection,
+    Replies,
+    Reply,
+    asked_twice,
+)
 from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
 __all__ = ["CancelReason", "Feedback", "Progress", "TaskContext", "effect_key"]
 
 _UNREAD: Final = object()
+_NO_REPLIES: Final[Mapping[str, Reply]] = Replies()
 MAX_MESSAGE_CHARS: Final = 500
 PARALLEL_CALLS: Final = 10
 """Of tools at once, unless the handler says otherwise."""
@@ -75,6 +85,7 @@ class TaskContext(Mapping[str, object]):
         "_encoded_input",
         "_input",
         "_logger",
+        "_open",
         "agent_id",
         "attempt",
         "cancel_reason",
@@ -138,9 +149,11 @@ class TaskContext(Mapping[str, object]):
         self.progress: Progress | None = None
         """What was reported last."""
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
-        self.replies: Mapping[str, bytes] = NO_REPLIES
-        """Encoded answers to what the handler has asked already, by the key of the interrupt."""
+        self.replies: Mapping[str, Reply] = _NO_REPLIES
+        """What has been replied to what the handler has asked, by key; of what is not in it nobody has decided yet."""
         self._asked: set[str] | None = None
+        self._open: list[tuple[str, bytes]] | None = None
+        """What this attempt has asked and nobody has answered: what one task raises carries what its siblings have asked too."""
         self.tools: ToolAccess | None = None
         """The tools of the agent that performs the task; ``None`` when it has none."""
 
@@ -181,6 +194,7 @@ class TaskContext(Mapping[str, object]):
         before = self.progress
         self.progress = Progress(fraction, str(message)[:MAX_MESSAGE_CHARS], 0 if before is None else before.number + 1)
 
+    @overload
     def interrupt(
         self,
         value: object = None,
@@ -195,39 +209,95 @@ class TaskContext(Mapping[str, object]):
         quorum: int = 1,
         rejection_ends: bool = True,
         escalation: Sequence[EscalationStep] = (),
+        on_rejection: Literal["fail"] = "fail",
+    ) -> object: ...
+
+    @overload
+    def interrupt(
+        self,
+        value: object = None,
+        *,
+        key: str = "",
+        question: str = "",
+        response_schema: Mapping[str, object] | None = None,
+        assignees: Collection[str] = (),
+        deadline_seconds: float | None = None,
+        on_deadline: OnDeadline = "fail",
+        default: object = None,
+        quorum: int = 1,
+        rejection_ends: bool = True,
+        escalation: Sequence[EscalationStep] = (),
+        on_rejection: Literal["return"],
+    ) -> Reply: ...
+
+    def interrupt(
+        self,
+        value: object = None,
+        *,
+        key: str = "",
+        question: str = "",
+        response_schema: Mapping[str, object] | None = None,
+        assignees: Collection[str] = (),
+        deadline_seconds: float | None = None,
+        on_deadline: OnDeadline = "fail",
+        default: object = None,
+        quorum: int = 1,
+        rejection_ends: bool = True,
+        escalation: Sequence[EscalationStep] = (),
+        on_rejection: OnRejection = "fail",
     ) -> object:
         """Ask a person, or with a ``quorum`` several, and return the value of the (last) answer.
 
         The attempt ends here and holds nothing; when there is an answer the handler runs again from its beginning, as the same attempt with
         the same effect key, and this call returns at once. What stands before it runs again: do effects after it. ``value`` is shown with
         the ``question``, and is the answer of whoever approves without one, unless a ``response_schema`` says what an answer looks like.
-        Several interrupts of one handler have a ``key`` each, whatever their order. A rejection fails the task. ``quorum``,
-        ``rejection_ends`` and ``escalation`` are those of an ``Approval``.
+        Several interrupts of one handler have a ``key`` each, whatever their order; those of tasks that run beside each other are asked at
+        once. A rejection fails the task; with ``on_rejection="return"`` the call returns a ``Reply`` that says yes or no, and who.
+        ``quorum``, ``rejection_ends`` and ``escalation`` are those of an ``Approval``.
 
         An ``except Exception`` of the handler lets the interrupt through; whoever catches ``BaseException`` asks nobody. Raises
         ``InvalidInput`` for a key that was used before in this attempt, and for what cannot be asked.
         """
+        ask = Ask.of(
+            value,
+            key=key,
+            question=question,
+            response_schema=response_schema,
+            assignees=assignees,
+            deadline_seconds=deadline_seconds,
+            on_deadline=on_deadline,
+            default=default,
+            quorum=quorum,
+            rejection_ends=rejection_ends,
+            escalation=escalation,
+            on_rejection=on_rejection,
+        )
+        (reply,) = self.interrupt_all((ask,))
+        return reply if on_rejection == "return" else reply.value
+
+    def interrupt_all(self, asks: Sequence[Ask]) -> list[Reply]:
+        """Ask several things at once, ``Ask.of(value, key=…)`` each, and return the replies in the order of ``asks``.
+
+        Each is a request of its own, answered in any order. The handler runs again with every answer, and with those that it has so far in
+        ``context.replies``; this call returns when it has all of them. Otherwise as ``interrupt``.
+        """
         asked = self._asked = self._asked or set()
-        if key in asked:
-            raise InvalidInput(
-                f"the handler of {self.task_key!r} asks twice under the key {key!r}"
-                if key
-                else f"the handler of {self.task_key!r} asks several times and cannot tell the answers apart",
-                hint='give each its own key: context.interrupt(value, key="price")',
-            )
-        asked.add(key)
-        reply = self.replies.get(key)
-        if reply is not None:
-            return reply_in(reply)
-        schema = None if response_schema is None else dict(response_schema)
-        steps = tuple(
-            (step.after_seconds, (step.to,) if isinstance(step.to, str) else tuple(step.to)) for step in escalation
-        )
-        people = tuple(assignees)
-        ask = Ask(
-            key, value, question, schema, people, deadline_seconds, on_deadline, default, quorum, rejection_ends, steps
-        )
-        raise Interrupted(ask.encoded(self.task_key))
+        for ask in asks:
+            if not isinstance(ask, Ask):
+                raise InvalidInput(
+                    f"the handler of {self.task_key!r} asks {ask!r:.60}, which is no Ask",
+                    hint='write context.interrupt_all([Ask.of(value, key="price", question="…")])',
+                )
+            if ask.key in asked:
+                raise asked_twice(ask.key, self.task_key)
+            asked.add(ask.key)
+        replies = self.replies
+        missing = [ask for ask in asks if ask.key not in replies]
+        if not missing:
+            return [replies[ask.key] for ask in asks]
+        still_open = self._open = self._open if self._open is not None else []
+        still_open += Interrupted.of(missing, task_key=self.task_key).asks
+        raise Interrupted(still_open)
 
     async def invoke_tool(self, name: str, params: Mapping[str, object] | None = None, *, key: str = "") -> ToolResult:
         """Call a tool of the agent and return what came of it: a value, or a failure that says whose move it is.

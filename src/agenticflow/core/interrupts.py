@@ -1,12 +1,14 @@
-"""Interrupts: how a handler asks a person in its middle. The attempt ends there, and the handler runs again when there is an answer.
+"""Interrupts: how a handler asks people in its middle. The attempt ends there, and the handler runs again when there is an answer.
 
-Data, and the signal that carries it out of the handler. The signal is no error: an ``except Exception`` of the handler lets it through.
+Data, and the signal that carries it out of the handler: one question, or several that are open at once. The signal is no error: an
+``except Exception`` of the handler lets it through.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Final, Literal, Protocol
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Literal, Protocol, Self
 
 import msgspec
 
@@ -25,12 +27,20 @@ __all__ = [
     "EscalationStep",
     "Interrupted",
     "OnDeadline",
+    "OnRejection",
+    "Replies",
+    "Reply",
+    "all_in_one",
+    "asked_twice",
     "interrupt_in",
+    "question_in",
     "reply_in",
 ]
 
 OnDeadline = Literal["fail", "approve", "reject"]
 """What happens when nobody has answered by then: the task fails, or it is answered with the default, or with a no."""
+OnRejection = Literal["fail", "return"]
+"""What a no means: the task fails, or its handler is told and goes on."""
 MAX_ARGUMENTS_BYTES: Final = 16 * 1024
 """Of what is shown to a person, and of an answer given by default."""
 MAX_INTERRUPTS: Final = 100
@@ -69,12 +79,47 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     rejection_ends: bool = True
     escalation: tuple[tuple[float, tuple[str, ...]], ...] = ()
     """Seconds after the question, and who may answer from then on."""
+    on_rejection: OnRejection = "fail"
+    """Whether a no, of a person or by ``on_deadline="reject"``, fails the task, or is a reply like others."""
+
+    @classmethod
+    def of(
+        cls,
+        value: object = None,
+        *,
+        key: str = "",
+        question: str = "",
+        response_schema: Mapping[str, object] | None = None,
+        assignees: Collection[str] = (),
+        deadline_seconds: float | None = None,
+        on_deadline: OnDeadline = "fail",
+        default: object = None,
+        quorum: int = 1,
+        rejection_ends: bool = True,
+        escalation: Sequence[EscalationStep] = (),
+        on_rejection: OnRejection = "fail",
+    ) -> Self:
+        """Return a question in the words of ``context.interrupt``."""
+        return cls(
+            key,
+            value,
+            question,
+            None if response_schema is None else dict(response_schema),
+            (assignees,) if isinstance(assignees, str) else tuple(assignees),
+            deadline_seconds,
+            on_deadline,
+            default,
+            quorum,
+            rejection_ends,
+            tuple(
+                (step.after_seconds, (step.to,) if isinstance(step.to, str) else tuple(step.to)) for step in escalation
+            ),
+            on_rejection,
+        )
 
     def check(self, task_key: str) -> None:
         """Raise ``InvalidInput`` for what cannot be asked."""
-        where = (
-            f"the interrupt {self.key!r} of task {task_key!r}" if self.key else f"the interrupt of task {task_key!r}"
-        )
+        where = (f"the interrupt {self.key!r}" if self.key else "the interrupt") + _of_task(task_key)
         problem = self._problem()
         if problem is not None:
             raise InvalidInput(f"{where}: {problem}", hint='write context.interrupt(value, key="price", question="…")')
@@ -84,8 +129,10 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"its key is no text of at most {MAX_NAME_CHARS} characters"
         if not isinstance(self.question, str):
             return f"its question is a {type(self.question).__name__}, not a text"
-        if len(self.assignees) > MAX_PEOPLE or not all(
-            isinstance(one, str) and 0 < len(one) <= MAX_NAME_CHARS for one in self.assignees
+        if (
+            not isinstance(self.assignees, (tuple, list))
+            or len(self.assignees) > MAX_PEOPLE
+            or not all(isinstance(one, str) and 0 < len(one) <= MAX_NAME_CHARS for one in self.assignees)
         ):
             return f"its assignees are not at most {MAX_PEOPLE} names of 1 to {MAX_NAME_CHARS} characters"
         if self.response_schema is not None and (problems := form_problems(self.response_schema)):
@@ -97,6 +144,8 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"its deadline_seconds is {limit!r}, not seconds above 0"
         if self.on_deadline not in ("fail", "approve", "reject"):
             return f"on_deadline={self.on_deadline!r} is unknown; use 'fail', 'approve' or 'reject'"
+        if self.on_rejection not in ("fail", "return"):
+            return f"on_rejection={self.on_rejection!r} is unknown; use 'fail' or 'return'"
         return self._problem_of_people() or self._problem_of_default()
 
     def _problem_of_people(self) -> str | None:
@@ -104,6 +153,8 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"its quorum is {self.quorum!r}, not a whole number from 1 to {MAX_PEOPLE}"
         if self.escalation and not self.assignees:
             return "escalation needs assignees: without them anybody may answer already"
+        if not all(isinstance(step, (tuple, list)) and len(step) == 2 for step in self.escalation):
+            return f"its escalation is {self.escalation!r:.100}, not pairs of seconds and names; Ask.of takes steps"
         if len(self.escalation) > MAX_ESCALATIONS:
             return f"its escalation has {len(self.escalation)} steps, the limit is {MAX_ESCALATIONS}"
         before = 0.0
@@ -140,33 +191,128 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             size = len(codec.encode(getattr(self, name)))
             if size > MAX_ARGUMENTS_BYTES:
                 raise InvalidInput(
-                    f"the {name} of an interrupt of task {task_key!r} has {size:,} bytes, above the limit of "
+                    f"the {name} of an interrupt{_of_task(task_key)} has {size:,} bytes, above the limit of "
                     f"{MAX_ARGUMENTS_BYTES:,}",
                     hint="show where the data is, not the data",
                 )
         return codec.encode(self)
 
 
-class Interrupted(BaseException):
-    """Carries a question out of a handler. Whoever catches it asks nobody."""
+def _of_task(task_key: str) -> str:
+    return f" of task {task_key!r}" if task_key else ""
 
-    def __init__(self, ask: bytes) -> None:
+
+class Reply(msgspec.Struct, frozen=True):
+    """What became of a question: a yes with its value, or, of one with ``on_rejection="return"``, perhaps a no."""
+
+    value: object
+    """Of a no: nothing."""
+    is_approved: bool = True
+    by: str = ""
+    """Who has decided; ``engine`` when a deadline did."""
+    comment: str = ""
+
+
+class Replies(Mapping[str, Reply]):
+    """The replies that a handler has so far, by the key of the question. Decoded anew at each look, private to who looks."""
+
+    __slots__ = ("_encoded",)
+
+    def __init__(self, encoded: Mapping[str, bytes] = NO_REPLIES) -> None:
+        self._encoded = encoded
+
+    def __getitem__(self, key: str) -> Reply:
+        return reply_in(self._encoded[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoded)
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __repr__(self) -> str:
+        return f"Replies({dict(self)!r})"
+
+
+class Interrupted(BaseException):
+    """Carries questions out of a handler. Whoever catches it asks nobody."""
+
+    def __init__(self, asks: Sequence[tuple[str, bytes]]) -> None:
         super().__init__("the handler asks a person")
-        self.ask = ask
-        """An encoded ``Ask``."""
+        self.asks = asks
+        """Keys, and encoded ``Ask``s: everything that the handler wants to have open."""
+
+    @classmethod
+    def of(cls, asks: Iterable[Ask], *, task_key: str = "") -> Self:
+        """Return what a handler raises to ask all of ``asks`` at once; each has a key of its own, which is in no reply yet.
+
+        Raises ``InvalidInput`` for what cannot be asked; ``task_key`` says in its words whose question it is.
+        """
+        return cls([(ask.key, ask.encoded(task_key)) for ask in asks])
 
 
 def interrupt_in(error: BaseException) -> Interrupted | None:
-    """Return the interrupt that ``error`` is, or that a group of exceptions holds: a task group wraps what its tasks raise."""
+    """Return the interrupt that ``error`` is, or all in one that a group of exceptions holds: a task group wraps what its tasks raise."""
+    found = list(_interrupts_in(error))
+    return all_in_one(found) if found else None
+
+
+def all_in_one(interrupts: Sequence[Interrupted]) -> Interrupted:
+    """Return an interrupt that asks what all of them ask."""
+    if len(interrupts) == 1:
+        return interrupts[0]
+    return Interrupted(list(dict.fromkeys(ask for one in interrupts for ask in one.asks)))
+
+
+def _interrupts_in(error: BaseException) -> Iterator[Interrupted]:
     if isinstance(error, Interrupted):
-        return error
+        yield error
     for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-        if (found := interrupt_in(inner)) is not None:
-            return found
-    return None
+        yield from _interrupts_in(inner)
 
 
-def reply_in(encoded: bytes) -> object:
-    """Return the value of a recorded answer."""
+def question_in(interrupt: Interrupted, replies: Mapping[str, object], task_key: str) -> bytes:
+    """Return what is reported of a handler that asks: all of its questions, encoded.
+
+    Raises ``InvalidInput`` when it asks nothing, too much, under one key twice, or what it has the reply to.
+    """
+    asks = list(dict.fromkeys(interrupt.asks))
+    counts = Counter(key for key, _ in asks)
+    if not 1 <= len(asks) <= MAX_INTERRUPTS:
+        raise InvalidInput(
+            f"the handler{_of_task(task_key)} asks {len(asks)} questions at once",
+            hint=f"ask 1 to {MAX_INTERRUPTS}",
+        )
+    for key, count in counts.items():
+        if count > 1:
+            raise asked_twice(key, task_key)
+        if key in replies:
+            raise InvalidInput(
+                f"the handler{_of_task(task_key)} asks again under the key {key!r}, which has its reply",
+                hint="take the reply from context.replies, or ask under another key",
+            )
+    encoded = codec.encode([msgspec.Raw(one) for _, one in asks])
+    try:
+        msgspec.msgpack.decode(encoded, type=list[Ask])
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"the handler{_of_task(task_key)} asks what is no question: {error}") from error
+    return encoded
+
+
+def asked_twice(key: str, task_key: str) -> InvalidInput:
+    """Return the error of a handler that asks several things under one key."""
+    return InvalidInput(
+        f"the handler{_of_task(task_key)} asks twice under the key {key!r}"
+        if key
+        else f"the handler{_of_task(task_key)} asks several times and cannot tell the answers apart",
+        hint='give each its own key: context.interrupt(value, key="price")',
+    )
+
+
+def reply_in(encoded: bytes) -> Reply:
+    """Return what a recorded answer says."""
     answer = codec.decode(encoded)
-    return answer.get("value") if isinstance(answer, Mapping) else answer
+    if not isinstance(answer, Mapping):
+        return Reply(answer)
+    by, comment = answer.get("by", ""), answer.get("comment", "")
+    return Reply(answer.get("value"), answer.get("approved") is not False, str(by), str(comment))

@@ -7,6 +7,7 @@ import typing
 from agenticflow.core.late import names_of as _names_of
 
 if typing.TYPE_CHECKING:
+    from agenticflow.core.interrupts import Ask, Reply
     from agenticflow.orchestration.approvals.terms import Approval, Escalation
     from agenticflow.orchestration.builder import Steps, WorkflowBuilder
     from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
@@ -23,6 +24,7 @@ if typing.TYPE_CHECKING:
     from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
 
 _HOMES = {
+    "agenticflow.core.interrupts": ("Ask", "Reply"),
     "agenticflow.orchestration.approvals.terms": ("Approval", "Escalation"),
     "agenticflow.orchestration.builder": ("Steps", "WorkflowBuilder"),
     "agenticflow.orchestration.definition": ("Choice", "Compensation", "TaskDefinition", "WorkflowDefinition"),
@@ -42,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Approval",
     "ApprovalRequest",
+    "Ask",
     "Choice",
     "Compensation",
     "Escalation",
@@ -49,6 +52,7 @@ __all__ = [
     "NewPlan",
     "NodeStatus",
     "Replanner",
+    "Reply",
     "Step",
     "Steps",
     "TaskDefinition",

@@ -9,6 +9,7 @@ import msgspec
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, InvalidInput
+from agenticflow.orchestration.inbox.answering import answers_to
 from agenticflow.orchestration.state import IN_FLIGHT, Heard, Phase, RunState, TaskStatus
 
 __all__ = ["Carried", "carry_over", "fork_of"]
@@ -90,7 +91,7 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
         generations[key] = generations.get(key, 0) + 1
     signals = {name: list(values) for name, values in state.signals.items() if values}
     answers = {
-        key: state.answers_to(key)
+        key: answers_to(state, key)
         for key in dict.fromkeys((*state.answers, *state.answered))
         if key not in kept and generations.get(key) == state.generations.get(key)
     }

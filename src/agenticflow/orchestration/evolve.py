@@ -320,6 +320,7 @@ def _compensation_started(state: RunState, fact: f.CompensationStarted, version:
     state.problem = fact
     state.is_paused = False
     state.ready.clear()
+    _ask_nobody(state)
     next_undo(state)
 
 
@@ -329,6 +330,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     state.generations[fact.task_key] = fact.generation
     state.suspects.pop(fact.task_key, None)
     record.attempt = record.attempts_before = 0
+    state.close_requests(fact.task_key)
     state.answered.pop(fact.task_key, None)
     state.answers.pop(fact.task_key, None)
     state.forget_total_limit(fact.task_key)
@@ -395,11 +397,19 @@ def _cancel_requested(state: RunState, fact: f.WorkflowCancelRequested, version:
     state.undecided.clear()
     state.to_cancel.clear()
     state.surplus.clear()
+    _ask_nobody(state)
     state.add_timer(fact.grace_until, GRACE, "")
+
+
+def _ask_nobody(state: RunState) -> None:
+    """What handlers that ran with some of their answers have left open needs none any more."""
+    for key in list(state.requests):
+        state.close_requests(key)
 
 
 def _continuing(state: RunState, fact: f.WorkflowContinuing, version: int, at: int) -> None:
     state.phase = Phase.CONTINUING
+    _ask_nobody(state)
 
 
 def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
@@ -407,6 +417,7 @@ def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
         state.phase = Phase.ENDED
         state.outcome = status
         state.ended_at = at
+        _ask_nobody(state)
         if isinstance(fact, f.WorkflowFailed):
             state.problem = fact
 
@@ -446,6 +457,9 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     a.ApprovalEscalated: inbox.escalated,
     a.ApprovalDelegated: inbox.delegated,
     a.TaskInterrupted: inbox.interrupted,
+    a.TaskInterruptedAgain: inbox.interrupted_again,
+    a.InterruptWithdrawn: inbox.withdrawn,
+    a.InterruptRefused: inbox.refused,
     a.InterruptAnswered: inbox.interrupt_answered,
     a.AnswersKept: inbox.kept,
     f.WorkflowPaused: _paused,

@@ -20,7 +20,10 @@ from agenticflow.orchestration.approvals.facts import (
     ApprovalDelegated,
     ApprovalEscalated,
     InterruptAnswered,
+    InterruptRefused,
+    InterruptWithdrawn,
     TaskInterrupted,
+    TaskInterruptedAgain,
 )
 from agenticflow.orchestration.approvals.terms import Terms
 from agenticflow.orchestration.definition import TaskDefinition
@@ -535,6 +538,9 @@ FACTS: Final = FactCodec(
         ApprovalEscalated,
         ApprovalDelegated,
         TaskInterrupted,
+        TaskInterruptedAgain,
+        InterruptWithdrawn,
+        InterruptRefused,
         InterruptAnswered,
         AnswersKept,
         WorkflowPaused,

@@ -34,6 +34,7 @@ from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.commands import Plan
+from agenticflow.orchestration.inbox.answering import answers_to
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
 from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.deciding import suspected, were_running
@@ -312,7 +313,7 @@ class WorkflowGuest(RunDecider):
         )
 
     def _replies(self, state: RunState, task_key: str) -> Mapping[str, bytes]:
-        return {key: state.values.resolve(answer) for key, answer in state.answers_to(task_key).items()}
+        return {key: state.values.resolve(answer) for key, answer in answers_to(state, task_key).items()}
 
     def summary(self, state: RunState) -> Summary:
         return Summary(

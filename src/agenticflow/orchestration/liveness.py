@@ -172,6 +172,6 @@ def _is_unsettled(state: RunState) -> bool:
 
 def _needs_timer(state: RunState, record: TaskRecord) -> bool:
     if record.status is TaskStatus.WAITING:
-        request = state.requests.get(record.key)
-        return request.has_timer if request is not None else record.node.task.signal is None
+        asked = state.requests.get(record.key)
+        return any(one.has_timer for one in asked.values()) if asked else record.node.task.signal is None
     return record.status is TaskStatus.RETRYING

@@ -32,7 +32,8 @@ from agenticflow.orchestration.advance import (
 )
 from agenticflow.orchestration.approvals.facts import AnswersKept
 from agenticflow.orchestration.evolve import evolve
-from agenticflow.orchestration.inbox.answering import MAX_COMMENT_CHARS, answer_of, due, is_repeated
+from agenticflow.orchestration.inbox.answering import MAX_COMMENT_CHARS, answer_of, is_repeated
+from agenticflow.orchestration.inbox.answering import due as request_due
 from agenticflow.orchestration.inbox.asking import interrupted
 from agenticflow.orchestration.interventions.checking import modify
 from agenticflow.orchestration.interventions.feedback import give_feedback, said_before
@@ -242,11 +243,9 @@ class RunDecider:
         if outcome.kind is OutcomeKind.SUCCEEDED:
             return (f.TaskCompleted(key, token, msgspec.Raw(outcome.value)),)
         if outcome.kind is OutcomeKind.INTERRUPTED:
-            is_cancelling = state.phase is Phase.CANCELLING
-            asked = (
-                f.TaskCancelled(key, token) if is_cancelling else interrupted(state, record, outcome.value, command.now)
-            )
-            return (asked,)
+            if state.phase is Phase.CANCELLING:
+                return (f.TaskCancelled(key, token),)
+            return interrupted(state, record, outcome.value, command.now)
         return (self._unsuccessful(state, record, outcome, command.now),)
 
     def _no_longer_unknown(self, state: RunState, record: TaskRecord, outcome: Outcome, now: int) -> Facts:
@@ -254,7 +253,7 @@ class RunDecider:
             return (f.TaskCompleted(record.key, record.token, msgspec.Raw(outcome.value)),)
         if outcome.kind is OutcomeKind.INTERRUPTED and state.phase is not Phase.CANCELLING:
             # It stopped itself at a point that it chose: what it has done is known.
-            return (interrupted(state, record, outcome.value, now),)
+            return interrupted(state, record, outcome.value, now)
         if outcome.kind is OutcomeKind.FAILED and outcome.error is not None:
             error = msgspec.structs.replace(outcome.error, attempt=record.attempt, at=now)
             return (f.TaskFailed(record.key, record.token, error),)
@@ -330,7 +329,7 @@ class RunDecider:
         # A task whose total limit has passed is not tried again, also when its retry was due before (nobody looked in between).
         closed = dict.fromkeys(key for _, _, kind, key in due if kind == TOTAL)
         facts.extend(self._task_due(state, state.tasks[key], TOTAL, now) for key in closed)
-        for _, _, kind, key in due:
+        for moment, _, kind, key in due:
             if key in closed:
                 continue
             if kind == GRACE:
@@ -346,6 +345,9 @@ class RunDecider:
             elif kind == LINGER:
                 lingering, _ = state.lingering[int(key)]
                 facts.append(f.TaskLateOutcome(lingering, int(key), OutcomeKind.UNKNOWN))
+            elif kind in (ANSWER, ESCALATION):
+                closed[key] = None
+                facts.extend(request_due(state, key, kind, moment, now))
             else:
                 closed[key] = None
                 node = state.tasks[key].node
@@ -368,8 +370,6 @@ class RunDecider:
                 return f.TaskFailed(key, 0, error)
         if kind == RETRY:
             return f.TaskScheduled(key, record.attempt + 1)
-        if kind in (ANSWER, ESCALATION):
-            return due(state, key, kind, now)
         task = record.node.task
         is_running = record.status in IN_FLIGHT
         if is_running and task.effect is EffectClass.AT_MOST_ONCE and not never_started(record):
@@ -377,7 +377,7 @@ class RunDecider:
                 key, record.token, f"its total limit of {task.total_timeout_seconds:g} s passed"
             )
         what = f"signal {task.signal!r} did not come" if task.signal is not None else "it was not done"
-        if key in state.requests:
+        if record.status is TaskStatus.WAITING and key in state.requests:
             what = "nobody answered"
         error = ErrorInfo(
             "TaskTimeout",

@@ -31,7 +31,9 @@ from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["restore", "take"]
 
-FORM = 4
+FORM = 5
+READ = (4, FORM)
+"""Forms that mean the same to this code: in form 4 a task has one open request at most."""
 
 
 class _Task(msgspec.Struct, array_like=True):
@@ -160,7 +162,7 @@ def take(state: RunState) -> bytes:
         cancel=state.cancel,
         problem=state.problem if isinstance(state.problem, WorkflowFailed) else None,
         undoing=state.problem if isinstance(state.problem, CompensationStarted) else None,
-        requests=list(state.requests.values()),
+        requests=[request for asked in state.requests.values() for request in asked.values()],
         answered=state.answered,
         planned=_planned(state),
         suspects=state.suspects,
@@ -216,8 +218,9 @@ def _record(node: Node, saved: _Task) -> TaskRecord:
 
 
 def _restore(stream_id: str, run: _Run) -> RunState:
-    if run.form != FORM:
-        raise CorruptStore(f"the snapshot of {stream_id!r} has form {run.form}, this program knows {FORM}")
+    if run.form not in READ:
+        known = ", ".join(map(str, READ))
+        raise CorruptStore(f"the snapshot of {stream_id!r} has form {run.form}, this program knows {known}")
     state = RunState(stream_id)
     state.plan = decode_plan(run.plan)
     if (planned := run.planned) is not None:
@@ -257,7 +260,8 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.outcome = run.outcome
     state.cancel = run.cancel
     state.problem = run.problem or run.undoing
-    state.requests = {request.task_key: request for request in run.requests}
+    for request in run.requests:
+        state.requests.setdefault(request.task_key, {})[request.key] = request
     state.answered = run.answered
     state.suspects = run.suspects
     state.replanning = run.replanning

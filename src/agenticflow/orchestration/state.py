@@ -24,7 +24,7 @@ from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelR
 from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, Plan
 from agenticflow.orchestration.replanning.terms import Replanning
-from agenticflow.orchestration.statuses import Phase, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.statuses import ENDS, Phase, TaskStatus, WorkflowStatus
 from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
@@ -258,10 +258,10 @@ class RunState:
         self.generations: dict[str, int] = {}
         self.feedback: list[Heard] = []
         self.last_success: str | None = None
-        self.requests: dict[str, Request] = {}
-        """Open requests to people, by task key."""
+        self.requests: dict[str, dict[str, Request]] = {}
+        """Open ones, by task key and key of the interrupt. A handler that runs with an answer may have others open."""
         self.answered: dict[str, dict[str, Request]] = {}
-        """Closed ones, by task key and key of the interrupt: an answer given twice is known, and a handler finds its answers."""
+        """Closed ones, in the same way: an answer given twice is known, and a handler finds its answers."""
         self.answers: dict[str, dict[str, bytes]] = {}
         """What people answered in the runs before, by task key and key of the interrupt."""
         self.replanning: Replanning | None = None
@@ -309,12 +309,6 @@ class RunState:
         if self.plan is None:
             raise InvariantError(f"run {self.stream_id!r} has not started, it has no plan")
         return self.plan
-
-    def answers_to(self, key: str) -> dict[str, bytes]:
-        """Return what people have answered to the handler of a task, in this run and those before, by the key of the interrupt."""
-        closed = self.answered.get(key, {})
-        given = {name: one.answer for name, one in closed.items() if one.answer is not None}
-        return {**self.answers.get(key, {}), **given}
 
     # --- what evolve uses -------------------------------------------------------------------------------------------
 
@@ -371,10 +365,6 @@ class RunState:
                 self.in_flight -= 1
             elif before is TaskStatus.RETRYING:
                 self.held -= 1
-            elif (request := self.requests.pop(record.key, None)) is not None:
-                request.is_open = False
-                self.answered.setdefault(record.key, {})[request.interrupt or ""] = request
-                self.unlisted[request.token] = request
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
         elif before is TaskStatus.QUARANTINED:
@@ -391,6 +381,24 @@ class RunState:
                 self.held += 1
         elif status in (TaskStatus.UNKNOWN, TaskStatus.QUARANTINED):
             self.unknown += 1
+        elif (self.requests or self.answered) and status in ENDS:
+            self.close_requests(record.key)
+
+    def close_requests(self, key: str) -> None:
+        """Nobody needs answers to what the task ``key`` asks any more. What it asks when it is tried again on purpose it asks anew."""
+        for request in list(self.requests.get(key, {}).values()):
+            self.close_request(request)
+        for closed in self.answered.get(key, {}).values():
+            closed.refusal = None
+
+    def close_request(self, request: Request) -> None:
+        """The request has its answer, or needs none."""
+        del self.requests[request.task_key][request.key]
+        if not self.requests[request.task_key]:
+            del self.requests[request.task_key]
+        request.is_open = False
+        self.answered.setdefault(request.task_key, {})[request.key] = request
+        self.unlisted[request.token] = request
 
     def settle(self, node: Node, how: TaskStatus) -> None:
         """``node`` is completed, skipped (or cancelled) or failed: count it at each dependent, make ready what this unblocks."""
@@ -496,10 +504,8 @@ class RunState:
             # While paused nothing new is scheduled: the entry is dropped, and made anew when the run is resumed.
             return record.status is TaskStatus.RETRYING and record.due == due and not self.is_paused
         if kind in (ANSWER, ESCALATION):
-            request = self.requests.get(key)
-            return request is not None and due == (
-                request.terms.deadline if kind == ANSWER else request.next_escalation
-            )
+            asked = self.requests.get(key, {}).values()
+            return any(due == (one.terms.deadline if kind == ANSWER else one.next_escalation) for one in asked)
         # A total limit goes on while a task that has been in work waits for its turn again.
         return record.status in _ACTIVE or record.status is TaskStatus.READY
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 __all__ = ["Phase", "TaskStatus", "WorkflowStatus"]
 
@@ -46,6 +47,10 @@ class TaskStatus(enum.StrEnum):
     UNKNOWN = "UNKNOWN"
     QUARANTINED = "QUARANTINED"
     """It has lost too many processes: a person has to say whether it runs again."""
+
+
+ENDS: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED})
+"""Of a task: it asks nobody any more."""
 
 
 class Phase(enum.Enum):

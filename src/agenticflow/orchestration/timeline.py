@@ -94,7 +94,6 @@ _ENDS: Final[Mapping[str, Ending]] = {
     "task_skipped": Ending.CANCELLED,
     "task_outcome_unknown": Ending.UNKNOWN,
     "task_quarantined": Ending.QUARANTINED,
-    "interrupt_answered": Ending.COMPLETED,
 }
 _TERMINAL: Final = frozenset({"workflow_completed", "workflow_failed", "workflow_cancelled"})
 
@@ -126,9 +125,12 @@ class _Fold:
             self._begin(key, _WAITS[event_type], 0, at, 0.0)
         elif event_type == "task_started":
             self._started(key, at)
-        elif event_type == "task_interrupted":
-            self._end(key, Ending.INTERRUPTED, at, payload)
-            self._begin(key, "approval", 0, at, 0.0)
+        elif event_type in ("task_interrupted", "task_interrupted_again"):
+            self._interrupted(key, at, payload)
+        elif event_type == "interrupt_answered":
+            # An answer that comes while its task runs with another one ends nothing.
+            if (row := self._open.get(key)) is not None and row.kind == "approval":
+                self._end(key, Ending.COMPLETED, at, payload)
         elif event_type in _ENDS:
             self._end(key, _ENDS[event_type], at, payload)
         elif event_type == "tasks_cancelled":
@@ -144,6 +146,16 @@ class _Fold:
         row = Stretch(task_key=key, attempt=attempt, kind=kind, scheduled_at=at, wait_seconds=waited)
         self._open[key] = row
         self.timeline.rows.append(row)
+
+    def _interrupted(self, key: str, at: int, payload: Mapping[str, object]) -> None:
+        """Of several questions the first ends the attempt; the wait is one, and none when an answer has come already."""
+        row = self._open.get(key)
+        if row is None or row.kind != "approval":
+            self._end(key, Ending.INTERRUPTED, at, payload)
+            if not payload.get("is_due"):
+                self._begin(key, "approval", 0, at, 0.0)
+        elif payload.get("is_due"):
+            self._end(key, Ending.COMPLETED, at, payload)
 
     def _started(self, key: str, at: int) -> None:
         row = self._open.get(key)

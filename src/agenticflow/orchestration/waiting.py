@@ -19,6 +19,7 @@ from agenticflow.orchestration.approvals.requests import approval_id
 from agenticflow.orchestration.guest import child_id
 from agenticflow.orchestration.repair.asking import is_asking
 from agenticflow.orchestration.state import IN_FLIGHT, TOTAL, Phase, RunState, TaskRecord, TaskStatus, takes_place
+from agenticflow.orchestration.statuses import ENDS
 
 __all__ = [
     "AsksForPlan",
@@ -104,7 +105,7 @@ class AwaitsSignal(msgspec.Struct, frozen=True, tag="signal"):
 
 
 class AwaitsAnswer(msgspec.Struct, frozen=True, tag="approval"):
-    """A person has to answer."""
+    """A person has to answer: of several questions of one handler the first."""
 
     question: str
     approval_id: str = ""
@@ -112,6 +113,8 @@ class AwaitsAnswer(msgspec.Struct, frozen=True, tag="approval"):
     """Who may answer; empty for anybody."""
     level: int = 0
     """How many steps of the escalation have come."""
+    others: int = 0
+    """How many more questions of the same handler are open."""
 
 
 class SubWorkflow(msgspec.Struct, frozen=True, tag="sub_workflow"):
@@ -280,7 +283,7 @@ def branch_waits(state: RunState, task_key: str, held: Mapping[int, Reason] | No
             f"workflow {state.workflow_id!r} has no task {task_key!r}", hint=f"there are {', '.join(by_id)}"
         )
     waits = waits_of(state, held)
-    if not waits or (task_key in state.tasks and state.tasks[task_key].status in _ENDED):
+    if not waits or (task_key in state.tasks and state.tasks[task_key].status in ENDS):
         return []
     wanted, asked = {task_id}, [task_id]
     found: list[Wait] = [wait for wait in waits if not wait.task_key]
@@ -294,7 +297,7 @@ def branch_waits(state: RunState, task_key: str, held: Mapping[int, Reason] | No
             other
             for index in state.laid_out.nodes[by_id[name]].depends_on
             if (other := state.laid_out.nodes[index].task.task_id) not in state.tasks
-            or state.tasks[other].status not in _ENDED
+            or state.tasks[other].status not in ENDS
         )
         found.append(Wait(name, DependenciesOpen(before)))
         asked += [other for other in before if other not in wanted]
@@ -306,9 +309,6 @@ def branch_waits(state: RunState, task_key: str, held: Mapping[int, Reason] | No
     return found
 
 
-_ENDED = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.SKIPPED, TaskStatus.CANCELLED})
-
-
 def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | None) -> Reason | None:
     status, task = record.status, record.node.task
     if status in IN_FLIGHT:
@@ -316,11 +316,11 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
     if status is TaskStatus.WAITING:
         if task.signal is not None:
             return AwaitsSignal(task.signal)
-        request = state.requests.get(record.key)
+        request, *others = state.requests.get(record.key, {}).values() or (None,)
         if request is None:
             return TimerRuns()
         name = approval_id(state.workflow_id, state.run_no, record.key, request.token)
-        return AwaitsAnswer(request.question, name, tuple(request.people), request.level)
+        return AwaitsAnswer(request.question, name, tuple(request.people), request.level, len(others))
     if status is TaskStatus.RETRYING:
         return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
     if status is TaskStatus.UNKNOWN:
@@ -351,8 +351,8 @@ def _reason_in_flight(state: RunState, record: TaskRecord, held: Mapping[int, Re
 def _since(state: RunState, record: TaskRecord) -> int:
     if record.status in IN_FLIGHT or record.status is TaskStatus.UNKNOWN:
         return record.scheduled_at
-    if (request := state.requests.get(record.key)) is not None:
-        return request.asked_at
+    if record.status is TaskStatus.WAITING and (asked := state.requests.get(record.key)):
+        return min(request.asked_at for request in asked.values())
     if record.status is TaskStatus.QUARANTINED:
         return state.suspects[record.key].since
     if record.errors and record.errors[-1].at:
@@ -369,8 +369,8 @@ def _until(state: RunState, record: TaskRecord, limits: Mapping[str, int]) -> in
     if record.status in IN_FLIGHT:
         grace = state.cancel.grace_until if state.phase is Phase.CANCELLING and state.cancel is not None else None
         moments = [record.deadline, limits.get(record.key), grace]
-    elif record.key in state.requests:
-        moments = [record.due or None, limits.get(record.key)]
+    elif record.status is TaskStatus.WAITING and (asked := state.requests.get(record.key)):
+        moments = [limits.get(record.key), *(request.terms.deadline for request in asked.values())]
     elif record.status is TaskStatus.RETRYING or (record.status is TaskStatus.WAITING and record.due):
         moments = [record.due]
     else:
@@ -393,8 +393,9 @@ def words_of(wait: Wait) -> str:
             return "the run is paused"
         case AwaitsSignal(signal):
             return f"{task} waits for the signal {signal!r}"
-        case AwaitsAnswer(question, _, people):
-            return f"{task} waits for {' or '.join(people) or 'somebody'} to answer: {question}"
+        case AwaitsAnswer(question, _, people, _, others):
+            more = f" (and {others} more)" if others else ""
+            return f"{task} waits for {' or '.join(people) or 'somebody'} to answer: {question}{more}"
         case TimerRuns():
             return f"{task} waits until {moment_of(wait.until or 0)}"
         case Retrying():

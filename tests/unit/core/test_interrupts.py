@@ -9,7 +9,16 @@ import pytest
 
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
-from agenticflow.core.interrupts import Ask, Interrupted, interrupt_in, reply_in
+from agenticflow.core.interrupts import (
+    MAX_INTERRUPTS,
+    Ask,
+    Interrupted,
+    Replies,
+    Reply,
+    interrupt_in,
+    question_in,
+    reply_in,
+)
 from agenticflow.errors import InvalidInput
 
 
@@ -35,7 +44,7 @@ def context(**replies: object) -> TaskContext:
         results={},
         encoded_input=codec.NULL,
     )
-    found.replies = {key: codec.encode(reply) for key, reply in replies.items()}
+    found.replies = Replies({key: codec.encode(reply) for key, reply in replies.items()})
     return found
 
 
@@ -43,7 +52,9 @@ def test_a_question_without_an_answer_leaves_the_handler_as_no_error() -> None:
     with pytest.raises(Interrupted) as left:
         context().interrupt({"a": 1}, key="k", question="Which?", assignees={"ada"})
     assert not isinstance(left.value, Exception)
-    assert codec.decode(left.value.ask) == {"key": "k", "value": {"a": 1}, "question": "Which?", "assignees": ["ada"]}
+    ((key, encoded),) = left.value.asks
+    assert key == "k"
+    assert codec.decode(encoded) == {"key": "k", "value": {"a": 1}, "question": "Which?", "assignees": ["ada"]}
 
 
 def test_a_question_with_an_answer_returns_it_anew_each_time() -> None:
@@ -70,6 +81,7 @@ def test_a_question_with_an_answer_returns_it_anew_each_time() -> None:
             {"deadline_seconds": 5, "on_deadline": "approve", "default": 3, "response_schema": {"type": "string"}},
             "default is 3, not string",
         ),
+        ({"on_rejection": "shrug"}, "on_rejection='shrug' is unknown; use 'fail' or 'return'"),
         ({"quorum": 0}, "its quorum is 0, not a whole number from 1 to 100"),
         ({"quorum": True}, "its quorum is True"),
         ({"quorum": 3, "assignees": ["a", "b"]}, "a quorum of 3 cannot be reached by 2: a, b"),
@@ -93,7 +105,7 @@ def test_a_sound_question_is_checked_and_passes() -> None:
 
 
 def test_an_interrupt_is_found_in_the_groups_that_task_groups_make() -> None:
-    inner = Interrupted(b"")
+    inner = Interrupted([("", b"")])
     group = BaseExceptionGroup("a", [ValueError(), BaseExceptionGroup("b", [inner])])
     assert interrupt_in(group) is inner
     assert interrupt_in(inner) is inner
@@ -101,5 +113,118 @@ def test_an_interrupt_is_found_in_the_groups_that_task_groups_make() -> None:
     assert interrupt_in(ExceptionGroup("a", [ValueError()])) is None
 
 
+def test_all_interrupts_of_a_group_are_one() -> None:
+    group = BaseExceptionGroup(
+        "a",
+        [Interrupted([("a", b"1"), ("b", b"2")]), BaseExceptionGroup("b", [Interrupted([("b", b"2"), ("c", b"3")])])],
+    )
+    found = interrupt_in(group)
+    assert found is not None
+    assert found.asks == [("a", b"1"), ("b", b"2"), ("c", b"3")]
+
+
+def test_several_are_asked_at_once_and_those_with_a_reply_are_not_asked_again() -> None:
+    asks = [Ask.of(key=key, assignees="ada", escalation=[Step(5, "eve")]) for key in "abc"]
+    with pytest.raises(Interrupted) as left:
+        context(b={"approved": False, "by": "eve"}).interrupt_all(asks)
+    assert [key for key, _ in left.value.asks] == ["a", "c"]
+    assert codec.decode(left.value.asks[0][1]) == {"key": "a", "assignees": ["ada"], "escalation": [[5, ["eve"]]]}
+
+
+def test_replies_come_in_the_order_of_the_questions() -> None:
+    found = context(
+        a={"approved": True, "by": "ada", "comment": "well", "value": 1}, b={"approved": False, "by": "eve"}
+    )
+    no, yes = found.interrupt_all([Ask("b"), Ask("a")])
+    assert (no, yes) == (Reply(None, is_approved=False, by="eve"), Reply(1, by="ada", comment="well"))
+    assert context().interrupt_all([]) == []
+
+
+def test_what_siblings_have_asked_goes_along() -> None:
+    found = context()
+    with pytest.raises(Interrupted) as first:
+        found.interrupt(key="a")
+    with pytest.raises(Interrupted):
+        found.interrupt(key="b")
+    assert [key for key, _ in first.value.asks] == ["a", "b"]
+
+
+def test_a_no_is_a_reply_when_it_is_asked_for() -> None:
+    said = {"approved": False, "by": "eve", "comment": "dear", "value": None}
+    reply = context(k=said).interrupt(key="k", on_rejection="return")
+    assert reply == Reply(None, is_approved=False, by="eve", comment="dear")
+    assert context(k=[1]).interrupt(key="k", on_rejection="return") == Reply([1])
+
+
+def test_two_questions_with_one_key_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="the handler of task 't' asks twice under the key 'a'"):
+        context().interrupt_all([Ask("a"), Ask("a")])
+    with pytest.raises(InvalidInput, match="asks several times and cannot tell the answers apart"):
+        context().interrupt_all([Ask(""), Ask("")])
+
+
+def test_what_is_no_ask_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="the handler of 't' asks 'price', which is no Ask"):
+        context().interrupt_all(["price"])  # type: ignore[list-item]  # the point of the test
+
+
+def test_replies_are_a_mapping_that_nobody_changes_for_others() -> None:
+    replies = Replies({"a": codec.encode({"value": [1]})})
+    assert replies["a"] == Reply([1])
+    assert replies["a"].value is not replies["a"].value
+    assert dict(replies) == {"a": Reply([1])}
+    assert "b" not in replies
+    assert len(replies) == 1
+    assert repr(replies) == "Replies({'a': Reply(value=[1], is_approved=True, by='', comment='')})"
+
+
+def test_what_is_reported_has_every_question_once() -> None:
+    first = Interrupted.of([Ask("a"), Ask("b")])
+    both = Interrupted([*first.asks, *first.asks])
+    assert codec.decode(question_in(both, {}, "t")) == [{"key": "a"}, {"key": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("asks", "words"),
+    [
+        ([Ask("a"), Ask("a", 1)], "asks twice under the key 'a'"),
+        ([Ask("known")], "the handler of task 't' asks again under the key 'known', which has its reply"),
+        ([], "asks 0 questions at once"),
+        ([Ask(str(number)) for number in range(MAX_INTERRUPTS + 1)], "asks 101 questions at once"),
+    ],
+)
+def test_what_a_handler_must_not_ask_is_refused(asks: list[Ask], words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        question_in(Interrupted.of(asks), {"known": 1}, "t")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (Ask("a", assignees="ada"), "its assignees are not"),  # type: ignore[arg-type]  # the point of the test
+        (
+            Ask("a", assignees=("ada",), escalation=(Step(5, "eve"),)),  # type: ignore[arg-type]  # as above
+            "not pairs of seconds and names; Ask.of takes steps",
+        ),
+    ],
+)
+def test_a_question_written_by_hand_is_checked_too(ask: Ask, words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        ask.encoded("")
+    assert words in str(refused.value)
+
+
+def test_what_is_no_question_is_refused_where_it_was_raised() -> None:
+    ask = Ask("a", rejection_ends=3)  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(InvalidInput, match="the handler of task 't' asks what is no question: Expected `bool`"):
+        question_in(Interrupted.of([ask]), {}, "t")
+
+
+def test_of_what_cannot_be_asked_the_words_name_the_key() -> None:
+    with pytest.raises(InvalidInput, match="the interrupt 'a': its quorum is 0"):
+        Interrupted.of([Ask("a", quorum=0)])
+
+
 def test_a_reply_that_is_no_answer_of_an_inbox_is_itself_the_value() -> None:
-    assert reply_in(codec.encode([1])) == [1]
+    assert reply_in(codec.encode([1])) == Reply([1])

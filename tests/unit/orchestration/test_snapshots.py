@@ -67,7 +67,7 @@ def spoiled(**changes: Any) -> bytes:
         (b"", "cannot be read"),
         (b"\xc1", "cannot be read"),
         (spoiled(form="old"), "cannot be read"),
-        (spoiled(form=99), "has form 99, this program knows 4"),
+        (spoiled(form=99), "has form 99, this program knows 4, 5"),
         (spoiled(plan=b"\xc0"), "a recorded definition cannot be read"),
         (spoiled(fields={}), "cannot be read"),
         (spoiled(ready=["stranger"]), "cannot be read"),

@@ -135,9 +135,7 @@ class Approvals:
         if await engine.store.get_run(workflow_id, run_no) is None:
             raise _nothing_there(approval_id)
         state: RunState = await engine.host.read(stream_of(workflow_id, run_no))
-        open_one = state.requests.get(key)
-        known = [*state.answered.get(key, {}).values(), *([open_one] if open_one is not None else [])]
-        for request in known:
+        for request in [*state.requests.get(key, {}).values(), *state.answered.get(key, {}).values()]:
             if request.token == token:
                 return state, request
         raise _nothing_there(approval_id)

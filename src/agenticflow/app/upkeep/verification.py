@@ -120,7 +120,9 @@ async def _verify_run(store: Store, stream_id: str, found: Verification, blobs: 
     blobs |= folded.blobs
     state = folded.state
     open_ids.update(
-        approval_id(state.workflow_id, state.run_no, key, request.token) for key, request in state.requests.items()
+        approval_id(state.workflow_id, state.run_no, key, request.token)
+        for key, asked in state.requests.items()
+        for request in asked.values()
     )
     open_ids.update(letters.id_of(state, suspect) for suspect in state.suspects.values() if suspect.is_open)
 
@@ -147,7 +149,8 @@ def _compare(stream_id: str, row: RunRow | None, folded: _Folded) -> list[str]:
 async def _missing_in_inbox(store: Store, state: RunState) -> list[str]:
     """Say which lists lack an open request of the run, or an open letter, or have it otherwise."""
     found: list[str] = []
-    entries = [entry for request in state.requests.values() for entry in listed(state, request)]
+    asked = (request for requests in state.requests.values() for request in requests.values())
+    entries = [entry for request in asked for entry in listed(state, request)]
     entries += [
         entry for suspect in state.suspects.values() if suspect.is_open for entry in letters.listed(state, suspect)
     ]
@@ -182,8 +185,8 @@ async def _is_open(store: Store, approval_id: str) -> bool:
         state = (await _fold(store, stream_of(workflow_id, run_no))).state
     except AgenticFlowError:
         return False
-    request, suspect = state.requests.get(key), state.suspects.get(key)
-    is_asked = request is not None and request.token == token
+    suspect = state.suspects.get(key)
+    is_asked = any(request.token == token for request in state.requests.get(key, {}).values())
     return is_asked or (suspect is not None and suspect.is_open and suspect.token == token)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Fact
+from agenticflow.core.results import ErrorInfo
 from agenticflow.orchestration.approvals.terms import Terms
 
 __all__ = [
@@ -16,14 +17,19 @@ __all__ = [
     "ApprovalDelegated",
     "ApprovalEscalated",
     "InterruptAnswered",
+    "InterruptRefused",
+    "InterruptWithdrawn",
     "TaskInterrupted",
+    "TaskInterruptedAgain",
 ]
 
 _NOTHING: Final = msgspec.Raw(codec.NULL)
 
 
 class TaskInterrupted(Fact, frozen=True):
-    """The handler of an attempt asks a person and has ended for that: it runs again when there is an answer."""
+    """The handler of an attempt asks a person and has ended for that: it runs again when there is an answer.
+
+    Of one that asks several things at once there is one for each."""
 
     event_type: ClassVar[str] = "task_interrupted"
     task_key: str
@@ -35,8 +41,39 @@ class TaskInterrupted(Fact, frozen=True):
     terms: Terms
 
 
+class TaskInterruptedAgain(Fact, frozen=True):
+    """The handler of an attempt has ended for what it had asked before and still asks."""
+
+    event_type: ClassVar[str] = "task_interrupted_again"
+    task_key: str
+    token: int
+    """Of the attempt."""
+    is_due: bool = False
+    """Whether an answer to it has come while it ran: then it runs again at once."""
+
+
+class InterruptWithdrawn(Fact, frozen=True):
+    """A handler that ran with an answer to something else does not ask this any more."""
+
+    event_type: ClassVar[str] = "interrupt_withdrawn"
+    task_key: str
+    token: int
+    """Of the request, as in those that follow."""
+
+
+class InterruptRefused(Fact, frozen=True):
+    """A no, or a deadline, came to what a handler had asked while it ran with other answers: its task fails when it asks that again."""
+
+    event_type: ClassVar[str] = "interrupt_refused"
+    task_key: str
+    token: int
+    error: ErrorInfo
+    decided_by: str = ""
+    """Empty when nobody has by the deadline."""
+
+
 class InterruptAnswered(Fact, frozen=True):
-    """A person has answered what a handler asked: its task is due again."""
+    """A person has answered what a handler asked: its task is due again, unless it runs."""
 
     event_type: ClassVar[str] = "interrupt_answered"
     task_key: str
@@ -46,6 +83,8 @@ class InterruptAnswered(Fact, frozen=True):
     result: msgspec.Raw = _NOTHING
     given: str = ""
     """Fingerprint of what was given, when the answer says more."""
+    is_approval: bool = True
+    """Whether it is a yes. A no is an answer when the handler said so: ``on_rejection="return"``."""
 
 
 class AnswersKept(Fact, frozen=True):

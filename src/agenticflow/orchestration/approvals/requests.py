@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core.results import ErrorInfo
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.approvals.terms import Terms
@@ -59,7 +60,16 @@ class Request(msgspec.Struct):
     delegations: list[Delegation] = []
     is_open: bool = True
     answer: bytes | None = None
-    """The answer that decided, encoded, when it was a yes."""
+    """The answer that decided, encoded, when it was a yes, or a no that is an answer."""
+    refusal: ErrorInfo | None = None
+    """Why its task will fail when the handler, which runs with other answers, asks it again."""
+    is_withdrawn: bool = False
+    """Whether the handler ran with other answers and did not ask it any more."""
+
+    @property
+    def key(self) -> str:
+        """Tells the requests of one task apart: the key of the interrupt."""
+        return self.interrupt or ""
 
     @property
     def next_escalation(self) -> int | None:

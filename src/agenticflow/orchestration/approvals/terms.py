@@ -12,7 +12,14 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.forms import form_problems, misfit
-from agenticflow.core.interrupts import MAX_ARGUMENTS_BYTES, MAX_ESCALATIONS, MAX_NAME_CHARS, MAX_PEOPLE, OnDeadline
+from agenticflow.core.interrupts import (
+    MAX_ARGUMENTS_BYTES,
+    MAX_ESCALATIONS,
+    MAX_NAME_CHARS,
+    MAX_PEOPLE,
+    OnDeadline,
+    OnRejection,
+)
 from agenticflow.errors import DefinitionError
 
 __all__ = ["MAX_TERMS_BYTES", "Approval", "Escalation", "Terms", "checked_arguments", "in_order"]
@@ -157,6 +164,7 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: object = None
     is_proposal: bool = False
     """Whether the arguments are the value of an answer that gives none."""
+    on_rejection: OnRejection = "fail"
 
 
 def in_order(approval: Approval) -> Approval:

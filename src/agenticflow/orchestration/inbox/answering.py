@@ -24,11 +24,12 @@ from agenticflow.orchestration.approvals.facts import (
     ApprovalDelegated,
     ApprovalEscalated,
     InterruptAnswered,
+    InterruptRefused,
 )
 from agenticflow.orchestration.approvals.requests import MAX_DELEGATIONS, Request, approval_id
-from agenticflow.orchestration.state import ESCALATION, RunState
+from agenticflow.orchestration.state import ANSWER, ESCALATION, RunState, TaskStatus
 
-__all__ = ["MAX_COMMENT_CHARS", "answer_of", "due", "is_repeated", "rejected_by"]
+__all__ = ["MAX_COMMENT_CHARS", "answer_of", "answers_to", "due", "is_repeated"]
 
 MAX_COMMENT_CHARS: Final = 2_000
 MAX_LISTED: Final = 100
@@ -44,19 +45,32 @@ def fingerprint_of(command: c.Approve | c.Reject) -> str:
     return codec.content_hash(command.result) if isinstance(command, c.Approve) else "rejected"
 
 
+def answers_to(state: RunState, key: str) -> dict[str, bytes]:
+    """Return what people have answered to the handler of a task, in this run and those before, by the key of the interrupt."""
+    closed = state.answered.get(key, {})
+    given = {name: one.answer for name, one in closed.items() if one.answer is not None}
+    return {**state.answers.get(key, {}), **given}
+
+
 # --- which request ------------------------------------------------------------------------------------------------------
 
 
 def is_repeated(state: RunState, command: Answer) -> bool:
     """Whether this very answer was given before: then it changes nothing, also when the request is closed or the run has ended."""
-    open_one = state.requests.get(command.task_key)
-    if open_one is not None and command.token in (None, open_one.token):
-        return _said_before(open_one, command)
+    open_ones = _open_ones(state, command)
+    if open_ones:
+        return len(open_ones) == 1 and _said_before(open_ones[0], command)
     closed = state.answered.get(command.task_key, {}).values()
     meant = [request for request in closed if request.token == command.token]
-    if command.token is None and open_one is None:
+    if command.token is None:
         meant = list(closed)[-1:]
     return any(_said_before(request, command) for request in meant)
+
+
+def _open_ones(state: RunState, command: Answer) -> list[Request]:
+    """Return the open requests of the task that can be meant."""
+    asked = state.requests.get(command.task_key, {}).values()
+    return [request for request in asked if command.token in (None, request.token)]
 
 
 def _said_before(request: Request, command: Answer) -> bool:
@@ -70,9 +84,15 @@ def _said_before(request: Request, command: Answer) -> bool:
 def _request(state: RunState, command: Answer) -> Request:
     """Return the open request that ``command`` is about. Raises ``CommandRefused`` with the reason."""
     key, token = command.task_key, command.token
-    request = state.requests.get(key)
-    if request is not None and token in (None, request.token):
-        return request
+    open_ones = _open_ones(state, command)
+    if len(open_ones) == 1:
+        return open_ones[0]
+    if open_ones:
+        names = [approval_id(state.workflow_id, state.run_no, key, one.token) for one in open_ones]
+        raise CommandRefused(
+            f"task {key!r} of workflow {state.workflow_id!r} asks {len(open_ones)} questions at once",
+            hint=f"name the one you answer, `agenticflow approvals` does: {', '.join(names)}",
+        )
     if token is None:
         waiting = ", ".join(list(state.requests)[:MAX_LISTED])
         raise CommandRefused(
@@ -90,8 +110,10 @@ def _request(state: RunState, command: Answer) -> Request:
 
 def _how_it_ended(request: Request) -> str:
     last = request.votes[-1] if request.votes else None
+    if request.is_withdrawn:
+        return "its handler does not ask it any more"
     if last is None:
-        return "its task has ended without an answer"
+        return "its task has ended without an answer" if request.refusal is None else "its deadline has passed"
     return f"{last.by} {'approved' if last.is_approval else 'rejected'} it"
 
 
@@ -127,7 +149,7 @@ def answer_of(state: RunState, command: Answer) -> Facts:
         return [_delegate(request, command)]
     _demand_person(request, command)
     if isinstance(command, c.Reject):
-        return [_reject(request, command)]
+        return [_reject(state, request, command)]
     return [_approve(state, request, command)]
 
 
@@ -184,22 +206,33 @@ def _demand_small(request: Request, encoded: bytes, limit: int) -> None:
         )
 
 
-def _reject(request: Request, command: c.Reject) -> Fact:
+def _reject(state: RunState, request: Request, command: c.Reject) -> Fact:
     terms, by, comment = request.terms, command.requested_by, command.comment[:MAX_COMMENT_CHARS]
     rejecting = {vote.by for vote in request.votes if not vote.is_approval} | {by}
     able = [one for one in request.everybody() if one not in rejecting]
     # Of anybody there are always more.
     is_lost = bool(request.people) and len(able) < terms.quorum
     if terms.rejection_ends or is_lost:
-        return rejected_by(request, by, comment, command.now)
+        return _rejected(state, request, by, comment, command.now)
     return ApprovalAnswered(request.task_key, request.token, by, False, comment, None, fingerprint_of(command))
 
 
-def rejected_by(request: Request, by: str, comment: str, now: int) -> Fact:
-    """Return the fact that the request is rejected: its task fails."""
+def _rejected(state: RunState, request: Request, by: str, comment: str, now: int) -> Fact:
+    """Return the fact that the request is rejected: its task fails, or its handler is told."""
+    key, token = request.task_key, request.token
+    if request.terms.on_rejection == "return":
+        told = codec.encode({"approved": False, "by": by, "comment": comment, "value": None})
+        return InterruptAnswered(key, token, by, comment, msgspec.Raw(told), "rejected", False)
     message = f"{by} rejected it" + (f": {comment}" if comment else "")
     error = ErrorInfo("ApprovalRejected", message[:MAX_COMMENT_CHARS], "rejected", is_permanent=True, at=now)
-    return f.ApprovalRejected(request.task_key, request.token, by, error)
+    if not _is_waiting(state, key):
+        return InterruptRefused(key, token, error, by)
+    return f.ApprovalRejected(key, token, by, error)
+
+
+def _is_waiting(state: RunState, key: str) -> bool:
+    """Whether the task can fail for want of an answer: one whose handler runs, or will, with other answers is left to come to it."""
+    return state.tasks[key].status is TaskStatus.WAITING
 
 
 def _delegate(request: Request, command: c.Delegate) -> Fact:
@@ -223,13 +256,22 @@ def _delegate(request: Request, command: c.Delegate) -> Fact:
 # --- time ---------------------------------------------------------------------------------------------------------------
 
 
-def due(state: RunState, key: str, kind: int, now: int) -> Fact:
-    """Return what a deadline or a step of the escalation that has come makes true."""
-    request = state.requests[key]
-    terms = request.terms
-    if kind == ESCALATION:
-        level = request.level + 1
-        return ApprovalEscalated(key, request.token, level, terms.escalation[level - 1][1])
+def due(state: RunState, key: str, kind: int, moment: int, now: int) -> list[Fact]:
+    """Return what follows of a deadline, or a step of the escalation, at ``moment``: of all requests of the task that have it, or one that
+    fails the task."""
+    facts: list[Fact] = []
+    for request in state.requests[key].values():
+        if kind == ESCALATION and request.next_escalation == moment:
+            level = request.level + 1
+            facts.append(ApprovalEscalated(key, request.token, level, request.terms.escalation[level - 1][1]))
+        elif kind == ANSWER and request.terms.deadline == moment:
+            facts.append(_too_late(state, request, now))
+    failed = next((fact for fact in facts if isinstance(fact, (f.TaskFailed, f.ApprovalRejected))), None)
+    return facts if failed is None else [failed]
+
+
+def _too_late(state: RunState, request: Request, now: int) -> Fact:
+    terms, key = request.terms, request.task_key
     words = f"nobody answered within {terms.limit_seconds or 0:g} s"
     if request.votes:
         words = f"{request.approvals} of {terms.quorum} approved within {terms.limit_seconds or 0:g} s"
@@ -240,6 +282,10 @@ def due(state: RunState, key: str, kind: int, now: int) -> Fact:
             answer["answers"] = _answers(request)
         return _granted(request, NOBODY, words, codec.encode(answer))
     if terms.on_deadline == "reject":
-        return rejected_by(request, NOBODY, words, now)
+        return _rejected(state, request, NOBODY, words, now)
     error = ErrorInfo("TaskTimeout", f"task {key!r}: {words}", "timeout", attempt=state.tasks[key].attempt, at=now)
-    return f.TaskFailed(key, request.token, error)
+    return (
+        f.TaskFailed(key, request.token, error)
+        if _is_waiting(state, key)
+        else InterruptRefused(key, request.token, error)
+    )

@@ -16,7 +16,7 @@ from agenticflow.core.interrupts import MAX_INTERRUPTS, MAX_NAME_CHARS, MAX_PEOP
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.approvals.facts import TaskInterrupted
+from agenticflow.orchestration.approvals.facts import InterruptWithdrawn, TaskInterrupted, TaskInterruptedAgain
 from agenticflow.orchestration.approvals.terms import MAX_TERMS_BYTES, Approval, Terms, checked_arguments
 from agenticflow.orchestration.state import RunState, TaskRecord
 
@@ -94,15 +94,37 @@ def _people(key: str, what: str, given: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def interrupted(state: RunState, record: TaskRecord, encoded: bytes, now: int) -> Fact:
-    """Return the fact that the handler of ``record`` asks what ``encoded`` says, or that it must not."""
-    question = msgspec.msgpack.decode(encoded, type=Ask)
-    if len(state.answered.get(record.key, ())) >= MAX_INTERRUPTS:
+def interrupted(state: RunState, record: TaskRecord, encoded: bytes, now: int) -> list[Fact]:
+    """Return the facts that the handler of ``record`` asks what ``encoded`` says, or that it must not.
+
+    What is open stays as it is, and what it does not ask any more is withdrawn. An answer that came while it ran has it run again; a no
+    that fails its task does so now.
+    """
+    asked = {question.key: question for question in msgspec.msgpack.decode(encoded, type=list[Ask])}
+    open_ones, closed = state.requests.get(record.key, {}), state.answered.get(record.key, {})
+    came = [closed[key] for key in asked if key in closed and key not in open_ones]
+    if (refusal := next((one.refusal for one in came if one.refusal is not None), None)) is not None:
+        return [
+            f.TaskFailed(record.key, record.token, msgspec.structs.replace(refusal, attempt=record.attempt, at=now))
+        ]
+    answered = {one.key for one in came if one.answer is not None}
+    new = [question for key, question in asked.items() if key not in open_ones and key not in answered]
+    if len(closed.keys() | open_ones.keys() | asked.keys()) > MAX_INTERRUPTS:
         message = f"its handler asked more than {MAX_INTERRUPTS} times"
         error_info = ErrorInfo(
             "BoundExceeded", message, "bound_exceeded", is_permanent=True, attempt=record.attempt, at=now
         )
-        return f.TaskFailed(record.key, record.token, error_info)
+        return [f.TaskFailed(record.key, record.token, error_info)]
+    facts: list[Fact] = [
+        InterruptWithdrawn(record.key, one.token) for key, one in open_ones.items() if key not in asked
+    ]
+    facts += [_asked(record, question, now) for question in new]
+    if answered or not new:
+        facts.append(TaskInterruptedAgain(record.key, record.token, bool(answered)))
+    return facts
+
+
+def _asked(record: TaskRecord, question: Ask, now: int) -> Fact:
     limit = question.deadline_seconds
     terms = Terms(
         assignees=question.assignees,
@@ -117,6 +139,7 @@ def interrupted(state: RunState, record: TaskRecord, encoded: bytes, now: int) -
         arguments=question.value,
         # What is asked for by a form is something else than what is shown.
         is_proposal=question.value is not None and question.response_schema is None,
+        on_rejection=question.on_rejection,
     )
     words = question.question or (question.value if isinstance(question.value, str) else f"task {record.key!r} asks")
     return TaskInterrupted(record.key, record.token, question.key, words[:MAX_QUESTION_CHARS], terms)

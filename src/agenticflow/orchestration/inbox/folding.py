@@ -11,6 +11,17 @@ from agenticflow.orchestration.approvals.terms import Terms
 from agenticflow.orchestration.endings import complete, fail, take_ready
 from agenticflow.orchestration.state import ANSWER, ESCALATION, TOTAL, RunState, TaskRecord, TaskStatus
 
+_Answer = (
+    f.ApprovalGranted
+    | f.ApprovalRejected
+    | a.ApprovalAnswered
+    | a.ApprovalEscalated
+    | a.ApprovalDelegated
+    | a.InterruptAnswered
+    | a.InterruptRefused
+    | a.InterruptWithdrawn
+)
+
 __all__ = [
     "answered",
     "delegated",
@@ -18,9 +29,12 @@ __all__ = [
     "granted",
     "interrupt_answered",
     "interrupted",
+    "interrupted_again",
     "kept",
+    "refused",
     "rejected",
     "required",
+    "withdrawn",
 ]
 
 
@@ -44,13 +58,51 @@ def interrupted(state: RunState, fact: a.TaskInterrupted, version: int, at: int)
     _open(state, record, Request(fact.task_key, version, fact.question, at, terms, interrupt=fact.key, people=people))
 
 
+def interrupted_again(state: RunState, fact: a.TaskInterruptedAgain, version: int, at: int) -> None:
+    """A handler has ended for what is open already, or was answered while it ran."""
+    record = state.tasks[fact.task_key]
+    record.deadline = None
+    if fact.is_due:
+        _run_again(state, record)
+    else:
+        state.set_status(record, TaskStatus.WAITING)
+        _show_first(state, record)
+
+
+def withdrawn(state: RunState, fact: a.InterruptWithdrawn, version: int, at: int) -> None:
+    """The handler does not ask that any more."""
+    request = _request(state, fact)
+    request.is_withdrawn = True
+    state.close_request(request)
+
+
+def refused(state: RunState, fact: a.InterruptRefused, version: int, at: int) -> None:
+    """A no that its task hears of when its handler comes to it."""
+    request = _request(state, fact)
+    request.refusal = fact.error
+    if fact.decided_by:
+        request.votes.append(Vote(fact.decided_by, False, fact.error.message, at, "rejected"))
+    state.close_request(request)
+
+
 def _open(state: RunState, record: TaskRecord, request: Request) -> None:
     state.set_status(record, TaskStatus.WAITING)
     record.token = request.token
-    record.question = request.question
-    record.due = request.terms.deadline or 0
-    state.requests[record.key] = state.unlisted[request.token] = request
+    state.requests.setdefault(record.key, {})[request.key] = state.unlisted[request.token] = request
+    _show_first(state, record)
     _set_timers(state, request, request.terms)
+
+
+def _show_first(state: RunState, record: TaskRecord) -> None:
+    """Of several open questions the task shows the first, and the earliest deadline."""
+    asked = state.requests[record.key].values()
+    record.question = next(iter(asked)).question
+    record.due = min((one.terms.deadline for one in asked if one.terms.deadline is not None), default=0)
+
+
+def _request(state: RunState, fact: _Answer) -> Request:
+    asked = state.requests[fact.task_key].values()
+    return next(request for request in asked if request.token == fact.token)
 
 
 def _set_timers(state: RunState, request: Request, terms: Terms) -> None:
@@ -67,29 +119,30 @@ def granted(state: RunState, fact: f.ApprovalGranted, version: int, at: int) -> 
 
 
 def _vote(state: RunState, fact: f.ApprovalGranted | a.InterruptAnswered, at: int) -> None:
-    request, result = state.requests[fact.task_key], bytes(fact.result)
-    fingerprint = fact.given or codec.content_hash(result)
-    request.votes.append(Vote(fact.decided_by, True, fact.comment, at, fingerprint))
+    request, result = _request(state, fact), bytes(fact.result)
+    is_approval = isinstance(fact, f.ApprovalGranted) or fact.is_approval
+    fingerprint = fact.given or (codec.content_hash(result) if is_approval else "rejected")
+    request.votes.append(Vote(fact.decided_by, is_approval, fact.comment, at, fingerprint))
     request.answer = result
 
 
 def rejected(state: RunState, fact: f.ApprovalRejected, version: int, at: int) -> None:
     """A rejection that decides."""
-    request = state.requests[fact.task_key]
+    request = _request(state, fact)
     request.votes.append(Vote(fact.decided_by, False, fact.error.message, at, "rejected"))
     fail(state, state.tasks[fact.task_key], fact.error, at)
 
 
 def answered(state: RunState, fact: a.ApprovalAnswered, version: int, at: int) -> None:
     """One answer of several."""
-    request = state.requests[fact.task_key]
+    request = _request(state, fact)
     request.votes.append(Vote(fact.decided_by, fact.is_approval, fact.comment, at, fact.given, fact.value))
     state.unlisted[request.token] = request
 
 
 def escalated(state: RunState, fact: a.ApprovalEscalated, version: int, at: int) -> None:
     """More people may answer."""
-    request = state.requests[fact.task_key]
+    request = _request(state, fact)
     request.people += [one for one in fact.to if one not in request.people and one not in request.former]
     request.level = fact.level
     state.version = version
@@ -100,7 +153,7 @@ def escalated(state: RunState, fact: a.ApprovalEscalated, version: int, at: int)
 
 def delegated(state: RunState, fact: a.ApprovalDelegated, version: int, at: int) -> None:
     """Another person may answer in the place of one."""
-    request = state.requests[fact.task_key]
+    request = _request(state, fact)
     # Who may answer by a step of the escalation that nobody looked at yet stands in no list.
     place = request.people.index(fact.decided_by) if fact.decided_by in request.people else len(request.people)
     request.people[place : place + 1] = [fact.to]
@@ -110,9 +163,15 @@ def delegated(state: RunState, fact: a.ApprovalDelegated, version: int, at: int)
 
 
 def interrupt_answered(state: RunState, fact: a.InterruptAnswered, version: int, at: int) -> None:
-    """The handler runs again with the answer: the same attempt, from its beginning."""
+    """The handler runs again with the answer: the same attempt, from its beginning. One that runs with another finds it when it asks."""
     _vote(state, fact, at)
+    state.close_request(_request(state, fact))
     record = state.tasks[fact.task_key]
+    if record.status is TaskStatus.WAITING:
+        _run_again(state, record)
+
+
+def _run_again(state: RunState, record: TaskRecord) -> None:
     state.set_status(record, TaskStatus.READY)
     record.attempt -= 1
     record.due = 0

@@ -22,13 +22,14 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.guards import AttemptGuard
-from agenticflow.core.interrupts import interrupt_in
+from agenticflow.core.interrupts import Replies, interrupt_in, question_in
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
     ConcurrencyConflict,
+    InvalidInput,
     OutcomeUnknown,
     TemporaryError,
     UsageError,
@@ -202,7 +203,7 @@ class LocalWorker:
                 effect=effect.effect,
             )
             if given.replies:
-                context.replies = given.replies
+                context.replies = Replies(given.replies)
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
             raise
@@ -237,8 +238,8 @@ class LocalWorker:
             attempt.task = None
             if attempt.cause is not None:
                 return self._interrupted(attempt), ()
-            if (interrupt := interrupt_in(error)) is not None:
-                return Outcome(OutcomeKind.INTERRUPTED, interrupt.ask), ()
+            if (asked := _asked_by(context, error)) is not None:
+                return asked, ()
             trace = "" if isinstance(error, UsageError) else traceback.format_exc(limit=-8)
             return _said_by(attempt, Outcome(OutcomeKind.FAILED, error=describe_error(error, trace=trace)), error), ()
         finally:
@@ -414,6 +415,16 @@ def _tell(attempt: Attempt, reason: CancelReason) -> None:
     if context is not None and context.cancel_reason is None:
         context.cancel_reason = reason
         context.is_cancelled = True
+
+
+def _asked_by(context: TaskContext, error: BaseException) -> Outcome | None:
+    """Return that the handler asks people, when that is what ended it, or that it must not ask so."""
+    if (interrupt := interrupt_in(error)) is None:
+        return None
+    try:
+        return Outcome(OutcomeKind.INTERRUPTED, question_in(interrupt, context.replies, context.task_key))
+    except InvalidInput as refused:
+        return Outcome(OutcomeKind.FAILED, error=describe_error(refused))
 
 
 def _said_by(attempt: Attempt, outcome: Outcome, error: BaseException | None = None) -> Outcome:

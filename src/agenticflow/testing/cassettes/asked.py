@@ -24,7 +24,10 @@ from agenticflow.orchestration.approvals.facts import (
     ApprovalAnswered,
     ApprovalDelegated,
     InterruptAnswered,
+    InterruptRefused,
+    InterruptWithdrawn,
     TaskInterrupted,
+    TaskInterruptedAgain,
 )
 from agenticflow.orchestration.replanning.commands import Propose
 from agenticflow.orchestration.replanning.facts import ReplanAgreed, ReplanRefused
@@ -61,7 +64,7 @@ def commands_behind(state: RunState, events: Sequence[CassetteEvent], at: int) -
     fact, now = event.fact, event.at
     if (token := ended_token(event)) is not None:
         key = str(getattr(fact, "task_key", ""))
-        for outcome in _outcomes(fact, now):
+        for outcome in _outcomes(state, events, at):
             yield ActivityFinished(now=now, task_key=key, token=token, outcome=outcome)
         return
     read = _READERS.get(event.cause)
@@ -76,19 +79,23 @@ def commands_behind(state: RunState, events: Sequence[CassetteEvent], at: int) -
 # --- the end of an attempt ----------------------------------------------------------------------------------------------
 
 
-def _outcomes(fact: Fact, now: int) -> Iterator[Outcome]:
+def _outcomes(state: RunState, events: Sequence[CassetteEvent], at: int) -> Iterator[Outcome]:
+    fact = events[at].fact
     match fact:
         case f.TaskCompleted():
             yield Outcome(OutcomeKind.SUCCEEDED, bytes(fact.result))
+        case f.TaskFailed() if (unheard := _unheard(state, fact.task_key)) is not None:
+            yield _interrupted_by([unheard])
+            yield _unsuccessful(fact.error, is_abandoned=fact.grace_until is not None)
         case f.TaskFailed() | f.TaskRetryScheduled() | f.TaskReassigned():
             yield _unsuccessful(fact.error, is_abandoned=fact.grace_until is not None)
         case f.TaskCancelled():
             yield Outcome(OutcomeKind.CANCELLED)
-            yield Outcome(OutcomeKind.INTERRUPTED, Ask("").encoded(fact.task_key))
+            yield _interrupted_by([Ask("")])
         case f.TaskLateOutcome():
             yield Outcome(fact.kind, bytes(fact.result), fact.error)
-        case TaskInterrupted():
-            yield Outcome(OutcomeKind.INTERRUPTED, codec.encode(_ask(fact, now)))
+        case TaskInterrupted() | TaskInterruptedAgain() | InterruptWithdrawn():
+            yield _interrupted_by(_asks(state, events, at))
         case f.TaskOutcomeUnknown():
             if (kind := _UNKNOWN_KINDS.get(fact.reason)) is not None:
                 yield Outcome(kind)
@@ -115,6 +122,36 @@ def _unsuccessful(error: ErrorInfo, *, is_abandoned: bool) -> Outcome:
     )
 
 
+def _interrupted_by(asks: list[Ask]) -> Outcome:
+    return Outcome(OutcomeKind.INTERRUPTED, codec.encode(asks))
+
+
+def _unheard(state: RunState, key: str) -> Ask | None:
+    """Return what a handler asked that was refused while it ran."""
+    closed = state.answered.get(key, {}).values()
+    return next((Ask(one.key) for one in closed if one.refusal is not None), None)
+
+
+def _asks(state: RunState, events: Sequence[CassetteEvent], at: int) -> list[Ask]:
+    """Return all that a handler asked when it ended: what was new, what was open already, and something that was answered by then."""
+    key = str(getattr(events[at].fact, "task_key", ""))
+    still_open = {one.token: Ask(one.key) for one in state.requests.get(key, {}).values()}
+    new: list[Ask] = []
+    answered: list[Ask] = []
+    for event in islice(events, at, None):
+        fact = event.fact
+        if event.cause != events[at].cause:
+            break
+        if isinstance(fact, InterruptWithdrawn):
+            still_open.pop(fact.token, None)
+        elif isinstance(fact, TaskInterrupted):
+            new.append(_ask(fact, event.at))
+        elif isinstance(fact, TaskInterruptedAgain) and fact.is_due:
+            closed = state.answered.get(key, {}).values()
+            answered = [Ask(one.key) for one in closed if one.answer is not None][-1:]
+    return [*still_open.values(), *new, *answered]
+
+
 def _ask(fact: TaskInterrupted, now: int) -> Ask:
     terms = fact.terms
     return Ask(
@@ -129,6 +166,7 @@ def _ask(fact: TaskInterrupted, now: int) -> Ask:
         quorum=terms.quorum,
         rejection_ends=terms.rejection_ends,
         escalation=tuple(((moment - now + 0.5) / NANOSECONDS, tuple(to)) for moment, to in terms.escalation),
+        on_rejection=terms.on_rejection,
     )
 
 
@@ -287,9 +325,9 @@ def _approve(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent
 
 def _reject(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
     match fact:
-        case f.ApprovalRejected():
+        case f.ApprovalRejected() | InterruptRefused():
             comment = fact.error.message.removeprefix(f"{fact.decided_by} rejected it").removeprefix(": ")
-        case ApprovalAnswered():
+        case ApprovalAnswered() | InterruptAnswered():
             comment = fact.comment
         case _:
             return

@@ -16,7 +16,7 @@ from agenticflow.core.binding import Handler, RunsIn
 from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityInput, EffectClass, Performer, RunActivity
-from agenticflow.core.interrupts import interrupt_in
+from agenticflow.core.interrupts import Replies, interrupt_in
 from agenticflow.core.results import describe_error
 from agenticflow.errors import AgenticFlowError, InvalidInput
 from agenticflow.orchestration import facts as f
@@ -152,7 +152,7 @@ async def _call(
         encoded_input=given.encoded_input,
         feedback=given.feedback,
     )
-    context.replies = given.replies
+    context.replies = Replies(given.replies)
     limit = order.timeout_seconds or LIMIT_SECONDS
     clock = asyncio.timeout(limit)
     try:
@@ -172,5 +172,5 @@ async def _call(
             context.is_cancelled = True
             return {"error": f"it was not done within {limit:g} s"}
         if (interrupt := interrupt_in(error)) is not None:
-            return {"asks": show(codec.decode(interrupt.ask))}
+            return {"asks": [show(codec.decode(ask)) for _, ask in interrupt.asks]}
         return {"error": show(str(describe_error(error)))}

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.wiring import open_store
@@ -27,7 +28,7 @@ from agenticflow.runtime import failpoints
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
-from agenticflow.testing.crashes.cases import CrashCase
+from agenticflow.testing.crashes.cases import CrashCase, Resolution
 from agenticflow.testing.crashes.record import problems_of_run
 from agenticflow.testing.crashes.watch import (
     Calls,
@@ -332,14 +333,18 @@ class Play:
                     said = self._case.resolve(key)
                     with suppress(CommandRefused):  # the run has ended meanwhile
                         await orchestrator.resolve(WORKFLOW_ID, key, said.decision, value=said.value)
-                elif self._case.answer and task.status is TaskStatus.WAITING and task.question is not None:
-                    said = self._case.answer(key)
-                    with suppress(CommandRefused):
-                        if said.decision == "approved":
-                            await orchestrator.approve(WORKFLOW_ID, key, value=said.value)
-                        else:
-                            await orchestrator.reject(WORKFLOW_ID, key)
+            if self._case.answer:
+                await self._answer(orchestrator.approvals, self._case.answer)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _answer(self, approvals: Approvals, answer: Callable[[str], Resolution]) -> None:
+        for request in await approvals.list(workflow_id=WORKFLOW_ID):
+            said = answer(request.task_key)
+            with suppress(CommandRefused):
+                if said.decision == "approved":
+                    await approvals.answer(request.approval_id, said.value)
+                else:
+                    await approvals.reject(request.approval_id)
 
 
 async def _outcome(handle: WorkflowHandle) -> object:

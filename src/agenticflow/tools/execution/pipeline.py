@@ -16,6 +16,7 @@ import msgspec
 from agenticflow.core.cancelling import Told
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.guards import Guards
+from agenticflow.core.interrupts import Interrupted, all_in_one, interrupt_in
 from agenticflow.core.tools import (
     LOCAL_OWNER,
     Caller,
@@ -176,10 +177,14 @@ class ToolPipeline:
         told: Told | None = None,
         may_retry: bool = True,
     ) -> list[ToolResult]:
-        """Make all calls, at most ``max_concurrent`` at once; results in the order of the calls, failures in their places."""
+        """Make all calls, at most ``max_concurrent`` at once; results in the order of the calls, failures in their places.
+
+        When tools ask people, the others are done first, and then everything is asked at once.
+        """
         if isinstance(max_concurrent, bool) or not isinstance(max_concurrent, int) or max_concurrent < 1:
             raise InvalidInput(f"max_concurrent is {max_concurrent!r:.60}", hint="give a whole number of at least 1")
         results = [ToolResult()] * len(calls)
+        asking: list[Interrupted] = []
         places = iter(range(len(calls)))
 
         async def work() -> None:
@@ -189,16 +194,23 @@ class ToolPipeline:
                 except InvalidInput as error:
                     results[place] = ToolResult.failure(error)
                     continue
-                results[place] = await self.invoke(
-                    call, caller, tools, cancellation=cancellation, told=told, may_retry=may_retry
-                )
+                try:
+                    results[place] = await self.invoke(
+                        call, caller, tools, cancellation=cancellation, told=told, may_retry=may_retry
+                    )
+                except BaseException as error:
+                    if (interrupt := interrupt_in(error)) is None:
+                        raise
+                    asking.append(interrupt)
 
         if len(calls) <= 1:
             await work()
-            return results
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(max_concurrent, len(calls))):
-                group.create_task(work())
+        else:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(max_concurrent, len(calls))):
+                    group.create_task(work())
+        if asking:
+            raise all_in_one(asking)
         return results
 
     # --- inside -----------------------------------------------------------------------------------------------------
