@@ -267,3 +267,21 @@ def test_what_a_hint_names_can_be_pasted_into_a_shell(
     sentence = capsys.readouterr().out
     [command] = re.findall(r"`agenticflow (approvals approve [^`]*)`", sentence)
     assert main(shlex.split(command)) == 0
+
+
+def test_two_runs_are_compared_and_one_is_looked_at_as_it_stood(
+    shown: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = words(shown("runs", "diff", "even", "odd"))
+    assert lines[0] == ["TASK", "WHAT", "LEFT", "RIGHT"]
+    assert ["status", "WAITING", "FAILED"] in [line[-3:] for line in lines]
+    different = json.loads("\n".join(shown("runs", "diff", "even", "odd", "--json")))
+    assert {one["what"] for one in different} >= {"input", "status"}
+    assert shown("runs", "diff", "even", "even") == []
+    assert words(shown("runs", "show", "even", "--at", "1"))[0][-1] == "RUNNING"
+    assert words(shown("runs", "show", "odd", "--at", "1"))[0][-1] == "RUNNING"
+    assert main(["runs", "show", "even", "--at", "9999"]) == 2
+    assert "events, there is no version 9,999" in capsys.readouterr().err
+    assert main(["runs", "diff", "even", "evne"]) == 7
+    assert "did you mean 'even'?" in capsys.readouterr().err
+    assert main(["runs", "diff", "even", "odd", "--right-run", "9"]) == 7

@@ -97,9 +97,10 @@ def _row_json(row: RunRow) -> dict[str, Any]:
     }
 
 
-def show(workflow_id: str, *, run_no: int | None, store: str | None, form: Format) -> int:
-    """Show where a run stands: its tasks, errors, result, and what it waits for."""
-    execution, waits_for, result = run_async(_show(store, workflow_id, run_no))
+def show(workflow_id: str, *, run_no: int | None, at: int | None, store: str | None, form: Format) -> int:
+    """Show where a run stands, or stood after event ``at``: its tasks, errors, result, and what it waits for."""
+    look = _show(store, workflow_id, run_no) if at is None else _show_past(store, workflow_id, run_no, at)
+    execution, waits_for, result = run_async(look)
     if form is Format.JSON:
         print_json(_execution_json(execution, waits_for, result))
         return Exit.OK
@@ -136,6 +137,16 @@ async def _show(store: str | None, workflow_id: str, run_no: int | None) -> tupl
         else:
             waits_for = [*waits_for, "nobody runs this store now: `agenticflow run` or a program of yours goes on"]
     return execution, waits_for, result
+
+
+async def _show_past(
+    store: str | None, workflow_id: str, run_no: int | None, at: int
+) -> tuple[WorkflowExecution, list[str], object]:
+    async with reading(store) as (orchestrator, _):
+        await demand_run(orchestrator, workflow_id)
+        execution = await orchestrator.get_execution(workflow_id, run_no, at_version=at)
+        result = await orchestrator.wait(workflow_id, run_no) if execution.status is WorkflowStatus.COMPLETED else None
+    return execution, execution.waits_for, result
 
 
 def _task_rows(execution: WorkflowExecution) -> list[tuple[object, ...]]:
