@@ -6,7 +6,6 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal, overload
 
 import msgspec
 
+from agenticflow.core.cancelling import CancelReason
 from agenticflow.core.codec import decode
 from agenticflow.core.interrupts import (
     Ask,
@@ -44,25 +44,6 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
     It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
     """
     return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
-
-
-class CancelReason(enum.StrEnum):
-    """Why a handler is told to stop."""
-
-    CANCELLED = "cancelled"
-    """Somebody cancelled its task; the run goes on."""
-    UNNEEDED = "unneeded"
-    """The run ends, or goes on, without what would come of it: another task, or the function of the run, decided that."""
-    ABORTED = "aborted"
-    """Somebody aborted the run, or the run that it is a part of ends."""
-    TIMEOUT = "timeout"
-    """A time limit passed: of the attempt, the task or the run."""
-    STALLED = "stalled"
-    """It reported no progress for too long."""
-    LIMIT = "limit"
-    """The history of the run is as long as it may be."""
-    DRAIN = "drain"
-    """The engine stops. Work that may run again does so after the next start."""
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
@@ -14,7 +14,6 @@ from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.guest import WorkflowGuest
-from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.budgets.guest import BudgetGuest
@@ -65,6 +64,7 @@ class Engine:
         "settings",
         "store",
         "watch",
+        "workflows",
     )
 
     def __init__(
@@ -79,7 +79,7 @@ class Engine:
         lives: Lives,
         launches: Launches,
         settings: Settings,
-        planners: Planners,
+        workflows: Workflows,
         loops: LateLoops,
     ) -> None:
         self.store = store
@@ -94,8 +94,10 @@ class Engine:
         self.loops = loops
         self.recorder = Recorder(journal, dispatcher, self.loops)
         self.settings = settings
-        self.planners = planners
+        self.planners = workflows.planners
         """Know the functions of workflows as code."""
+        self.workflows: Container[str] = workflows
+        """Knows the names of those that are registered."""
         self.end_measuring: Callable[[], None] = lambda: None
         self.door: CommandServer | None = None
         """Where other processes' commands come in, when the store has one owner."""
@@ -180,7 +182,7 @@ def assemble(
         Lives(store, clock),
         launches,
         settings,
-        workflows.planners,
+        workflows,
         LateLoops(host, store, clock, budgets, settings.models.prices),
     )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
