@@ -26,12 +26,13 @@ INTERRUPTED: Final = (
 class ForeignLoop:
     """The calls of one loop of the handler whose attempt ``task`` is."""
 
-    __slots__ = ("_counts", "_inner", "_path", "_turn", "on_difference", "task")
+    __slots__ = ("_counts", "_inner", "_turn", "on_difference", "path", "task")
 
     def __init__(self, task: TaskContext, path: str = "", *, on_difference: OnDifference = "fail") -> None:
         self.task = task
         self.on_difference: OnDifference = on_difference
-        self._path = path
+        self.path = path
+        """Stands before the names of its calls."""
         self._turn = 0
         self._counts: dict[str, int] = {}
         self._inner: dict[str, int] = {}
@@ -44,7 +45,7 @@ class ForeignLoop:
     def inside(self, name: str) -> ForeignLoop:
         """Return the loop ``name`` that goes on inside this one, and begins now."""
         number = self._inner[name] = self._inner.get(name, 0) + 1
-        path = f"{self._path}{self._turn}.{name}{f'#{number}' if number > 1 else ''}/"
+        path = f"{self.path}{self._turn}.{name}{f'#{number}' if number > 1 else ''}/"
         return ForeignLoop(self.task, path, on_difference=self.on_difference)
 
     async def ask(self, perform: Callable[[], Awaitable[object]], request: object) -> Any:
@@ -80,7 +81,7 @@ class ForeignLoop:
         return value
 
     def _key(self, name: str) -> str:
-        key = self._path + name
+        key = self.path + name
         if len(key) <= MAX_KEY_CHARS:
             return key
         return f"{key[:100]}~{blake2b(key.encode(), digest_size=16).hexdigest()}"

@@ -1,0 +1,78 @@
+"""What Pydantic AI and the clients below it raise, as errors that say whose move it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic_ai import exceptions as theirs
+
+from agenticflow.agents.model.recovery import refusal
+from agenticflow.core.interrupts import interrupt_in
+from agenticflow.errors import (
+    AgenticFlowError,
+    ContentRefused,
+    DefinitionError,
+    ModelTimeout,
+    ModelUnavailable,
+    PermanentError,
+)
+
+__all__ = ["error_of", "of_model"]
+
+MAX_CAUSES = 10
+
+
+def error_of(error: BaseException, agent: str) -> BaseException:
+    """Return the error that ``error`` of a run of ``agent`` means: one of ours that it was made of, or one of ours for it."""
+    interrupt = interrupt_in(error)
+    if interrupt is not None:
+        return interrupt
+    for one in _causes(error):
+        if isinstance(one, AgenticFlowError):
+            return one
+    found = of_model(error)
+    if found is not None:
+        return found
+    match error:
+        case theirs.UsageLimitExceeded():
+            return PermanentError(f"the agent {agent!r} reached its limit: {error}", hint="give it other usage_limits")
+        case theirs.UnexpectedModelBehavior():
+            # What the model said is in the journal: another attempt is told the same.
+            return PermanentError(f"the model of agent {agent!r} said what its loop cannot use: {error}")
+        case theirs.UserError():
+            return DefinitionError(f"the agent {agent!r} cannot run like that: {error}")
+        case _:
+            return error
+
+
+def of_model(error: BaseException) -> AgenticFlowError | None:
+    """Return the error that a failed request to a model means; ``None`` for any other."""
+    match error:
+        case theirs.ModelHTTPError():
+            headers = error.headers or {}
+            after = headers.get("retry-after", "")
+            seconds = float(after) if after.replace(".", "", 1).isdigit() else None
+            return refusal(
+                error.model_name, error.status_code, words=str(error.body or error), retry_after_seconds=seconds
+            )
+        case theirs.ContentFilterError():
+            return ContentRefused(f"the model will not answer this: {error}")
+        case theirs.ModelTimeoutError() | theirs.ModelRequestTimeout():
+            return ModelTimeout(f"the model {error.model_name!r} did not answer in time")
+        case theirs.ModelAPIError():
+            return ModelUnavailable(f"the model {error.model_name!r} is out of reach: {error}", hint="ask again later")
+        case _:
+            return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it was made of."""
+    one: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if one is None:
+            return
+        yield one
+        if isinstance(one, BaseExceptionGroup) and len(one.exceptions) == 1:
+            one = one.exceptions[0]
+        else:
+            one = one.__cause__ or one.__context__
