@@ -6,7 +6,7 @@ Everything that can be wrong before the first call is told then: the provider, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -31,6 +31,7 @@ class _Provider(msgspec.Struct, frozen=True):
     needs_key: bool = True
     limit_field: str = "max_tokens"
     cannot: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("base_url", "key_env", "stream", "without")
 
 
 _PROVIDERS: Final[Mapping[str, _Provider]] = {
@@ -39,10 +40,11 @@ _PROVIDERS: Final[Mapping[str, _Provider]] = {
     "huggingface": _Provider("chat", "https://router.huggingface.co/v1", "HF_TOKEN"),
     # where Ollama listens, the one that most people run
     "local": _Provider("chat", "http://localhost:11434/v1", "LOCAL_MODEL_API_KEY", needs_key=False),
+    # whatever it reaches, by a name of its own; keys and addresses are its own business
+    "pydantic-ai": _Provider("pydantic-ai", "", "", needs_key=False, options=("stream", "without")),
 }
-_OPTIONS: Final = ("base_url", "key_env", "stream", "without")
 _ABILITIES: Final = ("tools", "output_schemas", "temperature", "images", "files")
-_EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model or local:qwen3"
+_EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model, local:qwen3 or pydantic-ai:groq:llama-3.3-70b"
 
 
 def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | None = None) -> Model:
@@ -51,6 +53,7 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
     Options are ``base_url=`` (another server of the same wire format), ``key_env=`` (the environment variable that holds the key),
     ``stream=false`` (for servers that answer in one piece only) and ``without=`` (what the model cannot do, with commas between:
     ``tools``, ``output_schemas``, ``temperature``, ``images``, ``files``). ``api_key`` is for programs that have it from elsewhere.
+    ``pydantic-ai:provider:model`` asks through Pydantic AI, which finds key and address by itself.
 
     Raises ``ConfigurationError`` for an unknown provider or option, for an extra that is not installed, and for a key that is not there.
     """
@@ -62,9 +65,12 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
     if provider is None or not model:
         known = ", ".join(_PROVIDERS)
         raise ConfigurationError(f"no model is known for {name!r}; providers are {known}", hint=_EXAMPLES)
-    options = _options(name, query)
+    options = _options(name, query, provider.options)
     base_url = options.get("base_url", provider.base_url)
-    _check_address(name, base_url)
+    if "base_url" in provider.options:
+        _check_address(name, base_url)
+    if api_key is not None and "key_env" not in provider.options:
+        raise ConfigurationError(f"{name!r} takes no api_key", hint="Pydantic AI reads the key from the environment")
     if load_settings().settings.models.forbid_calls:
         permission.is_forbidden = True
     choice = ModelChoice(
@@ -78,19 +84,22 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
         cannot=frozenset({*_cannot(name, options.get("without", "")), *provider.cannot}),
     )
     own = base_url != provider.base_url
-    return GuardedModel(open_model(choice), guards, place=f"{provider_name} {base_url}" if own else provider_name)
+    place = f"{provider_name} {base_url}" if own else provider_name
+    if provider.wire == "pydantic-ai":
+        place = f"{provider_name} {model.partition(':')[0]}"  # each of its providers fails by itself
+    return GuardedModel(open_model(choice), guards, place=place)
 
 
-def _options(name: str, query: str) -> dict[str, str]:
+def _options(name: str, query: str, known: Collection[str]) -> dict[str, str]:
     options: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         option, _, value = pair.partition("=")
         value = unquote(value)
-        if option not in _OPTIONS or not value or (option == "stream" and value not in ("true", "false")):
+        if option not in known or not value or (option == "stream" and value not in ("true", "false")):
             # a pair that is not known may be a key: only its name is shown
             raise ConfigurationError(
                 f"the model {name.partition('?')[0]!r} has the unknown option {option!r}, or no right value for it",
-                hint=f"there are {', '.join(_OPTIONS)}; a key comes from the environment, never from a name",
+                hint=f"there are {', '.join(known)}; a key comes from the environment, never from a name",
             )
         options[option] = value
     return options
@@ -120,7 +129,7 @@ def _check_address(name: str, base_url: str) -> None:
 
 def _key(name: str, provider: _Provider, options: Mapping[str, str]) -> str:
     variable = options.get("key_env", provider.key_variable)
-    key = os.environ.get(variable, "").strip()
+    key = os.environ.get(variable, "").strip() if variable else ""
     if key:
         return key
     if provider.needs_key or "key_env" in options:

@@ -6,18 +6,11 @@ from collections.abc import Iterator
 
 from pydantic_ai import exceptions as theirs
 
-from agenticflow.agents.model.recovery import refusal
 from agenticflow.core.interrupts import interrupt_in
-from agenticflow.errors import (
-    AgenticFlowError,
-    ContentRefused,
-    DefinitionError,
-    ModelTimeout,
-    ModelUnavailable,
-    PermanentError,
-)
+from agenticflow.errors import AgenticFlowError, DefinitionError, PermanentError
+from agenticflow.integrations.refusals import refusal_in
 
-__all__ = ["error_of", "of_model"]
+__all__ = ["error_of"]
 
 MAX_CAUSES = 10
 
@@ -30,7 +23,7 @@ def error_of(error: BaseException, agent: str) -> BaseException:
     for one in _causes(error):
         if isinstance(one, AgenticFlowError):
             return one
-    found = of_model(error)
+    found = refusal_in(error)
     if found is not None:
         return found
     match error:
@@ -43,26 +36,6 @@ def error_of(error: BaseException, agent: str) -> BaseException:
             return DefinitionError(f"the agent {agent!r} cannot run like that: {error}")
         case _:
             return error
-
-
-def of_model(error: BaseException) -> AgenticFlowError | None:
-    """Return the error that a failed request to a model means; ``None`` for any other."""
-    match error:
-        case theirs.ModelHTTPError():
-            headers = error.headers or {}
-            after = headers.get("retry-after", "")
-            seconds = float(after) if after.replace(".", "", 1).isdigit() else None
-            return refusal(
-                error.model_name, error.status_code, words=str(error.body or error), retry_after_seconds=seconds
-            )
-        case theirs.ContentFilterError():
-            return ContentRefused(f"the model will not answer this: {error}")
-        case theirs.ModelTimeoutError() | theirs.ModelRequestTimeout():
-            return ModelTimeout(f"the model {error.model_name!r} did not answer in time")
-        case theirs.ModelAPIError():
-            return ModelUnavailable(f"the model {error.model_name!r} is out of reach: {error}", hint="ask again later")
-        case _:
-            return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
