@@ -21,7 +21,7 @@ from agenticflow.errors import (
 
 __all__ = ["error_of"]
 
-MAX_CAUSES = 10
+CAUSES = 10
 
 
 def error_of(error: Exception, agent: str) -> BaseException:
@@ -75,7 +75,7 @@ def _of_client(error: BaseException) -> AgenticFlowError | None:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and what it was made of."""
     one: BaseException | None = error
-    for _ in range(MAX_CAUSES):
+    for _ in range(CAUSES):
         if one is None:
             return
         yield one

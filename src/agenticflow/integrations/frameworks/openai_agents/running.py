@@ -14,14 +14,14 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.interrupts import MAX_NAME_CHARS, Ask
 from agenticflow.core.journal import OnDifference
 from agenticflow.errors import DefinitionError
-from agenticflow.integrations.frameworks.openai_agents.clones import (
+from agenticflow.integrations.frameworks.openai_agents.durable.clones import (
     clone_of,
     have_nested_runs_found,
     journalled_config,
 )
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import DurableRun, entered
+from agenticflow.integrations.frameworks.openai_agents.durable.sessions import JournalledSession
 from agenticflow.integrations.frameworks.openai_agents.errors import error_of
-from agenticflow.integrations.frameworks.openai_agents.scope import DurableRun, entered
-from agenticflow.integrations.frameworks.openai_agents.sessions import JournalledSession
 from agenticflow.integrations.loops import ForeignLoop
 
 __all__ = ["from_sdk_agent", "run_durably"]

@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 from pydantic_ai import ApprovalRequired, CallDeferred, ModelRetry, ToolFailed, ToolReturn
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, ToolReturnContent
 from pydantic_ai.models import ModelRequestParameters
-from pydantic_core import PydanticSerializationError
 
 __all__ = ["answer_of", "as_answer", "outcome_of", "raised_or_returned", "request_of", "signal_of"]
 
@@ -59,7 +58,7 @@ def outcome_of(value: Any) -> dict[str, object]:
         return {"kind": "tool-return", "data": _RETURN.dump_python(value, mode="json")}
     try:
         return {"kind": "value", "data": _CONTENT.dump_python(value, mode="json")}
-    except PydanticSerializationError:
+    except ValueError:  # pydantic says so of what it has no form for
         return {"kind": "value", "data": str(value)}
 
 

@@ -12,7 +12,7 @@ from agenticflow.integrations.refusals import refusal_in
 
 __all__ = ["error_of"]
 
-MAX_CAUSES = 10
+CAUSES = 10
 
 
 def error_of(error: BaseException, agent: str) -> BaseException:
@@ -41,7 +41,7 @@ def error_of(error: BaseException, agent: str) -> BaseException:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and what it was made of."""
     one: BaseException | None = error
-    for _ in range(MAX_CAUSES):
+    for _ in range(CAUSES):
         if one is None:
             return
         yield one

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import TypeAdapter
 from pydantic_ai import DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
@@ -14,7 +15,6 @@ from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestPar
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
-from pydantic_core import to_jsonable_python
 
 from agenticflow.agents.model.permission import permission
 from agenticflow.core.context import TaskContext
@@ -32,6 +32,7 @@ from agenticflow.integrations.loops import ForeignLoop
 
 __all__ = ["Journalled"]
 
+_ARGUMENTS: Final[TypeAdapter[Any]] = TypeAdapter(Any)
 MAX_SHOWN_CHARS: Final = 8_000
 """Of the arguments of a call that somebody shall approve."""
 
@@ -106,7 +107,7 @@ class JournalledTools(WrapperToolset[Any]):
                     raise
                 return signal
 
-        request = {"tool": name, "arguments": to_jsonable_python(tool_args, fallback=repr)}
+        request = {"tool": name, "arguments": _ARGUMENTS.dump_python(tool_args, mode="json", fallback=repr)}
         found = await self.loop.call(f"tool-{ctx.tool_call_id}", perform, effect=effect, request=request)
         return raised_or_returned(found)
 

@@ -40,8 +40,8 @@ from agenticflow.core import codec
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.journal import CallEffect
 from agenticflow.errors import NotSerializable
-from agenticflow.integrations.frameworks.openai_agents.journalled import JournalledModel, JournalledProvider
-from agenticflow.integrations.frameworks.openai_agents.scope import DurableRun, current, entered
+from agenticflow.integrations.frameworks.openai_agents.durable.journalled import JournalledModel, JournalledProvider
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import DurableRun, current, entered
 
 __all__ = ["clone_of", "have_nested_runs_found", "journalled_config"]
 
