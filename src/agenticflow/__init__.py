@@ -203,6 +203,8 @@ _install()
 _fill("tools", lambda: importlib.import_module("agenticflow.tools").get_tool_pipeline())
 _fill("models", lambda: importlib.import_module("agenticflow.app.models").model_from)
 _fill("guards", lambda: importlib.import_module("agenticflow.app.tools.guarding").PROCESS_GUARDS)
+_fill("descriptions", lambda: importlib.import_module("agenticflow.agents.declared.describing").describe)
+_fill("agents", lambda: importlib.import_module("agenticflow.app.standalone").STANDALONE)
 
 __getattr__ = _names_of(globals(), _HOMES)
 

@@ -9,6 +9,7 @@
     │   ├── InvalidInput              a value does not fit the handler or the definition it is given to
     │   ├── NotSerializable           a value has no form on the wire
     │   ├── BoundExceeded             a value, history or queue would pass a hard limit
+    │   ├── BudgetExceeded            a call may cost more than is left of a budget
     │   ├── ConcurrencyConflict       somebody else appended first: read again, decide again
     │   ├── WorkflowIdConflict        the id belongs to another definition or input
     │   ├── CommandRefused            the state does not allow the command
@@ -59,9 +60,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 __all__ = [
+    "AgentLooped",
     "AgentNotFoundError",
     "AgenticFlowError",
     "BoundExceeded",
+    "BudgetExceeded",
     "CircuitOpen",
     "CommandRefused",
     "ConcurrencyConflict",
@@ -74,6 +77,7 @@ __all__ = [
     "IllegalTransition",
     "InvalidInput",
     "InvariantError",
+    "MaxTurnsExceeded",
     "ModelAccessDenied",
     "ModelAnswerGarbled",
     "ModelCallsForbidden",
@@ -168,6 +172,20 @@ class BoundExceeded(UsageError):
     """A hard limit would be passed; nothing was written."""
 
     code = "bound_exceeded"
+
+
+class BudgetExceeded(UsageError):
+    """A call may cost more than is left of a budget, or its time is over; nothing was reserved, the call must not be made.
+
+    ``budget_id`` names the budget, ``dimension`` what it lacks: ``usd``, ``tokens``, ``tool_calls`` or ``seconds``.
+    """
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, hint: str = "", budget_id: str = "", dimension: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.budget_id = budget_id
+        self.dimension = dimension
 
 
 class ConcurrencyConflict(UsageError):
@@ -428,6 +446,18 @@ class ToolExecutionError(PermanentError):
     """A call of a tool came to nothing, and will come to nothing again: from ``ToolResult.unwrap``."""
 
     code = "tool_failed"
+
+
+class MaxTurnsExceeded(PermanentError):
+    """An agent has asked its model as often as it may, and is not done."""
+
+    code = "max_turns"
+
+
+class AgentLooped(PermanentError):
+    """An agent calls the same tools with the same arguments again and again."""
+
+    code = "agent_looped"
 
 
 class GuardrailTripwireTriggered(PermanentError):

@@ -26,6 +26,8 @@ from agenticflow.orchestration.facts import PlannedStep
 from agenticflow.orchestration.schedules.facts import Firing, Moment, ScheduleQueued, ScheduleSpec
 from agenticflow.orchestration.schedules.state import ScheduleStatus
 from agenticflow.orchestration.state import TaskStatus, WorkflowStatus
+from agenticflow.resilience import Amounts, Budget, Claim
+from agenticflow.resilience.budgets.facts import Carried
 from tests.docs.event_catalogue import catalogue_on
 from tests.docs.pages import ROOT, blocks
 
@@ -40,6 +42,7 @@ NO_LIMITS = {
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
     "integrations.transport.MAX_CAUSES": "how deep a reason is looked for; clients wrap twice",
+    "runtime.coordination.budgets.MAX_TURNS": "only a budget that ends and goes on all the time reaches it",
     "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
     "runtime.activities.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
     "storage.commits.MAX_MOMENT": "what 64 bits hold",
@@ -113,6 +116,10 @@ PARTS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "SessionItem": ("of an item (`SessionItem`, a list in this order)", SessionItem),
     "PlannedStep": ("of a step (`PlannedStep`, a list in this order)", PlannedStep),
     "Permit": ("of a permit (`Permit`, a list in this order)", Permit),
+    "Budget": ("of limits (`Budget`)", Budget),
+    "Amounts": ("of amounts (`Amounts`)", Amounts),
+    "Claim": ("of a call (`Claim`, a list in this order)", Claim),
+    "Carried": ("of what is carried (`Carried`)", Carried),
     "Terms": ("of a request (`Terms`)", Terms),
     "Moment": ("of a moment (`Moment`, a list in this order)", Moment),
     "Firing": ("of a start (`Firing`, a list in this order)", Firing),

@@ -130,3 +130,80 @@ def test_the_older_way_by_task_answers_what_a_handler_asks_too(cli: CommandLine,
     until(lambda: list(by_task(cli)) == ["sure"])
     cli.run("runs", "reject", "q1", "sure", "--by", "ada")
     cli.end(owner, 3)
+
+
+THINKING = """
+import asyncio
+from pathlib import Path
+
+from agenticflow import Agent, TaskContext, TaskDefinition, WorkflowDefinition
+
+hand = Agent("hand")
+
+
+async def call(context: TaskContext, name: str) -> str:
+    reply = context.interrupt({"tool": name}, key=name, question=f"Call {name}?", on_rejection="return")
+    if not reply.is_approved:
+        return f"denied by {reply.by}: {reply.comment}"
+    done = Path(f"{name}-{context.effect_key}")
+    if not done.exists():
+        done.touch()
+        with Path("ran.log").open("a") as log:
+            log.write(name + "\\n")
+    return "called"
+
+
+@hand.task("think")
+async def think(context: TaskContext) -> dict[str, str]:
+    async with asyncio.TaskGroup() as group:
+        calls = {name: group.create_task(call(context, name)) for name in ("mail", "pay", "post")}
+    return {name: one.result() for name, one in calls.items()}
+
+
+thinking = WorkflowDefinition([TaskDefinition("think", "hand", "think")], name="thinking", output="${think}")
+"""
+
+
+def by_key(cli: CommandLine) -> dict[str, str]:
+    return {one["interrupt_key"]: one["approval_id"] for one in requests(cli)}
+
+
+def owner_asks(cli: CommandLine, process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "waits for an answer" in line:
+            return
+    raise AssertionError(f"the owner ended with {process.wait()} and never asked")
+
+
+def test_three_tools_asking_at_once_are_answered_one_by_one_across_kills(cli: CommandLine) -> None:
+    (cli.folder / "thinking.py").write_text(THINKING, encoding="utf-8")
+    answers = {
+        "post": ["approve"],
+        "mail": ["reject", "--by", "bob", "--reason", "spam"],
+        "pay": ["approve", "--value", "5"],
+    }
+    ids: dict[str, str] = {}
+    asked: dict[str, str] = {}
+    for key, (verb, *options) in answers.items():
+        owner = cli.start("run", "thinking.py", "--workflow-id", "q1")
+        owner_asks(cli, owner)
+        found = by_key(cli)
+        assert len(found) == 3 - len(ids)
+        if not ids:
+            table, _ = cli.run("approvals", "list")
+            assert all(f"Call {name}?" in table and one in table for name, one in found.items())
+            assert sorted(found) == ["mail", "pay", "post"]
+            asked = found
+            _, errors = cli.run("runs", "approve", "q1", "think", code=8)
+            assert "asks 3 questions at once" in errors
+        assert found.items() <= asked.items(), "the same ids in every life"
+        cli.run("approvals", verb, found[key], *options)
+        owner.kill()
+        owner.communicate()
+        ids[key] = found[key]
+    output, _ = cli.run("run", "thinking.py", "--workflow-id", "q1")
+    assert json.loads(output) == {"mail": "denied by bob: spam", "pay": "called", "post": "called"}
+    assert sorted(cli.ran()) == ["pay", "post"]
+    assert requests(cli) == []
+    assert cli.run("store", "verify")[0].startswith("sound: 1 runs")

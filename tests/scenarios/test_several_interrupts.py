@@ -6,6 +6,7 @@ import pytest
 
 from agenticflow.core import codec
 from agenticflow.core.interrupts import MAX_INTERRUPTS, Ask, OnDeadline, Reply, reply_in
+from agenticflow.errors import DefinitionError
 from agenticflow.orchestration import TaskDefinition
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.approvals import facts as a
@@ -293,6 +294,22 @@ def test_running_it_again_takes_them_back() -> None:
     run.resolve("t", "run_again")
     assert not run.state.requests
     assert run.replies("t") == {}
+
+
+def test_a_task_whose_handler_has_asked_has_started() -> None:
+    run = asking()
+    run.pause()
+    run.answer("t", 1, token=run.request("t", "a").token)
+    assert run.statuses["t"] == "READY"
+    removal = run.modification({"remove": "t"})
+    run.scenario.when(removal).then_refused(DefinitionError, "task 't' has started, it is READY, and stays as it is")
+
+
+def test_somebody_may_give_the_result_instead() -> None:
+    run = asking()
+    run.set_result("t", 5)
+    assert run.result("t") == 5
+    assert not run.state.requests
 
 
 def test_at_most_once_work_may_have_several_open() -> None:

@@ -295,6 +295,45 @@ def a_handler_that_asks() -> CrashCase:
     return CrashCase(WorkflowDefinition(tasks), workers=[*WORKERS, draft], steer=steer, check=check)
 
 
+def a_handler_that_asks_several_things() -> CrashCase:
+    """Three tools at once, of which each needs a yes: answered one by one, one with a no, while the handler runs and while it waits."""
+    called: dict[str, set[str]] = {}
+
+    async def tool(context: TaskContext, name: str) -> str:
+        reply = context.interrupt(name, key=name, on_rejection="return")
+        if not reply.is_approved:
+            return "denied"
+        called.setdefault(name, set()).add(f"{context.effect_key} {reply.value}")
+        await asyncio.sleep(0.001)
+        return str(reply.value)
+
+    @worker("think")
+    async def think(context: TaskContext) -> list[str]:
+        await asyncio.sleep(0.001)
+        async with asyncio.TaskGroup() as group:
+            tools = [group.create_task(tool(context, name)) for name in ("a", "b", "c")]
+        return [one.result() for one in tools]
+
+    async def steer(orchestrator: Orchestrator, workflow_id: str) -> None:
+        approvals = orchestrator.approvals
+        while (await orchestrator.get_workflow_state(workflow_id)).status is not WorkflowStatus.COMPLETED:
+            for view in reversed(await approvals.list(workflow_id=workflow_id)):
+                with suppress(CommandRefused):
+                    if view.interrupt_key == "b":
+                        await approvals.reject(view.approval_id, by="ada")
+                    else:
+                        await approvals.answer(view.approval_id, f"{view.interrupt_key}!", by="ada")
+                    break
+            await asyncio.sleep(0.002)
+
+    def check() -> list[str]:
+        wrong = [f"{name} was called as {seen}" for name, seen in called.items() if len(seen) != 1]
+        return wrong or ([] if sorted(called) == ["a", "c"] else [f"called: {called}"])
+
+    definition = WorkflowDefinition([TaskDefinition("think", "think")], output="${think}")
+    return CrashCase(definition, workers=[think], steer=steer, check=check)
+
+
 def continued_as_new() -> CrashCase:
     """Four runs, each with the input that the one before left for it."""
     tasks = (
@@ -344,6 +383,7 @@ CASES = [
     approvals,
     three_requests_at_once,
     a_handler_that_asks,
+    a_handler_that_asks_several_things,
 ]
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from agenticflow.agents.asked.loop_agent import MODEL_SEATS, LoopAgent, RunsLoops
 from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
 from agenticflow.agents.memory import MemoryStore
@@ -39,8 +40,8 @@ _NO_HANDLERS: Mapping[str, Handler] = {}
 _NO_PAYLOAD: Mapping[str, object] = {}
 
 
-class Recorder(Protocol):
-    """Where an agent's changes of state go, and who is told that it can take other work than before."""
+class Recorder(RunsLoops, Protocol):
+    """Where an agent's changes of state go, who is told that it can take other work than before, and who drives its loop."""
 
     def record(self, stream_id: str, event_type: str, payload: msgspec.Struct, now: int) -> None:
         """Have the entry recorded soon."""
@@ -89,7 +90,7 @@ class AgentBreaker:
             leave(PermanentError("it says nothing about the agent"))
 
 
-class Agent:
+class Agent(LoopAgent):
     """``Agent("analyst", {"data_analysis"}, role="reads numbers", concurrency=4)``.
 
     Handlers are registered with ``@agent.task("analyze")``, or as methods of a subclass with ``@task("analyze")`` left to the
@@ -124,16 +125,27 @@ class Agent:
         *,
         role: str = "",
         memory: MemoryStore | None = None,
-        concurrency: int = 1,
+        concurrency: int | None = None,
         state_machine: StateMachine | None = None,
         tools: Collection[ToolLike] = (),
         breaker: BreakerPolicy | None = None,
+        instructions: Any = None,
+        model: Any = None,
+        handoffs: Sequence[Any] = (),
+        output_type: Any = None,
+        guardrails: Sequence[Any] = (),
+        budget: Any = None,
+        loop: Any = None,
     ) -> None:
         """``memory`` is what the agent remembers; one that belongs to nobody yet is shared out, each agent gets its own part.
 
         ``tools`` are what it may use: ``@tool`` functions, plain ones, ``Tool`` objects, names of registered tools, function tools of the
         OpenAI Agents SDK. ``breaker`` says after which failures of its handlers no attempt begins for a while: attempts then fail at once
-        with ``CircuitOpen``, which is temporary.
+        with ``CircuitOpen``, which is temporary. ``concurrency`` is how many tasks it does at once: one, or twenty when it asks a model.
+
+        With a ``model`` (``"openai:gpt-5"``, or a ``Model``) it works on tasks without a handler of their own in a loop: the model is
+        asked, the tools it asks for are called, until it answers. ``instructions``, ``handoffs``, ``output_type``, ``guardrails``,
+        ``budget`` and ``loop`` (a ``LoopPolicy``) are those of an ``AgentDefinition``.
 
         Raises ``DefinitionError`` with the right call when the arguments are mixed up.
         """
@@ -149,6 +161,22 @@ class Agent:
             raise DefinitionError(
                 f"capabilities of agent {agent_id!r} are texts, not {capabilities!r:.80}", hint=_RIGHT_CALL
             )
+        self.agent_id = agent_id
+        self.role = role
+        self._describe(
+            {
+                "tools": tuple(tools),
+                "instructions": instructions,
+                "model": model,
+                "handoffs": handoffs,
+                "output_type": output_type,
+                "guardrails": guardrails,
+                "budget": budget,
+                "loop": loop,
+            }
+        )
+        if concurrency is None:
+            concurrency = 1 if self._definition is None else MODEL_SEATS
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise DefinitionError(
                 f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
@@ -162,10 +190,8 @@ class Agent:
                 f"the breaker of agent {agent_id!r} is a {type(breaker).__name__}",
                 hint="give breaker=BreakerPolicy(failure_threshold=5)",
             )
-        self.agent_id = agent_id
         self._breaker = AgentBreaker(agent_id, breaker) if breaker is not None else None
         self._memory = memory.for_agent(agent_id) if memory is not None else None
-        self.role = role
         self._seats = concurrency
         self._in_work = 0
         self._is_taking_work = True
@@ -223,6 +249,10 @@ class Agent:
             return Handler(function, name=name, run_in=run_in)
         return HandlerWithTools(function, name=name, run_in=run_in, tools=self._tools)
 
+    @property
+    def _engine(self) -> RunsLoops | None:
+        return self._recorder
+
     def on(self, pattern: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Callable[[R], R]:
         """Have the decorated function react to every recorded event whose type matches ``pattern``; the function stays as it is.
 
@@ -260,6 +290,11 @@ class Agent:
     def tools(self) -> ToolRegistry:
         """What the agent may use. Raises ``DefinitionError`` when it was made without tools."""
         return self._own_tools().registry
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether it may use any."""
+        return self._tools is not None
 
     async def invoke_tool(
         self, name: str, params: Mapping[str, object] | None = None, *, caller: Caller | None = None
@@ -332,7 +367,8 @@ class Agent:
 
     def handler_for(self, task_type: str) -> Handler | None:
         handlers = self._handlers
-        return handlers.get(task_type) if handlers is not None else None
+        found = handlers.get(task_type) if handlers is not None else None
+        return found if found is not None or self._definition is None else self._loop_for(task_type)
 
     @property
     def seats(self) -> int:

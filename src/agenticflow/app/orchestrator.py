@@ -18,6 +18,7 @@ from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
 from agenticflow.app.approvals.approvals import Approvals
+from agenticflow.app.budgets.budgets import Budgets
 from agenticflow.app.commands import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.explaining import Explained, explain
@@ -143,6 +144,8 @@ class Orchestrator(Intervening):
         """What waits for people."""
         self.dead_letters = DeadLetters(self._running, self._clock, event_bus)
         """Tasks that have lost too many processes."""
+        self.budgets = Budgets(self._running)
+        """What may be spent, and what was."""
         for definition in workflows:
             self.register_workflow(definition)
 
@@ -235,6 +238,7 @@ class Orchestrator(Intervening):
                     limit = self._max_lost_processes or settings.engine.max_lost_processes
                     resumed = await engine.host.recover(died=await engine.lives.begin(limit))
                     await engine.gates.clear()
+                    await engine.loops.begin(self)
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
                 else:
@@ -279,13 +283,7 @@ class Orchestrator(Intervening):
 
     async def _shut(self, engine: Engine) -> None:
         await self._replans.end()
-        for part in (engine.door, engine.watch, engine.choreography):
-            if part is not None:
-                await part.stop()
-        await engine.children.close()
-        await engine.host.stop()
-        await engine.journal.close()
-        engine.end_measuring()
+        await engine.stop()
         self.agents.detach()
         if self.event_bus is not None:
             await self.event_bus.stop()

@@ -16,7 +16,7 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
-from agenticflow.cli.groups import approving, authoring, letters, looking, scheduling, stepping
+from agenticflow.cli.groups import approving, authoring, letters, looking, scheduling, spending, stepping, talking
 from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
@@ -42,8 +42,20 @@ class _InOrder(typer.core.TyperGroup):
 
 
 _ORDER: Final = [
-    *("demo", "init", "run", "workflows", "runs", "approvals", "dead-letters", "schedules", "events", "debug"),
-    *("store", "config", "metrics", "doctor", "completion", "version"),
+    *(
+        "demo",
+        "init",
+        "run",
+        "chat",
+        "workflows",
+        "runs",
+        "approvals",
+        "dead-letters",
+        "schedules",
+        "budgets",
+        "events",
+    ),
+    *("debug", "store", "config", "metrics", "doctor", "completion", "version"),
 ]
 
 app = typer.Typer(
@@ -65,6 +77,7 @@ config_app = typer.Typer(help="The settings: what they are, and where they come 
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
 authoring.add_to(app, _SETTINGS)
+talking.add_to(app, _SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
 app.add_typer(debug_app, name="debug", rich_help_panel="Runs", context_settings=_SETTINGS)
 looking.add_to(app, runs_app, _SETTINGS)
@@ -72,6 +85,7 @@ stepping.add_to(runs_app)
 approving.add_to(app, _SETTINGS)
 letters.add_to(app, _SETTINGS)
 scheduling.add_to(app, _SETTINGS)
+spending.add_to(app, _SETTINGS)
 app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
 app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
 

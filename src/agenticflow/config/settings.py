@@ -59,6 +59,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What holds for language models."""
 
     forbid_calls: Annotated[bool, Meta(description="refuse to ask real models, as tests do")] = False
+    prices: Annotated[str, Meta(description="file with what models cost, for budgets: YAML or JSON; empty: none")] = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

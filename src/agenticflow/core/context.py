@@ -345,6 +345,11 @@ class TaskContext(Mapping[str, object]):
         """
         asked = self._asked = self._asked or set()
         for ask in asks:
+            if not isinstance(ask, Ask):
+                raise InvalidInput(
+                    f"the handler of {self.task_key!r} asks {ask!r:.60}, which is no Ask",
+                    hint='write context.interrupt_all([Ask.of(value, key="price", question="…")])',
+                )
             if ask.key in asked:
                 raise asked_twice(ask.key, self.task_key)
             asked.add(ask.key)

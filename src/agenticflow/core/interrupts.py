@@ -129,8 +129,10 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"its key is no text of at most {MAX_NAME_CHARS} characters"
         if not isinstance(self.question, str):
             return f"its question is a {type(self.question).__name__}, not a text"
-        if len(self.assignees) > MAX_PEOPLE or not all(
-            isinstance(one, str) and 0 < len(one) <= MAX_NAME_CHARS for one in self.assignees
+        if (
+            not isinstance(self.assignees, (tuple, list))
+            or len(self.assignees) > MAX_PEOPLE
+            or not all(isinstance(one, str) and 0 < len(one) <= MAX_NAME_CHARS for one in self.assignees)
         ):
             return f"its assignees are not at most {MAX_PEOPLE} names of 1 to {MAX_NAME_CHARS} characters"
         if self.response_schema is not None and (problems := form_problems(self.response_schema)):
@@ -151,6 +153,8 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
             return f"its quorum is {self.quorum!r}, not a whole number from 1 to {MAX_PEOPLE}"
         if self.escalation and not self.assignees:
             return "escalation needs assignees: without them anybody may answer already"
+        if not all(isinstance(step, (tuple, list)) and len(step) == 2 for step in self.escalation):
+            return f"its escalation is {self.escalation!r:.100}, not pairs of seconds and names; Ask.of takes steps"
         if len(self.escalation) > MAX_ESCALATIONS:
             return f"its escalation has {len(self.escalation)} steps, the limit is {MAX_ESCALATIONS}"
         before = 0.0
@@ -287,7 +291,12 @@ def question_in(interrupt: Interrupted, replies: Mapping[str, object], task_key:
                 f"the handler{_of_task(task_key)} asks again under the key {key!r}, which has its reply",
                 hint="take the reply from context.replies, or ask under another key",
             )
-    return codec.encode([msgspec.Raw(encoded) for _, encoded in asks])
+    encoded = codec.encode([msgspec.Raw(one) for _, one in asks])
+    try:
+        msgspec.msgpack.decode(encoded, type=list[Ask])
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"the handler{_of_task(task_key)} asks what is no question: {error}") from error
+    return encoded
 
 
 def asked_twice(key: str, task_key: str) -> InvalidInput:

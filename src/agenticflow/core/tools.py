@@ -20,6 +20,7 @@ from agenticflow.core.results import MAX_MESSAGE_CHARS, ErrorInfo, describe_erro
 from agenticflow.errors import (
     AgenticFlowError,
     BoundExceeded,
+    BudgetExceeded,
     InvalidInput,
     OutcomeUnknown,
     PermanentError,
@@ -144,7 +145,7 @@ class ToolFailure(msgspec.Struct, frozen=True, omit_defaults=True):
         info = describe_error(error)
         message = error.message if isinstance(error, AgenticFlowError) else str(info)
         move = Move.WORLD
-        if isinstance(error, (SecurityError, OutcomeUnknown)):
+        if isinstance(error, (BudgetExceeded, OutcomeUnknown, SecurityError)):
             move = Move.OPERATOR
         elif isinstance(error, (UsageError, PermanentError)):
             move = Move.CALLER

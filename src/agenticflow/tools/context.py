@@ -128,7 +128,7 @@ class ToolContext:
         return self.caller.session
 
     @property
-    def context(self) -> object:
+    def context(self) -> Any:
         """What the program wants its tools to see."""
         return self.caller.context
 

@@ -78,10 +78,14 @@ class ToolDefinition(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     circuit_breaker: BreakerPolicy | None = None
     max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
 
+    @property
+    def words(self) -> str:
+        """What a model is told that it does, and gives back."""
+        return f"{self.description}\n\nReturns: {self.returns}" if self.returns else self.description
+
     def as_function(self) -> dict[str, object]:
         """Return it as models are told of it: ``name``, ``description`` and ``parameters``."""
-        words = f"{self.description}\n\nReturns: {self.returns}" if self.returns else self.description
-        return {"name": self.name, "description": words, "parameters": dict(self.input_schema)}
+        return {"name": self.name, "description": self.words, "parameters": dict(self.input_schema)}
 
 
 def define(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agenticflow import (
@@ -28,6 +30,21 @@ async def order(context: TaskContext) -> object:
     amount = context.interrupt(100, question="How many?")
     CALLS.append(("after", context.effect_key))
     return amount
+
+
+async def _tool(context: TaskContext, name: str) -> str:
+    reply = context.interrupt(name, key=name, question=f"Call {name}?", on_rejection="return")
+    if reply.is_approved:
+        CALLS.append((name, context.effect_key))
+    return f"{name}: {reply.value}" if reply.is_approved else f"{name}: denied by {reply.by}"
+
+
+@worker("think")
+async def think(context: TaskContext) -> list[str]:
+    """Call three tools at once, of which each needs a yes."""
+    async with asyncio.TaskGroup() as group:
+        tools = [group.create_task(_tool(context, name)) for name in ("mail", "pay", "post")]
+    return [one.result() for one in tools]
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +146,34 @@ async def test_a_handler_asks_and_goes_on_in_another_process() -> None:
         await second.approvals.answer(request.approval_id, 250)
         assert await second.wait("w") == 250
     assert [what for what, _ in CALLS] == ["before", "before", "after"]
+    assert len({key for _, key in CALLS}) == 1
+
+
+@in_virtual_time
+async def test_three_tools_that_ask_are_answered_one_by_one_over_restarts() -> None:
+    """Given a handler whose three tools ask at once, when its process is killed after each answer, then all of them stand in the inbox,
+    under ids that stay, a no is told to the handler, and nothing is asked twice."""
+    place = Place()
+    definition = WorkflowDefinition([TaskDefinition("think", "think")], output="${think}")
+    async with place.process(think) as first:
+        await first.start_workflow(definition, workflow_id="w")
+        await passes(1)
+        ids = {one.interrupt_key: one.approval_id for one in await first.approvals.list()}
+        assert set(ids) == {"mail", "pay", "post"}
+        await first.approvals.answer(ids["pay"], 5, by="ada")
+    async with place.process(think) as second:
+        await passes(60)
+        assert {one.interrupt_key: one.approval_id for one in await second.approvals.list()} == {
+            "mail": ids["mail"],
+            "post": ids["post"],
+        }
+        await second.approvals.reject(ids["mail"], by="bob")
+    async with place.process(performs=False) as recorder:
+        [request] = await recorder.approvals.list()
+        await recorder.approvals.answer(request.approval_id, "today", by="ada")
+    async with place.process(think) as last:
+        assert await last.wait("w") == ["mail: denied by bob", "pay: 5", "post: today"]
+        assert await last.approvals.list() == []
     assert len({key for _, key in CALLS}) == 1
 
 

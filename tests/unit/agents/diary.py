@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from agenticflow.agents.asked.doors import Loops, runs_agents
+
 
 class Diary:
     """A recorder that only takes notes."""
@@ -19,3 +21,7 @@ class Diary:
 
     def look_again(self, performer_id: str) -> None:
         self.looked.append(performer_id)
+
+    @property
+    def loops(self) -> Loops:
+        return runs_agents.get()

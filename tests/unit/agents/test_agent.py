@@ -45,7 +45,7 @@ def test_what_is_no_id_is_refused(agent_id: Any) -> None:
         Agent(agent_id)
 
 
-@pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "two", None])
+@pytest.mark.parametrize("concurrency", [0, -1, True, 1.5, "two"])
 def test_concurrency_is_a_number_of_seats(concurrency: Any) -> None:
     with pytest.raises(DefinitionError, match="concurrency of agent 'a' is"):
         Agent("a", concurrency=concurrency)

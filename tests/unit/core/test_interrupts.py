@@ -163,6 +163,11 @@ def test_two_questions_with_one_key_are_refused() -> None:
         context().interrupt_all([Ask(""), Ask("")])
 
 
+def test_what_is_no_ask_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="the handler of 't' asks 'price', which is no Ask"):
+        context().interrupt_all(["price"])  # type: ignore[list-item]  # the point of the test
+
+
 def test_replies_are_a_mapping_that_nobody_changes_for_others() -> None:
     replies = Replies({"a": codec.encode({"value": [1]})})
     assert replies["a"] == Reply([1])
@@ -192,6 +197,28 @@ def test_what_a_handler_must_not_ask_is_refused(asks: list[Ask], words: str) -> 
     with pytest.raises(InvalidInput) as refused:
         question_in(Interrupted.of(asks), {"known": 1}, "t")
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (Ask("a", assignees="ada"), "its assignees are not"),  # type: ignore[arg-type]  # the point of the test
+        (
+            Ask("a", assignees=("ada",), escalation=(Step(5, "eve"),)),  # type: ignore[arg-type]  # as above
+            "not pairs of seconds and names; Ask.of takes steps",
+        ),
+    ],
+)
+def test_a_question_written_by_hand_is_checked_too(ask: Ask, words: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        ask.encoded("")
+    assert words in str(refused.value)
+
+
+def test_what_is_no_question_is_refused_where_it_was_raised() -> None:
+    ask = Ask("a", rejection_ends=3)  # type: ignore[arg-type]  # the point of the test
+    with pytest.raises(InvalidInput, match="the handler of task 't' asks what is no question: Expected `bool`"):
+        question_in(Interrupted.of([ask]), {}, "t")
 
 
 def test_of_what_cannot_be_asked_the_words_name_the_key() -> None:

@@ -20,6 +20,7 @@ from agenticflow.core.tools import (
 from agenticflow.errors import (
     AgenticFlowError,
     BoundExceeded,
+    BudgetExceeded,
     CircuitOpen,
     InvalidInput,
     NotSerializable,
@@ -60,6 +61,7 @@ def test_the_local_owner_may_do_everything() -> None:
         (PermanentError("gone"), "permanent", Move.CALLER),
         (SecurityError("no"), "security", Move.OPERATOR),
         (OutcomeUnknown("?"), "outcome_unknown", Move.OPERATOR),
+        (BudgetExceeded("gone"), "budget_exceeded", Move.OPERATOR),
         (TemporaryError("busy"), "temporary", Move.WORLD),
         (ToolExecutionTimeoutError("slow"), "tool_timeout", Move.WORLD),
         (ValueError("odd"), "tool_failed", Move.WORLD),

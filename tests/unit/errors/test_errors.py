@@ -25,6 +25,7 @@ CODES = {
     "AgentNotFoundError": "agent_not_found",
     "AgenticFlowError": "error",
     "BoundExceeded": "bound_exceeded",
+    "BudgetExceeded": "budget_exceeded",
     "CircuitOpen": "circuit_open",
     "CommandRefused": "command_refused",
     "ConcurrencyConflict": "concurrency_conflict",

@@ -61,6 +61,38 @@ def test_a_handler_that_asks_has_a_row_for_the_wait_between_its_work() -> None:
     ]
 
 
+def test_a_handler_that_asks_several_things_waits_once_until_there_is_an_answer() -> None:
+    line = folded(
+        at(100, "task_scheduled", task_key="a", attempt=1),
+        at(101, "task_interrupted", task_key="a", key="x", question="?"),
+        at(101, "task_interrupted", task_key="a", key="y", question="?"),
+        at(103, "interrupt_answered", task_key="a"),
+        at(103, "task_scheduled", task_key="a", attempt=1),
+        at(104, "interrupt_answered", task_key="a"),
+        at(105, "task_interrupted_again", task_key="a", is_due=True),
+        at(105, "interrupt_answered", task_key="a"),
+        at(105, "task_scheduled", task_key="a", attempt=1),
+        at(106, "task_interrupted_again", task_key="a"),
+        at(109, "interrupt_answered", task_key="a"),
+        at(109, "task_scheduled", task_key="a", attempt=1),
+        at(110, "interrupt_answered", task_key="a"),
+        at(111, "task_interrupted", task_key="a", key="z", question="?"),
+        at(111, "task_interrupted_again", task_key="a", is_due=True),
+        at(111, "task_scheduled", task_key="a", attempt=1),
+        at(112, "task_completed", task_key="a"),
+    )
+    assert [(row.kind, row.outcome, row.seconds(0)) for row in line.rows] == [
+        ("attempt", Ending.INTERRUPTED, 1),
+        ("approval", Ending.COMPLETED, 2),
+        ("attempt", Ending.INTERRUPTED, 2),
+        ("attempt", Ending.INTERRUPTED, 1),
+        ("approval", Ending.COMPLETED, 3),
+        ("attempt", Ending.INTERRUPTED, 2),
+        ("approval", Ending.COMPLETED, 0),
+        ("attempt", Ending.COMPLETED, 1),
+    ]
+
+
 def test_what_only_waits_has_one_row_that_is_all_waiting() -> None:
     line = folded(
         at(100, "timer_set", task_key="t", due=105 * SECOND),

@@ -20,6 +20,7 @@ from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass, Performer
+from agenticflow.core.interrupts import Ask, OnRejection
 from agenticflow.errors import (
     AgenticFlowError,
     BoundExceeded,
@@ -374,6 +375,47 @@ def test_what_people_did_is_asked_again() -> None:
     cassette = run_virtual(play())
     causes = {event["cause"] for event in json.loads(cassette)["events"]}
     assert {"StartRun", "CancelTask", "Abort"} <= causes
+    replay_cassette(cassette).assert_no_drift()
+
+
+def test_what_handlers_asked_at_once_is_asked_again() -> None:
+    @worker("think")
+    async def think(takes: float, on_rejection: OnRejection, context: TaskContext) -> list[object]:
+        keys = ["first", "second", "gone"]
+        if context.replies:
+            await asyncio.sleep(takes)
+            keys.remove("gone")
+        asks = [Ask.of(key=key, deadline_seconds=900, on_rejection=on_rejection) for key in keys]
+        return [reply.value for reply in context.interrupt_all(asks)]
+
+    ends = {"later": (0.0, "return"), "meanwhile": (5.0, "return"), "refused": (5.0, "fail"), "late": (1_000.0, "fail")}
+    tasks = [
+        TaskDefinition(
+            key, "think", params={"takes": takes, "on_rejection": means}, on_failure="skip", retry_policy=RetryPolicy(1)
+        )
+        for key, (takes, means) in ends.items()
+    ]
+
+    async def play() -> bytes:
+        store = MemoryStore()
+        async with Orchestrator(store=store) as orchestrator:
+            orchestrator.register_worker(think)
+            handle = await orchestrator.start_workflow(flow(*tasks), workflow_id="w")
+            await asyncio.sleep(1)
+            approvals = orchestrator.approvals
+            ids = {(view.task_key, view.interrupt_key): view.approval_id for view in await approvals.list()}
+            for key in ends:
+                await approvals.answer(ids[key, "first"], 1)
+            await asyncio.sleep(1)
+            await approvals.answer(ids["meanwhile", "second"], 2)
+            await approvals.reject(ids["refused", "second"], by="eve", comment="no")
+            await approvals.reject(ids["later", "second"], by="eve")
+            await handle.result()
+            return (await record_cassette(store, "w", release="1")).to_json().encode()
+
+    cassette = run_virtual(play())
+    types = {event["type"] for event in json.loads(cassette)["events"]}
+    assert {"interrupt_withdrawn", "interrupt_refused", "task_interrupted_again"} <= types
     replay_cassette(cassette).assert_no_drift()
 
 

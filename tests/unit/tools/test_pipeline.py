@@ -295,6 +295,32 @@ async def test_what_a_handler_asks_a_person_by_goes_through() -> None:
         await ask(asking)
 
 
+async def test_tools_that_ask_beside_each_other_are_asked_at_once_and_the_others_are_done() -> None:
+    done: list[str] = []
+
+    @tool
+    async def asking(key: str) -> None:
+        """Ask.
+
+        Args:
+            key: Of the question.
+        """
+        raise Interrupted([(key, b"?")])
+
+    @tool
+    async def working() -> None:
+        """Work."""
+        await asyncio.sleep(0.01)
+        done.append("work")
+
+    tools = ToolRegistry.of([asking, working])
+    calls = [ToolCall("asking", {"key": "a"}), ToolCall("working", {}), ToolCall("asking", {"key": "b"})]
+    with pytest.raises(Interrupted) as left:
+        await ToolPipeline(registry=tools).invoke_parallel(calls)
+    assert left.value.asks == [("a", b"?"), ("b", b"?")]
+    assert done == ["work"]
+
+
 @pytest.mark.parametrize(
     ("error", "move"),
     [(ConnectionError("reset"), Move.OPERATOR), (TemporaryError("nothing was sent"), Move.WORLD)],

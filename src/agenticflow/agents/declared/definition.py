@@ -11,6 +11,7 @@ from agenticflow.agents.context import AgentContext, format_schema_for_prompt
 from agenticflow.agents.declared.templates import InstructionTemplate
 from agenticflow.agents.guardrails import Guardrail, Guardrails
 from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
+from agenticflow.agents.loop.policy import USUAL_POLICY, LoopPolicy
 from agenticflow.errors import DefinitionError, InvalidInput
 
 __all__ = ["AgentDefinition", "Instructions"]
@@ -29,6 +30,8 @@ class AgentDefinition:
     ``instructions`` are a text, a template (``instructions_file("analyst.md")``), or ``f(context, agent_definition) -> str``. ``tools`` are
     names or tools; ``guardrails`` names (``register_guardrail``), ``Guardrail``s or functions. ``output_type`` is what the answer is made
     into; ``output_dataclass=`` says the same. With ``requires_schema_injection`` the tables of the run's context follow the instructions.
+    ``handoffs`` are agents, definitions or names of definitions that it may pass the conversation on to; ``loop`` says on what terms it
+    works, ``budget`` what it may spend.
     """
 
     name: str
@@ -39,6 +42,9 @@ class AgentDefinition:
     model: Any
     output_type: Any
     requires_schema_injection: bool
+    handoffs: tuple[Any, ...]
+    budget: Any
+    loop: LoopPolicy
 
     def __init__(
         self,
@@ -52,6 +58,9 @@ class AgentDefinition:
         requires_schema_injection: bool = False,
         *,
         output_dataclass: Any = _UNSAID,
+        handoffs: Sequence[Any] = (),
+        budget: Any = None,
+        loop: LoopPolicy = USUAL_POLICY,
     ) -> None:
         """Raises ``DefinitionError`` with every mistake found."""
         problems: list[str] = []
@@ -63,11 +72,13 @@ class AgentDefinition:
             problems.append(f"the instructions are {instructions!r:.60}: give a text, a template or a function")
         elif isinstance(instructions, str) and not instructions.strip():
             problems.append("there are no instructions")
-        for what, given in (("tools", tools), ("guardrails", guardrails)):
+        for what, given in (("tools", tools), ("guardrails", guardrails), ("handoffs", handoffs)):
             if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
                 problems.append(f"{what} is {given!r:.60}: give a list")
             elif len(given) > MAX_TOOLS:
                 problems.append(f"{len(given)} {what} are more than {MAX_TOOLS}")
+        if not isinstance(loop, LoopPolicy):
+            problems.append(f"loop is {loop!r:.60}: give a LoopPolicy")
         if output_type is not _UNSAID and output_dataclass is not _UNSAID and output_type is not output_dataclass:
             problems.append("output_type and output_dataclass say two things")
         if not problems:
@@ -93,6 +104,9 @@ class AgentDefinition:
             ("model", model),
             ("output_type", None if chosen is _UNSAID else chosen),
             ("requires_schema_injection", bool(requires_schema_injection)),
+            ("handoffs", tuple(handoffs)),
+            ("budget", budget),
+            ("loop", loop),
         ):
             object.__setattr__(self, field, value)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from agenticflow.agents.model.responses import ModelResponse, Usage
 from agenticflow.errors import DefinitionError
+from agenticflow.resilience.budgets.amounts import Amounts
 
 __all__ = ["Cost", "Price", "PriceTable", "Spending"]
 
@@ -106,6 +107,13 @@ class PriceTable:
         price = self.price_of(model)
         amount = price.of(usage) if price is not None else None
         return None if price is None or amount is None else Cost(amount, price.currency)
+
+    def amounts_of(self, model: str, usage: Usage) -> Amounts:
+        """Return what a budget counts for ``usage`` of ``model``: its tokens, and dollars when the price is known, and in dollars."""
+        cost = self.cost_of(model, usage)
+        return Amounts(
+            usd=cost.amount if cost is not None and cost.currency == "USD" else None, tokens=usage.total_tokens
+        )
 
 
 class Spending:

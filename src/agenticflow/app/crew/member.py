@@ -95,8 +95,8 @@ class Seat:
         if handler is None:
             known = ", ".join(sorted(map(repr, agent.task_types))) or "none at all"
             raise DefinitionError(
-                f"agent {agent.agent_id!r} has no handler for {RUN!r}; its handlers are {known}",
-                hint=f"write {_RIGHT}",
+                f"agent {agent.agent_id!r} has no handler for {RUN!r}, and asks no model; its handlers are {known}",
+                hint=f"write {_RIGHT}, or give it model=",
             )
         if handler.runs_in is RunsIn.PROCESS:
             raise DefinitionError(
@@ -107,7 +107,8 @@ class Seat:
         self._crew = crew
         self._function = handler.function
         self._is_async = handler.runs_in is RunsIn.LOOP
-        self._ways = _ways_of(handler.function)
+        self._asks_model = agent.definition is not None and RUN not in agent.task_types
+        self._ways = [] if self._asks_model else _ways_of(handler.function)
 
     @staticmethod
     def of(agent: Agent, crew: Crew, task_type: str) -> Seat:
@@ -116,7 +117,7 @@ class Seat:
         Raises ``DefinitionError`` when it works for another crew of that name, or cannot answer.
         """
         handler = agent.handler_for(task_type)
-        if handler is None:
+        if handler is None or task_type not in agent.task_types:
             seat = Seat(agent, crew)
             agent.task(task_type)(seat)
             return seat
@@ -144,7 +145,13 @@ class Seat:
         arguments = self._arguments({**given, "task": context}, params.get("params", {}))
         rails = crew.guardrails_of(self._agent.agent_id)
         try:
-            output = await rails.around(shared, query, lambda: self._answer(arguments))
+            if self._asks_model:
+                agent = self._agent
+                output = await rails.around(
+                    shared, query, lambda: agent.answer(query, session=session, context=shared, task=context)
+                )
+            else:
+                output = await rails.around(shared, query, lambda: self._answer(arguments))
             await rails.check("output", shared, output)
         except GuardrailTripwireTriggered as error:
             return refusal_of(error)

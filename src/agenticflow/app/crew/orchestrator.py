@@ -114,19 +114,21 @@ class AgentOrchestrator:
     # --- who, and what guards them ------------------------------------------------------------------------------------
 
     def register_agent(self, agent: Agent | AgentDefinition) -> Agent:
-        """Let an agent answer here. A description needs a ``runner``; its guardrails come with it.
+        """Let an agent answer here: with its handler for ``"run"``, else by asking its model. A description is one or the other: with a
+        ``runner`` that one has it answer, else its model is asked.
 
-        Raises ``DefinitionError`` for a taken id, an agent without a handler for ``"run"``, or a description without a runner.
+        Raises ``DefinitionError`` for a taken id, and an agent that has neither a handler for ``"run"`` nor a model.
         """
         rails: Iterable[Guardrail] = ()
         if isinstance(agent, AgentDefinition):
-            # those of its tools are the business of whoever runs them
-            rails = [one for one in agent.resolve_guardrails().guardrails if one.kinds & GUARDED]
+            if self._runner is not None:
+                # those of its tools are the business of whoever runs them
+                rails = [one for one in agent.resolve_guardrails().guardrails if one.kinds & GUARDED]
             agent = _performing(agent, self._runner)
         if not isinstance(agent, Agent):
             raise DefinitionError(
                 f"{self.name!r} got a {type(agent).__name__} as an agent",
-                hint='give it an Agent("triage") with a handler for "run", or an AgentDefinition and a runner',
+                hint='give it an Agent("triage") with a model or a handler for "run", or an AgentDefinition',
             )
         Seat.of(agent, self, self._step_type)
         self.orchestrator.register_agent(agent)
@@ -439,10 +441,12 @@ class _Planned:
 
 def _performing(definition: AgentDefinition, runner: AgentRunner | None) -> Agent:
     """Return an agent that answers as it is described."""
+    if runner is None and definition.model is not None:
+        return Agent.of(definition)
     if runner is None:
         raise DefinitionError(
             f"the agent {definition.name!r} is only described, and nobody has it answer",
-            hint="give AgentOrchestrator(runner=…): async def runner(definition, query, session, context)",
+            hint="give it a model, or AgentOrchestrator(runner=…): async def runner(definition, query, session, context)",
         )
     agent = Agent(definition.name, role=definition.description)
 

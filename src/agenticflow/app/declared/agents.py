@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agenticflow.agents.declared import AgentDefinition, instructions_file, register_agent
 from agenticflow.agents.guardrails import (
@@ -23,13 +23,16 @@ from agenticflow.agents.guardrails import (
     prompt_injection,
     secrets,
 )
+from agenticflow.agents.loop.policy import USUAL_POLICY, LoopPolicy
 from agenticflow.app.definitions.documents import Document, Way
 from agenticflow.app.definitions.modules import import_named
 from agenticflow.app.definitions.reading import read_document
 from agenticflow.errors import AgenticFlowError, DefinitionError
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["load_agent_definitions"]
 
+T = TypeVar("T")
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 KEYS: Final = (
     "name",
@@ -41,6 +44,9 @@ KEYS: Final = (
     "model",
     "output_type",
     "requires_schema_injection",
+    "handoffs",
+    "budget",
+    "loop",
 )
 MEANT: Final = {
     "id": "name",
@@ -58,6 +64,8 @@ MEANT: Final = {
     "llm": "model",
     "guards": "guardrails",
     "requires_schema": "requires_schema_injection",
+    "max_turns": "loop",
+    "temperature": "loop",
 }
 """What people write who come from elsewhere."""
 MAKERS: Final[Mapping[str, Callable[..., Guardrail]]] = {
@@ -160,6 +168,12 @@ class _AgentReader:
         model = data.get("model")
         if not isinstance(model, (str, type(None))):
             self._tell((*way, "model"), f"the model is {model!r:.60}: give its name")
+        handoffs = self._list(data, "handoffs", way)
+        for index, other in enumerate(handoffs):
+            if not isinstance(other, str):
+                self._tell((*way, "handoffs", index), f"a handoff is {other!r:.60}: give the name of an agent")
+        budget = self._made(data, "budget", way, Budget.from_dict)
+        loop = self._made(data, "loop", way, LoopPolicy.from_dict)
         if len(self.problems) > count:
             return None
         try:
@@ -172,6 +186,9 @@ class _AgentReader:
                 model=model,
                 output_type=output_type,
                 requires_schema_injection=needs_schema,
+                handoffs=handoffs,
+                budget=budget,
+                loop=loop or USUAL_POLICY,
             )
         except DefinitionError as error:
             for problem in error.problems:
@@ -201,6 +218,20 @@ class _AgentReader:
             return said
         self._tell((*way, key), f"{key} is {said!r:.60}: give a list")
         return []
+
+    def _made(self, data: Mapping[str, Any], key: str, way: Way, make: Callable[[Mapping[str, Any]], T]) -> T | None:
+        """Return what a mapping stands for; ``None`` when there is none."""
+        said = data.get(key)
+        if said is None:
+            return None
+        try:
+            if not isinstance(said, dict):
+                raise DefinitionError(f"{key} is {said!r:.60}: give a mapping")
+            return make(said)
+        except DefinitionError as error:
+            for problem in error.problems or (error.message,):
+                self._tell((*way, key), problem)
+            return None
 
     def _guardrail(self, said: object, way: Way) -> Any:
         """Return the guardrail: a known name, ``module:function``, or a built-in one with its arguments."""

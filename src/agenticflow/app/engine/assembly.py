@@ -1,4 +1,4 @@
-"""The engine put together: host, gates, children, dispatcher and journal over one open store."""
+"""The engine put together: host, gates, budgets, children, dispatcher and journal over one open store."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.engine.lives import Lives
 from agenticflow.app.engine.reacting import Choreography
+from agenticflow.app.loops.late import LateLoops
 from agenticflow.app.registration.workflows import Workflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
@@ -16,9 +17,11 @@ from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
+from agenticflow.resilience.budgets.guest import BudgetGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.resilience.journal import JournalGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
@@ -30,11 +33,12 @@ __all__ = ["Engine", "assemble"]
 
 
 class Recorder:
-    """What agents are given: the journal, and the dispatcher's ear."""
+    """What agents are given: the journal, the dispatcher's ear, and who drives their loops."""
 
-    __slots__ = ("look_again", "record")
+    __slots__ = ("look_again", "loops", "record")
 
-    def __init__(self, journal: Journal, dispatcher: Dispatcher) -> None:
+    def __init__(self, journal: Journal, dispatcher: Dispatcher, loops: LateLoops) -> None:
+        self.loops = loops
         # Not methods that pass it on: each attempt of an agent comes by twice.
         self.record = journal.record
         self.look_again = dispatcher.look_again
@@ -44,6 +48,7 @@ class Engine:
     """What exists only while the orchestrator runs."""
 
     __slots__ = (
+        "budgets",
         "children",
         "choreography",
         "dispatcher",
@@ -54,6 +59,7 @@ class Engine:
         "journal",
         "launches",
         "lives",
+        "loops",
         "planners",
         "recorder",
         "settings",
@@ -67,22 +73,26 @@ class Engine:
         host: Host,
         dispatcher: Dispatcher,
         gates: Gatekeeper,
+        budgets: BudgetKeeper,
         children: Children,
         journal: Journal,
         lives: Lives,
         launches: Launches,
         settings: Settings,
         planners: Planners,
+        loops: LateLoops,
     ) -> None:
         self.store = store
         self.host = host
         self.dispatcher = dispatcher
         self.gates = gates
+        self.budgets = budgets
         self.children = children
         self.journal = journal
         self.lives = lives
         self.launches = launches
-        self.recorder = Recorder(journal, dispatcher)
+        self.loops = loops
+        self.recorder = Recorder(journal, dispatcher, self.loops)
         self.settings = settings
         self.planners = planners
         """Know the functions of workflows as code."""
@@ -118,6 +128,18 @@ class Engine:
         if self.choreography is not None:
             await self.choreography.settle()
 
+    async def stop(self) -> None:
+        """End what asks the host, then the host, then what records beside it."""
+        for part in (self.door, self.watch, self.choreography):
+            if part is not None:
+                await part.stop()
+        await self.loops.close()
+        await self.children.close()
+        await self.budgets.stop()
+        await self.host.stop()
+        await self.journal.close()
+        self.end_measuring()
+
 
 def assemble(
     store: Store,
@@ -133,6 +155,7 @@ def assemble(
     host.add_guest(WorkflowGuest(workflows.planners), entries_of)
     host.add_guest(GateGuest())
     host.add_guest(JournalGuest())
+    host.add_guest(BudgetGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
     launches = Launches(host, store, clock, workflows.plan_of)
@@ -145,17 +168,20 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
+    budgets = BudgetKeeper(host, store, clock)
     engine = Engine(
         store,
         host,
         dispatcher,
         gates,
+        budgets,
         children,
         Journal(store),
         Lives(store, clock),
         launches,
         settings,
         workflows.planners,
+        LateLoops(host, store, clock, budgets, settings.models.prices),
     )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
     return engine

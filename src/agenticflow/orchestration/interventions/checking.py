@@ -67,7 +67,8 @@ def has_started(state: RunState, task_id: str) -> bool:
     record = state.tasks.get(task_id)
     if record is None:
         return False
-    return record.status is not TaskStatus.READY or record.attempt > 0 or record.node.is_alternative
+    is_new = record.status is TaskStatus.READY and record.attempt == 0 and task_id not in state.answered
+    return not is_new or record.node.is_alternative
 
 
 def problems_of(state: RunState, modifications: Sequence[Modification], also: Collection[str] = ()) -> list[str]:

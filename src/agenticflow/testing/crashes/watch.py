@@ -321,9 +321,13 @@ class _WatchedAgent(Agent):
         )
         self._original = original
         self._calls = calls
+        self._definition = original.definition
+        self._tools = original._tools
 
     def handler_for(self, task_type: str) -> Handler | None:
-        inner = self._original.handler_for(task_type)
+        # The loop is this agent's own: it is driven by the engine that this one is registered with.
+        has_own = task_type in self._original.task_types
+        inner = self._original.handler_for(task_type) if has_own else super().handler_for(task_type)
         return None if inner is None else _WatchedHandler(inner, self._calls)
 
 

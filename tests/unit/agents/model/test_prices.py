@@ -9,6 +9,7 @@ import pytest
 from agenticflow.agents.model import Cost, FinishReason, ModelResponse, Price, PriceTable, Spending, Usage
 from agenticflow.agents.model.prices import MAX_NAMED_MODELS, OTHER_MODELS
 from agenticflow.errors import DefinitionError
+from agenticflow.resilience import Amounts
 
 TABLE = PriceTable.from_dict(
     {
@@ -104,3 +105,15 @@ def test_every_mistake_of_a_table_is_told() -> None:
 def test_a_price_is_of_a_model_of_a_provider() -> None:
     with pytest.raises(DefinitionError, match="'gpt' names no model"):
         PriceTable({"gpt": Price(input_per_million=Decimal(1), output_per_million=Decimal(1))})
+
+
+def test_what_a_budget_counts() -> None:
+    prices = PriceTable(
+        {
+            "a:dollars": Price(input_per_million=Decimal(2), output_per_million=Decimal(10)),
+            "a:euros": Price(input_per_million=Decimal(2), output_per_million=Decimal(10), currency="EUR"),
+        }
+    )
+    assert prices.amounts_of("a:dollars", Usage(500, 100)) == Amounts(usd=Decimal("0.002"), tokens=600)
+    assert prices.amounts_of("a:euros", Usage(500, 100)) == Amounts(usd=None, tokens=600)
+    assert prices.amounts_of("a:unknown", Usage(500, 100)) == Amounts(usd=None, tokens=600)

@@ -624,7 +624,9 @@ async def test_what_is_no_crew_is_told_when_it_is_made() -> None:
     async def walk() -> None:
         return None
 
-    with pytest.raises(DefinitionError, match="agent 'silent' has no handler for 'run'; its handlers are 'walk'"):
+    with pytest.raises(
+        DefinitionError, match="agent 'silent' has no handler for 'run', and asks no model; its handlers are 'walk'"
+    ):
         AgentOrchestrator([silent], store="memory:")
     heavy = Agent("heavy")
     heavy.task("run", run_in="process")(in_a_process)

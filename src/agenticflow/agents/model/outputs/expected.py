@@ -78,6 +78,16 @@ class Expected(Generic[T]):
             text=text,
         )
 
+    def made(self, value: object) -> T:
+        """Return plain data that was read before as what the form says. Raises ``ModelOutputInvalid`` when it does not fit any more."""
+        try:
+            return self._made({WRAPPED: value} if self._is_wrapped else value)
+        except (msgspec.ValidationError, ValueError, TypeError) as error:
+            raise ModelOutputInvalid(
+                f"a recorded answer does not have the form {self.spec.name!r} any more: {error}",
+                hint="the form has changed since",
+            ) from error
+
     def _made(self, value: object) -> T:
         if self._is_wrapped and isinstance(value, Mapping):
             value = value[WRAPPED]

@@ -1,0 +1,74 @@
+"""What comes of a loop, and what is seen of it while it goes on. Data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from agenticflow.agents.model.deltas import Delta
+from agenticflow.agents.model.parts import Message
+from agenticflow.agents.model.responses import Usage
+
+__all__ = ["AgentResult", "AgentUpdate", "HandedOff", "Spoken", "ToolCalled", "ToolReturned", "TurnBegan"]
+
+
+class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent came to."""
+
+    output: Any
+    """Its answer: words, or what its ``output_type`` says."""
+    agent: str
+    """Who gave it: after a handoff not the one that was asked."""
+    workflow_id: str
+    messages: Sequence[Message] = ()
+    """The conversation, without what was there before."""
+    turns: int = 0
+    usage: Usage = Usage()
+    """Tokens of all models together."""
+
+
+class TurnBegan(msgspec.Struct, frozen=True, tag_field="kind", tag="turn_began"):
+    """A model is asked."""
+
+    agent: str
+    turn: int
+    """From 1."""
+
+
+class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
+    """A piece of an answer, as it is spoken. A ``ResponseRestarted`` means that what came of this turn before is void."""
+
+    agent: str
+    delta: Delta
+
+
+class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called"):
+    """A tool is called."""
+
+    agent: str
+    call_id: str
+    name: str
+    arguments: dict[str, object]
+
+
+class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_returned"):
+    """A call has its result, which is recorded."""
+
+    agent: str
+    call_id: str
+    name: str
+    content: str
+    is_error: bool
+
+
+class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off"):
+    """Another agent goes on."""
+
+    agent: str
+    to: str
+
+
+AgentUpdate: TypeAlias = TurnBegan | Spoken | ToolCalled | ToolReturned | HandedOff
+"""Something seen of an agent at work. A view of what goes on: what is recorded is the stream of the loop."""

@@ -1,0 +1,298 @@
+"""One attempt at a loop: look at the state, do what is open, have it recorded, until the agent has its answer.
+
+The state decides; this performs. Whatever is asked of the world is asked after it was recorded that it is wanted, and counts when it is
+recorded what came of it, so another attempt goes on exactly there. A loop is open while an attempt of its task is: failures end it, an
+engine that stops and a question to a person do not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from agenticflow.agents.asked.doors import AskedAgent
+from agenticflow.agents.guardrails import GuardrailKind
+from agenticflow.agents.loop.conversation import Conversation, cut_for_summary, unique_calls
+from agenticflow.agents.loop.facts import (
+    Compact,
+    ConversationCompacted,
+    GiveFeedback,
+    JudgeAnswer,
+    LoopStarted,
+    ModelAnswered,
+    RecordAnswer,
+)
+from agenticflow.agents.loop.guest import stream_of_loop
+from agenticflow.agents.loop.results import Spoken, TurnBegan
+from agenticflow.agents.loop.state import LoopState
+from agenticflow.agents.loop.summaries import SUMMARY_SYSTEM, summary_message, transcript
+from agenticflow.agents.model.deltas import ResponseFold
+from agenticflow.agents.model.parts import Message, pack_messages, system, user
+from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.responses import FinishReason, ModelResponse
+from agenticflow.app.loops.calls import Calls
+from agenticflow.app.loops.place import Place, Superseded, raised
+from agenticflow.app.loops.speakers import Speaker
+from agenticflow.app.loops.spending import summary_claim, turn_claim
+from agenticflow.core import codec
+from agenticflow.core.context import CancelReason
+from agenticflow.core.results import describe_error
+from agenticflow.core.values import store_form
+from agenticflow.errors import CommandRefused, ContentRefused, ContextTooLong, ModelOutputInvalid
+from agenticflow.resilience.budgets import Claim
+
+__all__ = ["Driver"]
+
+T = TypeVar("T")
+CHARS_PER_TOKEN: Final = 4
+MAX_RUNS: Final = 1_000
+"""Of one loop: each failed attempt that was made again is one."""
+
+
+class Driver:
+    """Drives the loop of ``agent`` at one place, for one attempt."""
+
+    def __init__(self, agent: AskedAgent, place: Place) -> None:
+        self._agent = agent
+        self._place = place
+        self._said = Conversation()
+        self._rails_passed = False
+
+    async def run(self) -> LoopState:
+        """Drive the loop to its end and return its state. Raises what it ends with, and ``Interrupted`` when it asks a person."""
+        place = self._place
+        state = await self._open()
+        place.watch_end()
+        try:
+            while state.is_open:
+                await self._listen(state)
+                speaker = place.speakers.find(self._agent, state.agent)
+                if state.calls:
+                    await Calls(place, speaker, self._said.of(state)).make(state)
+                elif state.is_answered:
+                    await self._judge(state, speaker)
+                else:
+                    await self._turn(state, speaker)
+                state = await place.state()
+        except asyncio.CancelledError:
+            if place.context.cancel_reason is not CancelReason.DRAIN and not place.is_closing:
+                place.give_up()
+            raise
+        except Superseded:
+            raise
+        except Exception as error:
+            await place.end(describe_error(error))
+            await place.purse.settle_rest()
+            raise
+        finally:
+            place.unwatch_end()
+        if state.error is not None:
+            raise raised(state.error)
+        return state
+
+    # --- the beginning ----------------------------------------------------------------------------------------------
+
+    async def _open(self) -> LoopState:
+        """Begin the loop, or take it up where another attempt left it: return its state, decoded as far as it is needed."""
+        place = self._place
+        before: LoopState | None = None
+        for run_no in range(place.first_run, place.first_run + MAX_RUNS):
+            place.stream_id = stream_of_loop(place.loop_id, run_no)
+            start, blobs = await self._start(before)
+            try:
+                await place.start(start, blobs)
+            except CommandRefused:
+                before = await place.state()
+                if before.error is None or place.is_same_attempt(before.driver):
+                    return before
+                self._said = Conversation()
+                await self.messages(before)
+                continue
+            state = await place.state()
+            if state.version > 1:
+                await place.purse.reconcile(state)
+            await self.messages(state)
+            return state
+        raise CommandRefused(f"the loop {place.loop_id!r} has ended {MAX_RUNS:,} times", hint="start it anew")
+
+    async def _start(self, before: LoopState | None) -> tuple[LoopStarted, tuple[tuple[str, bytes], ...]]:
+        """Return how the loop begins, after the run ``before`` when that came to nothing, and the large values in it."""
+        place = self._place
+        speaker = place.speakers.of(self._agent) if before is None else place.speakers.find(self._agent, before.agent)
+        policy = speaker.definition.loop
+        if before is None:
+            earlier = await place.earlier_messages()
+            messages = [*earlier, place.asked.message]
+            turns, asked_from, kept_from = 0, len(earlier), len(earlier)
+        else:
+            messages = list(self._said.of(before))
+            turns = before.turns if before.turns < before.max_turns else 0
+            asked_from, kept_from = before.asked_from, len(messages)
+        instructions, blob = store_form(codec.encode(speaker.instructions(place.shared)))
+        packed, large = store_form(pack_messages(messages))
+        start = LoopStarted(
+            agent=speaker.name,
+            instructions=instructions,
+            messages=packed,
+            driver=place.driver,
+            max_turns=policy.max_turns,
+            parent=place.parent,
+            turns=turns,
+            asked_from=asked_from,
+            kept_from=kept_from,
+            max_repairs=policy.max_repairs,
+            max_equal_calls=policy.max_equal_calls,
+        )
+        return start, tuple(one for one in (blob, large) if one is not None)
+
+    async def messages(self, state: LoopState) -> list[Message]:
+        """Return the conversation; large values are fetched."""
+        return await self._place.pure(state, self._said.of)
+
+    async def _listen(self, state: LoopState) -> None:
+        """Take what people have said to the task meanwhile into the conversation."""
+        if state.calls or self._place.path:  # it is said to the task, and a loop inside another is not that
+            return
+        for one in self._place.context.feedback:
+            if one.number > state.feedback:
+                words = one.value if isinstance(one.value, str) else msgspec.json.encode(one.value).decode()
+                message = pack_messages([user(f"{one.given_by} says: {words}")])
+                await self._place.submit(GiveFeedback, number=one.number, message=message)
+
+    # --- a turn -----------------------------------------------------------------------------------------------------
+
+    async def _turn(self, state: LoopState, speaker: Speaker) -> None:
+        messages = await self.messages(state)
+        limit = speaker.definition.loop.compact_after_tokens
+        if limit is not None and self._said.chars > limit * CHARS_PER_TOKEN and await self._compact(state, speaker):
+            return
+        place = self._place
+        place.tell(TurnBegan(speaker.name, state.turns + 1))
+        request = await self._request(state, speaker, messages)
+        claim = turn_claim(state)
+        try:
+            response = await self._past_rails(speaker, lambda: self._ask(speaker, request, claim))
+        except ContextTooLong:
+            if await self._compact(state, speaker):
+                return
+            raise
+        await self._record(state, speaker, response)
+        await place.purse.settle_answer(claim, speaker.model.identity, response)
+
+    async def _request(self, state: LoopState, speaker: Speaker, messages: Sequence[Message]) -> ModelRequest:
+        policy, model = speaker.definition.loop, speaker.model
+        told = await self._place.pure(state, lambda one: codec.decode(one.values.resolve(one.instructions)))
+        expected = speaker.expected
+        return ModelRequest(
+            messages=(system(str(told)), *messages),
+            tools=speaker.specs,
+            output=expected.spec if expected is not None and model.abilities.has_output_schemas else None,
+            temperature=policy.temperature,
+            max_output_tokens=policy.max_output_tokens,
+            seed=policy.seed,
+            reasoning_effort=policy.reasoning_effort,
+        )
+
+    async def _past_rails(self, speaker: Speaker, work: Callable[[], Any]) -> ModelResponse:
+        """Ask the model, for the first time beside the guardrails of the input: what they refuse is not answered."""
+        place = self._place
+        if place.has_spoken or not speaker.has_rails(GuardrailKind.INPUT):
+            response: ModelResponse = await work()
+        else:
+            response = await speaker.rails.around(place.shared, place.asked.text, work)
+        place.has_spoken = True
+        return response
+
+    async def _ask(self, speaker: Speaker, request: ModelRequest, claim: Claim) -> ModelResponse:
+        """Return the model's whole answer, shown to whoever looks as it is spoken."""
+        place = self._place
+
+        async def ask() -> ModelResponse:
+            fold = ResponseFold()
+            async with aclosing(speaker.model.stream(request)) as deltas:
+                async for delta in deltas:
+                    fold.add(delta)
+                    if place.is_watched:
+                        place.tell(Spoken(speaker.name, delta))
+            return fold.response()
+
+        return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
+
+    async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
+        place, turn = self._place, state.turns
+        message = unique_calls(response.message, state.call_ids, turn)
+        packed, large = store_form(pack_messages([message]))
+        answer = ModelAnswered(
+            message=packed,
+            model=speaker.model.identity,
+            finish_reason=response.finish_reason,
+            calls=tuple(place.asked_call(speaker, part) for part in message.tool_calls),
+            usage=response.usage,
+            lost_usage=response.lost_usage,
+            attempts=response.attempts,
+            response_id=response.response_id,
+        )
+        output: bytes | None = None
+        problems: tuple[str, ...] = ()
+        blobs = [] if large is None else [large]
+        if not answer.calls and not _is_refused(response) and not speaker.has_rails(GuardrailKind.OUTPUT):
+            try:
+                output, blob = store_form(codec.encode(_read(speaker, message)))
+                blobs += [] if blob is None else [blob]
+            except ModelOutputInvalid as error:
+                problems = error.problems
+        await place.submit(RecordAnswer, turn=turn, answer=answer, output=output, problems=problems, blobs=tuple(blobs))
+
+    async def _judge(self, state: LoopState, speaker: Speaker) -> None:
+        """Look at the last answer: whether it has its form, and whether the guardrails let it pass."""
+        place = self._place
+        message = (await self.messages(state))[-1]
+        if state.finish_reason is FinishReason.CONTENT_FILTER:
+            raise ContentRefused(
+                f"{speaker.model.identity!r} would not answer {speaker.name!r}",
+                hint="ask for something else",
+                text=message.text,
+            )
+        try:
+            output = _read(speaker, message)
+        except ModelOutputInvalid as error:
+            await place.submit(JudgeAnswer, problems=error.problems)
+            return
+        await speaker.rails.check(GuardrailKind.OUTPUT, place.shared, output)
+        encoded, blob = store_form(codec.encode(output))
+        await place.submit(JudgeAnswer, output=encoded, blobs=() if blob is None else (blob,))
+
+    # --- a conversation that has grown too long ---------------------------------------------------------------------
+
+    async def _compact(self, state: LoopState, speaker: Speaker) -> bool:
+        """Have the oldest part of the conversation summarized; return whether there was enough of it."""
+        place = self._place
+        cut = cut_for_summary(state.entries)
+        if not cut:
+            return False
+        old = self._said.first(cut)
+        request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(transcript(old))))
+        claim = summary_claim(state)
+        response = await place.purse.model_call(
+            speaker, request, claim, self._said.chars, lambda: speaker.model.respond(request)
+        )
+        message, blob = store_form(pack_messages([summary_message(response.text)]))
+        compacted = ConversationCompacted(
+            entries=cut, message=message, model=speaker.model.identity, usage=response.usage
+        )
+        await place.submit(Compact, compacted=compacted, blobs=() if blob is None else (blob,))
+        await place.purse.settle_answer(claim, speaker.model.identity, response)
+        return True
+
+
+def _is_refused(response: ModelResponse) -> bool:
+    return response.finish_reason is FinishReason.CONTENT_FILTER
+
+
+def _read(speaker: Speaker, message: Message) -> Any:
+    """Return the answer in ``message``: words, or what they say as plain data. Raises ``ModelOutputInvalid``."""
+    return message.text if speaker.expected is None else speaker.expected.read(message.text)

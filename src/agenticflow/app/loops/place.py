@@ -1,0 +1,287 @@
+"""Where one attempt at a loop works: its stream, its task, its conversation, whoever looks; and how its commands get there."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any, Final, Protocol, TypeVar
+
+from agenticflow import errors
+from agenticflow.agents.asked.doors import AskedAgent, Conversing
+from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop
+from agenticflow.agents.loop.items import items_of, messages_of
+from agenticflow.agents.loop.results import AgentUpdate
+from agenticflow.agents.loop.state import LoopState
+from agenticflow.agents.model.parts import Message, ToolCallPart
+from agenticflow.agents.session.session import AgentSession
+from agenticflow.app.loops.request import Asked
+from agenticflow.app.loops.speakers import Speaker, Speakers
+from agenticflow.app.loops.spending import Purse
+from agenticflow.app.loops.updates import Updates
+from agenticflow.core import codec
+from agenticflow.core.clocks import Clock
+from agenticflow.core.context import TaskContext
+from agenticflow.core.engine import EffectClass
+from agenticflow.core.results import ErrorInfo
+from agenticflow.core.values import BlobMissing
+from agenticflow.errors import (
+    AgenticFlowError,
+    CommandRefused,
+    ConcurrencyConflict,
+    OutcomeUnknown,
+    PermanentError,
+    StoreUnavailable,
+    TemporaryError,
+)
+from agenticflow.runtime.host import Host
+from agenticflow.tools.execution.pipeline import ToolPipeline
+
+__all__ = ["Means", "Place", "Superseded", "nested_id", "raised"]
+
+log = logging.getLogger("agenticflow.engine")
+
+T = TypeVar("T")
+RETRY_SECONDS: Final = 0.2
+MAX_DOUBTS: Final = 100
+_CUT: Final = "somebody told the task to stop"
+
+
+class Superseded(Exception):
+    """Somebody else drives the loop now: a second engine over the same store, that took this attempt for one of a dead process."""
+
+
+class Means(Protocol):
+    """What all loops of an engine share."""
+
+    @property
+    def host(self) -> Host: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def speakers(self) -> Speakers: ...
+    @property
+    def updates(self) -> Updates: ...
+    @property
+    def pipeline(self) -> ToolPipeline: ...
+    def give_up(self, place: Place) -> None:
+        """Have the loop ended and its conversation kept, soon, by somebody who is not cancelled."""
+
+    async def perform_within(self, agent: AskedAgent, place: Place, call_id: str, prompt: str) -> Any:
+        """Drive the loop of ``agent`` as a part of that at ``place``; return its answer."""
+
+
+def nested_id(loop_id: str, call_id: str) -> str:
+    """Return the id of the loop that works as a call of another one: equal for all attempts of it."""
+    return blake2b(f"{loop_id}\0{call_id}".encode(), digest_size=16).hexdigest()
+
+
+class Place:
+    """Where one attempt works."""
+
+    first_run: Final = 1
+
+    def __init__(
+        self,
+        means: Means,
+        loop_id: str,
+        asked: Asked,
+        context: TaskContext,
+        life: str,
+        *,
+        parent: tuple[str, str],
+        shared: Any,
+        session: Conversing | None,
+        purse: Purse,
+        path: str = "",
+    ) -> None:
+        self.means = means
+        self.host = means.host
+        self.speakers = means.speakers
+        self.pipeline = means.pipeline
+        self.loop_id = loop_id
+        self.stream_id = ""
+        self.asked = asked
+        self.context = context
+        self.parent = parent
+        self.shared = shared
+        """What tools and instructions see."""
+        self.session = session
+        self.purse = purse
+        self.path = path
+        """Of a loop inside another: the calls that lead to it, for the keys of questions."""
+        self.driver = f"{context.run_no}.{context.attempt}:{life}"
+        """Says which attempt drives, and in which life of the process."""
+        self._end: asyncio.Future[LoopState] | None = None
+        self.has_spoken = False
+        """Whether the model was asked already: then the input has passed its guardrails."""
+
+    def now(self) -> int:
+        return self.means.clock.now_ns()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the engine stops: what is left open then is taken up after the next start."""
+        return self.host.is_closing
+
+    def is_same_attempt(self, driver: str) -> bool:
+        """Whether ``driver`` was this attempt, perhaps in an earlier life of the process."""
+        return driver.partition(":")[0] == self.driver.partition(":")[0]
+
+    # --- the stream -------------------------------------------------------------------------------------------------
+
+    async def state(self) -> LoopState:
+        """Return the state as it is recorded. Not to be kept across an await."""
+        end = self._end
+        if end is not None and end.done() and not end.cancelled() and end.exception() is None:
+            return end.result()
+        state: LoopState = await self.steadily(lambda: self.host.read(self.stream_id))
+        return state
+
+    def watch_end(self) -> None:
+        """Have the state at hand when the loop ends: it leaves memory then, and would have to be read again."""
+        self._end = asyncio.get_running_loop().create_future()
+        self.host.actors.of(self.stream_id).ended.append(self._end)
+
+    def unwatch_end(self) -> None:
+        """Nobody drives the loop here any more."""
+        end, self._end = self._end, None
+        if end is None:
+            return
+        if not end.done():
+            actor = self.host.actors.get(self.stream_id)
+            if actor is not None and end in actor.ended:
+                actor.ended.remove(end)
+            end.cancel()
+        elif not end.cancelled():
+            end.exception()  # seen, so that nobody is warned about it
+
+    async def submit(self, command: Callable[..., LoopCommand], **fields: Any) -> None:
+        """Have a command decided; return when it is durable. Raises ``Superseded`` when somebody else drives the loop now."""
+        doubts: list[AgenticFlowError] = []
+        try:
+            await self.steadily(
+                lambda: self.host.submit(self.stream_id, command(now=self.now(), driver=self.driver, **fields)), doubts
+            )
+        except CommandRefused as refusal:
+            if (await self.state()).driver != self.driver:
+                raise Superseded from refusal
+            if not any(isinstance(doubt, OutcomeUnknown) for doubt in doubts):
+                raise
+            # it was recorded the first time: every command is refused when it comes again
+
+    async def start(self, start: LoopStarted, blobs: tuple[tuple[str, bytes], ...]) -> None:
+        """Have the loop begun, or taken up. Raises ``CommandRefused`` when it has ended."""
+        await self.steadily(
+            lambda: self.host.submit(
+                self.stream_id, StartLoop(now=self.now(), driver=self.driver, start=start, blobs=blobs)
+            )
+        )
+
+    async def steadily(self, ask: Callable[[], Awaitable[T]], doubts: list[AgenticFlowError] | None = None) -> T:
+        """Ask the store, again and again while it is away: that delays the attempt, and is no outcome of it.
+
+        The time limit of the attempt ends it, and so does the engine when it stops. ``doubts`` takes down what went wrong meanwhile.
+        """
+        while True:
+            try:
+                return await ask()
+            except (ConcurrencyConflict, OutcomeUnknown, StoreUnavailable) as error:
+                if self.is_closing:
+                    raise
+                if doubts is not None and len(doubts) < MAX_DOUBTS:
+                    doubts.append(error)
+                log.warning("%s cannot be reached, trying again: %s", self.stream_id or self.loop_id, error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def pure(self, state: LoopState, read: Callable[[LoopState], T]) -> T:
+        """Return what ``read`` finds in the state; large values that it asks for are fetched."""
+        try:
+            return read(state)
+        except BlobMissing:
+            with state.values.gathering():
+                while True:
+                    try:
+                        return read(state)
+                    except BlobMissing as missing:
+                        await self.host.fetch(self.stream_id, missing)
+
+    async def end(self, error: ErrorInfo) -> None:
+        """Record that the loop comes to nothing. What cannot be recorded now is found open, and taken up, later."""
+        try:
+            await self.submit(EndLoop, error=error)
+        except (CommandRefused, Superseded, TemporaryError):
+            return  # it has ended, or is another's, or the store is away: then so is the report of the attempt
+
+    def give_up(self) -> None:
+        """Somebody told the task to stop: have the loop ended, and the conversation kept."""
+        self.means.give_up(self)
+
+    def cancelled(self) -> EndLoop:
+        """Return the command that ends the loop of a task that was told to stop."""
+        why = self.context.cancel_reason
+        said = _CUT if why is None else f"{_CUT}: {why}"
+        return EndLoop(
+            now=self.now(), driver=self.driver, error=ErrorInfo("TaskCancelled", said, "cancelled"), is_cancelled=True
+        )
+
+    # --- the conversation before and after -----------------------------------------------------------------------------
+
+    async def earlier_messages(self) -> list[Message]:
+        """Return what was said in the session before."""
+        return [] if self.session is None else messages_of(await self.steadily(self.session.get_items))
+
+    async def remember(self, state: LoopState, messages: list[Message]) -> None:
+        """Add what was asked and came of it to the session, once for each run of the loop."""
+        if self.session is not None:
+            said = messages[state.kept_from :]
+            session, items = self.session, items_of(said)
+            if isinstance(session, AgentSession):
+                kept, once = session, f"loop-{state.stream_id}"
+                await self.steadily(lambda: kept.add_items(items, command_id=once))
+            else:
+                await session.add_items(items)  # a draft: kept with the result of the task
+
+    # --- whoever looks ----------------------------------------------------------------------------------------------
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody looks."""
+        return self.means.updates.are_wanted(self.context.workflow_id)
+
+    def tell(self, update: AgentUpdate) -> None:
+        """Show it to whoever looks."""
+        self.means.updates.tell(self.context.workflow_id, update)
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    def asked_call(self, speaker: Speaker, part: ToolCallPart) -> AskedCall:
+        """Return what a model asks for, as far as the loop decides about it."""
+        refusal = ""
+        is_at_most_once = False
+        tool = speaker.tools.find(part.name)
+        if part.is_malformed:
+            refusal = f"the arguments are no JSON object: {part.malformed[:200]!r}. Write them again"
+        elif tool is not None:
+            is_at_most_once = tool.definition.effect is EffectClass.AT_MOST_ONCE
+        elif part.name not in speaker.handoffs:
+            known = ", ".join([*speaker.tools.names(), *speaker.handoffs]) or "none"
+            refusal = f"there is no tool {part.name!r}; there are: {known}"
+        return AskedCall(part.call_id, part.name, _digest(part), is_at_most_once, refusal)
+
+
+def _digest(part: ToolCallPart) -> str:
+    told = codec.encode([part.name, part.arguments, part.malformed], is_canonical=True)
+    return blake2b(told, digest_size=16).hexdigest()
+
+
+def raised(info: ErrorInfo) -> AgenticFlowError:
+    """Return the error that ``info`` is the record of: of its own class where that is one of ours."""
+    kind = getattr(errors, info.type, None)
+    if inspect.isclass(kind) and issubclass(kind, AgenticFlowError):
+        with suppress(TypeError):  # for one that needs more than its words
+            return kind(info.message)
+    return (PermanentError if info.is_permanent else TemporaryError)(str(info))

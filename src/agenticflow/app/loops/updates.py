@@ -1,0 +1,88 @@
+"""What is seen of agents at work, to whoever looks: a view of what goes on, never a second way of doing it.
+
+Nobody at work waits for who looks: one that falls behind by more than the bound is told so, and looks again at what is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from agenticflow.agents.loop.results import AgentUpdate
+from agenticflow.errors import BoundExceeded
+
+__all__ = ["Subscription", "Updates"]
+
+MAX_BEHIND: Final = 10_000
+"""Updates that wait for somebody who looks."""
+
+
+class Subscription:
+    """One who looks at one workflow."""
+
+    def __init__(self, updates: Updates, workflow_id: str) -> None:
+        self._updates = updates
+        self._workflow_id = workflow_id
+        self._queue: asyncio.Queue[AgentUpdate | None] = asyncio.Queue()
+        self._is_behind = False
+
+    def put(self, update: AgentUpdate) -> None:
+        if self._queue.qsize() >= MAX_BEHIND:
+            self._is_behind = True
+        else:
+            self._queue.put_nowait(update)
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._updates.forget(self._workflow_id, self)
+        self._queue.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[AgentUpdate]:
+        """Yield what happens until the end. Raises ``BoundExceeded`` for who is too slow."""
+        try:
+            while (update := await self._queue.get()) is not None:
+                yield update
+                if self._is_behind:
+                    raise BoundExceeded(
+                        f"whoever looks at {self._workflow_id!r} is more than {MAX_BEHIND:,} updates behind",
+                        hint="look again, and do less with each of them",
+                    )
+        finally:
+            self._updates.forget(self._workflow_id, self)
+
+
+class Updates:
+    """Who looks at what."""
+
+    def __init__(self) -> None:
+        self._looking: dict[str, list[Subscription]] = {}
+
+    def subscribe(self, workflow_id: str) -> Subscription:
+        """Look at the agents of a workflow from now on."""
+        made = Subscription(self, workflow_id)
+        self._looking.setdefault(workflow_id, []).append(made)
+        return made
+
+    def forget(self, workflow_id: str, subscription: Subscription) -> None:
+        """Somebody looks no more."""
+        looking = self._looking.get(workflow_id, [])
+        if subscription in looking:
+            looking.remove(subscription)
+        if not looking:
+            self._looking.pop(workflow_id, None)
+
+    def are_wanted(self, workflow_id: str) -> bool:
+        """Whether anybody looks."""
+        return workflow_id in self._looking
+
+    def tell(self, workflow_id: str, update: AgentUpdate) -> None:
+        """Show it to everybody who looks."""
+        for one in self._looking.get(workflow_id, ()):
+            one.put(update)
+
+    def close(self) -> None:
+        """Nothing more comes, of nobody."""
+        for looking in list(self._looking.values()):
+            for one in list(looking):
+                one.end()

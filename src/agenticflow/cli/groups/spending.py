@@ -1,0 +1,51 @@
+"""``budgets list|show``: what may be spent on calls, and what was."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from agenticflow.cli.exits import Exit
+from agenticflow.cli.options import FormatOption, StoreOption
+from agenticflow.cli.terminal import Format
+
+__all__ = ["add_to"]
+
+BudgetId = Annotated[str, typer.Argument(metavar="ID", help="The budget's id.")]
+
+
+def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
+    """Add the group ``budgets`` to the program."""
+    group = typer.Typer(
+        help="What may be spent on calls, and what was; also beside a running owner of the store.",
+        invoke_without_command=True,
+    )
+    app.add_typer(group, name="budgets", rich_help_panel="Runs", context_settings=settings)
+    group.callback()(_group)
+    group.command("list")(_list)
+    group.command("show")(_show)
+
+
+def _group(context: typer.Context) -> int:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+    return Exit.OK
+
+
+def _list(
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 50,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """List budgets, those opened last first."""
+    from agenticflow.cli.commands import budgets  # late: only when run
+
+    return budgets.listing(store=store, limit=limit, form=form)
+
+
+def _show(budget_id: BudgetId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
+    """Show a budget: its limits, what was spent, what is reserved, and by which calls."""
+    from agenticflow.cli.commands import budgets  # late: only when run
+
+    return budgets.show(budget_id, store=store, form=form)
