@@ -13,6 +13,7 @@ from agenticflow.errors import (
     AgenticFlowError,
     DefinitionError,
     GuardrailTripwireTriggered,
+    MaxTurnsExceeded,
     ModelTimeout,
     ModelUnavailable,
     PermanentError,
@@ -38,7 +39,7 @@ def error_of(error: Exception, agent: str) -> BaseException:
             return found
     match error:
         case theirs.MaxTurnsExceeded():
-            return PermanentError(f"the agent {agent!r} came to no end: {error}", hint="give it more max_turns")
+            return MaxTurnsExceeded(f"the agent {agent!r} came to no end: {error}", hint="give it more max_turns")
         case theirs.InputGuardrailTripwireTriggered() | theirs.OutputGuardrailTripwireTriggered():
             guardrail = error.guardrail_result.guardrail.get_name()
             return GuardrailTripwireTriggered(

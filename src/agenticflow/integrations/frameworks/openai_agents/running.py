@@ -56,8 +56,8 @@ async def run_durably(
     tool that needs approval asks a person (all those of a turn at once), with the terms of ``context.interrupt`` in ``approval``; a no
     goes to the model with the comment. ``session`` is the SDK's or an ``AgentSession``. Several runs in one handler have a ``key`` each.
 
-    Raises ``GuardrailTripwireTriggered``, ``NonDeterminismError``, ``PermanentError`` when it came to no end or the model's words cannot be
-    used, and what the SDK raises otherwise.
+    Raises ``GuardrailTripwireTriggered``, ``MaxTurnsExceeded``, ``NonDeterminismError``, ``PermanentError`` when the model's words cannot
+    be used, and what the SDK raises otherwise.
     """
     if not isinstance(agent, Agent):
         raise DefinitionError(f"{agent!r:.80} is no agent of the OpenAI Agents SDK", hint="give agents.Agent(…)")
