@@ -4,13 +4,14 @@
 ours of it. Importing this room needs the extra ``pydantic-ai``. As a layer of models it is chosen by name: ``pydantic-ai:groq:…``.
 """
 
-import importlib.util
-
 from agenticflow.errors import ConfigurationError
 
-if importlib.util.find_spec("pydantic_ai") is None:
-    raise ConfigurationError("Pydantic AI is not installed", hint="install the extra: agenticflow[pydantic-ai]")
-
-from agenticflow.integrations.frameworks.pydantic_ai.running import from_pydantic_agent, run_durably, run_inside
+try:
+    from agenticflow.integrations.frameworks.pydantic_ai.running import from_pydantic_agent, run_durably, run_inside
+except ImportError as error:
+    raise ConfigurationError(
+        f"Pydantic AI is not installed, or in another version than this package knows: {error}",
+        hint="install the extra: agenticflow[pydantic-ai]",
+    ) from error
 
 __all__ = ["from_pydantic_agent", "run_durably", "run_inside"]
