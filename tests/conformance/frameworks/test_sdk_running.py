@@ -267,3 +267,26 @@ async def test_runs_at_once_over_one_session_lose_nothing_and_approvals_keep_it(
     assert (second.final_output, paid) == ("done", [1])
     kinds = [item.get("type", item.get("role")) for item in await session.get_items()]
     assert kinds == ["user", "function_call", "function_call_output", "message"]
+
+
+async def test_a_session_of_an_agent_inside_is_added_to_once() -> None:
+    store = MemoryStore()
+    inner, _ = agent("inner", lambda last, shown: [said("from inside")])
+    tool = inner.as_tool("ask", "Asks inside.", session=AgentSession("inside", store=store))
+
+    def answer(last: str, shown: list[Any]) -> list[Any]:
+        return [said(last)] if outputs(shown) else [called("ask", "a1", input="x")]
+
+    outer, _ = agent("outer", answer, tools=[tool])
+    ours = Agent("agent")
+
+    @ours.task("do")
+    async def do(context: TaskContext) -> Any:
+        result = await run_durably(context, outer, "go", run_config={"tracing_disabled": True})
+        if context.attempt == 1:
+            raise ConnectionError("cut")
+        return [result.final_output]
+
+    async with running(ours) as orchestrator:
+        assert await done(orchestrator) == ["from inside"]
+    assert len(await AgentSession("inside", store=store).get_items()) == 2

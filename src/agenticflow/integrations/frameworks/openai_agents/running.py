@@ -39,7 +39,7 @@ async def run_durably(
     context: Any = None,
     session: Any = None,
     max_turns: int = DEFAULT_MAX_TURNS,
-    run_config: RunConfig | None = None,
+    run_config: RunConfig | dict[str, Any] | None = None,
     hooks: Any = None,
     at_most_once: Collection[str] = (),
     approval: Mapping[str, Any] | None = None,

@@ -48,4 +48,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseExceptionGroup) and len(one.exceptions) == 1:
             one = one.exceptions[0]
         else:
-            one = one.__cause__ or one.__context__
+            one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
