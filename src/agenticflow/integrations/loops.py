@@ -37,6 +37,16 @@ class ForeignLoop:
         self._counts: dict[str, int] = {}
         self._inner: dict[str, int] = {}
 
+    @classmethod
+    def begin(cls, task: TaskContext, key: str = "", *, on_difference: OnDifference = "fail") -> ForeignLoop:
+        """Return a loop of the handler itself. The second under one ``key``, or without any, has a number: they begin in the same order
+        each time, also when they go on at once."""
+        name = task.journal.numbered(key or "run")
+        path = f"{name}/"
+        if name == f"{key or 'run'}-1":
+            path = f"{key}/" if key else ""
+        return cls(task, path, on_difference=on_difference)
+
     def key_of(self, name: str) -> str:
         """Return the key under which the next call of this name is made."""
         number = self._counts.get(name, 0) + 1

@@ -242,6 +242,23 @@ async def test_a_tool_that_must_not_happen_twice_is_not_called_again_after_a_cut
     assert sent == ["hello"]
 
 
+async def test_several_runs_in_one_handler() -> None:
+    guide, model = agent(lambda found, messages: text(f"to {getattr(messages[0].parts[0], 'content', '')}"))
+    ours = Agent("agent")
+
+    @ours.task("do")
+    async def do(context: TaskContext) -> Any:
+        both = await asyncio.gather(run_durably(context, guide, "one"), run_durably(context, guide, "two"))
+        third = await run_durably(context, guide, "three", message_history=both[0].all_messages())
+        if context.attempt == 1:
+            raise ConnectionError("cut")
+        return [*(one.output for one in both), len(third.all_messages())]
+
+    async with running(ours) as orchestrator:
+        assert await done(orchestrator) == ["to one", "to two", 4]
+    assert model.calls == 3
+
+
 async def test_a_prompt_that_changed_is_told() -> None:
     attempts: list[int] = []
     guide, _ = agent(lambda found, messages: text("hi"))

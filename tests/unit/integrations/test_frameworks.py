@@ -107,3 +107,10 @@ async def _fail() -> object:
 
 async def _cut() -> object:
     raise asyncio.CancelledError
+
+
+def test_loops_of_one_handler_are_told_apart_by_their_order_or_their_key() -> None:
+    task = context()
+    task.journals = MemoryJournals()
+    begun = [ForeignLoop.begin(task, key).path for key in ("", "", "a", "a", "")]
+    assert begun == ["", "run-2/", "a/", "a-2/", "run-3/"]

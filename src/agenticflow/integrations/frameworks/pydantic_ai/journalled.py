@@ -116,20 +116,19 @@ class Journalled(AbstractCapability[Any]):
     """Leads the requests and tool calls of one run through the journal, and what waits for approval to people."""
 
     def __init__(
-        self, task: TaskContext, loop: ForeignLoop, at_most_once: Collection[str], approval: Mapping[str, Any], key: str
+        self, task: TaskContext, loop: ForeignLoop, at_most_once: Collection[str], approval: Mapping[str, Any]
     ) -> None:
         self.task = task
         self.loop = loop
         self.at_most_once = frozenset(at_most_once)
         self.approval = approval
-        self.key = key
 
     def get_wrapper_model(self, model: Model) -> Model | None:
         return JournalledModel(model, self.loop)
 
     def get_default_run_id(self) -> str | None:
         """The same in each attempt."""
-        return f"{self.task.effect_key}{self.key and f'-{self.key}'}"
+        return f"{self.task.effect_key}/{self.loop.path}"
 
     def get_default_conversation_id(self, run_id: str) -> str | None:
         return run_id
@@ -159,7 +158,7 @@ class Journalled(AbstractCapability[Any]):
             **{
                 "question": f"May the agent {agent!r} call {call.tool_name!r}?",
                 **self.approval,
-                "key": f"{self.key}{agent[:60]}:{call.tool_call_id}"[:MAX_NAME_CHARS],
+                "key": f"{self.loop.path}{agent[:60]}:{call.tool_call_id}"[:MAX_NAME_CHARS],
                 "on_rejection": "return",
             },
         )

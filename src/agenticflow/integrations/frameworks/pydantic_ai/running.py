@@ -42,13 +42,13 @@ async def run_durably(
     ``at_most_once`` names tools whose calls must not happen twice (as does ``metadata={"effect": "at_most_once"}`` of a tool); one that was
     cut off is not made again, and the model is told. A tool that requires approval asks a person (all those of a turn at once), with the
     terms of ``context.interrupt`` in ``approval``; a no goes to the model with the comment. An agent that a tool asks is run with
-    ``run_inside``. Several runs in one handler have a ``key`` each.
+    ``run_inside``. Several runs in one handler are told apart by the order in which they begin, or by a ``key`` each.
 
     Raises errors of models as the rest of this package does, ``NonDeterminismError``, ``PermanentError`` for limits that were reached
     and for words of a model that cannot be used.
     """
-    loop = ForeignLoop(task, f"{key}/" if key else "", on_difference=on_difference)
-    return await _run(Journalled(task, loop, at_most_once, approval or {}, key), agent, prompt, options)
+    loop = ForeignLoop.begin(task, key, on_difference=on_difference)
+    return await _run(Journalled(task, loop, at_most_once, approval or {}), agent, prompt, options)
 
 
 async def run_inside(agent: AbstractAgent[Any, Any], prompt: Any = None, **options: Any) -> AgentRunResult[Any]:
@@ -58,8 +58,7 @@ async def run_inside(agent: AbstractAgent[Any, Any], prompt: Any = None, **optio
     if outer is None:
         return await agent.run(prompt, **options)
     loop = outer.loop.inside(agent.name or "agent")
-    name = f"{outer.key}{loop.path}"
-    return await _run(Journalled(outer.task, loop, outer.at_most_once, outer.approval, name), agent, prompt, options)
+    return await _run(Journalled(outer.task, loop, outer.at_most_once, outer.approval), agent, prompt, options)
 
 
 def from_pydantic_agent(
