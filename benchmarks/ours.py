@@ -22,6 +22,7 @@ from agenticflow.agents import AgentSession
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
+from benchmarks.ours_planning import CASES_PLANNING
 from benchmarks.protocol import (
     SAID,
     SEEN,
@@ -345,5 +346,6 @@ if __name__ == "__main__":
             **CASES_ALONE,
             **CASES_AS_CODE,
             **CASES_LASTING,
+            **CASES_PLANNING,
         }
     )

@@ -1,8 +1,8 @@
 """Research, write, edit: three agents that ask a model, each a task, with a person's yes between them.
 
 The researcher looks sources up side by side, the writer writes from what was found, and the editor answers in a form. Before the writer
-begins somebody approves what was found, perhaps with changes; before publication the edited text. Killed anywhere it goes on there: no source is
-looked up twice once its result is recorded, no answer is paid for again. The model is scripted: no key is needed.
+begins somebody approves what was found, perhaps with changes; before publication the edited text. Killed anywhere it goes on there: no
+source is looked up twice once its result is recorded, no answer is paid for again. The model is scripted: no key is needed.
 Run it: ``python examples/research_pipeline.py``, or ``agenticflow run examples/research_pipeline.py --input topic=tea`` and answer with
 ``agenticflow approvals list``.
 """

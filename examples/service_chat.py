@@ -12,8 +12,8 @@ import os
 import re
 
 from agenticflow import Agent, Orchestrator, tool
+from agenticflow.agents import LoopPolicy
 from agenticflow.agents.guardrails import secrets
-from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.errors import GuardrailTripwireTriggered

@@ -114,6 +114,12 @@ def test_what_is_no_agent_is_told(team: CommandLine, target: str, words: str) ->
     assert words in team.run("chat", target, "-p", "Hello", code=2)[1]
 
 
+def test_the_demo_asks_an_agent_about_real_modules(cli: CommandLine) -> None:
+    output, errors = cli.run("demo", "agent", "Which is larger, json or email?")
+    assert output.startswith("email is the largest.\nemail: ")
+    assert '· measure_module(name="json")' in errors
+
+
 def test_a_file_describes_it_and_an_error_of_the_model_is_told(team: CommandLine) -> None:
     (team.folder / "agents.yaml").write_text(
         "name: clerk\ndescription: sells tea\ninstructions: Sell.\nmodel: openai:gpt-5\n", encoding="utf-8"

@@ -194,6 +194,22 @@ def _demo(
     )
 
 
+@demo_app.command("agent")
+def _demo_agent(
+    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="What to ask it.")] = None,
+    store: StoreOption = None,
+) -> int:
+    """Ask an agent about modules of the standard library: its tools measure them. Its model is scripted, so no key is needed."""
+    from agenticflow.cli.commands import chat  # late: only when run
+    from agenticflow.demos.librarian import QUESTION  # late: only when run
+
+    asked = question or QUESTION
+    note(f"> {asked}")
+    code = chat.chat("agenticflow.demos.librarian", prompt=asked, session=None, imports=(), store=store, is_quiet=False)
+    note("talk with it: agenticflow chat agenticflow.demos.librarian")
+    return code
+
+
 @demo_app.command("crash")
 def _crash(
     path: Path = None,

@@ -14,6 +14,7 @@ from agenticflow.testing.crashes import (
     problems_of_run,
 )
 from agenticflow.testing.fakes import MemoryJournals
+from agenticflow.testing.model_cassettes import CassetteModel
 from agenticflow.testing.scripted_model import (
     BrokenOff,
     ScriptedModel,
@@ -25,6 +26,7 @@ from agenticflow.testing.simulation import FaultKind, SimulationReport, Simulati
 
 __all__ = [
     "BrokenOff",
+    "CassetteModel",
     "CrashCase",
     "CrashReport",
     "CrashSignal",
