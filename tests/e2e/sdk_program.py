@@ -60,7 +60,7 @@ def worker(ledger: int) -> Agent:
 
 async def main(url: str, ledger: Path, *, is_last: bool) -> None:
     file = os.open(ledger, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
-    orchestrator = Orchestrator(store=url)
+    orchestrator = Orchestrator(store=url, max_lost_processes=100)
     orchestrator.register_agent(worker(file))
     async with orchestrator:
         definition = WorkflowDefinition([TaskDefinition("work", "worker", "run")])
