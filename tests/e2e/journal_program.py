@@ -45,7 +45,7 @@ def worker(ledger: int) -> Agent:
 async def main(url: str, ledger: Path, *, is_last: bool) -> None:
     file = os.open(ledger, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
     definition = WorkflowDefinition([TaskDefinition(f"t{n}", "worker", "run") for n in range(TASKS)])
-    orchestrator = Orchestrator(store=url)
+    orchestrator = Orchestrator(store=url, max_lost_processes=100)
     orchestrator.register_agent(worker(file))
     async with orchestrator:
         handle = await orchestrator.start_workflow(definition, workflow_id="w")

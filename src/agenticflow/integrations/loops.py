@@ -26,15 +26,26 @@ INTERRUPTED: Final = (
 class ForeignLoop:
     """The calls of one loop of the handler whose attempt ``task`` is."""
 
-    __slots__ = ("_counts", "_inner", "_path", "_turn", "on_difference", "task")
+    __slots__ = ("_counts", "_inner", "_turn", "on_difference", "path", "task")
 
     def __init__(self, task: TaskContext, path: str = "", *, on_difference: OnDifference = "fail") -> None:
         self.task = task
         self.on_difference: OnDifference = on_difference
-        self._path = path
+        self.path = path
+        """Stands before the names of its calls."""
         self._turn = 0
         self._counts: dict[str, int] = {}
         self._inner: dict[str, int] = {}
+
+    @classmethod
+    def begin(cls, task: TaskContext, key: str = "", *, on_difference: OnDifference = "fail") -> ForeignLoop:
+        """Return a loop of the handler itself. The second under one ``key``, or without any, has a number: they begin in the same order
+        each time, also when they go on at once."""
+        name = task.journal.numbered(key or "run")
+        path = f"{name}/"
+        if name == f"{key or 'run'}-1":
+            path = f"{key}/" if key else ""
+        return cls(task, path, on_difference=on_difference)
 
     def key_of(self, name: str) -> str:
         """Return the key under which the next call of this name is made."""
@@ -44,7 +55,7 @@ class ForeignLoop:
     def inside(self, name: str) -> ForeignLoop:
         """Return the loop ``name`` that goes on inside this one, and begins now."""
         number = self._inner[name] = self._inner.get(name, 0) + 1
-        path = f"{self._path}{self._turn}.{name}{f'#{number}' if number > 1 else ''}/"
+        path = f"{self.path}{self._turn}.{name}{f'#{number}' if number > 1 else ''}/"
         return ForeignLoop(self.task, path, on_difference=self.on_difference)
 
     async def ask(self, perform: Callable[[], Awaitable[object]], request: object) -> Any:
@@ -80,7 +91,7 @@ class ForeignLoop:
         return value
 
     def _key(self, name: str) -> str:
-        key = self._path + name
+        key = self.path + name
         if len(key) <= MAX_KEY_CHARS:
             return key
         return f"{key[:100]}~{blake2b(key.encode(), digest_size=16).hexdigest()}"

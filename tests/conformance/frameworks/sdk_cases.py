@@ -10,7 +10,7 @@ from typing import Any
 from agents import Agent, Model, ModelResponse, RunConfig, Usage
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
-from agenticflow.integrations.frameworks.openai_agents.journalled import completed
+from agenticflow.integrations.frameworks.openai_agents.durable.journalled import completed
 
 QUIET = RunConfig(tracing_disabled=True)
 Answer = Callable[[str, list[Any]], list[Any]]

@@ -74,12 +74,15 @@ async def test_a_definition_runs_with_its_tools_instructions_and_form() -> None:
 
 
 async def test_definitions_hand_over_to_each_other() -> None:
-    first = AgentDefinition("triage", "sorts", "Sort.", model=ScriptedModel([call_tool("transfer_to_expert")]))
-    expert = AgentDefinition("expert", "knows", "Know.", model=ScriptedModel(["I know."]))
-    sorting = to_sdk_agent(first)
-    sorting.handoffs.append(to_sdk_agent(expert))
+    first = AgentDefinition(
+        "triage", "sorts", "Sort.", model=ScriptedModel([call_tool("transfer_to_expert")]), handoffs=["expert"]
+    )
+    expert = AgentDefinition("expert", "knows", "Know.", model=ScriptedModel(["I know."]), handoffs=["triage"])
+    sorting = to_sdk_agent(first, known={"expert": expert, "triage": first})
     result = await Runner.run(sorting, "hi", run_config=QUIET)
     assert (result.final_output, result.last_agent.name) == ("I know.", "expert")
+    with pytest.raises(DefinitionError, match="hands over to 'expert', which is not known"):
+        to_sdk_agent(first)
 
 
 @pytest.mark.parametrize(

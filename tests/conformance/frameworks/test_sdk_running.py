@@ -241,3 +241,52 @@ async def test_what_is_no_agent_of_the_sdk_is_refused() -> None:
     async with running(task_of("guide")) as orchestrator:  # type: ignore[arg-type]  # what a user may write
         with pytest.raises(WorkflowExecutionError, match="'guide' is no agent of the OpenAI Agents SDK"):
             await done(orchestrator)
+
+
+async def test_runs_at_once_over_one_session_lose_nothing_and_approvals_keep_it() -> None:
+    """By the SDK's own runner, outside of any task."""
+    store = MemoryStore()
+    guide, _ = agent("guide", lambda last, shown: [said(f"to {last}")])
+    asked = [f"question {n}" for n in range(6)]
+    await asyncio.gather(
+        *(Runner.run(guide, one, session=AgentSession("s", store=store), run_config=QUIET) for one in asked)
+    )
+    items = await AgentSession("s", store=store).get_items()
+    assert sorted(item["content"] for item in items if item["role"] == "user") == asked
+    assert sum(item["role"] == "assistant" for item in items) == 6
+
+    paid.clear()
+    payer, _ = agent(
+        "payer", lambda last, shown: [said("done")] if outputs(shown) else [called("pay", "p1", amount=1)], tools=[pay]
+    )
+    session = AgentSession("approved", store=store)
+    first = await Runner.run(payer, "pay", session=session, run_config=QUIET)
+    state = first.to_state()
+    state.approve(first.interruptions[0])
+    second = await Runner.run(payer, state, session=session, run_config=QUIET)
+    assert (second.final_output, paid) == ("done", [1])
+    kinds = [item.get("type", item.get("role")) for item in await session.get_items()]
+    assert kinds == ["user", "function_call", "function_call_output", "message"]
+
+
+async def test_a_session_of_an_agent_inside_is_added_to_once() -> None:
+    store = MemoryStore()
+    inner, _ = agent("inner", lambda last, shown: [said("from inside")])
+    tool = inner.as_tool("ask", "Asks inside.", session=AgentSession("inside", store=store))
+
+    def answer(last: str, shown: list[Any]) -> list[Any]:
+        return [said(last)] if outputs(shown) else [called("ask", "a1", input="x")]
+
+    outer, _ = agent("outer", answer, tools=[tool])
+    ours = Agent("agent")
+
+    @ours.task("do")
+    async def do(context: TaskContext) -> Any:
+        result = await run_durably(context, outer, "go", run_config={"tracing_disabled": True})
+        if context.attempt == 1:
+            raise ConnectionError("cut")
+        return [result.final_output]
+
+    async with running(ours) as orchestrator:
+        assert await done(orchestrator) == ["from inside"]
+    assert len(await AgentSession("inside", store=store).get_items()) == 2

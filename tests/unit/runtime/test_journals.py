@@ -314,6 +314,33 @@ async def test_a_store_that_is_away_is_waited_for_and_not_for_ever() -> None:
     assert len(raised) == 1
 
 
+@in_virtual_time
+async def test_a_journal_that_could_not_be_opened_is_opened_when_the_store_is_back() -> None:
+    agent = Agent("agent")
+
+    class Away(MemoryStore):
+        away_until = 0.0
+
+        async def commit(self, commit: Commit) -> Committed:
+            if commit.stream_id.startswith("journal-") and asyncio.get_running_loop().time() < self.away_until:
+                raise StoreUnavailable("away")
+            return await super().commit(commit)
+
+    store = Away()
+
+    @agent.task("do")
+    async def do(context: TaskContext) -> object:
+        store.away_until = asyncio.get_running_loop().time() + 70
+        with pytest.raises(StoreUnavailable):
+            await context.journal.call("a", lambda: asyncio.sleep(0, 1))
+        await asyncio.sleep(20)
+        return await context.journal.call("a", lambda: asyncio.sleep(0, 1))
+
+    async with running(agent, store=store) as orchestrator:
+        await orchestrator.start_workflow(one_task(), workflow_id="w")
+        assert await result(orchestrator) == 1
+
+
 async def test_a_handler_on_the_loop_does_not_wait_for_itself() -> None:
     agent, raised = Agent("agent"), list[str]()
 

@@ -237,6 +237,8 @@ class Desk:
         if self._opening is None:
             self._journals.came(self._stream_id)
             self._opening = self._journals.loop.create_task(self._open())
+        elif self._opening.done() and not self.is_superseded and self._opening.exception() is not None:
+            self._opening = self._journals.loop.create_task(self._open())  # the store may be back
         # Not the caller's: several calls may wait for it, and one of them may be cancelled.
         return await asyncio.shield(self._opening)
 

@@ -4,20 +4,19 @@
 ``to_function_tool`` and ``to_sdk_model`` go the other way. Importing this room needs the extra ``openai-agents``.
 """
 
-import importlib.util
-
 from agenticflow.errors import ConfigurationError
 
-if importlib.util.find_spec("agents") is None or importlib.util.find_spec("agents.run") is None:
+try:
+    from agenticflow.integrations.frameworks.openai_agents.definitions import to_sdk_agent
+    from agenticflow.integrations.frameworks.openai_agents.models import to_sdk_model
+    from agenticflow.integrations.frameworks.openai_agents.running import from_sdk_agent, run_durably
+    from agenticflow.integrations.frameworks.openai_agents.tools import function_tools, to_function_tool
+    from agenticflow.integrations.frameworks.openai_agents.tracing import trace_to_logs
+except ImportError as error:
     raise ConfigurationError(
-        "the OpenAI Agents SDK is not installed", hint="install the extra: agenticflow[openai-agents]"
-    )
-
-from agenticflow.integrations.frameworks.openai_agents.definitions import to_sdk_agent
-from agenticflow.integrations.frameworks.openai_agents.models import to_sdk_model
-from agenticflow.integrations.frameworks.openai_agents.running import from_sdk_agent, run_durably
-from agenticflow.integrations.frameworks.openai_agents.tools import function_tools, to_function_tool
-from agenticflow.integrations.frameworks.openai_agents.tracing import trace_to_logs
+        f"the OpenAI Agents SDK is not installed, or in another version than this package knows: {error}",
+        hint="install the extra: agenticflow[openai-agents]",
+    ) from error
 
 __all__ = [
     "from_sdk_agent",

@@ -13,6 +13,7 @@ from agenticflow.errors import (
     AgenticFlowError,
     DefinitionError,
     GuardrailTripwireTriggered,
+    MaxTurnsExceeded,
     ModelTimeout,
     ModelUnavailable,
     PermanentError,
@@ -21,7 +22,7 @@ from agenticflow.errors import (
 
 __all__ = ["error_of"]
 
-MAX_CAUSES = 10
+CAUSES = 10
 
 
 def error_of(error: Exception, agent: str) -> BaseException:
@@ -38,7 +39,7 @@ def error_of(error: Exception, agent: str) -> BaseException:
             return found
     match error:
         case theirs.MaxTurnsExceeded():
-            return PermanentError(f"the agent {agent!r} came to no end: {error}", hint="give it more max_turns")
+            return MaxTurnsExceeded(f"the agent {agent!r} came to no end: {error}", hint="give it more max_turns")
         case theirs.InputGuardrailTripwireTriggered() | theirs.OutputGuardrailTripwireTriggered():
             guardrail = error.guardrail_result.guardrail.get_name()
             return GuardrailTripwireTriggered(
@@ -75,8 +76,8 @@ def _of_client(error: BaseException) -> AgenticFlowError | None:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and what it was made of."""
     one: BaseException | None = error
-    for _ in range(MAX_CAUSES):
+    for _ in range(CAUSES):
         if one is None:
             return
         yield one
-        one = one.__cause__ or one.__context__
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)

@@ -24,7 +24,7 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 from agenticflow.agents import model as ours
 from agenticflow.core.codec import content_hash
 from agenticflow.errors import DefinitionError, InvalidInput
-from agenticflow.integrations.frameworks.openai_agents.journalled import completed
+from agenticflow.integrations.frameworks.openai_agents.durable.journalled import completed
 
 __all__ = ["OurModel", "to_sdk_model"]
 

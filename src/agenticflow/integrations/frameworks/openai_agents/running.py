@@ -14,14 +14,14 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.interrupts import MAX_NAME_CHARS, Ask
 from agenticflow.core.journal import OnDifference
 from agenticflow.errors import DefinitionError
-from agenticflow.integrations.frameworks.openai_agents.clones import (
+from agenticflow.integrations.frameworks.openai_agents.durable.clones import (
     clone_of,
     have_nested_runs_found,
     journalled_config,
 )
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import DurableRun, entered
+from agenticflow.integrations.frameworks.openai_agents.durable.sessions import JournalledSession
 from agenticflow.integrations.frameworks.openai_agents.errors import error_of
-from agenticflow.integrations.frameworks.openai_agents.scope import DurableRun, entered
-from agenticflow.integrations.frameworks.openai_agents.sessions import JournalledSession
 from agenticflow.integrations.loops import ForeignLoop
 
 __all__ = ["from_sdk_agent", "run_durably"]
@@ -39,7 +39,7 @@ async def run_durably(
     context: Any = None,
     session: Any = None,
     max_turns: int = DEFAULT_MAX_TURNS,
-    run_config: RunConfig | None = None,
+    run_config: RunConfig | dict[str, Any] | None = None,
     hooks: Any = None,
     at_most_once: Collection[str] = (),
     approval: Mapping[str, Any] | None = None,
@@ -54,16 +54,17 @@ async def run_durably(
 
     ``at_most_once`` names tools whose calls must not happen twice; one that was cut off is not made again, and the model is told. A
     tool that needs approval asks a person (all those of a turn at once), with the terms of ``context.interrupt`` in ``approval``; a no
-    goes to the model with the comment. ``session`` is the SDK's or an ``AgentSession``. Several runs in one handler have a ``key`` each.
+    goes to the model with the comment. ``session`` is the SDK's or an ``AgentSession``. Several runs in one handler are told apart by the
+    order in which they begin, or by a ``key`` each.
 
-    Raises ``GuardrailTripwireTriggered``, ``NonDeterminismError``, ``PermanentError`` when it came to no end or the model's words cannot be
-    used, and what the SDK raises otherwise.
+    Raises ``GuardrailTripwireTriggered``, ``MaxTurnsExceeded``, ``NonDeterminismError``, ``PermanentError`` when the model's words cannot
+    be used, and what the SDK raises otherwise.
     """
     if not isinstance(agent, Agent):
         raise DefinitionError(f"{agent!r:.80} is no agent of the OpenAI Agents SDK", hint="give agents.Agent(…)")
     have_nested_runs_found()
     run = DurableRun(task, at_most_once)
-    loop = ForeignLoop(task, f"{key}/" if key else "", on_difference=on_difference)
+    loop = ForeignLoop.begin(task, key, on_difference=on_difference)
     config = _traced(journalled_config(run_config), task)
     kept = None if session is None else JournalledSession(session, loop)
     options: dict[str, Any] = {"max_turns": max_turns, "run_config": config, "session": kept, "hooks": hooks}
@@ -74,7 +75,7 @@ async def run_durably(
                 result = await Runner.run(clone_of(agent, run), given, context=context, **options)
             if not result.interruptions:
                 return result
-            given = _answered(task, result, approval or {}, key)
+            given = _answered(task, result, approval or {}, loop.path)
     except Exception as error:
         raised = error_of(error, agent.name)
         if raised is error:
@@ -127,11 +128,11 @@ def _traced(config: RunConfig, task: TaskContext) -> RunConfig:
     )
 
 
-def _answered(task: TaskContext, result: RunResult, terms: Mapping[str, Any], key: str) -> Any:
+def _answered(task: TaskContext, result: RunResult, terms: Mapping[str, Any], path: str) -> Any:
     """Ask people about every call that waits, and return where the run goes on when all are decided. Raises the interrupt until then."""
     state = result.to_state()
     waiting = list(result.interruptions)
-    asks = [_ask(item, terms, key) for item in waiting]
+    asks = [_ask(item, terms, path) for item in waiting]
     for item, reply in zip(waiting, task.interrupt_all(asks), strict=True):
         if reply.is_approved:
             state.approve(item)
@@ -140,7 +141,7 @@ def _answered(task: TaskContext, result: RunResult, terms: Mapping[str, Any], ke
     return state
 
 
-def _ask(item: ToolApprovalItem, terms: Mapping[str, Any], key: str) -> Ask:
+def _ask(item: ToolApprovalItem, terms: Mapping[str, Any], path: str) -> Ask:
     tool = item.qualified_name or item.name or "a tool"
     arguments = item.arguments or ""
     return Ask.of(
@@ -148,7 +149,7 @@ def _ask(item: ToolApprovalItem, terms: Mapping[str, Any], key: str) -> Ask:
         **{
             "question": f"May the agent {item.agent.name!r} call {tool!r}?",
             **terms,
-            "key": f"{key}{item.agent.name[:60]}:{item.call_id}"[:MAX_NAME_CHARS],
+            "key": f"{path}{item.agent.name[:60]}:{item.call_id}"[:MAX_NAME_CHARS],
             "on_rejection": "return",
         },
     )

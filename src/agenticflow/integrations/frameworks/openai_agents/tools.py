@@ -11,7 +11,7 @@ from agents.tool_context import ToolContext
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.tools import LOCAL_OWNER, Move, ToolCall, ToolResult, invokes_tools, tool_effect_key
-from agenticflow.integrations.frameworks.openai_agents.scope import current
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import current
 from agenticflow.tools import Tool, get_tool_registry
 from agenticflow.tools.foreign import ForeignTool
 from agenticflow.tools.registry import ToolLike, ToolRegistry

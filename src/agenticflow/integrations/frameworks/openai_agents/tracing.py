@@ -10,11 +10,11 @@ from typing import Any, Final
 from agents import Span, Trace, TracingProcessor, add_trace_processor, set_trace_processors
 
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
-from agenticflow.integrations.frameworks.openai_agents.scope import current
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import current
 
 __all__ = ["LoggedTraces", "trace_to_logs"]
 
-MAX_NAME_CHARS: Final = 200
+NAME_CHARS: Final = 200
 log = logging.getLogger("agenticflow.openai_agents")
 
 
@@ -40,7 +40,7 @@ class LoggedTraces(TracingProcessor):
 
     def on_span_end(self, span: Span[Any]) -> None:
         kind = span.span_data.type
-        name = str(getattr(span.span_data, "name", "") or "")[:MAX_NAME_CHARS]
+        name = str(getattr(span.span_data, "name", "") or "")[:NAME_CHARS]
         seconds = _seconds(span.started_at, span.ended_at)
         error = span.error
         outcome = "failed" if error else "succeeded"

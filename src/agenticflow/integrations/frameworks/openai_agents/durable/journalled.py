@@ -24,13 +24,13 @@ from pydantic import TypeAdapter
 
 from agenticflow.agents.model.permission import permission
 from agenticflow.core import codec
-from agenticflow.integrations.frameworks.openai_agents.scope import current
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import current
 
 __all__ = ["JournalledModel", "JournalledProvider", "as_data", "completed", "from_data", "request_of"]
 
 _ITEMS: Final[TypeAdapter[list[TResponseOutputItem]]] = TypeAdapter(list[TResponseOutputItem])
 _USAGE: Final[TypeAdapter[Usage]] = TypeAdapter(Usage)
-MAX_EVENTS: Final = 1_000
+BUFFERED_EVENTS: Final = 1_000
 """Events of a stream that wait for whoever reads it."""
 
 
@@ -63,7 +63,7 @@ class JournalledModel(Model):
             async for event in self.inner.stream_response(*args, **kwargs):
                 yield event
             return
-        events: asyncio.Queue[TResponseStreamEvent | None] = asyncio.Queue(MAX_EVENTS)
+        events: asyncio.Queue[TResponseStreamEvent | None] = asyncio.Queue(BUFFERED_EVENTS)
 
         async def listen() -> object:
             self._demand()

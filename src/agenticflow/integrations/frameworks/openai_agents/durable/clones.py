@@ -40,8 +40,10 @@ from agenticflow.core import codec
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.journal import CallEffect
 from agenticflow.errors import NotSerializable
-from agenticflow.integrations.frameworks.openai_agents.journalled import JournalledModel, JournalledProvider
-from agenticflow.integrations.frameworks.openai_agents.scope import DurableRun, current, entered
+from agenticflow.integrations.frameworks.openai_agents.durable.journalled import JournalledModel, JournalledProvider
+from agenticflow.integrations.frameworks.openai_agents.durable.scope import DurableRun, current, entered
+from agenticflow.integrations.frameworks.openai_agents.durable.sessions import JournalledSession
+from agenticflow.integrations.loops import ForeignLoop
 
 __all__ = ["clone_of", "have_nested_runs_found", "journalled_config"]
 
@@ -76,9 +78,9 @@ def clone_of(agent: Agent[Any], run: DurableRun) -> Agent[Any]:
     return clone
 
 
-def journalled_config(given: RunConfig | None) -> RunConfig:
+def journalled_config(given: RunConfig | Mapping[str, Any] | None) -> RunConfig:
     """Return the configuration with whose models answers are kept."""
-    config = given or RunConfig()
+    config = given if isinstance(given, RunConfig) else RunConfig(**(given or {}))
     if isinstance(config.model_provider, JournalledProvider):
         return config
     model = JournalledModel(config.model) if isinstance(config.model, Model) else config.model
@@ -204,20 +206,29 @@ class _Runner(AgentRunner):
         place = current()
         if place is None:
             return await self.inner.run(starting_agent, input, **kwargs)
-        kwargs["run_config"] = journalled_config(kwargs.get("run_config"))
-        with entered(place.run, place.begin(starting_agent.name), is_taken=True):
+        loop = _prepared(place.begin(starting_agent.name), kwargs)
+        with entered(place.run, loop, is_taken=True):
             return await self.inner.run(clone_of(starting_agent, place.run), input, **kwargs)
 
     def run_streamed(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> RunResultStreaming:
         place = current()
         if place is None:
             return self.inner.run_streamed(starting_agent, input, **kwargs)
-        kwargs["run_config"] = journalled_config(kwargs.get("run_config"))
-        with entered(place.run, place.begin(starting_agent.name), is_taken=True):
+        loop = _prepared(place.begin(starting_agent.name), kwargs)
+        with entered(place.run, loop, is_taken=True):
             return self.inner.run_streamed(clone_of(starting_agent, place.run), input, **kwargs)
 
     def run_sync(self, starting_agent: Agent[Any], input: Any, **kwargs: Any) -> RunResult:
         return self.inner.run_sync(starting_agent, input, **kwargs)
+
+
+def _prepared(loop: ForeignLoop, options: dict[str, Any]) -> ForeignLoop:
+    """Have the run in this loop, with these options, keep its journal."""
+    options["run_config"] = journalled_config(options.get("run_config"))
+    session = options.get("session")
+    if session is not None and not isinstance(session, JournalledSession):
+        options["session"] = JournalledSession(session, loop)
+    return loop
 
 
 def have_nested_runs_found() -> None:
