@@ -101,7 +101,7 @@ def test_eight_branches_with_budgets_killed_after_some_of_their_events() -> None
 
 
 def test_eight_branches_that_ask_a_server_killed_after_some_of_their_events(tmp_path: Path) -> None:
-    assert not ask_a_server(tmp_path, every=80).violations
+    assert not ask_a_server(tmp_path, every=150).violations
 
 
 def ask_a_server(directory: Path, **options: Any) -> CrashReport:

@@ -115,7 +115,9 @@ class Driver:
                     return before
                 self._said = Conversation()
                 before = await place.state()
-                await place.remember(before, await self.messages(before))
+                messages = await self.messages(before)
+                if place.keeps(before):
+                    await place.remember(before, messages)
                 continue
             state = await place.state()
             place.claims = Claims(place.stream_id, state.version)
@@ -137,7 +139,7 @@ class Driver:
         else:
             messages = list(self._said.of(before))
             turns = before.turns if before.turns < before.max_turns else 0
-            asked_from, kept_from = before.asked_from, len(messages) if place.is_remembered else before.kept_from
+            asked_from, kept_from = before.asked_from, len(messages) if place.keeps(before) else before.kept_from
         instructions, blob = store_form(codec.encode(speaker.instructions(place.shared)))
         packed, large = store_form(pack_messages(messages))
         start = LoopStarted(

@@ -43,7 +43,6 @@ from agenticflow.errors import (
     BoundExceeded,
     BudgetExceeded,
     CommandRefused,
-    GuardrailTripwireTriggered,
     InvalidInput,
     WorkflowExecutionError,
     WorkflowNotFoundError,
@@ -246,8 +245,7 @@ class EngineLoops:
             return
         try:
             state = await place.state()
-            is_refused = state.error is not None and state.error.type == GuardrailTripwireTriggered.__name__
-            if not state.is_open and not is_refused and state.turns > state.first_turns:
+            if not state.is_open and place.keeps(state) and state.turns > state.first_turns:
                 await place.remember(state, await place.pure(state, Conversation().of))
         except AgenticFlowError as error:
             log.warning("what was said in %s is not in its session: %s", place.stream_id, error)
@@ -496,8 +494,7 @@ def _definition_for(agent_id: str, seconds: float, given: tuple[str, ...]) -> Wo
         TASK,
         params={name: f"${{input.{name}}}" for name in given},
         timeout_seconds=seconds,
-        retry_policy=RetryPolicy(
-            max_attempts=3, permanent_errors=("ModelOutputInvalid",)
-        ),  # that was given back already
+        # an answer without its form was given back already
+        retry_policy=RetryPolicy(max_attempts=3, permanent_errors=("ModelOutputInvalid",)),
     )
     return WorkflowDefinition([task], name=f"agent-{agent_id}")

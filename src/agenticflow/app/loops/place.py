@@ -34,6 +34,7 @@ from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
     ConcurrencyConflict,
+    GuardrailTripwireTriggered,
     OutcomeUnknown,
     PermanentError,
     StoreUnavailable,
@@ -265,10 +266,13 @@ class Place:
         """Whether another store keeps the session: when that one is closed, waiting for it may have no end. The task is tried again."""
         return isinstance(self.session, AgentSession) and not self.session.is_kept_in(self.host.store)
 
-    @property
-    def is_remembered(self) -> bool:
-        """Whether what a run of the loop adds to the session is there to stay; a draft loses it with the attempt."""
-        return self.session is None or isinstance(self.session, AgentSession)
+    def keeps(self, state: LoopState) -> bool:
+        """Whether what was said in a run of the loop that came to nothing is in the session, or will be.
+
+        Not what a guardrail refused; and a draft loses it with the attempt.
+        """
+        is_refused = state.error is not None and state.error.type == GuardrailTripwireTriggered.__name__
+        return isinstance(self.session, AgentSession) and not is_refused
 
     async def remember(self, state: LoopState, messages: list[Message]) -> None:
         """Add what was asked and came of it to the session, once for each run of the loop, also when it is asked again."""

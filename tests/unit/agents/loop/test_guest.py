@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agenticflow.agents.loop import facts as f
@@ -514,6 +514,7 @@ def play_step(play: Play, step: Step, number: int) -> None:
         assert play.guest.snapshot(play.state) == before
 
 
+@settings(max_examples=60)
 @given(steps, st.integers(1, 12), st.integers(0, 2), st.integers(1, 3))
 def test_whatever_is_asked_each_call_has_one_result_and_providers_take_the_conversation(
     asked: list[Step], max_turns: int, max_repairs: int, max_equal_calls: int
@@ -532,3 +533,17 @@ def test_whatever_is_asked_each_call_has_one_result_and_providers_take_the_conve
 
 def test_the_guest_holds_nothing() -> None:
     assert isinstance(LoopGuest().initial(STREAM), LoopState)
+
+
+def test_it_says_what_it_waits_for() -> None:
+    play = Play(max_turns=3)
+    assert play.state.doing == "'lead' waits for its model (turn 1 of 3)"
+    play.answer(calling("a", "b", "c", "d", "e", "f", "g"))
+    play.end("b")
+    assert play.state.doing == "'lead' calls a, c, d, e, f and 1 more (turn 1 of 3)"
+    for name in "acdefg":
+        play.end(name)
+    play.answer(saying("well"))
+    assert play.state.doing == "the answer of 'lead' is looked at (turn 2 of 3)"
+    play.do(f.JudgeAnswer, output=codec.encode("well"))
+    assert play.state.doing == ""

@@ -6,13 +6,16 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from agenticflow import Agent, AgentOrchestrator, Orchestrator, tool
+import pytest
+
+from agenticflow import Agent, AgentOrchestrator, Orchestrator, TaskDefinition, WorkflowDefinition, tool
+from agenticflow.agents.guardrails import Guardrail
 from agenticflow.agents.loop.items import messages_of
 from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.agents.model.parts import Role, ToolCallPart
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.session import AgentSession
-from agenticflow.errors import ModelUnavailable
+from agenticflow.errors import ModelUnavailable, WorkflowExecutionError
 from agenticflow.testing import ScriptedModel, call_tool
 from tests.simulation.letters import refusals
 
@@ -79,6 +82,23 @@ async def test_a_foreign_history_is_gone_on_with() -> None:
         assert (await agent.run("and?", session=session)).output == "fine"
     asked = model.requests[0].messages
     assert [message.role for message in asked] == [Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.TOOL, Role.USER]
+
+
+async def test_what_a_guardrail_refused_is_kept_once_somebody_has_the_run_resumed_and_it_passes() -> None:
+    is_strict = True
+    rail = Guardrail(lambda _, value: (not is_strict, "too strict"), name="strict", kinds=["output"])
+    agent = Agent("chat", instructions="x", model=ScriptedModel(["one", "two"]), guardrails=[rail])
+    plan = WorkflowDefinition([TaskDefinition("ask", "chat", "ask", params={"prompt": "go", "session_id": "ada"})])
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        handle = await orchestrator.start_workflow(plan, workflow_id="one")
+        with pytest.raises(WorkflowExecutionError):
+            await handle.result()
+        assert await kept(orchestrator) == []
+        is_strict = False
+        handle = await orchestrator.resume_workflow("one")
+        assert await handle.result() == {"ask": "two"}
+        assert await kept(orchestrator) == ["user: go", "assistant: one", "assistant: two"]
 
 
 class Notebook:
