@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -259,15 +260,24 @@ async def wait() -> str:
     return "at last"
 
 
+class Slow(AgentSession):
+    """Keeps what is said after a while."""
+
+    async def add_items(self, items: Iterable[Any], *, command_id: str | None = None) -> None:
+        await asyncio.sleep(0.3)
+        await super().add_items(items, command_id=command_id)
+
+
 async def test_what_was_said_before_somebody_stopped_it_is_there_once_the_end_is_told() -> None:
     async with Orchestrator(store="memory:") as orchestrator:
         agent = orchestrator.register_agent(guide(model=ScriptedModel([call_tool("wait")]), tools=[wait]))
-        stream = await agent.run_stream("Wait.", session="ada", workflow_id="w")
+        session = Slow("ada", store=orchestrator.store)
+        stream = await agent.run_stream("Wait.", session=session, workflow_id="w")
         async for update in stream:
             if isinstance(update, ToolCalled):
                 break
         await orchestrator.abort("w", "enough")
         with pytest.raises(WorkflowExecutionError):
             await asyncio.wait_for(stream.result(), LIMIT_SECONDS)
-        items = await AgentSession("ada", store=orchestrator.store).get_items()
+        items = await session.get_items()
         assert [item.get("role") or item["type"] for item in items] == ["user", "function_call", "function_call_output"]
