@@ -73,7 +73,9 @@ _ROUND_TRIPS = "round trips/s"
 _DELIVERIES = "deliveries/s"
 _READS = "reads/s"
 _ADDITIONS = "additions/s"
+_TURNS = "turns/s"
 _SDK = ("openai-agents",)
+_AGENTS = ("openai-agents", "pydantic-ai", "agent-framework-core")
 
 CASES = (
     Case(
@@ -172,6 +174,40 @@ CASES = (
         10_000,
         3_000,
         (Metric("ratio", "times", Bar(1.3), None, higher_is_better=False),),
+    ),
+    Case(
+        "agent_memory",
+        "1,000 runs of an agent, two turns and one call of a tool each, in memory; ours records every event",
+        1_000,
+        100,
+        (
+            Metric("per_second", _TURNS, Bar(2_000), Bar(5_000)),
+            Metric("processor_per_second", "turns/processor s", None, None),
+        ),
+        against=_AGENTS,
+    ),
+    Case(
+        "agent_long",
+        "one run of 200 turns, a call of a tool in each but the last, in memory; growth: its last 50 turns over its first 50",
+        200,
+        60,
+        (
+            Metric("per_second", _TURNS, Bar(1_000), Bar(3_000)),
+            Metric("growth", "times", Bar(1.3), Bar(1.1), higher_is_better=False),
+            Metric("processor_per_second", "turns/processor s", None, None),
+        ),
+        against=_AGENTS,
+    ),
+    Case(
+        "agent_durable",
+        "1,000 runs of an agent, two turns and one call of a tool each, 100 at once, on the disk",
+        1_000,
+        100,
+        (
+            Metric("per_second", _TURNS, Bar(1_000), Bar(2_500)),
+            Metric("processor_per_second", "turns/processor s", None, None),
+        ),
+        against=_SDK,
     ),
     *(
         Case(
@@ -416,6 +452,15 @@ CONTESTANTS = (
         },
     ),
     Contestant(
+        "pydantic-ai",
+        "peers/pydantic_ai_.py",
+        "bench-pydantic-ai",
+        lacks=dict.fromkeys(
+            (case.name for case in CASES if not case.against and not case.ours_alone and case.name != "import_cost"),
+            "runs agents' turns; its graphs are measured as pydantic-graph",
+        ),
+    ),
+    Contestant(
         "agent-framework-core",
         "peers/agent_framework_.py",
         "bench-agent-framework",
@@ -433,7 +478,7 @@ CONTESTANTS = (
         "bench-openai-agents",
         lacks=dict.fromkeys(
             (case.name for case in CASES if not case.against and not case.ours_alone and case.name != "import_cost"),
-            "runs agents' turns; of what is measured here it has sessions",
+            "runs agents' turns; of what is measured here it has agents and sessions",
         ),
     ),
     Contestant(BARE, "peers/bare_.py", lacks={"scaling": _OWN_MEASURE}),
