@@ -45,6 +45,7 @@ __all__ = [
     "Origin",
     "Response",
     "later",
+    "told",
     "url_of",
 ]
 
@@ -303,6 +304,11 @@ def _response(answer: httpx2.Response, url: httpx2.URL, data: bytes) -> Response
     )
 
 
+def told(response: Response) -> str:
+    """Return the words of what came back, JSON as it is written."""
+    return response["text"] if response["json"] is None else json.dumps(response["json"], ensure_ascii=False)
+
+
 def _judged(response: Response) -> Response:
     """Return what came back, unless it says that the same request may be well later."""
     if response["status"] in _WAITING:
@@ -312,7 +318,7 @@ def _judged(response: Response) -> Response:
 
 def later(response: Response) -> NoReturn:
     """Raise what says that the same request may be well later, and when, where the server said so."""
-    words = f"the server answered {response['status']}: {response['text'][:200]!r}"
+    words = f"the server answered {response['status']}: {told(response)[:200]!r}"
     raise ResourceExhausted(words, hint="try again later", retry_after_seconds=_retry_after(response["headers"]))
 
 
