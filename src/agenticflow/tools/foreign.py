@@ -21,7 +21,7 @@ from agenticflow.tools.definition import ToolDefinition, ToolOptions, define
 from agenticflow.tools.schemas.checking import UNCHECKED, JsonSchema
 from agenticflow.tools.tool import Tool
 
-__all__ = ["ForeignTool", "foreign_tool_of"]
+__all__ = ["ForeignTool", "checkable", "foreign_tool_of"]
 
 Invoke = Callable[[Mapping[str, Any], ToolContext], Awaitable[object]]
 _SDK_CONTEXTS: Final = "agents.tool_context"
@@ -98,13 +98,13 @@ def _shape_of(thing: object) -> tuple[dict[str, Any], Invoke] | None:
         return None
     invoke_json, schema = getattr(thing, "on_invoke_tool", None), getattr(thing, "params_json_schema", None)
     if callable(invoke_json) and isinstance(schema, Mapping):
-        return _checkable(schema), _of_agents_sdk(invoke_json)
+        return checkable(schema), _of_agents_sdk(invoke_json)
     ainvoke, args = getattr(thing, "ainvoke", None), getattr(thing, "args_schema", None)
     if callable(ainvoke) and args is not None:
         describe = getattr(args, "model_json_schema", None)
         found = describe() if callable(describe) else args
         if isinstance(found, Mapping):
-            return _checkable(found), _of_langchain(ainvoke)
+            return checkable(found), _of_langchain(ainvoke)
     return None
 
 
@@ -134,7 +134,7 @@ def _of_langchain(ainvoke: Callable[..., Any]) -> Invoke:
     return invoke
 
 
-def _checkable(schema: Mapping[str, Any]) -> dict[str, Any]:
+def checkable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``schema`` without what only the framework itself checks; it does so when it is called."""
     found: dict[str, Any] = {}
     for key, value in schema.items():
@@ -149,5 +149,5 @@ def _checkable(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _inside(value: object) -> object:
     if isinstance(value, Mapping):
-        return _checkable(value)
+        return checkable(value)
     return [_inside(one) for one in value] if isinstance(value, (list, tuple)) else value

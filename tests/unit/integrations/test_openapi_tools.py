@@ -538,9 +538,10 @@ async def test_of_several_ways_in_the_first_that_is_complete_is_taken(
 
 
 def test_a_reference_to_a_secret_is_checked_and_never_repeated() -> None:
-    for given in ("sk-this is the secret", "SHOP_TOKEN_THAT_IS_NOT_SET", 7):
+    references: tuple[Any, ...] = ("sk-this is the secret", "SHOP_TOKEN_THAT_IS_NOT_SET", 7)
+    for given in references:
         with pytest.raises(ConfigurationError, match="'token' refers to no environment variable") as caught:
-            tools_from_openapi(SHOP, hosts=["shop.example.com"], credentials={"token": given})  # type: ignore[dict-item]
+            tools_from_openapi(SHOP, hosts=["shop.example.com"], credentials={"token": given})
         assert str(given) not in str(caught.value)
     with pytest.raises(ConfigurationError, match="no security scheme 'tokn'"):
         tools_from_openapi(SHOP, hosts=["shop.example.com"], credentials={"tokn": lambda: ""})

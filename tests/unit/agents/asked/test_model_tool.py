@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from agenticflow.agents import Agent, LLMClient, ModelTool
 from agenticflow.agents.model import FinishReason, ModelResponse, TextPart
-from agenticflow.core.tools import Move, ToolResult
+from agenticflow.core.tools import Move, ToolCall, ToolResult
 from agenticflow.errors import DefinitionError, ModelRateLimited
 from agenticflow.testing import ScriptedModel
 from agenticflow.tools import ToolPipeline, ToolRegistry
@@ -21,13 +22,13 @@ class Mood:
 
 
 async def ask(tool: ModelTool, prompt: str = "Hei") -> ToolResult:
-    return await ToolPipeline().invoke((tool.name, {"prompt": prompt}), tools=ToolRegistry.of([tool]))  # type: ignore[arg-type]
+    return await ToolPipeline().invoke(ToolCall(tool.name, {"prompt": prompt}), tools=ToolRegistry.of([tool]))
 
 
 async def test_it_is_told_what_it_is_for_and_asked_with_the_prompt() -> None:
     model = ScriptedModel(["Hello"])
     tool = ModelTool("translate", model, "Put a text into English.", instructions="Translate.", temperature=0.0)
-    assert (await tool.execute({"prompt": "Hei"}, None)).value == "Hello"  # type: ignore[arg-type]
+    assert (await ask(tool)).value == "Hello"
     (request,) = model.requests
     assert [(one.role, one.text) for one in request.messages] == [("system", "Translate."), ("user", "Hei")]
     assert request.temperature == 0.0
@@ -56,8 +57,8 @@ async def test_what_goes_wrong_with_the_model_is_a_failure() -> None:
     def refused(_: object) -> ModelResponse:
         return ModelResponse(parts=(TextPart("no"),), finish_reason=FinishReason.CONTENT_FILTER)
 
-    async def error_of(script: object) -> tuple[str, Move, float | None]:
-        agent = Agent("a", tools=[ModelTool("ask", ScriptedModel(script), "Ask.", output_type=Mood)])  # type: ignore[arg-type]
+    async def error_of(script: Any) -> tuple[str, Move, float | None]:
+        agent = Agent("a", tools=[ModelTool("ask", ScriptedModel(script), "Ask.", output_type=Mood)])
         error = (await agent.invoke_tool("ask", {"prompt": "x"})).error
         assert error is not None
         return error.code, error.move, error.retry_after_seconds
@@ -68,8 +69,9 @@ async def test_what_goes_wrong_with_the_model_is_a_failure() -> None:
 
 
 def test_what_cannot_be_is_said_when_it_is_made() -> None:
+    name: Any = "openai:gpt-5"
     with pytest.raises(DefinitionError, match="asks a model, not 'openai:gpt-5'"):
-        ModelTool("ask", "openai:gpt-5", "Ask.")  # type: ignore[arg-type]
+        ModelTool("ask", name, "Ask.")
     with pytest.raises(DefinitionError):
         ModelTool("ask", ScriptedModel([]), "Ask.", output_type=object)
     with pytest.raises(DefinitionError):
