@@ -90,6 +90,7 @@ names: $(INSTALLED) ## freeze the public names of every room and what the code w
 	$(BIN)/python -m tests.docs.event_catalogue
 	$(BIN)/python -m tests.docs.durable_scenarios
 	$(BIN)/python -m tests.docs.protocol_tables
+	$(BIN)/python -m tests.docs.decompositions
 
 # make pins ARGS=--upgrade takes newer versions; without it only what has changed is resolved again
 pins: $(INSTALLED) ## resolve requirements/*.txt again, with hashes and without addresses

@@ -309,6 +309,17 @@ CASES = (
         ours_alone=True,
     ),
     Case(
+        "planning",
+        "a model's answer of twelve steps with slips, parsed, repaired, assigned, validated and optimised; median; model time aside",
+        200,
+        50,
+        (
+            Metric("judged_ms", "ms, an answer", Bar(20), Bar(5), higher_is_better=False),
+            Metric("planned_ms", "ms, request to first task", Bar(2_000), Bar(100), higher_is_better=False),
+        ),
+        ours_alone=True,
+    ),
+    Case(
         "pause",
         "until a pause holds with 1,000 open runs that all want to go on: answered, and the last handler begun; p99 of 200",
         1_000,

@@ -23,6 +23,7 @@ from benchmarks.ours_agents import CASES_OF_AGENTS
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
+from benchmarks.ours_planning import CASES_PLANNING
 from benchmarks.protocol import (
     SAID,
     SEEN,
@@ -347,5 +348,6 @@ if __name__ == "__main__":
             **CASES_ALONE,
             **CASES_AS_CODE,
             **CASES_LASTING,
+            **CASES_PLANNING,
         }
     )

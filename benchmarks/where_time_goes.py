@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import statistics
 import sys
 import time
@@ -22,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition
 from agenticflow.core.binding import Handler
-from agenticflow.core.decider import FactCodec
 from agenticflow.integrations.stores.sqlite import SQLiteStore
 from agenticflow.integrations.stores.sqlite.writer import Writer
+from agenticflow.orchestration.facts import FACTS
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.runtime import failpoints
 from agenticflow.runtime.activities.dispatcher import Dispatcher
@@ -49,11 +50,11 @@ WORDS: Final = {
 
 
 @contextmanager
-def replaced(owner: type, name: str, function: Callable[..., Any]) -> Iterator[None]:
-    """Have ``owner.name`` be ``function`` for the length of the block."""
-    own = name in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, function)
+def replaced(owner: object, name: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Have ``owner.name``, of a class or of one object, be ``function`` for the length of the block."""
+    own = not isinstance(owner, type) or name in vars(owner)
+    before = inspect.getattr_static(owner, name) if isinstance(owner, type) else getattr(owner, name)
+    setattr(owner, name, staticmethod(function) if isinstance(before, staticmethod) else function)
     try:
         yield
     finally:
@@ -169,11 +170,11 @@ class _Steps:
 @contextmanager
 def watched(watch: Stopwatch) -> Iterator[None]:
     """Put the stopwatch around every stage."""
-    places: list[tuple[type, str, str]] = [
+    places: list[tuple[object, str, str]] = [
         (WorkflowGuest, "decide", "decide"),
         (WorkflowGuest, "advance", "decide"),
         (WorkflowGuest, "evolve", "decide"),
-        (FactCodec, "encode", "encode"),
+        (FACTS, "encode", "encode"),
         (WorkflowGuest, "effects", "dispatch"),
         (Dispatcher, "perform", "dispatch"),
         (WorkflowGuest, "inputs", "inputs"),

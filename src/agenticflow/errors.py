@@ -45,6 +45,8 @@
     │       ├── ContentRefused        the model or its provider will not answer this
     │       ├── ResourceLimitExceeded  the work needed more memory or processor time than it may have
     │       ├── ToolExecutionError    a call of a tool has no value, and will have none
+    │       ├── MaxTurnsExceeded      an agent has taken all its turns and is not done
+    │       ├── AgentLooped           an agent calls the same again and again
     │       ├── GuardrailTripwireTriggered  a guardrail refused what goes in or comes out
     │       ├── StepFailed            a step of a workflow as code failed for good, or was cancelled
     │       └── WorkflowExecutionError  the run failed, with its failed and remaining tasks

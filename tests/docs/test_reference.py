@@ -16,6 +16,8 @@ import pytest
 
 import agenticflow
 from agenticflow import errors
+from agenticflow.agents.loop.facts import AskedCall
+from agenticflow.agents.model.responses import Usage
 from agenticflow.agents.session.facts import SessionItem
 from agenticflow.agents.states import DEFAULT_TRANSITIONS, AgentState
 from agenticflow.app.catalogue import catalogue_as_markdown, event_catalogue
@@ -35,9 +37,13 @@ OTHER_ROOMS = ("cli", "demos", "testing")
 """Their bounds are no limits of the engine."""
 
 NO_LIMITS = {
+    "agents.asked.agent_tool.MAX_NAME_CHARS": "a longer id is cut to a name that models take",
+    "app.loops.loops.MAX_KEPT": "what is not kept in memory is read from the store",
+    "app.loops.place.MAX_DOUBTS": "what is remembered of a store that is away",
     "agents.model.parts.MAX_INTEGER": "what 64 bits hold",
     "agents.context.outputs.MAX_ATTEMPTS": "how hard JSON is looked for in a text full of brackets",
     "communication.delivery.router.MAX_KNOWN_TYPES": "more types are matched again now and then",
+    "core.json_schema.patterns.MAX_MOVES": "what is remembered of a pattern is found again",
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
@@ -116,6 +122,8 @@ PARTS: dict[str, tuple[str, type[msgspec.Struct]]] = {
     "SessionItem": ("of an item (`SessionItem`, a list in this order)", SessionItem),
     "PlannedStep": ("of a step (`PlannedStep`, a list in this order)", PlannedStep),
     "Permit": ("of a permit (`Permit`, a list in this order)", Permit),
+    "AskedCall": ("of a call (`AskedCall`)", AskedCall),
+    "Usage": ("of tokens (`Usage`)", Usage),
     "Budget": ("of limits (`Budget`)", Budget),
     "Amounts": ("of amounts (`Amounts`)", Amounts),
     "Claim": ("of a call (`Claim`, a list in this order)", Claim),

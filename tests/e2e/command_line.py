@@ -101,12 +101,13 @@ class CommandLine:
     def store(self) -> Path:
         return self.folder / "state.db"
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
+    def start(self, *arguments: object, types: bool = False) -> subprocess.Popen[str]:
+        """Start it; with ``types`` its standard input is a pipe."""
         process = subprocess.Popen(
             [sys.executable, "-m", "agenticflow", *map(str, arguments)],
             cwd=self.folder,
             env=os.environ | {"AGENTICFLOW_STORE": f"sqlite:///{self.store}", "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if types else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from benchmarks import ours_alone, ours_as_code, ours_lasting
+from benchmarks import ours_alone, ours_as_code, ours_lasting, warm
 from benchmarks.cases import CASES, OURS, Bar, Case, Metric
 from benchmarks.import_graph import ImportGraph
 from benchmarks.ours_agents import CASES_OF_AGENTS
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
+from benchmarks.ours_planning import CASES_PLANNING
 from benchmarks.protocol import Figures
 from benchmarks.run import Taken, rows, table, verdict
 
-FUNCTIONS = {**CASES_ALONE, **CASES_AS_CODE, **CASES_LASTING}
+FUNCTIONS = {**CASES_ALONE, **CASES_AS_CODE, **CASES_LASTING, **CASES_PLANNING}
 ALONE = [case for case in CASES if case.ours_alone]
 SMALL = {
     "critical_path": 12,
@@ -82,3 +84,17 @@ def test_a_figure_is_shown_beside_its_floor_with_whether_it_is_met() -> None:
 
 def test_a_figure_that_was_not_taken_is_not_met() -> None:
     assert verdict(Metric("ms", "ms", Bar(1), None, higher_is_better=False), None, 1, None) == "not measured"
+
+
+def test_two_source_trees_take_turns_and_are_compared() -> None:
+    root = Path(__file__).parents[2]
+    _, case, before, now, best, _, _ = (
+        part.strip() for part in warm.compare([root, root], "fanout_memory", 4).split("|")
+    )
+    assert case == "fanout_memory"
+    assert float(now) / float(before) == pytest.approx(float(best), rel=0.02)
+
+
+def test_a_folder_that_is_no_source_tree_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is no source tree of agenticflow"):
+        warm.compare([tmp_path, tmp_path], "chain_memory", 1)

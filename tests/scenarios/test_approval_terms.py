@@ -411,7 +411,7 @@ def test_why_says_who_is_asked_since_when_and_until_when() -> None:
             {"deadline_seconds": 5, "on_deadline": "approve", "default": "x" * 20_000},
             "default has 20,003 bytes, above the limit of 16,384",
         ),
-        ({"response_schema": {"type": "money"}}, "the type 'money' is not known"),
+        ({"response_schema": {"type": "money"}}, "type is 'money', not one of"),
         ({"escalation": ["bob"]}, "escalation is"),
         ({"escalation": [Escalation(5, ["bob"])]}, "escalation needs assignees"),
         ({"assignees": ["ada"], "escalation": [Escalation(0, ["bob"])]}, "give seconds above 0"),

@@ -22,7 +22,7 @@ from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import RunState, TaskRecord
 from agenticflow.runtime.activities.attempts import Attempt
 from agenticflow.runtime.activities.worker import LocalWorker
-from agenticflow.runtime.actors import Actor
+from agenticflow.runtime.actors import Actor, Request
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.runtime.timers import Timers
@@ -145,15 +145,22 @@ def an_unknown_outcome_is_tried_again(patch: Patch) -> None:
 
 def work_begins_before_it_is_committed(patch: Patch) -> None:
     """The effects of a decision are performed while its commit is on its way."""
-    whole = Host._commit
+    whole, ending = Host._turn, Turn.close
+    hosts: dict[str, Host] = {}
 
-    async def commit(self: Host, turn: Turn) -> None:
-        for effect in turn.effects:
+    async def turn(self: Host, actor: Actor, batch: list[Request]) -> None:
+        hosts[actor.stream_id] = self
+        await whole(self, actor, batch)
+
+    def close(self: Turn, command_id: str | None, now: int) -> None:
+        ending(self, command_id, now)
+        stream_id = self.actor.stream_id
+        for effect in self.effects:
             if isinstance(effect, RunActivity):
-                self._perform(turn.actor.stream_id, effect)
-        await whole(self, turn)
+                hosts[stream_id]._perform(stream_id, effect)
 
-    patch.setattr(Host, "_commit", commit)
+    patch.setattr(Host, "_turn", turn)
+    patch.setattr(Turn, "close", close)
 
 
 def a_pause_is_not_kept(patch: Patch) -> None:

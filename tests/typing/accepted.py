@@ -50,6 +50,7 @@ from agenticflow.agents import (
     AgentStatus,
     Candidate,
     CapabilityMatch,
+    HashingEmbedder,
     HealthPolicy,
     LLMClient,
     MemoryBounds,
@@ -195,7 +196,9 @@ async def a_memory_is_given_a_store_or_lent_one(store: Store) -> None:
     memory = MemoryStore(store, agent_id="analyst")
     assert_type(await memory.store("key", {"any": 1}, ttl_seconds=0.5), int)
     assert_type(await memory.delete("key", namespace="other"), bool)
-    assert_type([entry.key for entry in await memory.list()], list[str])
+    assert_type([entry.key for entry in await memory.list(prefix="k")], list[str])
+    found = MemoryStore(store, agent_id="analyst", embedder=HashingEmbedder())
+    assert_type([match.score for match in await found.search("a", min_score=0.5)], list[float])
 
 
 async def a_model_answers_in_the_form_asked_for(model: Model) -> None:

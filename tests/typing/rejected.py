@@ -123,6 +123,8 @@ async def a_memory_has_options_by_name(memory: MemoryStore) -> None:
     Agent("analyst", memory={})  # E: arg-type
     await memory.store("key", 1, "namespace")  # E: call-arg
     await memory.store("key", 1, ttl_seconds="soon")  # E: arg-type
+    MemoryStore(embedder="openai:text-embedding-3-small")  # E: arg-type
+    await memory.search("a", "namespace")  # E: call-arg
 
 
 def a_worker_is_called_as_it_was_written() -> None:

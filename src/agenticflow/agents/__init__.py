@@ -1,5 +1,5 @@
 """What an agent is: identity, capabilities, handlers, state; what many of them are together: a registry with health; and what they work
-with: memory, sessions, context, guardrails, descriptions."""
+with: memory, sessions, context, guardrails, descriptions, plans."""
 
 from __future__ import annotations
 
@@ -19,8 +19,20 @@ if typing.TYPE_CHECKING:
     )
     from agenticflow.agents.context import AgentContext
     from agenticflow.agents.declared import AgentDefinition, get_agent_registry, register_agent
+    from agenticflow.agents.decomposition import TaskDecomposer, WorkflowTemplate, WorkflowTemplateRegistry
     from agenticflow.agents.health import AgentHealth, AgentLife, AgentStatus, HealthPolicy
-    from agenticflow.agents.memory import MemoryBounds, MemoryEntry, MemoryStore, WorkingMemory
+    from agenticflow.agents.loop.policy import LoopPolicy
+    from agenticflow.agents.loop.results import AgentResult
+    from agenticflow.agents.loop.streaming import StreamingHelper
+    from agenticflow.agents.memory import (
+        Embedder,
+        HashingEmbedder,
+        MemoryBounds,
+        MemoryEntry,
+        MemoryMatch,
+        MemoryStore,
+        WorkingMemory,
+    )
     from agenticflow.agents.model import LLMClient, Model, ModelRequest, ModelResponse
     from agenticflow.agents.registry import AgentRegistry
     from agenticflow.agents.session import AgentSession, SessionInfo
@@ -40,8 +52,20 @@ _HOMES = {
     ),
     "agenticflow.agents.context": ("AgentContext",),
     "agenticflow.agents.declared": ("AgentDefinition", "get_agent_registry", "register_agent"),
+    "agenticflow.agents.decomposition": ("TaskDecomposer", "WorkflowTemplate", "WorkflowTemplateRegistry"),
     "agenticflow.agents.health": ("AgentHealth", "AgentLife", "AgentStatus", "HealthPolicy"),
-    "agenticflow.agents.memory": ("MemoryBounds", "MemoryEntry", "MemoryStore", "WorkingMemory"),
+    "agenticflow.agents.loop.policy": ("LoopPolicy",),
+    "agenticflow.agents.loop.results": ("AgentResult",),
+    "agenticflow.agents.loop.streaming": ("StreamingHelper",),
+    "agenticflow.agents.memory": (
+        "Embedder",
+        "HashingEmbedder",
+        "MemoryBounds",
+        "MemoryEntry",
+        "MemoryMatch",
+        "MemoryStore",
+        "WorkingMemory",
+    ),
     "agenticflow.agents.model": ("LLMClient", "Model", "ModelRequest", "ModelResponse"),
     "agenticflow.agents.registry": ("AgentRegistry",),
     "agenticflow.agents.session": ("AgentSession", "SessionInfo"),
@@ -58,6 +82,7 @@ __all__ = [
     "AgentHealth",
     "AgentLife",
     "AgentRegistry",
+    "AgentResult",
     "AgentSession",
     "AgentState",
     "AgentStatus",
@@ -65,12 +90,16 @@ __all__ = [
     "CapabilityMatch",
     "CapabilityMatcher",
     "CapabilityRegistry",
+    "Embedder",
     "Happened",
+    "HashingEmbedder",
     "HealthPolicy",
     "LLMClient",
+    "LoopPolicy",
     "MatchWeights",
     "MemoryBounds",
     "MemoryEntry",
+    "MemoryMatch",
     "MemoryStore",
     "Model",
     "ModelRequest",
@@ -79,7 +108,11 @@ __all__ = [
     "SessionInfo",
     "StateMachine",
     "StateTransition",
+    "StreamingHelper",
+    "TaskDecomposer",
     "Worker",
+    "WorkflowTemplate",
+    "WorkflowTemplateRegistry",
     "WorkingMemory",
     "get_agent_registry",
     "register_agent",

@@ -12,10 +12,10 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from agenticflow.agents.asked.loop_agent import MODEL_SEATS, LoopAgent, RunsLoops
+from agenticflow.agents.asked.loop_agent import MODEL_SEATS, SEATS, LoopAgent, RunsLoops
 from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
-from agenticflow.agents.memory import MemoryStore
+from agenticflow.agents.memory.store import MemoryStore
 from agenticflow.agents.states import AgentState, StateMachine
 from agenticflow.agents.tooling import AgentTools, HandlerWithTools
 from agenticflow.core.binding import CHECK_SECONDS, Check, Handler, HandlerFunction
@@ -23,7 +23,7 @@ from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.context import PARALLEL_CALLS
 from agenticflow.core.events import AgenticEvent
 from agenticflow.core.guards import AttemptEnded, Leave, guards
-from agenticflow.core.results import CheckAnswer, Outcome, OutcomeKind
+from agenticflow.core.results import SUCCEEDED, CheckAnswer, Outcome, OutcomeKind
 from agenticflow.core.tools import Caller, CallGiven, ToolCall, ToolResult
 from agenticflow.errors import DefinitionError, PermanentError, TemporaryError
 from agenticflow.resilience.breaker import BreakerPolicy
@@ -36,6 +36,7 @@ F = TypeVar("F", bound=HandlerFunction)
 R = TypeVar("R", bound=ReactionFunction)
 _RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN})
+_SUSPENDED: Final = AgentState.SUSPENDED
 _NO_HANDLERS: Mapping[str, Handler] = {}
 _NO_PAYLOAD: Mapping[str, object] = {}
 
@@ -176,7 +177,7 @@ class Agent(LoopAgent):
             }
         )
         if concurrency is None:
-            concurrency = 1 if self._definition is None else MODEL_SEATS
+            concurrency = SEATS if self._definition is None else MODEL_SEATS
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise DefinitionError(
                 f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
@@ -352,7 +353,7 @@ class Agent(LoopAgent):
     @property
     def concurrency(self) -> int:
         machine = self._machine
-        is_open = self._is_taking_work and (machine is None or machine.state is not AgentState.SUSPENDED)
+        is_open = self._is_taking_work and (machine is None or machine.state is not _SUSPENDED)
         return self._seats if is_open else 0
 
     @property
@@ -412,7 +413,7 @@ class Agent(LoopAgent):
 
     def work_ended(self, in_flight: int, now: int, outcome: Outcome | None) -> None:
         self._in_work = in_flight
-        is_done = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
+        is_done = outcome is not None and outcome.kind is SUCCEEDED
         if in_flight == 0:
             self._take("task_completed" if is_done else "attempt_ended", now, in_flight)
         if self._watcher is not None and (not is_done or self.agent_id in self._watcher.noted):
@@ -432,7 +433,7 @@ class Agent(LoopAgent):
         if moved is None:
             return False
         self._moved(moved, event_type, now, in_flight)
-        if moved[0] is AgentState.SUSPENDED:
+        if moved[0] is _SUSPENDED:
             # Back to where it was; but its work may have ended meanwhile, or a last one begun.
             if moved[1] is AgentState.PROCESSING and not self._in_work:
                 self._take("attempt_ended", now, 0)
@@ -444,12 +445,11 @@ class Agent(LoopAgent):
         recorder = self._recorder
         if recorder is not None:
             before, after = moved
+            if not self._stream_id:
+                self._stream_id = stream_of_agent(self.agent_id)
             change = NAMED_CHANGES.get(cause, AgentStateChanged)(before, after, cause, in_flight)
-            stream_id = self._stream_id
-            if not stream_id:
-                stream_id = self._stream_id = stream_of_agent(self.agent_id)
-            recorder.record(stream_id, change.event_type, change, now)
-            if before is AgentState.SUSPENDED:
+            recorder.record(self._stream_id, change.event_type, change, now)
+            if before is _SUSPENDED:
                 recorder.look_again(self.agent_id)
 
     def __repr__(self) -> str:

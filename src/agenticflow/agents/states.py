@@ -59,14 +59,17 @@ DEFAULT_TRANSITIONS: Final = (
 )
 """The table every agent starts with."""
 
-_Index = dict[tuple[AgentState | None, str], tuple[StateTransition, ...]]
+_Index = dict[tuple[AgentState, str], tuple[StateTransition, ...]]
 
 
 def _index(transitions: Iterable[StateTransition]) -> _Index:
+    """Return what an event can do in each state: the transitions from the very state, and then those from any."""
+    found = sorted(transitions, key=lambda transition: transition.from_state is None)
     index: _Index = {}
-    for transition in transitions:
-        key = (transition.from_state, transition.event_type)
-        index[key] = (*index.get(key, ()), transition)
+    for transition in found:
+        for state in AgentState if transition.from_state is None else (transition.from_state,):
+            key = (state, transition.event_type)
+            index[key] = (*index.get(key, ()), transition)
     return index
 
 
@@ -90,14 +93,11 @@ class StateMachine:
 
     def handle(self, event_type: str, payload: Mapping[str, object] = _NOTHING) -> tuple[AgentState, AgentState] | None:
         """Take an event; return the states before and after when it moved the machine, ``None`` when it did not."""
-        state, index = self.state, self._index
-        for key in ((state, event_type), (None, event_type)):
-            if key not in index:
-                continue
-            for transition in index[key]:
-                if transition.condition is None or transition.condition(payload):
-                    target = transition.to_state if transition.to_state is not None else self._before
-                    return None if target is state else self._move(target)
+        state = self.state
+        for transition in self._index.get((state, event_type), ()):
+            if transition.condition is None or transition.condition(payload):
+                target = transition.to_state or self._before
+                return None if target is state else self._move(target)
         return None
 
     def transition_to(self, target: AgentState) -> tuple[AgentState, AgentState]:
@@ -105,7 +105,7 @@ class StateMachine:
         ways = [
             transition
             for (from_state, _), transitions in self._index.items()
-            if from_state is None or from_state is self.state
+            if from_state is self.state
             for transition in transitions
             if (transition.to_state if transition.to_state is not None else self._before) is target
         ]
@@ -120,7 +120,7 @@ class StateMachine:
         return {
             str(transition.to_state if transition.to_state is not None else self._before)
             for (from_state, _), transitions in self._index.items()
-            if from_state is None or from_state is self.state
+            if from_state is self.state
             for transition in transitions
         } - {str(self.state)}
 

@@ -12,6 +12,7 @@ from agenticflow.core.results import ErrorInfo, TaskResult
 from agenticflow.errors import WorkflowExecutionError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.graph import NodeStatus, TaskGraph
+from agenticflow.orchestration.guest import child_id
 from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus, WorkflowStatus
 from agenticflow.orchestration.waiting import waits_of, words_of
 
@@ -156,6 +157,7 @@ class WorkflowExecution:
 
     __slots__ = (
         "_controls",
+        "children",
         "completed_at",
         "context",
         "definition",
@@ -195,6 +197,12 @@ class WorkflowExecution:
         """Results by task id, of tasks that have one; a failed one holds its error."""
         self.task_graph = _graph(state)
         self.error: ErrorInfo | None = state.problem.error if state.problem is not None else None
+        self.children = {
+            key: child_id(state.workflow_id, key, state.generation_of(key))
+            for key, record in state.tasks.items()
+            if record.node.task.workflow is not None and record.items is None
+        }
+        """Workflow ids of the sub-workflows that it asked for, by task key."""
         self.waits_for = waits_for
         """In words: what the run waits for that somebody could give it."""
 

@@ -22,12 +22,14 @@ from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.store import Store
 
 if typing.TYPE_CHECKING:
+    from agenticflow.agents.memory import Embedder
     from agenticflow.agents.model.port import Model
 
 __all__ = [
     "ModelChoice",
     "back_up_file",
     "open_broker",
+    "open_embedder",
     "open_model",
     "open_store",
     "restored_file",
@@ -200,3 +202,17 @@ def open_model(choice: ModelChoice) -> Model:
             f"the model {choice.provider}:{choice.name} needs the extra {choice.provider!r}, which is not installed: {error}",
             hint=f"install agenticflow[{choice.provider}] from where you have it",
         ) from error
+
+
+def open_embedder(choice: ModelChoice, dimension: int, *, shortens: bool) -> Embedder:
+    """Return the chosen embedding model. Raises ``ConfigurationError`` that names the extra when it is not installed."""
+    try:
+        from agenticflow.integrations.models.openai import EmbeddingsModel  # loads a client: only when chosen
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the embedder {choice.provider}:{choice.name} needs the extra {choice.provider!r}, which is not installed: {error}",
+            hint=f"install agenticflow[{choice.provider}] from where you have it",
+        ) from error
+    return EmbeddingsModel(
+        choice.provider, choice.name, dimension, base_url=choice.base_url, api_key=choice.api_key, shortens=shortens
+    )

@@ -87,6 +87,10 @@ class OutcomeKind(enum.StrEnum):
     """Nobody can say: the process died, or the work could not be stopped in time."""
 
 
+SUCCEEDED: Final = OutcomeKind.SUCCEEDED
+"""What is asked for several times in each step is looked up faster in a module than in its enumeration."""
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """The end of one attempt. ``value`` is the encoded result (or blob reference) of a success, or what an interrupted one asks."""
 

@@ -20,7 +20,8 @@ from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.inbox.asking import ask
 from agenticflow.orchestration.repair.asking import ask_for_a_plan, is_asking
-from agenticflow.orchestration.state import CANCELLABLE, RUNNING, Phase, RunState, TaskRecord, TaskStatus, takes_place
+from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
+from agenticflow.orchestration.statuses import RUNNING
 
 __all__ = [
     "GRACE_SECONDS",

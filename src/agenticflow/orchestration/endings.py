@@ -10,7 +10,8 @@ from collections.abc import Collection
 from agenticflow.core.results import ErrorInfo
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration.plan import Node
-from agenticflow.orchestration.state import Phase, RunState, TaskRecord, TaskStatus, undo_key
+from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus, undo_key
+from agenticflow.orchestration.statuses import COMPLETED
 
 __all__ = [
     "bar_others",
@@ -44,11 +45,12 @@ def take_ready(state: RunState, key: str) -> TaskRecord:
 
 def complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None:
     """The task, item or iteration ``record`` has its result."""
-    if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
-        _deliver(state, record.node.task.signal, record.key)
-    elif record.status is TaskStatus.READY and record.node.continue_with is not None:
-        take_ready(state, record.key)
-    state.set_status(record, TaskStatus.COMPLETED)
+    if record.status not in IN_FLIGHT:
+        if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
+            _deliver(state, record.node.task.signal, record.key)
+        elif record.status is TaskStatus.READY and record.node.continue_with is not None:
+            take_ready(state, record.key)
+    state.set_status(record, COMPLETED)
     record.value = value
     record.ended_at = at
     if record.undoes is not None:
@@ -62,7 +64,7 @@ def complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None
     if record.index is not None:
         _item_ended(state, record, at)
         return
-    state.settle(record.node, TaskStatus.COMPLETED)
+    state.settle(record.node, COMPLETED)
     if record.node.is_alternative:
         _stand_in(state, record, at)
 
@@ -185,7 +187,7 @@ def next_items(state: RunState, container: TaskRecord) -> None:
             return
         del state.again[container.key]
     while index < len(items) and index - container.done - container.failed < limit:
-        record = TaskRecord(f"{container.key}[{index}]", container.node, index)
+        record = TaskRecord(f"{container.key}[{index}]", container.node, container.node.performer_id, index)
         state.tasks[record.key] = record
         index += 1
         if (value := state.kept.get(record.key)) is not None:
@@ -247,6 +249,6 @@ def next_undo(state: RunState) -> None:
     undo = done.node.undo
     if undo is None:
         raise InvariantError(f"nothing undoes task {key!r} of run {state.stream_id!r}")
-    record = state.tasks[undo_key(key)] = TaskRecord(undo_key(key), undo, done.index)
+    record = state.tasks[undo_key(key)] = TaskRecord(undo_key(key), undo, undo.performer_id, done.index)
     record.undoes = key
     state.ready.append(record)

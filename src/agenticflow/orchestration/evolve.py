@@ -55,6 +55,7 @@ from agenticflow.orchestration.state import (
     TaskStatus,
     WorkflowStatus,
 )
+from agenticflow.orchestration.statuses import READY, SCHEDULED
 from agenticflow.orchestration.suspicion import facts as u
 
 __all__ = ["evolve"]
@@ -101,7 +102,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
         state.add_timer(fact.deadline, DEADLINE, "")
     kept_nodes = [node for node in plan.nodes if node.task.task_id in kept] if kept else []
     for node in kept_nodes:
-        record = state.tasks[node.task.task_id] = TaskRecord(node.task.task_id, node)
+        record = state.tasks[node.task.task_id] = TaskRecord(node.task.task_id, node, node.performer_id)
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, kept[record.key], at
         if node.choices:
             chosen = codec.decode(kept[record.key])
@@ -126,9 +127,9 @@ def _mapping(state: RunState, data: bytes, what: str) -> dict[str, Any]:
 
 def _scheduled(state: RunState, fact: f.TaskScheduled, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
-    if record.status is TaskStatus.READY:
+    if record.status is READY:
         take_ready(state, fact.task_key)
-    state.set_status(record, TaskStatus.SCHEDULED)
+    state.set_status(record, SCHEDULED)
     record.attempt = fact.attempt
     record.token = version
     record.scheduled_at = at
@@ -174,7 +175,7 @@ def _had_enough(state: RunState, container: TaskRecord) -> bool:
     if len(kept) < enough:
         return False
     for index, value in kept.items():
-        record = state.tasks[keys[index]] = TaskRecord(keys[index], container.node, index)
+        record = state.tasks[keys[index]] = TaskRecord(keys[index], container.node, container.node.performer_id, index)
         record.status, record.value = TaskStatus.COMPLETED, value
     container.done = len(kept)
     return True
@@ -192,7 +193,7 @@ def _loop_continued(state: RunState, fact: f.LoopContinued, version: int, at: in
         state.set_status(waiting, TaskStatus.READY)
         state.queue(waiting)
         return
-    record = state.tasks[key] = TaskRecord(key, container.node, fact.iteration)
+    record = state.tasks[key] = TaskRecord(key, container.node, container.node.performer_id, fact.iteration)
     if (value := state.kept.get(key)) is not None:
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at
         container.done += 1
@@ -276,7 +277,8 @@ def _tasks_cancelled(state: RunState, fact: f.TasksCancelled, version: int, at: 
     for key in fact.task_keys:
         record = state.tasks.get(key)
         if record is None:
-            record = state.tasks[key] = TaskRecord(key, nodes[by_id[key]])
+            node = nodes[by_id[key]]
+            record = state.tasks[key] = TaskRecord(key, node, node.performer_id)
         elif record.status is TaskStatus.READY:
             unqueued.add(key)
         elif record.status is TaskStatus.WAITING and record.node.task.signal is not None:

@@ -176,8 +176,7 @@ class WorkflowGuest(RunDecider):
     def _run(self, state: RunState, record: TaskRecord) -> RunActivity:
         node = record.node
         task = node.task
-        suspect = state.suspects.get(record.key) if state.suspects else None
-        if node.is_plain and record.performer_id == node.performer_id and suspect is None:
+        if node.is_plain and not state.suspects and record.performer_id == node.performer_id:
             return RunActivity(
                 record.key,
                 record.token,
@@ -189,6 +188,7 @@ class WorkflowGuest(RunDecider):
                 record.deadline,
                 state.generation_of(record.key) if state.generations else state.first_generation,
             )
+        suspect = state.suspects.get(record.key)
         return RunActivity(
             record.key,
             record.token,

@@ -16,7 +16,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import ActivityFinished, ActivityStarted, EffectClass, OutcomeChecked, TimersDue
-from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
+from agenticflow.core.results import SUCCEEDED, ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import CommandRefused, InvalidInput, InvariantError, OutcomeUnknown
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
@@ -61,6 +61,7 @@ from agenticflow.orchestration.state import (
     TaskRecord,
     TaskStatus,
 )
+from agenticflow.orchestration.statuses import OVER
 from agenticflow.orchestration.suspicion import commands as s
 
 __all__ = ["RunDecider"]
@@ -225,7 +226,7 @@ class RunDecider:
     def _finished(self, state: RunState, command: ActivityFinished) -> Facts:
         key, token, outcome = command.task_key, command.token, command.outcome
         record = state.tasks.get(key)
-        if record is None or state.phase in (Phase.ENDED, Phase.CONTINUING):
+        if record is None or state.phase in OVER:
             return ()
         if record.token != token or record.status not in IN_FLIGHT:
             if record.token == token and record.status is TaskStatus.UNKNOWN:
@@ -238,7 +239,7 @@ class RunDecider:
                 result = outcome.value if outcome.kind is OutcomeKind.SUCCEEDED else codec.NULL
                 return (f.TaskLateOutcome(key, token, outcome.kind, msgspec.Raw(result), outcome.error),)
             return ()
-        if outcome.kind is OutcomeKind.SUCCEEDED:
+        if outcome.kind is SUCCEEDED:
             return (f.TaskCompleted(key, token, msgspec.Raw(outcome.value)),)
         if outcome.kind is OutcomeKind.INTERRUPTED:
             if state.phase is Phase.CANCELLING:

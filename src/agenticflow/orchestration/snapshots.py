@@ -189,30 +189,30 @@ def restore(stream_id: str, data: bytes) -> RunState:
 
 
 def _record(node: Node, saved: _Task) -> TaskRecord:
-    """Return the record as it was saved. Written out, and each field set once: of a long run there are thousands, and a restart waits."""
-    record = TaskRecord.__new__(TaskRecord)
-    record.key = saved.key
-    record.node = node
-    record.index = saved.index
-    record.status = saved.status
-    record.undoes = saved.undoes
-    record.is_blocked = saved.is_blocked
-    record.attempt = saved.attempt
-    record.attempts_before = saved.attempts_before
-    record.performer_id = saved.performer_id
-    record.permits = saved.permits
-    record.question = saved.question
-    record.token = saved.token
-    record.scheduled_at = saved.scheduled_at
-    record.ended_at = saved.ended_at
-    record.deadline = saved.deadline
-    record.due = saved.due
-    record.errors = saved.errors
-    record.value = saved.value
-    record.items = saved.items
-    record.done = saved.done
-    record.failed = saved.failed
-    return record
+    """Return the record as it was saved."""
+    return TaskRecord(
+        key=saved.key,
+        node=node,
+        performer_id=saved.performer_id,
+        index=saved.index,
+        status=saved.status,
+        undoes=saved.undoes,
+        is_blocked=saved.is_blocked,
+        attempt=saved.attempt,
+        attempts_before=saved.attempts_before,
+        permits=saved.permits,
+        question=saved.question,
+        token=saved.token,
+        scheduled_at=saved.scheduled_at,
+        ended_at=saved.ended_at,
+        deadline=saved.deadline,
+        due=saved.due,
+        errors=saved.errors,
+        value=saved.value,
+        items=saved.items,
+        done=saved.done,
+        failed=saved.failed,
+    )
 
 
 def _restore(stream_id: str, run: _Run) -> RunState:

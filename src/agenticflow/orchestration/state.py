@@ -24,22 +24,29 @@ from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelR
 from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, Plan
 from agenticflow.orchestration.replanning.terms import Replanning
-from agenticflow.orchestration.statuses import ENDS, Phase, TaskStatus, WorkflowStatus
+from agenticflow.orchestration.statuses import (
+    COMPLETED,
+    ENDS,
+    FAILED,
+    OVER,
+    READY,
+    RUNNING,
+    Phase,
+    TaskStatus,
+    WorkflowStatus,
+)
 from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
-RUNNING: Final = Phase.RUNNING
-"""As the phases after it: what is asked several times in each step is looked up faster here than in its enumeration."""
 _ENDED: Final = Phase.ENDED
+_IN_WORK: Final = WorkflowStatus.RUNNING
 _STARTS_NOTHING: Final = (Phase.CANCELLING, Phase.COMPENSATING)
-_COMPLETED: Final = TaskStatus.COMPLETED
-_FAILED: Final = TaskStatus.FAILED
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
 CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.QUARANTINED}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
-
+_IN_QUESTION: Final = frozenset({TaskStatus.UNKNOWN, TaskStatus.QUARANTINED})
 _NEEDS_NO_PLACE: Final = 10_000_000
 """Above every priority."""
 
@@ -62,64 +69,39 @@ def undo_key(task_key: str) -> str:
     return f"undo:{task_key}"
 
 
-class TaskRecord:
+class TaskRecord(msgspec.Struct, eq=False):
     """What is known of a task, an item of a map or an iteration of a loop. Made when it becomes ready: untouched tasks cost nothing."""
 
-    __slots__ = (
-        "attempt",
-        "attempts_before",
-        "deadline",
-        "done",
-        "due",
-        "ended_at",
-        "errors",
-        "failed",
-        "index",
-        "is_blocked",
-        "items",
-        "key",
-        "node",
-        "performer_id",
-        "permits",
-        "question",
-        "scheduled_at",
-        "status",
-        "token",
-        "undoes",
-        "value",
-    )
-
-    def __init__(self, key: str, node: Node, index: int | None = None) -> None:
-        self.key = key
-        self.node = node
-        self.index = index
-        """Of an item in its map, of an iteration in its loop."""
-        self.status = TaskStatus.READY
-        self.undoes: str | None = None
-        """Key of what it undoes."""
-        self.is_blocked = False
-        """Whether it is only ready to be skipped."""
-        self.attempt = 0
-        self.attempts_before = 0
-        """Attempts of the agents that had it before."""
-        self.performer_id = node.performer_id
-        self.permits: tuple[Permit, ...] = ()
-        self.question = ""
-        """Of an approval."""
-        self.token = 0
-        self.scheduled_at = 0
-        self.ended_at = 0
-        self.deadline: int | None = None
-        self.due = 0
-        """When its timer or retry is due."""
-        self.errors: list[ErrorInfo] | None = None
-        self.value: bytes | None = None
-        self.items: list[bytes] | None = None
-        """Of a map: its encoded elements."""
-        self.done = 0
-        """Of a map or a loop: items completed."""
-        self.failed = 0
-        """Of a map or a loop: items failed."""
+    key: str
+    node: Node
+    performer_id: str
+    index: int | None = None
+    """Of an item in its map, of an iteration in its loop."""
+    status: TaskStatus = READY
+    undoes: str | None = None
+    """Key of what it undoes."""
+    is_blocked: bool = False
+    """Whether it is only ready to be skipped."""
+    attempt: int = 0
+    attempts_before: int = 0
+    """Attempts of the agents that had it before."""
+    permits: tuple[Permit, ...] = ()
+    question: str = ""
+    """Of an approval."""
+    token: int = 0
+    scheduled_at: int = 0
+    ended_at: int = 0
+    deadline: int | None = None
+    due: int = 0
+    """When its timer or retry is due."""
+    errors: list[ErrorInfo] | None = None
+    value: bytes | None = None
+    items: list[bytes] | None = None
+    """Of a map: its encoded elements."""
+    done: int = 0
+    """Of a map or a loop: items completed."""
+    failed: int = 0
+    """Of a map or a loop: items failed."""
 
 
 def takes_place(record: TaskRecord) -> bool:
@@ -277,7 +259,7 @@ class RunState:
     def status(self) -> WorkflowStatus:
         """The word for where the run stands."""
         if self.in_flight and self.phase is RUNNING:  # nearly always
-            return WorkflowStatus.PAUSED if self.is_paused else WorkflowStatus.RUNNING
+            return WorkflowStatus.PAUSED if self.is_paused else _IN_WORK
         if self.outcome is not None:
             return self.outcome
         if self.phase is Phase.NEW:
@@ -315,7 +297,7 @@ class RunState:
     def make_ready(self, node: Node, *, is_blocked: bool = False) -> None:
         """The dependencies of ``node`` are settled: it may be scheduled, or skipped when ``is_blocked``."""
         key = node.task.task_id
-        record = self.tasks[key] = TaskRecord(key, node)
+        record = self.tasks[key] = TaskRecord(key, node, node.performer_id)
         if is_blocked or (self.barred and node.index in self.barred):
             record.is_blocked = True
         elif node.rest:
@@ -359,11 +341,28 @@ class RunState:
     def set_status(self, record: TaskRecord, status: TaskStatus) -> None:
         """Move a task, keeping the counts."""
         before = record.status
+        if before in IN_FLIGHT:
+            self.active -= 1
+            self.in_flight -= 1
+        elif before is not READY:
+            self._is_no_longer(before, record)
+        record.status = status
+        if status in IN_FLIGHT:
+            self.active += 1
+            self.in_flight += 1
+        elif status in _ACTIVE:
+            self.active += 1
+            if status is TaskStatus.RETRYING:
+                self.held += 1
+        elif status in _IN_QUESTION:
+            self.unknown += 1
+        elif (self.requests or self.answered) and status in ENDS:
+            self.close_requests(record.key)
+
+    def _is_no_longer(self, before: TaskStatus, record: TaskRecord) -> None:
         if before in _ACTIVE:
             self.active -= 1
-            if before in IN_FLIGHT:
-                self.in_flight -= 1
-            elif before is TaskStatus.RETRYING:
+            if before is TaskStatus.RETRYING:
                 self.held -= 1
         elif before is TaskStatus.UNKNOWN:
             self.unknown -= 1
@@ -372,17 +371,6 @@ class RunState:
             suspect = self.suspects.pop(record.key)
             suspect.is_open = False
             self.unlisted[suspect.token] = suspect
-        record.status = status
-        if status in _ACTIVE:
-            self.active += 1
-            if status in IN_FLIGHT:
-                self.in_flight += 1
-            elif status is TaskStatus.RETRYING:
-                self.held += 1
-        elif status in (TaskStatus.UNKNOWN, TaskStatus.QUARANTINED):
-            self.unknown += 1
-        elif (self.requests or self.answered) and status in ENDS:
-            self.close_requests(record.key)
 
     def close_requests(self, key: str) -> None:
         """Nobody needs answers to what the task ``key`` asks any more. What it asks when it is tried again on purpose it asks anew."""
@@ -417,8 +405,8 @@ class RunState:
                 continue
             if dependent.needs:
                 self._count(dependent, how)
-            elif how is not _FAILED or dependent.is_settled:
-                if how is _COMPLETED:
+            elif how is not FAILED or dependent.is_settled:
+                if how is COMPLETED:
                     self.has_live_dependency[index] = 1
                 unmet[index] -= 1
                 if unmet[index] == 0:
@@ -482,7 +470,7 @@ class RunState:
     def is_timer_live(self, timer: tuple[int, int, int, str]) -> bool:
         """Whether somebody still waits for this entry."""
         due, _, kind, key = timer
-        if self.phase in (Phase.ENDED, Phase.CONTINUING):
+        if self.phase in OVER:
             return False
         if kind == GRACE:
             return self.phase is Phase.CANCELLING and self.in_flight > 0
@@ -529,7 +517,7 @@ class RunState:
         Raises ``BlobMissing``.
         """
         record = self.tasks.get(task_id)
-        if record is None or record.status is not TaskStatus.COMPLETED:
+        if record is None or record.status is not COMPLETED:
             return None
         if record.items is None or record.value is not None:
             return self.values.resolve(record.value) if record.value is not None else codec.NULL

@@ -64,3 +64,12 @@ class Phase(enum.Enum):
     """Over, but for the start of the next run."""
     COMPENSATING = 5
     """Nothing of the graph runs any more; what was done is undone."""
+
+
+RUNNING: Final = Phase.RUNNING
+"""As those below: what is asked several times in each step is looked up faster here than in its enumeration."""
+OVER: Final = (Phase.ENDED, Phase.CONTINUING)
+READY: Final = TaskStatus.READY
+SCHEDULED: Final = TaskStatus.SCHEDULED
+COMPLETED: Final = TaskStatus.COMPLETED
+FAILED: Final = TaskStatus.FAILED

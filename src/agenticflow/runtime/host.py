@@ -129,12 +129,11 @@ class Host:
             await self._pump(actor)
         return await answer
 
-    async def report(self, stream_id: str, command: Command) -> None:
-        """Take the outcome of an attempt. Returns when it is committed, or when somebody else is at it and will be soon."""
+    def report(self, stream_id: str, command: Command) -> Coroutine[Any, Any, None]:
+        """Take the outcome of an attempt. To be awaited at once: until it is committed, or somebody else is at it and it will be soon."""
         actor = self.actors.of(stream_id)
         actor.inbox.append(Request(command, None, None))
-        if not actor.is_busy:
-            await self._pump(actor)
+        return self._pump(actor)
 
     def tell(self, stream_id: str, command: Command) -> None:
         """Have ``command`` decided soon; nobody waits for its answer. What the store fails at is tried again."""
@@ -367,8 +366,8 @@ class Host:
                 except BlobMissing:
                     await self._decide(turn, request)
             except AgenticFlowError as refusal:
-                if isinstance(refusal, InvariantError) or request.answer is None or len(turn.facts) > len(turn.events):
-                    raise  # with facts decided the state is half-folded: it must not be used any more
+                if isinstance(refusal, InvariantError) or request.answer is None or turn.is_torn:
+                    raise
                 if turn.facts:  # it may be refused for what is not true yet: it is told when that is, or has failed
                     turn.refusals.append((request, refusal))
                 else:
@@ -377,12 +376,19 @@ class Host:
         reach("host.decided")
         if turn.facts:
             turn.close(batch[0].command_id, batch[-1].command.now)
-            if (turn.child is None and actor.reporter is None) or len(
-                turns := self._sequels.behind(turn)
-            ) == 1:  # nearly always
-                await self._commit(turn)
-            else:
+            has_sequel = turn.child is not None or actor.reporter is not None
+            if has_sequel and len(turns := self._sequels.behind(turn)) > 1:
                 await self._commit_in_order(turns)
+            else:  # nearly always
+                asked = 0 if self.measures is None else self._clock.now_ns()
+                committed = await self._store.commit(turn.commit)
+                if self.measures is not None:
+                    self.measures.committed(len(turn.facts), self._clock.now_ns() - asked)
+                reach("host.committed")
+                if committed.is_repeated:
+                    turn.repeat(committed.version)
+                else:
+                    self._take_effect(turn)
         elif actor.state is not None:
             # Nothing new; but what was read again after a conflict may be news to whoever waits here.
             self._timers.set(actor.stream_id, actor.state.next_due)
@@ -403,20 +409,6 @@ class Host:
                     return
                 except BlobMissing as missing:
                     await self._loader.fetch(missing, turn.actor.stream_id)
-
-    async def _commit(self, turn: Turn) -> None:
-        """Make a turn true; then it takes effect."""
-        asked = 0 if self.measures is None else self._clock.now_ns()
-        committed = await self._store.commit(turn.commit)
-        if self.measures is not None:
-            self.measures.committed(len(turn.facts), self._clock.now_ns() - asked)
-        reach("host.committed")
-        if committed.is_repeated:
-            turn.actor.forget()
-            turn.is_repeated = True
-            turn.answers = [(answer, 0, committed.version) for answer, _, _ in turn.answers]
-        else:
-            self._take_effect(turn)
 
     async def _commit_in_order(self, turns: list[Turn]) -> None:
         """Make turns true that follow from each other; then they take effect.

@@ -13,6 +13,7 @@ from agenticflow.testing.crashes import (
     kill_campaign,
     problems_of_run,
 )
+from agenticflow.testing.model_cassettes import CassetteModel
 from agenticflow.testing.scripted_model import (
     BrokenOff,
     ScriptedModel,
@@ -24,6 +25,7 @@ from agenticflow.testing.simulation import FaultKind, SimulationReport, Simulati
 
 __all__ = [
     "BrokenOff",
+    "CassetteModel",
     "CrashCase",
     "CrashReport",
     "CrashSignal",

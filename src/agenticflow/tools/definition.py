@@ -10,13 +10,13 @@ from typing import Any, Final, Literal, TypedDict
 import msgspec
 
 from agenticflow.core.engine import EffectClass
+from agenticflow.core.json_schema import JsonSchema, schema_mistakes
 from agenticflow.core.types import MAX_BLOB_BYTES
 from agenticflow.errors import DefinitionError
 from agenticflow.resilience.bounds import parse_bytes, parse_seconds
 from agenticflow.resilience.breaker import BreakerPolicy
 from agenticflow.resilience.limiter import Rate
 from agenticflow.resilience.retry import RetryPolicy
-from agenticflow.tools.schemas.checking import JsonSchema, schema_mistakes
 
 __all__ = ["MAX_ATTEMPTS", "Effect", "ToolDefinition", "ToolOptions", "define"]
 
@@ -100,7 +100,7 @@ def define(
 ) -> ToolDefinition:
     """Return the definition. Raises ``DefinitionError`` that names the option and what to write instead."""
     _check_words(name, description, category)
-    if mistakes := schema_mistakes(schema):
+    if mistakes := _schema_mistakes(schema):
         raise DefinitionError(
             f"the schema of tool {name!r} is wrong: {mistakes[0]}",
             problems=[f"tool {name!r}: {one}" for one in mistakes],
@@ -138,6 +138,14 @@ def define(
         circuit_breaker=_policy(name, "circuit_breaker", options.get("circuit_breaker"), BreakerPolicy),
         max_result_bytes=max_bytes,
     )
+
+
+def _schema_mistakes(schema: JsonSchema) -> list[str]:
+    """Return why ``schema`` cannot be the schema of a tool's params; empty when it can."""
+    mistakes = schema_mistakes(schema)
+    if isinstance(schema, Mapping) and schema.get("type") != "object":
+        mistakes.insert(0, f"its type is {schema.get('type')!r:.60}, not 'object': params have names")
+    return mistakes
 
 
 def _check_words(name: object, description: object, category: object) -> None:

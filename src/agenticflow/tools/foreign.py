@@ -14,19 +14,17 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.json_schema import JsonSchema, understood_part
 from agenticflow.core.tools import ToolResult
 from agenticflow.errors import DefinitionError
 from agenticflow.tools.context import ToolContext
 from agenticflow.tools.definition import ToolDefinition, ToolOptions, define
-from agenticflow.tools.schemas.checking import UNCHECKED, JsonSchema
 from agenticflow.tools.tool import Tool
 
-__all__ = ["ForeignTool", "checkable", "foreign_tool_of"]
+__all__ = ["ForeignTool", "foreign_tool_of"]
 
 Invoke = Callable[[Mapping[str, Any], ToolContext], Awaitable[object]]
 _SDK_CONTEXTS: Final = "agents.tool_context"
-_DATA_KEYWORDS: Final = frozenset({"const", "default", "enum", "examples"})
-"""What stands under them is values, not schemas."""
 
 
 class ForeignTool(Tool):
@@ -98,13 +96,13 @@ def _shape_of(thing: object) -> tuple[dict[str, Any], Invoke] | None:
         return None
     invoke_json, schema = getattr(thing, "on_invoke_tool", None), getattr(thing, "params_json_schema", None)
     if callable(invoke_json) and isinstance(schema, Mapping):
-        return checkable(schema), _of_agents_sdk(invoke_json)
+        return understood_part(schema), _of_agents_sdk(invoke_json)
     ainvoke, args = getattr(thing, "ainvoke", None), getattr(thing, "args_schema", None)
     if callable(ainvoke) and args is not None:
         describe = getattr(args, "model_json_schema", None)
         found = describe() if callable(describe) else args
         if isinstance(found, Mapping):
-            return checkable(found), _of_langchain(ainvoke)
+            return understood_part(found), _of_langchain(ainvoke)
     return None
 
 
@@ -132,22 +130,3 @@ def _of_langchain(ainvoke: Callable[..., Any]) -> Invoke:
         return await ainvoke(dict(params))
 
     return invoke
-
-
-def checkable(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``schema`` without what only the framework itself checks; it does so when it is called."""
-    found: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in UNCHECKED:
-            continue
-        if key == "properties" and isinstance(value, Mapping):
-            found[key] = {name: _inside(one) for name, one in value.items()}
-        else:
-            found[key] = value if key in _DATA_KEYWORDS else _inside(value)
-    return found
-
-
-def _inside(value: object) -> object:
-    if isinstance(value, Mapping):
-        return checkable(value)
-    return [_inside(one) for one in value] if isinstance(value, (list, tuple)) else value

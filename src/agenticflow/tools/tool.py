@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from agenticflow.core.binding import rule_of
+from agenticflow.core.json_schema import CompiledSchema, JsonSchema, compile_schema
 from agenticflow.core.tools import ToolResult
 from agenticflow.errors import DefinitionError
 from agenticflow.tools.context import ToolContext
 from agenticflow.tools.definition import ToolDefinition, ToolOptions, define
-from agenticflow.tools.schemas.checking import JsonSchema, problems_in
 from agenticflow.tools.schemas.docstrings import read_docstring
 from agenticflow.tools.schemas.hints import BadParams, Parameters, Returned, read_parameters, read_return
 
@@ -44,6 +44,8 @@ class Tool:
     """Its terms, as for ``@tool``."""
     output_schema: ClassVar[JsonSchema | None] = None
     _definition: ToolDefinition | None = None
+    _input: CompiledSchema | None = None
+    _output: CompiledSchema | None = None
 
     def execute(self, params: Mapping[str, Any], context: ToolContext) -> ToolResult | Awaitable[ToolResult]:
         """Answer a call. A failure that is the world's may be raised: ``TemporaryError``, ``PermanentError``."""
@@ -64,6 +66,8 @@ class Tool:
     def definition(self) -> ToolDefinition:
         """The tool as data, worked out once. Raises ``DefinitionError``."""
         if self._definition is None:
+            if self.output_schema is not None:
+                self._output = compile_schema(self.output_schema)
             options: ToolOptions = {**self.options, "permissions": self.get_required_permissions()}
             if type(self).execute is Tool.execute:
                 raise DefinitionError(
@@ -89,7 +93,9 @@ class Tool:
 
     def bind(self, params: Mapping[str, object]) -> Mapping[str, Any]:
         """Return what ``perform`` is given for ``params``. Raises ``BadParams`` with every mistake."""
-        problems = problems_in(params, self.definition.input_schema)
+        if self._input is None:
+            self._input = compile_schema(self.definition.input_schema)
+        problems = self._input.problems(params)
         if problems:
             count = f"{len(problems)} mistakes" if len(problems) > 1 else "a mistake"
             raise BadParams(f"the params of {self.definition.name!r} have {count}", problems)
@@ -102,7 +108,11 @@ class Tool:
     def misfit(self, value: object) -> str | None:
         """Return, in words, why the decoded ``value`` is not what was promised; ``None`` when it is."""
         schema = self.definition.output_schema
-        return next(iter(problems_in(value, schema, "the result")), None) if schema is not None else None
+        if schema is None:
+            return None
+        if self._output is None:
+            self._output = compile_schema(schema)
+        return next(iter(self._output.problems(value, "the result")), None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.definition.name!r})"

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenticflow import Agent, MemoryStore, open_store
-from agenticflow.agents import memory as memory_module
 from agenticflow.agents.memory import MemoryBounds, WorkingMemory
+from agenticflow.agents.memory import store as memory_module
 from agenticflow.core.clocks import ManualClock
 from agenticflow.errors import (
     BoundExceeded,
@@ -104,17 +104,17 @@ async def test_agents_do_not_see_what_others_remember(store: Store) -> None:
     assert await everybody[2].retrieve("key") == 2
 
 
-async def test_entries_are_listed_page_by_page_and_searched_by_prefix(store: Store, clock: ManualClock) -> None:
+async def test_entries_are_listed_page_by_page_and_by_the_beginning_of_keys(store: Store, clock: ManualClock) -> None:
     memory = MemoryStore(store, clock=clock)
     for key in ("order-2", "customer", "order-1", "order-10"):
         await memory.store(key, key.upper())
     await memory.store("order-1", "again", ttl_seconds=60)
     assert [entry.key for entry in await memory.list()] == ["customer", "order-1", "order-10", "order-2"]
     assert [entry.key for entry in await memory.list(after="order-1", limit=1)] == ["order-10"]
-    assert [entry.key for entry in await memory.search("order-1")] == ["order-1", "order-10"]
-    assert [entry.key for entry in await memory.search("order-1", after="order-1")] == ["order-10"]
-    assert await memory.search("nothing") == []
-    [entry] = await memory.search("order-1", limit=1)
+    assert [entry.key for entry in await memory.list(prefix="order-1")] == ["order-1", "order-10"]
+    assert [entry.key for entry in await memory.list(prefix="order-1", after="order-1")] == ["order-10"]
+    assert await memory.list(prefix="nothing") == []
+    [entry] = await memory.list(prefix="order-1", limit=1)
     now = clock.now_ns()
     assert (entry.value, entry.version, entry.updated_at, entry.expires_at) == ("again", 2, now, now + 60_000_000_000)
 

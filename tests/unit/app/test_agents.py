@@ -132,7 +132,7 @@ async def test_an_agent_remembers_in_the_orchestrators_store_from_run_to_run() -
 
     @ada.task("greet")
     async def greet(name: str) -> str:
-        seen = [entry.key for entry in await ada.memory.search("guest ")]
+        seen = [entry.key for entry in await ada.memory.list(prefix="guest ")]
         await ada.memory.store(f"guest {name}", True)
         return f"{name} after {len(seen)}"
 

@@ -297,7 +297,7 @@ async def wrong_form(context: TaskContext) -> object:
     [
         (twice, "asks several times and cannot tell the answers apart"),
         (same_key, "asks twice under the key 'a'"),
-        (wrong_form, "the type 'money' is not known"),
+        (wrong_form, "type is 'money', not one of"),
     ],
     ids=["twice", "same_key", "wrong_form"],
 )

@@ -71,7 +71,7 @@ def test_a_question_with_an_answer_returns_it_anew_each_time() -> None:
         ({"question": 3}, "its question is a int"),
         ({"assignees": ["a"] * 101}, "its assignees are not at most 100 names"),
         ({"assignees": [""]}, "its assignees are not"),
-        ({"response_schema": {"type": "money"}}, "its response_schema: answer: the type 'money' is not known"),
+        ({"response_schema": {"type": "money"}}, "its response_schema: type is 'money', not one of"),
         ({"deadline_seconds": 0}, "its deadline_seconds is 0, not seconds above 0"),
         ({"deadline_seconds": True}, "its deadline_seconds is True"),
         ({"deadline_seconds": 5, "on_deadline": "explode"}, "on_deadline='explode' is unknown"),

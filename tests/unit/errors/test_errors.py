@@ -22,6 +22,7 @@ from agenticflow.errors import (
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, AgenticFlowError)]
 
 CODES = {
+    "AgentLooped": "agent_looped",
     "AgentNotFoundError": "agent_not_found",
     "AgenticFlowError": "error",
     "BoundExceeded": "bound_exceeded",
@@ -37,6 +38,7 @@ CODES = {
     "IllegalTransition": "illegal_transition",
     "InvalidInput": "invalid_input",
     "InvariantError": "invariant",
+    "MaxTurnsExceeded": "max_turns",
     "ModelAccessDenied": "model_access_denied",
     "ModelAnswerGarbled": "model_answer_garbled",
     "ModelCallsForbidden": "model_calls_forbidden",

@@ -18,8 +18,10 @@ from tests.scenarios.runs import GUEST, Run, task
 
 def anatomy(thing: Any) -> object:
     """All of a state, slot by slot, without a list of fields that somebody could forget to extend."""
-    if isinstance(thing, (RunState, TaskRecord)):
-        return {name: anatomy(getattr(thing, name)) for name in type(thing).__slots__}
+    if isinstance(thing, RunState):
+        return {name: anatomy(getattr(thing, name)) for name in RunState.__slots__}
+    if isinstance(thing, TaskRecord):
+        return {name: anatomy(getattr(thing, name)) for name in TaskRecord.__struct_fields__}
     if isinstance(thing, Node):
         return thing.index
     if isinstance(thing, Plan):

@@ -45,7 +45,7 @@ class SdkTool:
             },
             "required": ["city"],
             "additionalProperties": False,
-            "patternProperties": {"^x-": {}},
+            "unevaluatedProperties": False,
         }
     )
     strict_json_schema: bool = True
@@ -214,10 +214,11 @@ async def test_a_function_tool_of_the_agents_sdk_stays_its_own_object() -> None:
     assert (made.definition.description, made.definition.category) == ("Say it.", "data")
     assert made.definition.input_schema["properties"]["city"] == {
         "type": "string",
+        "pattern": "^[A-Z]",
         "title": "City",
         "description": "where",
     }
-    assert "patternProperties" not in made.get_schema(), "what only the SDK checks is left to it"
+    assert "unevaluatedProperties" not in made.get_schema(), "what only the SDK checks is left to it"
     assert await called(made, city="Oslo") == "Oslo is fine"
     assert theirs.seen == [("weather", "call-7", None)]
     with pytest.raises(DefinitionError, match="for the parameter 'town', which it has not"):

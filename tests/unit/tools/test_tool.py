@@ -255,7 +255,7 @@ def test_a_tool_as_a_class_says_what_it_is_in_attributes() -> None:
     with pytest.raises(BadParams, match="have 2 mistakes"):
         Two().bind({})
     assert lookup.misfit(3) is None
-    assert lookup.misfit("x") == "'the result' is 'x', not integer"
+    assert lookup.misfit("x") == "the result is 'x', not integer"
 
 
 class Two(Lookup):

@@ -19,8 +19,10 @@ from agenticflow.errors import DefinitionError
 if typing.TYPE_CHECKING:
     from agenticflow.agents.loop.results import AgentResult
 
-__all__ = ["MODEL_SEATS", "LoopAgent", "RunsLoops"]
+__all__ = ["MODEL_SEATS", "SEATS", "LoopAgent", "RunsLoops"]
 
+SEATS: Final = 1
+"""Tasks at once of an agent with handlers alone, unless it is told otherwise."""
 MODEL_SEATS: Final = 20
 """Tasks at once of an agent that asks a model, unless it is told otherwise: it mostly waits."""
 _MAX_TYPES: Final = 100

@@ -53,6 +53,12 @@ class LLMClient:
         self.spending = Spending(prices)
         self._temperature = temperature
 
+    def through(self, model: Model) -> LLMClient:
+        """Return a client like this one that asks ``model``; what both spend is counted together."""
+        other = LLMClient(model, temperature=self._temperature, max_repairs=self.max_repairs)
+        other.spending = self.spending
+        return other
+
     @overload
     async def generate(
         self,
@@ -62,6 +68,7 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> str: ...
 
     @overload
@@ -73,6 +80,7 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> T: ...
 
     @overload
@@ -84,6 +92,7 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> object: ...
 
     async def generate(
@@ -94,8 +103,11 @@ class LLMClient:
         temperature: float | None = None,
         instructions: str = "",
         max_output_tokens: int | None = None,
+        max_repairs: int | None = None,
     ) -> object:
         """Return the model's words, or with ``schema`` (a type or a JSON Schema) the value that they are.
+
+        ``max_repairs`` is that of this call, 0 for whoever mends an answer by its ``text`` and ``problems`` first; left out, the client's.
 
         Raises:
             ModelOutputInvalid: the answer did not have the form, after all repairs; ``problems`` and ``text`` say more.
@@ -123,7 +135,7 @@ class LLMClient:
                         problems=error.problems,
                         text=error.text,
                     ) from error
-                if repairs == self.max_repairs:
+                if repairs >= (self.max_repairs if max_repairs is None else max_repairs):
                     raise
                 messages += _repair(error)
                 repairs += 1

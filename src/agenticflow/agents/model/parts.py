@@ -153,6 +153,11 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
         """What it asks of tools, in order."""
         return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
 
+    @property
+    def results(self) -> tuple[ToolResultPart, ...]:
+        """What came of tool calls, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolResultPart))
+
 
 # --- words for common cases ---------------------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
+    GuardrailTripwireTriggered,
     InvalidInput,
     TemporaryError,
     WorkflowExecutionError,
@@ -218,12 +219,16 @@ class EngineLoops:
             version = state.version
 
     async def _remember(self, place: Place) -> None:
-        """The loop came to nothing: what was said is kept all the same, so that the conversation goes on from there."""
+        """The loop came to nothing: what was said is kept all the same, so that the conversation goes on from there.
+
+        Not so what a guardrail refused, and what nobody has answered.
+        """
         if place.session is None or not place.stream_id:
             return
         try:
             state = await place.state()
-            if not state.is_open:
+            is_refused = state.error is not None and state.error.type == GuardrailTripwireTriggered.__name__
+            if not state.is_open and not is_refused and state.turns > state.first_turns:
                 await place.remember(state, await place.pure(state, Conversation().of))
         except AgenticFlowError as error:
             log.warning("what was said in %s is not in its session: %s", place.stream_id, error)

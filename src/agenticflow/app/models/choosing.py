@@ -6,20 +6,22 @@ Everything that can be wrong before the first call is told then: the provider, a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from agenticflow.agents.memory import Embedder
+from agenticflow.agents.memory.embedding import MAX_DIMENSION
 from agenticflow.agents.model.permission import permission
 from agenticflow.agents.model.port import Model
 from agenticflow.app.models.guarding import USUAL_GUARDS, GuardedModel, ModelGuards
-from agenticflow.app.wiring import ModelChoice, open_model
+from agenticflow.app.wiring import ModelChoice, open_embedder, open_model
 from agenticflow.config import load_settings
 from agenticflow.errors import ConfigurationError
 
-__all__ = ["model_from"]
+__all__ = ["embedder_from", "model_from"]
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -43,6 +45,12 @@ _PROVIDERS: Final[Mapping[str, _Provider]] = {
 _OPTIONS: Final = ("base_url", "key_env", "stream", "without")
 _ABILITIES: Final = ("tools", "output_schemas", "temperature", "images", "files")
 _EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model or local:qwen3"
+_EMBEDDERS: Final = "write openai:text-embedding-3-small, huggingface:org/model or local:nomic-embed-text"
+_DIMENSIONS: Final[Mapping[str, int]] = {
+    "text-embedding-3-small": 1_536,
+    "text-embedding-3-large": 3_072,
+    "text-embedding-ada-002": 1_536,
+}
 
 
 def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | None = None) -> Model:
@@ -54,6 +62,37 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
 
     Raises ``ConfigurationError`` for an unknown provider or option, for an extra that is not installed, and for a key that is not there.
     """
+    provider, choice = _chosen(name, _OPTIONS, api_key)
+    own = choice.base_url != provider.base_url
+    place = f"{choice.provider} {choice.base_url}" if own else choice.provider
+    return GuardedModel(open_model(choice), guards, place=place)
+
+
+def embedder_from(
+    name: str, dimension: int | None = None, *, shortens: bool = False, api_key: str | None = None
+) -> Embedder:
+    """Return the embedding model called ``provider:model?option=…``, for ``MemoryStore(embedder=…)``.
+
+    Options are ``base_url=`` and ``key_env=``, as for ``model_from``. ``dimension`` is how many numbers its vectors have;
+    of OpenAI's that is known. ``shortens`` asks it for shorter vectors than its own, where it can make them. It is asked once, within a
+    minute: repeating is the business of who stores and searches.
+
+    Raises ``ConfigurationError`` for an unknown provider or option, a dimension that is not known, an extra that is not installed, and for
+    a key that is not there.
+    """
+    provider, choice = _chosen(name, ("base_url", "key_env"), api_key)
+    if provider.wire != "chat":
+        raise ConfigurationError(f"{choice.provider} has no embedding models", hint=_EMBEDDERS)
+    known = dimension if dimension is not None else _DIMENSIONS.get(choice.name)
+    if known is None or isinstance(known, bool) or not isinstance(known, int) or not 1 <= known <= MAX_DIMENSION:
+        raise ConfigurationError(
+            f"the dimension of {choice.provider}:{choice.name} is {known!r:.60}",
+            hint=f"give how many numbers its vectors have, 1 to {MAX_DIMENSION:,}: embedder_from({name!r:.80}, 768)",
+        )
+    return open_embedder(choice, known, shortens=shortens)
+
+
+def _chosen(name: str, known_options: Sequence[str], api_key: str | None) -> tuple[_Provider, ModelChoice]:
     if not isinstance(name, str):
         raise ConfigurationError(f"a model is chosen by name, not by {name!r:.60}", hint=_EXAMPLES)
     provider_name, _, rest = name.partition(":")
@@ -62,12 +101,12 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
     if provider is None or not model:
         known = ", ".join(_PROVIDERS)
         raise ConfigurationError(f"no model is known for {name!r}; providers are {known}", hint=_EXAMPLES)
-    options = _options(name, query)
+    options = _options(name, query, known_options)
     base_url = options.get("base_url", provider.base_url)
     _check_address(name, base_url)
     if load_settings().settings.models.forbid_calls:
         permission.is_forbidden = True
-    choice = ModelChoice(
+    return provider, ModelChoice(
         provider=provider_name,
         name=model,
         wire=provider.wire,
@@ -77,20 +116,18 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
         limit_field=provider.limit_field,
         cannot=frozenset({*_cannot(name, options.get("without", "")), *provider.cannot}),
     )
-    own = base_url != provider.base_url
-    return GuardedModel(open_model(choice), guards, place=f"{provider_name} {base_url}" if own else provider_name)
 
 
-def _options(name: str, query: str) -> dict[str, str]:
+def _options(name: str, query: str, known: Sequence[str]) -> dict[str, str]:
     options: dict[str, str] = {}
     for pair in filter(None, query.split("&")):
         option, _, value = pair.partition("=")
         value = unquote(value)
-        if option not in _OPTIONS or not value or (option == "stream" and value not in ("true", "false")):
+        if option not in known or not value or (option == "stream" and value not in ("true", "false")):
             # a pair that is not known may be a key: only its name is shown
             raise ConfigurationError(
                 f"the model {name.partition('?')[0]!r} has the unknown option {option!r}, or no right value for it",
-                hint=f"there are {', '.join(_OPTIONS)}; a key comes from the environment, never from a name",
+                hint=f"there are {', '.join(known)}; a key comes from the environment, never from a name",
             )
         options[option] = value
     return options

@@ -39,13 +39,13 @@ def _list(
     form: FormatOption = Format.TABLE,
 ) -> int:
     """List budgets, those opened last first."""
-    from agenticflow.cli.commands import budgets  # late: only when run
+    from agenticflow.cli.commands.looking import budgets  # late: only when run
 
     return budgets.listing(store=store, limit=limit, form=form)
 
 
 def _show(budget_id: BudgetId, store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
     """Show a budget: its limits, what was spent, what is reserved, and by which calls."""
-    from agenticflow.cli.commands import budgets  # late: only when run
+    from agenticflow.cli.commands.looking import budgets  # late: only when run
 
     return budgets.show(budget_id, store=store, form=form)

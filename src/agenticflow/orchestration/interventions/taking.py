@@ -92,7 +92,7 @@ def _taken(state: RunState, key: str) -> TaskRecord:
         node = plan.nodes[plan.by_id[key]]
         if node.rest:
             state.cancel_soon(node.rest, key)
-        record = state.tasks[key] = TaskRecord(key, node)
+        record = state.tasks[key] = TaskRecord(key, node, node.performer_id)
         return record
     if record.status is TaskStatus.READY:
         state.ready.remove(record)

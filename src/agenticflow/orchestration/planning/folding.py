@@ -27,7 +27,7 @@ def steps_planned(state: RunState, fact: f.StepsPlanned, version: int, at: int) 
         node = plan.grow(step)
         key = step.task.task_id
         if state.kept and (value := state.kept.get(key)) is not None:
-            record = state.tasks[key] = TaskRecord(key, node)
+            record = state.tasks[key] = TaskRecord(key, node, node.performer_id)
             record.status, record.value, record.ended_at = TaskStatus.COMPLETED, value, at
             state.settle(node, TaskStatus.COMPLETED)
         else:

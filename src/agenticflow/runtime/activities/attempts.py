@@ -6,6 +6,8 @@ import asyncio
 import enum
 from collections import deque
 
+import msgspec
+
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import Performer, RunActivity
@@ -44,54 +46,33 @@ class Seat:
             queue.insert(next(i for i, other in enumerate(queue) if other.effect.priority < priority), attempt)
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """An attempt that was handed to this process."""
 
-    __slots__ = (
-        "cause",
-        "context",
-        "effect",
-        "handler",
-        "heard",
-        "is_abandoned",
-        "is_over",
-        "limit_seconds",
-        "listen_seconds",
-        "notice_seconds",
-        "process",
-        "seat",
-        "silence",
-        "started_at",
-        "stream_id",
-        "task",
-        "worker",
-    )
-
-    def __init__(self, stream_id: str, effect: RunActivity, handler: Handler, seat: Seat) -> None:
-        self.stream_id = stream_id
-        self.effect = effect
-        self.handler = handler
-        self.seat = seat
-        self.cause: StopCause | None = None
-        self.context: TaskContext | None = None
-        self.started_at = 0
-        self.limit_seconds: float | None = None
-        self.notice_seconds: float | None = None
-        self.heard = -1
-        """Number of the last report of progress that was looked at."""
-        self.silence = 0
-        """How often there was no news since."""
-        self.listen_seconds: float | None = None
-        """How often one looks, when it has to report progress."""
-        self.is_abandoned = False
-        self.is_over = False
-        """Whether it is superseded, or its handler has begun: it must not begin again."""
-        self.task: asyncio.Task[None] | None = None
-        """The worker task, while an async handler runs in it and may be interrupted."""
-        self.worker: asyncio.Task[None] | None = None
-        """Whoever asks gates for it, and then whoever performs it, from the moment it does."""
-        self.process: asyncio.Future[None] | None = None
-        """Done as soon as the process that runs the handler shall be killed."""
+    stream_id: str
+    effect: RunActivity
+    handler: Handler
+    seat: Seat
+    cause: StopCause | None = None
+    context: TaskContext | None = None
+    started_at: int = 0
+    limit_seconds: float | None = None
+    notice_seconds: float | None = None
+    heard: int = -1
+    """Number of the last report of progress that was looked at."""
+    silence: int = 0
+    """How often there was no news since."""
+    listen_seconds: float | None = None
+    """How often one looks, when it has to report progress."""
+    is_abandoned: bool = False
+    is_over: bool = False
+    """Whether it is superseded, or its handler has begun: it must not begin again."""
+    task: asyncio.Task[None] | None = None
+    """The worker task, while an async handler runs in it and may be interrupted."""
+    worker: asyncio.Task[None] | None = None
+    """Whoever asks gates for it, and then whoever performs it, from the moment it does."""
+    process: asyncio.Future[None] | None = None
+    """Done as soon as the process that runs the handler shall be killed."""
 
     @property
     def log_fields(self) -> dict[str, object]:

@@ -31,7 +31,7 @@ from agenticflow.core.engine import (
     RunChild,
     StopActivity,
 )
-from agenticflow.core.results import Outcome, OutcomeKind, describe_error
+from agenticflow.core.results import SUCCEEDED, Outcome, OutcomeKind, describe_error
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.isolation import Isolation
@@ -343,32 +343,32 @@ class Dispatcher:
 
     async def _perform(self, attempt: Attempt, task: asyncio.Task[None]) -> int:
         """Perform one attempt and have its outcome recorded; return when the outcome came."""
-        seat, worker = attempt.seat, self._worker
+        seat, worker, effect, stream_id = attempt.seat, self._worker, attempt.effect, attempt.stream_id
         performer = seat.performer
         attempt.worker = task
         outcome: Outcome | None = None
         blobs: tuple[tuple[str, bytes], ...] = ()
         is_working = is_over = False
         try:
-            if attempt.cause is None and attempt.stream_id not in worker.paused:
+            if attempt.cause is None and stream_id not in worker.paused:
                 is_working = True
                 seat.working += 1
                 performer.work_began(seat.working, self._clock.now_ns())
                 outcome, blobs = await worker.run(attempt, task) or (None, ())
         finally:
             seat.in_flight -= 1
-            if outcome is None and attempt.cause is None and attempt.stream_id in worker.paused and not attempt.is_over:
+            if outcome is None and attempt.cause is None and stream_id in worker.paused and not attempt.is_over:
                 attempt.worker = None  # that task goes on with something else, which is not this attempt's to interrupt
-                worker.paused[attempt.stream_id].append(attempt)
+                worker.paused[stream_id].append(attempt)
             else:
-                self._attempts.pop((attempt.stream_id, attempt.effect.token), None)
+                self._attempts.pop((stream_id, effect.token), None)
                 is_over = True
-            if attempt.effect.caution and outcome is None:
+            if effect.caution and outcome is None:
                 self._end_isolation(attempt)
             now = self._clock.now_ns()
             if is_working:
                 seat.working -= 1
-                if outcome is None or outcome.kind is OutcomeKind.SUCCEEDED:
+                if outcome is None or outcome.kind is SUCCEEDED:
                     performer.work_ended(seat.working, now, outcome)
             if seat.queue:
                 self.refill(seat)
@@ -376,22 +376,26 @@ class Dispatcher:
             try:
                 await worker.report(attempt, outcome, blobs, now)
             except AgenticFlowError as error:
-                log.error(
-                    "the outcome of %s in %s was not recorded: %s", attempt.effect.task_key, attempt.stream_id, error
-                )
-            if is_working and outcome.kind is not OutcomeKind.SUCCEEDED:
+                log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, stream_id, error)
+            if is_working and outcome.kind is not SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
-        if is_over and self._checks.waiting:  # hardly ever
+        if is_over and (effect.permits or effect.caution or self._checks.waiting):  # hardly ever
+            self._let_go(attempt, outcome)
+        return now
+
+    def _let_go(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        """The attempt is over, and its outcome reported: tell those who wait for that."""
+        effect, stream_id = attempt.effect, attempt.stream_id
+        if self._checks.waiting:
             # After the report: a late one may have said what happened.
-            self._checks.attempt_ended(attempt.stream_id, attempt.effect.token)
-        if outcome is not None and attempt.effect.caution:
+            self._checks.attempt_ended(stream_id, effect.token)
+        if outcome is not None and effect.caution:
             # After the report: what is known to have ended has not killed anything.
             self._end_isolation(attempt)
-        if is_over and attempt.effect.permits and not self._worker.is_stopping:
+        if effect.permits and not self._worker.is_stopping:
             # After the report: whoever comes next finds what this one did.
-            self._gates.release(attempt.stream_id, attempt.effect.token)
-        return now
+            self._gates.release(stream_id, effect.token)
 
     def refill(self, seat: Seat) -> None:
         """Let the seat's queue move up as far as its concurrency allows."""

@@ -7,6 +7,7 @@ first entry needs a look: adding and removing cost a tenth of a microsecond, and
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -23,6 +24,8 @@ class Limits(Generic[K]):
         self._expired = expired
         self._lengths: dict[float, dict[K, float]] = {}
         self._handle: asyncio.TimerHandle | None = None
+        self._look_at = math.inf
+        """When the loop will look."""
 
     def add(self, key: K, seconds: float) -> None:
         """Start the limit of ``key``."""
@@ -31,7 +34,7 @@ class Limits(Generic[K]):
             keys = self._lengths[seconds] = {}
         at = self._loop.time() + seconds
         keys[key] = at
-        if self._handle is None or self._handle.when() > at:
+        if at < self._look_at:
             self._arm(at)
 
     def remove(self, key: K, seconds: float) -> None:
@@ -47,15 +50,18 @@ class Limits(Generic[K]):
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
+        self._look_at = math.inf
         self._lengths.clear()
 
     def _arm(self, at: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._handle = self._loop.call_at(at, self._look)
+        self._look_at = at
 
     def _look(self) -> None:
         self._handle = None
+        self._look_at = math.inf
         now = self._loop.time()
         earliest: float | None = None
         for seconds, keys in list(self._lengths.items()):
@@ -69,5 +75,5 @@ class Limits(Generic[K]):
                 self._expired(key)
             if not keys and self._lengths.get(seconds) is keys:
                 del self._lengths[seconds]
-        if earliest is not None and (self._handle is None or self._handle.when() > earliest):
+        if earliest is not None and earliest < self._look_at:
             self._arm(earliest)

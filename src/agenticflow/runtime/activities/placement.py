@@ -56,8 +56,10 @@ class Placement:
             except (NoHealthyAgentError, AgentNotFoundError):
                 return None
         seat = self.seats.get(performer_id)
-        handler = seat.performer.handler_for(effect.task_type) if seat is not None else None
-        return (seat, handler) if seat is not None and handler is not None else None
+        if seat is None:
+            return None
+        handler = seat.performer.handler_for(effect.task_type)
+        return None if handler is None else (seat, handler)
 
     def _next_in_turn(self, effect: RunActivity) -> str:
         """Return who gets another attempt: the next after its own performer, of those that have its capabilities."""

@@ -23,7 +23,7 @@ from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.guards import AttemptGuard
 from agenticflow.core.interrupts import Replies, interrupt_in, question_in
-from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.core.results import SUCCEEDED, ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
     AgenticFlowError,
@@ -44,6 +44,8 @@ __all__ = ["LocalWorker"]
 
 log = logging.getLogger("agenticflow.engine")
 
+_AT_MOST_ONCE: Final = EffectClass.AT_MOST_ONCE
+_LOOP: Final = RunsIn.LOOP
 NANOSECONDS: Final = 1_000_000_000
 NOTICE_SECONDS: Final = 1.0
 """A handler that runs longer is recorded as started, with the moment of its time limit, so that a restart does not restart it."""
@@ -148,7 +150,7 @@ class LocalWorker:
         guard = attempt.handler.guard
         if guard is not None:
             return self._run_guarded(attempt, task, guard)
-        return self._run(attempt, task) if attempt.handler.runs_in is RunsIn.LOOP else self._run_in_turn(attempt, task)
+        return self._run(attempt, task) if attempt.handler.runs_in is _LOOP else self._run_in_turn(attempt, task)
 
     async def _run_guarded(self, attempt: Attempt, task: asyncio.Task[None], guard: AttemptGuard) -> Ended | None:
         """Ask the guard before the intent is recorded: what it does not let begin has not begun, at-most-once work neither."""
@@ -175,7 +177,7 @@ class LocalWorker:
     async def _run(self, attempt: Attempt, task: asyncio.Task[None]) -> Ended | None:
         effect, handler = attempt.effect, attempt.handler
         attempt.is_over = True
-        is_recorded_first = effect.effect is EffectClass.AT_MOST_ONCE or effect.caution
+        is_recorded_first = effect.effect is _AT_MOST_ONCE or effect.caution
         if is_recorded_first and not await self.record_intent(attempt):
             return None
         blobs: tuple[tuple[str, bytes], ...] = ()
@@ -214,7 +216,7 @@ class LocalWorker:
         self._start_limits(attempt, now)
         reach("worker.before_handler")
         try:
-            if handler.runs_in is RunsIn.LOOP:
+            if handler.runs_in is _LOOP:
                 attempt.task = task
                 value = await handler.function(**arguments)  # type: ignore[misc]  # RunsIn.LOOP means a coroutine function
             elif handler.runs_in is RunsIn.THREAD:
@@ -226,7 +228,7 @@ class LocalWorker:
             stored, blob = store_form(codec.encode(value))
             if blob is not None:
                 blobs = (blob,)
-            return Outcome(OutcomeKind.SUCCEEDED, stored), blobs
+            return Outcome(SUCCEEDED, stored), blobs
         except asyncio.CancelledError:
             attempt.task = None
             if self.is_stopping and attempt.cause is None and task.cancelling():
@@ -341,7 +343,7 @@ class LocalWorker:
         limit = effect.timeout_seconds
         if effect.deadline is not None:
             limit = max(0.0, (effect.deadline - now) / NANOSECONDS)
-        elif effect.effect is not EffectClass.AT_MOST_ONCE and not effect.caution:
+        elif effect.effect is not _AT_MOST_ONCE and not effect.caution:
             # The time limit is armed with the notice: most handlers are done by then and pay for one timer only.
             attempt.notice_seconds = NOTICE_SECONDS if limit is None else min(NOTICE_SECONDS, limit / 4)
             self._notices.add(attempt, attempt.notice_seconds)

@@ -5,6 +5,8 @@ Nothing here waits or writes: that is the host's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityFinished, Effect, RunChild
 from agenticflow.errors import AgenticFlowError
@@ -19,7 +21,7 @@ class Turn:
     """What a batch of commands comes to. The actor's state holds its facts; nobody may see them before they are committed."""
 
     __slots__ = (
-        "_evolved",
+        "_begun",
         "actor",
         "answers",
         "child",
@@ -40,10 +42,10 @@ class Turn:
         self.actor = actor
         self.facts: list[Fact] = []
         self.events: list[NewEvent] = []
-        """The facts of commands that are decided, encoded."""
+        """The facts that are in the state, encoded."""
         self.rows: list[Row] = []
-        self._evolved = 0
-        """How many facts are in the state."""
+        self._begun = 0
+        """How many facts there were before the command that is being decided."""
         self.stale = 0
         """Reports whose token was not current."""
         self.answers: list[tuple[Waiting[Answer], int, int]] = []
@@ -51,7 +53,7 @@ class Turn:
         self.refusals: list[tuple[Request, AgenticFlowError]] = []
         """Who is told after the commit that the command was refused."""
         self.is_repeated = False
-        """Whether the store had seen its command before: then the facts of that time are true, not these."""
+        """Whether the store had seen its command before."""
         self.sequel: Sequel | None = None
         """What is committed along with it."""
 
@@ -61,32 +63,34 @@ class Turn:
         Raises what the decider refuses with, and ``BlobMissing``: called again with that value at hand it goes on where it was.
         """
         actor, command, facts, events = self.actor, request.command, self.facts, self.events
-        guest, state, version, now = actor.guest, actor.state, actor.version, command.now
-        begun, done = len(events), self._evolved
-        evolve = guest.evolve
-        try:
-            while True:
-                while done < len(facts):
-                    evolve(state, facts[done], version + done + 1, now)
-                    done += 1
-                following = guest.advance(state, now) if done > begun else guest.decide(state, command)
-                if not following:
-                    break
-                facts.extend(following)
-        finally:
-            self._evolved = done
-        if done > begun:
-            metadata = metadata_of(actor, command)
-            encode = guest.codec.encode
-            for fact in facts[begun:] if begun else facts:
+        guest, state, now = actor.guest, actor.state, command.now
+        evolve, encode, metadata = guest.evolve, guest.codec.encode, metadata_of(actor, command)
+        begun, version = self._begun, actor.version + len(events)
+        following: Sequence[Fact] = facts[len(events) :]
+        if not following:
+            following = guest.decide(state, command) if len(facts) == begun else guest.advance(state, now)
+            facts += following
+        while following:
+            for fact in following:
+                version += 1
+                evolve(state, fact, version, now)
                 events.append(NewEvent(fact.event_type, encode(fact), now, metadata, fact.schema_version))
-            if command.blobs:
-                self.rows.extend(Blob(name, data) for name, data in command.blobs)
-        elif type(command) is ActivityFinished:
-            self.stale += 1
+            following = guest.advance(state, now)
+            facts += following
+        done = self._begun = len(facts)
+        if done == begun:
+            if type(command) is ActivityFinished:
+                self.stale += 1
+        elif command.blobs:
+            self.rows.extend(Blob(name, data) for name, data in command.blobs)
         if request.answer is not None:
-            self.answers.append((request.answer, done - begun, version + done))
+            self.answers.append((request.answer, done - begun, version))
         return done > begun
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether facts are decided of which not everything that follows is: then its state must not be used any more."""
+        return len(self.facts) > self._begun
 
     def close(self, command_id: str | None, now: int) -> None:
         """Nothing more is decided: find what the facts ask for, and make the commit of them and of what has to be recorded with them."""
@@ -109,6 +113,12 @@ class Turn:
         self.commit = Commit(
             stream_id=actor.stream_id, expected=actor.version, events=self.events, command_id=command_id, rows=rows
         )
+
+    def repeat(self, version: int) -> None:
+        """The store had seen the command before: ``version`` was after it, and the facts of that time are true, not these."""
+        self.actor.forget()
+        self.is_repeated = True
+        self.answers = [(answer, 0, version) for answer, _, _ in self.answers]
 
     def answer(self) -> None:
         """Tell everybody what became of it: who was refused why, who made how many facts true, at which version."""

@@ -17,15 +17,16 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_
 import msgspec
 
 from agenticflow.core import codec
-from agenticflow.errors import AgenticFlowError, DefinitionError, InvalidInput
-from agenticflow.tools.schemas.checking import (
+from agenticflow.core.json_schema import (
     MAX_PROBLEMS,
+    CompiledSchema,
     JsonSchema,
+    compile_schema,
     missing_words,
-    problems_in,
     short,
     unknown_words,
 )
+from agenticflow.errors import AgenticFlowError, DefinitionError, InvalidInput
 from agenticflow.tools.schemas.docstrings import read_docstring
 
 __all__ = ["BadParams", "Parameters", "Returned", "read_parameters", "read_return"]
@@ -49,7 +50,7 @@ class BadParams(InvalidInput):
 class Parameters:
     """What a function takes: ``schema`` for whoever calls, ``arguments`` for whoever is called."""
 
-    __slots__ = ("_bundle", "_hints", "context_name", "name", "names", "schema")
+    __slots__ = ("_bundle", "_each", "_hints", "context_name", "name", "names", "schema")
 
     def __init__(
         self,
@@ -64,6 +65,8 @@ class Parameters:
         self._hints = hints
         self.names = tuple(hints)
         self.schema = schema
+        self._each: CompiledSchema | None = None
+        """Of params by themselves, whatever else is there; made when the first mistake has to be told."""
         self.context_name = context_name
 
     def arguments(self, params: Mapping[str, object]) -> dict[str, Any]:
@@ -96,15 +99,18 @@ class Parameters:
         schemas: Mapping[str, object] = described if isinstance(described, Mapping) else {}
         required = self.schema["required"]
         missing = [name for name in required if name not in params] if isinstance(required, list) else []
-        problems = [missing_words(name, schemas.get(name)) for name in missing]
+        problems = [f"{name!r} {missing_words(schemas.get(name))}" for name in missing]
+        if self._each is None:
+            rest = {key: said for key, said in self.schema.items() if key not in ("required", "additionalProperties")}
+            self._each = compile_schema(rest)
         for name, value in params.items():
             if name not in self._hints:
-                problems.append(unknown_words(str(name), self.names))
+                problems.append(f"{str(name)!r} {unknown_words(name, self.names)}")
                 continue
             try:
                 msgspec.convert(_with_whole_numbers(value), self._hints[name], dec_hook=_foreign)
             except Exception as error:  # noqa: BLE001 - a hint's own validation is the author's code
-                found = problems_in(value, schemas.get(name), name, self.schema)
+                found = self._each.problems({name: value})
                 problems += found or [_misfit(name, value, error)]
         return problems
 

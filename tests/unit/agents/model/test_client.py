@@ -157,7 +157,7 @@ async def test_what_the_model_raises_comes_through() -> None:
 
 async def test_a_form_that_is_none_is_told_and_nothing_is_asked() -> None:
     model = ScriptedModel(["never said"])
-    with pytest.raises(DefinitionError, match="is not known"):
+    with pytest.raises(DefinitionError, match="is 'thing', not one of"):
         await LLMClient(model).generate("x", {"type": "thing"})
     assert model.asked == 0
 
@@ -170,3 +170,16 @@ def test_a_client_asks_a_model() -> None:
     for repairs in (-1, MAX_REPAIRS + 1):
         with pytest.raises(InvalidInput, match="max_repairs"):
             LLMClient(ScriptedModel([]), max_repairs=repairs)
+
+
+async def test_a_call_may_want_no_repairs_and_another_model_share_the_account() -> None:
+    first, second = ScriptedModel(["no JSON"]), ScriptedModel(['{"value": 5}'])
+    client = LLMClient(first, temperature=0.5)
+    with pytest.raises(ModelOutputInvalid) as told:
+        await client.generate("How many?", int, max_repairs=0)
+    assert (told.value.text, first.asked) == ("no JSON", 1)
+    other = client.through(second)
+    assert await other.generate("How many?", int) == 5
+    assert second.requests[0].temperature == 0.5
+    assert other.spending is client.spending
+    assert client.spending.calls == 2

@@ -433,7 +433,7 @@ tasks:
         (13, "an escalation has no 'after'; did you mean 'after_seconds'?"),
         (15, "approval: expected"),
         (17, "explode"),
-        (19, "response_schema: answer: the type 'money' is not known"),
+        (19, "response_schema: type is 'money', not one of"),
         (21, "missing required field question"),
     ):
         assert any(f"line {line}: " in problem and words in problem for problem in told), (line, told)

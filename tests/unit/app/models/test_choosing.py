@@ -109,8 +109,12 @@ def test_a_missing_key_is_told_with_the_variable(monkeypatch: pytest.MonkeyPatch
 WITHOUT_CLIENTS = """
 import sys
 sys.modules["openai"] = sys.modules["anthropic"] = sys.modules["httpx2"] = None  # as if they were not installed
-from agenticflow.app.models import model_from
+from agenticflow.app.models import embedder_from, model_from
 from agenticflow.errors import ConfigurationError
+try:
+    embedder_from("openai:m", 4, api_key="k")
+except ConfigurationError as error:
+    print(error.message, error.hint)
 for provider in ("openai", "huggingface", "local", "anthropic"):
     try:
         model_from(f"{provider}:m", api_key="k")
@@ -123,8 +127,8 @@ def test_a_missing_extra_is_told_by_name() -> None:
     told = subprocess.run(
         [sys.executable, "-c", WITHOUT_CLIENTS], capture_output=True, text=True, timeout=60, check=True
     ).stdout.splitlines()
-    assert len(told) == 4
-    for line, provider in zip(told, ("openai", "huggingface", "local", "anthropic"), strict=True):
+    assert len(told) == 5
+    for line, provider in zip(told, ("openai", "openai", "huggingface", "local", "anthropic"), strict=True):
         assert f"needs the extra '{provider}', which is not installed" in line
         assert f"agenticflow[{provider}]" in line
 

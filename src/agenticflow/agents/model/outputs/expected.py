@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 import msgspec
 
+from agenticflow.agents.model.outputs.closing import closed
 from agenticflow.agents.model.outputs.extraction import candidates
-from agenticflow.agents.model.outputs.schemas import closed, misfits, schema_problems
 from agenticflow.agents.model.requests import OutputSpec
+from agenticflow.core.json_schema import compile_schema, inner_schemas, schema_mistakes
 from agenticflow.errors import DefinitionError, ModelOutputInvalid
 
 __all__ = ["Expected"]
@@ -18,6 +19,8 @@ T = TypeVar("T")
 WRAPPED: Final = "value"
 """The field that holds an answer which is no object: providers hold only objects to a form."""
 _NAME_CHARS: Final = 64
+_MOVED_WITH_IT: Final = ("#/$defs/", "#/definitions/")
+"""Where references lead from inside the wrapping as well."""
 
 
 class _Pydantic(Protocol):
@@ -31,7 +34,7 @@ class _Pydantic(Protocol):
 class Expected(Generic[T]):
     """The form of an answer. ``spec`` is what a provider is told, ``read`` makes a ``T`` of a model's words."""
 
-    __slots__ = ("_is_wrapped", "_schema", "_type", "spec")
+    __slots__ = ("_compiled", "_is_wrapped", "_type", "spec")
 
     def __init__(self, form: type[T] | Mapping[str, object]) -> None:
         """Take a type (a dataclass, a msgspec Struct, a TypedDict, a pydantic model, ``list[str]`` …) or a JSON Schema.
@@ -40,7 +43,13 @@ class Expected(Generic[T]):
         """
         self._type: Any = None if isinstance(form, Mapping) else form
         schema = dict(form) if isinstance(form, Mapping) else _schema_of(form)
-        problems = schema_problems(schema)
+        problems = schema_mistakes(schema)
+        if not problems and schema.get("type") != "object":
+            problems = [
+                f"the reference {one!r:.80} has to lead to #/$defs/NAME, where the answer is no object"
+                for one in _references(schema)
+                if not str(one).startswith(_MOVED_WITH_IT)
+            ]
         if problems:
             raise DefinitionError(
                 f"answers cannot be held to this schema: {'; '.join(problems)}",
@@ -53,15 +62,15 @@ class Expected(Generic[T]):
                 name: schema.pop(name) for name in ("$defs", "definitions") if name in schema
             }
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED], **definitions}
-        self._schema = schema
+        self._compiled = compile_schema(schema)
         self.spec = OutputSpec(_name_of(form, schema), closed(schema))
 
     def read(self, text: str) -> T:
         """Return the answer in ``text``, also from between words. Raises ``ModelOutputInvalid`` with all that is wrong."""
         problems: list[str] = []
         for value in candidates(text):
-            found = misfits(self._schema, value)
-            if found and self._is_wrapped and not misfits(self._schema, {WRAPPED: value}):
+            found = self._compiled.problems(value, "answer")
+            if found and self._is_wrapped and not self._compiled.problems({WRAPPED: value}):
                 value, found = {WRAPPED: value}, []
             if not found:
                 try:
@@ -114,6 +123,14 @@ def _schema_of(form: object) -> dict[str, object]:
         name = reference.rpartition("/")[2]
         return {**definitions[name], "$defs": definitions}
     return schema
+
+
+def _references(schema: object) -> Iterator[object]:
+    if isinstance(schema, Mapping):
+        if "$ref" in schema:
+            yield schema["$ref"]
+        for _, inner in inner_schemas(schema):
+            yield from _references(inner)
 
 
 def _name_of(form: object, schema: Mapping[str, object]) -> str:

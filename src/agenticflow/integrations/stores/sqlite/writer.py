@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -129,10 +129,9 @@ class Writer:
         self._position = int(self._connection.execute(LAST_POSITION).get)
         self._last_sid = int(self._connection.execute("SELECT coalesce(max(sid), 0) FROM streams").get)
 
-    async def commit(self, commit: Commit, size: int) -> Committed:
+    def commit(self, commit: Commit, size: int) -> Coroutine[Any, Any, Committed]:
         """Queue ``commit`` of ``size`` bytes and wait for its answer. Waits for room first when very much is queued."""
-        committed: Committed = await self._ask(commit, size, commit.can_wait)
-        return committed
+        return self._ask(commit, size, commit.can_wait)
 
     async def commit_in_order(self, commits: tuple[Commit, ...], size: int) -> list[Committed | AgenticFlowError]:
         """Queue ``commits`` of ``size`` bytes for one transaction, each only behind the one before it, and wait for their answers."""
@@ -215,7 +214,7 @@ class Writer:
             if not waiting:
                 continue
             try:
-                batch = self._work(waiting) if isinstance(waiting[0][0], Job) else self._write(waiting)
+                batch = self._work(waiting) if type(waiting[0][0]) is Job else self._write(waiting)
                 reach("store.before_ack")
             except BaseException as error:  # noqa: BLE001 - a test's failpoint, or a bug: nobody may wait for ever
                 batch = self._lost(waiting, error)
@@ -231,7 +230,7 @@ class Writer:
         if first is None:
             return [], True
         waiting = [first]
-        if isinstance(first[0], Job):
+        if type(first[0]) is Job:
             return waiting, False
         events, size = events_in(first[0]), first[2]
         try:
@@ -239,7 +238,7 @@ class Writer:
                 following = self._queue.get_nowait()
                 if following is None:
                     return waiting, True
-                if isinstance(following[0], Job):
+                if type(following[0]) is Job:
                     self._following = following
                     break
                 waiting.append(following)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, Self, cast
 
 from agenticflow.core.engine import EffectClass
+from agenticflow.core.json_schema import JsonSchema, understood_part
 from agenticflow.core.tools import Move, ToolResult
 from agenticflow.errors import ConfigurationError, DefinitionError
 from agenticflow.integrations.tools.mcp.connection import Connection, Opens
@@ -27,8 +28,6 @@ from agenticflow.integrations.tools.mcp.library import (
 )
 from agenticflow.tools.context import ToolContext
 from agenticflow.tools.definition import ToolOptions, define
-from agenticflow.tools.foreign import checkable
-from agenticflow.tools.schemas.checking import JsonSchema
 from agenticflow.tools.tool import Tool
 
 __all__ = ["McpServer", "McpTool"]
@@ -47,7 +46,7 @@ class McpTool(Tool):
     def __init__(self, connection: Connection, offered: Offered, name: str, options: ToolOptions) -> None:
         """Raises ``DefinitionError`` when no model can be told of it."""
         description = (offered.description or offered.title or offered.name)[:MAX_DESCRIPTION_CHARS]
-        schema = {"properties": {}, **checkable(offered.input_schema), "type": "object"}
+        schema = {"properties": {}, **understood_part(offered.input_schema), "type": "object"}
         self._definition = define(name, description, schema, options, category="mcp")
         self._connection = connection
         self._offered = offered.name

@@ -58,6 +58,7 @@ def test_a_value_of_the_type_comes_out() -> None:
         ({"type": "array", "items": {"$ref": "#/$defs/N"}, "$defs": {"N": {"type": "integer"}}}, "[3]", [3]),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1, "b": 2}', {"a": 1, "b": 2}),
         ({"anyOf": [{"type": "null"}, {"type": "integer"}]}, "null", None),
+        ({"type": "array", "items": True}, '[1, "a"]', [1, "a"]),
     ],
 )
 def test_what_is_no_object_is_wrapped_into_one_for_the_provider(form: Any, said: str, value: object) -> None:
@@ -78,7 +79,10 @@ def test_the_first_value_that_fits_is_taken() -> None:
         ("", ["there is no JSON in it"]),
         ('{"name": "Ulm", "kind": "city"}', ["answer.kind is 'city', not one of 'town', 'village'"]),
         ("[1]", ["answer is [1], not object"]),
-        ('{"kind": 1} {"name": 2}', ["answer.name is missing", "answer.kind is 1, not one of 'town', 'village'"]),
+        (
+            '{"kind": 1} {"name": 2}',
+            ["answer.name is missing (string)", "answer.kind is 1, not one of 'town', 'village'"],
+        ),
     ],
 )
 def test_everything_that_is_wrong_is_told(said: str, problems: list[str]) -> None:
@@ -162,8 +166,9 @@ def test_a_schema_without_a_name_has_one() -> None:
 @pytest.mark.parametrize(
     ("form", "words"),
     [
-        ({"type": "thing"}, "the type 'thing' is not known"),
-        ({"type": "object", "if": {}}, "the keyword 'if' is not known"),
+        ({"type": "thing"}, "type is 'thing', not one of"),
+        ({"type": "object", "unevaluatedProperties": False}, "the keyword 'unevaluatedProperties' is not understood"),
+        ({"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}, "the reference '#' has to lead to"),
         (Expected, "is no form of an answer"),
         (complex, "is no form of an answer"),
     ],

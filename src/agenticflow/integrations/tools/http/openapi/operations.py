@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
+from agenticflow.core.json_schema import schema_mistakes, understood_part
 from agenticflow.errors import DefinitionError
 from agenticflow.integrations.tools.http.client import FOR_PROGRAMS_ONLY
 from agenticflow.integrations.tools.http.openapi.schemas import SchemaReader, resolved
-from agenticflow.tools.schemas.checking import schema_mistakes
 
 __all__ = ["BODY", "LeftOut", "Operation", "Parameter", "operations_in", "servers_in"]
 
@@ -157,6 +157,7 @@ def _read(
         schema["required"] = required
     if reader.defs:
         schema["$defs"] = reader.defs
+    schema = understood_part(schema)
     if mistakes := schema_mistakes(schema):
         raise DefinitionError(f"the schema of its params is wrong: {mistakes[0]}")
     tags = operation.get("tags")

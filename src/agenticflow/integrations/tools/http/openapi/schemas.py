@@ -1,7 +1,7 @@
-"""Schemas of an OpenAPI document as those of a tool: whole by themselves, and in words that are checked here. Pure.
+"""Schemas of an OpenAPI document as those of a tool: whole by themselves, in JSON Schema. Pure.
 
-References into the document become ``$defs``. The dialect of OpenAPI 3.0 (``nullable``, bounds as flags) becomes JSON Schema; patterns,
-which are not checked here, stand in the description, for the model to read and the server to check.
+References into the document become ``$defs``, and the dialect of OpenAPI 3.0 (``nullable``, bounds as flags) becomes JSON Schema. What is
+not understood here is left to the server, which checks once more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agenticflow.errors import DefinitionError
-from agenticflow.tools.schemas.checking import UNCHECKED
 
 __all__ = ["SchemaReader", "resolved"]
 
@@ -28,8 +27,14 @@ _LEFT_OUT: Final = frozenset(
         *("$schema", "$id", "$anchor", "$comment", "$defs", "definitions", "title", "contentEncoding", "contentMediaType"),
     }
 )  # fmt: skip
-_TOLD: Final = ("pattern", "minProperties", "maxProperties")
-"""Not checked here, and worth knowing."""
+_SCHEMAS_BY_NAME: Final = frozenset({"properties", "patternProperties", "dependentSchemas"})
+_LISTED_SCHEMAS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_ONE_SCHEMA: Final = frozenset(
+    {
+        *("items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"),
+        *("unevaluatedItems", "unevaluatedProperties"),
+    }
+)
 
 
 def resolved(node: object, document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -78,23 +83,23 @@ class SchemaReader:
             return self._reference(schema, depth)
         made: dict[str, Any] = {}
         for keyword, value in schema.items():
-            if not isinstance(keyword, str) or keyword in _LEFT_OUT or keyword in UNCHECKED or keyword.startswith("x-"):
+            if not isinstance(keyword, str) or keyword in _LEFT_OUT or keyword.startswith("x-"):
                 continue
             made[keyword] = self._value(keyword, value, depth)
         _without_what_servers_say(made, schema)
         _bounds_of_3_0(made)
-        if told := _words(schema):
-            made["description"] = told
+        if isinstance(description := schema.get("description"), str):
+            made["description"] = description[:MAX_WORDS]
         if schema.get("nullable") is True:
             return _or_null(made)
         return made
 
     def _value(self, keyword: str, value: object, depth: int) -> object:
-        if keyword == "properties" and isinstance(value, Mapping):
+        if keyword in _SCHEMAS_BY_NAME and isinstance(value, Mapping):
             return {str(name): self.read(one, depth + 1) for name, one in value.items()}
-        if keyword in ("items", "additionalProperties"):
+        if keyword in _ONE_SCHEMA:
             return self.read(value, depth + 1)
-        if keyword in ("anyOf", "oneOf", "allOf", "prefixItems") and isinstance(value, list):
+        if keyword in _LISTED_SCHEMAS and isinstance(value, list):
             return [self.read(one, depth + 1) for one in value]
         if isinstance(value, list):
             if len(value) > MAX_VALUES:
@@ -141,13 +146,6 @@ def _bounds_of_3_0(made: dict[str, Any]) -> None:
     for flag, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if isinstance(made.get(flag), bool) and made.pop(flag) and bound in made:
             made[flag] = made.pop(bound)
-
-
-def _words(schema: Mapping[str, Any]) -> str:
-    said = schema.get("description")
-    words = [said[:MAX_WORDS]] if isinstance(said, str) and said else []
-    words += [f"({keyword}: {schema[keyword]!s:.200})" for keyword in _TOLD if keyword in schema]
-    return " ".join(words)
 
 
 def _or_null(made: dict[str, Any]) -> dict[str, Any]:
