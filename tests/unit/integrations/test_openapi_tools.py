@@ -321,6 +321,16 @@ def test_a_document_is_data_or_text_or_a_file(tmp_path: Path) -> None:
         assert tools_from_openapi(document, hosts=["a.example.com"])
 
 
+def test_words_of_yaml_are_those_of_json() -> None:
+    written = """
+        openapi: 3.1.0
+        servers: [{url: 'https://a.example.com'}]
+        paths: {/x: {get: {operationId: x, parameters: [{name: on, in: query, schema: {enum: [no, 2026-01-02, true, trueish, 3]}}]}}}
+    """
+    (tool,) = tools_from_openapi(written, hosts=["a.example.com"])
+    assert tool.definition.input_schema["properties"] == {"on": {"enum": ["no", "2026-01-02", True, "trueish", 3]}}
+
+
 def test_where_it_is_served_has_to_be_known() -> None:
     with pytest.raises(ConfigurationError, match="does not say where 'getOrder' is served: '/v1'"):
         tools_from_openapi({**SHOP, "servers": [{"url": "/v1"}]}, hosts=["shop.example.com"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -54,6 +55,7 @@ MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 MAX_PREFIX_CHARS: Final = 30
 SHOWN_CHARS: Final = 500
 SHOWN_NAMES: Final = 20
+_NOT_JSON: Final = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"})
 _EFFECTS: Final = {
     "GET": EffectClass.PURE,
     "PUT": EffectClass.IDEMPOTENT,
@@ -230,8 +232,16 @@ def _read_text(text: str, where: str) -> object:
             raise DefinitionError(f"{where:.200} is no JSON: {error}") from error
     import yaml  # late: only for those who have YAML
 
+    class Loader(yaml.SafeLoader):
+        """Takes what JSON has: no dates, and `on` and `no` are words."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in rules if tag not in _NOT_JSON]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)  # noqa: S506 - a safe loader, with less
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DefinitionError(f"{where:.200} is neither JSON nor YAML: {str(error)[:300]}") from error
 
