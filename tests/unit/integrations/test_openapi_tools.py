@@ -262,6 +262,12 @@ def test_a_path_that_nobody_explains_is_left_out() -> None:
     assert left_out == LeftOut("get_x_y", "nobody says what 'y' in its path is")
 
 
+def test_a_path_that_leads_elsewhere_is_left_out() -> None:
+    found = list(operations_in({**SHOP, "paths": {"/x": {"$ref": "other.json"}, "/y": {"get": {}}}}))
+    assert found[0] == LeftOut("/x", "the reference 'other.json' leads outside the document")
+    assert len(found) == 2
+
+
 def test_schemas_without_end_are_left_out() -> None:
     schema: dict[str, Any] = {"type": "string"}
     for _ in range(60):

@@ -92,7 +92,11 @@ def operations_in(document: Mapping[str, Any]) -> Iterator[Operation | LeftOut]:
     taken: set[str] = set()
     count = 0
     for path, given in paths.items():
-        item = resolved(given, document)
+        try:
+            item = resolved(given, document)
+        except DefinitionError as error:
+            yield LeftOut(str(path), error.message)
+            continue
         for method in METHODS:
             if method not in item:
                 continue
