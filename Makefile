@@ -18,7 +18,7 @@ heading = @printf '\n== %s ==\n' '$(1)'
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install demo test check crash simulate bench format-check lint layers types docs examples coverage format names pins clean
+.PHONY: help install demo test check crash simulate bench format-check lint layers types docs examples frameworks coverage format names pins clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ examples: $(INSTALLED) ## run the examples only
 	@$(COMPILE)
 	$(PYTEST) -n $(JOBS) tests/docs/test_examples.py $(ARGS)
 
+frameworks: $(INSTALLED) ## what integrates Prefect and DSPy only, each in an environment of its own that is built when need be
+	$(PYTEST) -n 2 tests/frameworks $(ARGS)
+
 coverage: $(INSTALLED)
 	$(call heading,branch coverage of the last test run)
 	@$(BIN)/python .ci/coverage.py
@@ -97,6 +100,6 @@ pins: $(INSTALLED) ## resolve requirements/*.txt again, with hashes and without 
 	.ci/pins $(ARGS)
 
 clean: ## remove whatever was built here
-	rm -rf .venv .venv-uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* \
+	rm -rf .venv .venv-uv .venvs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* \
 		.agenticflow build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

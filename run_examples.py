@@ -1,7 +1,8 @@
 """Run the examples, all of them or some: ``python run_examples.py [NAME …] [--list]``.
 
 Each runs as a reader would run it: a process of its own, in an empty folder of its own, on a store in memory. It passes when it ends
-with exit code 0 and has shown something. Ends with 1 when one does not pass, and shows what that one printed.
+with exit code 0 and has shown something. Ends with 1 when one does not pass, and shows what that one printed. An example of a framework
+that is not installed here is passed over.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["Example", "Outcome", "examples", "perform"]
 
 ROOT = Path(__file__).resolve().parent
 LIMIT_SECONDS = 300.0
+FRAMEWORKS = ("dspy", "prefect")
+"""Each has an environment of its own: ``tests/frameworks``."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,17 @@ class Example:
     def words(self) -> list[str]:
         """What to hand to Python to run it."""
         return ["-m", f"examples.{self.name}"] if self.path.name == "__main__.py" else [str(self.path)]
+
+    @property
+    def framework(self) -> str:
+        """The framework that it imports and that is not part of ours, if any: what has to be installed to run it."""
+        text = "".join(path.read_text(encoding="utf-8") for path in self.files)
+        return next((name for name in FRAMEWORKS if f"integrations.frameworks.{name} " in text), "")
+
+    @property
+    def files(self) -> list[Path]:
+        """What it consists of."""
+        return sorted(self.path.parent.glob("*.py")) if self.path.name == "__main__.py" else [self.path]
 
     @property
     def summary(self) -> str:
@@ -103,9 +118,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     selected = chosen(options.names)
     width = max(len(example.name) for example in selected)
     failed: list[Outcome] = []
+    passed_over = 0
     for example in selected:
         if options.list:
             print(f"{example.name:{width}}  {example.summary}")
+            continue
+        if example.framework and find_spec(example.framework) is None:
+            print(f"{example.name:{width}}  {'':7}  passed over: needs agenticflow[{example.framework}]", flush=True)
+            passed_over += 1
             continue
         with tempfile.TemporaryDirectory(prefix=f"example-{example.name}-") as folder:
             outcome = perform(example, Path(folder))
@@ -120,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     for outcome in failed:
         print(f"\n--- {outcome.example.name}: {outcome.problem}\n{outcome.output}{outcome.errors}", file=sys.stderr)
-    print(f"\n{len(selected) - len(failed)} of {len(selected)} examples ran well")
+    print(f"\n{len(selected) - passed_over - len(failed)} of {len(selected) - passed_over} examples ran well")
     return 1 if failed else 0
 
 

@@ -36,7 +36,9 @@ def interpreter(pins: str) -> tuple[Path, bool]:
         return python, False
     uv = _uv()
     _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
-    _run([uv, "pip", "install", "--quiet", "--python", str(python), "--require-hashes", "-r", str(requirements)])
+    # compiled now: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every process would compile all that it imports
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), "--require-hashes"]
+    _run([*install, "-r", str(requirements)])
     stamp.write_text(wanted, encoding="utf-8")
     return python, True
 

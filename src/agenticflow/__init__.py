@@ -201,6 +201,7 @@ __all__ = [
 _install()
 # floors that cannot import each other meet here
 _fill("tools", lambda: importlib.import_module("agenticflow.tools").get_tool_pipeline())
+_fill("models", lambda: importlib.import_module("agenticflow.app.models").model_from)
 _fill("guards", lambda: importlib.import_module("agenticflow.app.tools.guarding").PROCESS_GUARDS)
 _fill("descriptions", lambda: importlib.import_module("agenticflow.agents.declared.describing").describe)
 _fill("agents", lambda: importlib.import_module("agenticflow.app.standalone").STANDALONE)

@@ -27,7 +27,7 @@ NEVER_BY_ITSELF = {
         "redis",
         "structlog",
     ),
-    *("anthropic", "dspy", "mcp", "openai", "prefect", "uvicorn", "unittest"),
+    *("agents", "anthropic", "dspy", "mcp", "openai", "prefect", "pydantic_ai", "uvicorn", "unittest"),
     *("agenticflow.cli", "agenticflow.demos", "agenticflow.integrations.stores.sqlite", "agenticflow.testing"),
     *("agenticflow.integrations.models.anthropic", "agenticflow.integrations.models.openai"),
 }

@@ -1,7 +1,8 @@
 """What a documentation page contains: its code blocks, hidden setup, links and headings.
 
 A page is Markdown. Fenced blocks are read as they stand: their language, an optional ``title="file"``, the lines. A
-comment ``<!-- setup: … -->`` holds Python that runs at its place without being shown.
+comment ``<!-- setup: … -->`` holds Python that runs at its place without being shown. ``<!-- environment: prefect -->`` says that
+the blocks run where that framework is installed: in ``tests/frameworks/prefect``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,})(?P<info>.*)$")
 _SETUP = re.compile(r"<!--\s*setup:(?P<code>.*?)-->", re.DOTALL)
+_ENVIRONMENT = re.compile(r"<!--\s*environment:\s*([\w-]+)\s*-->")
 _TITLE = re.compile(r'\btitle="([^"]+)"')
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
@@ -34,6 +36,12 @@ def pages() -> list[Path]:
     """Return every page whose blocks run."""
     top = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
     return [path for path in (*top, *sorted((ROOT / "docs").rglob("*.md"))) if path.exists()]
+
+
+def environment_of(page: Path) -> str:
+    """Return the framework whose environment the blocks of a page run in; empty: ours."""
+    found = _ENVIRONMENT.search(page.read_text(encoding="utf-8"))
+    return found[1] if found else ""
 
 
 def blocks(text: str) -> list[Block]:

@@ -13,7 +13,9 @@ EXAMPLES = examples()
 
 
 @pytest.mark.timeout(LIMIT_SECONDS + 10)
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+@pytest.mark.parametrize(
+    "example", [example for example in EXAMPLES if not example.framework], ids=lambda example: example.name
+)
 def test_the_example_runs(example: Example, tmp_path: Path) -> None:
     outcome = perform(example, tmp_path)
     assert not outcome.problem, f"{outcome.problem}\n{outcome.output}\n{outcome.errors}"
@@ -22,6 +24,14 @@ def test_the_example_runs(example: Example, tmp_path: Path) -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_the_example_says_what_it_shows(example: Example) -> None:
     assert example.summary
+
+
+def test_an_example_of_a_framework_that_is_not_there_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """It runs in the environment of its framework: ``tests/frameworks``."""
+    framed = [example for example in EXAMPLES if example.framework]
+    assert {example.framework for example in framed} == {"dspy", "prefect"}
+    assert main([framed[0].name]) == 0
+    assert f"needs agenticflow[{framed[0].framework}]" in capsys.readouterr().out
 
 
 def test_no_program_is_forgotten() -> None:

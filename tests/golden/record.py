@@ -417,6 +417,20 @@ async def inbox(orchestrator: Orchestrator) -> None:
     await handle.result()
 
 
+@scenario("a handler whose first answer is kept: aborted before the second, gone on with in the next run")
+async def answers(orchestrator: Orchestrator) -> None:
+    handle = await orchestrator.start_workflow(W(T("draft", "ask_twice"), name="answers"), workflow_id="answers")
+    await asyncio.sleep(1)
+    await orchestrator.approve("answers", "draft", value="Summer")
+    await asyncio.sleep(1)
+    await handle.abort("later")
+    await expect_failure(handle.result())
+    handle = await orchestrator.resume_workflow("answers")
+    await asyncio.sleep(1)
+    await orchestrator.approve("answers", "draft", value=8)
+    await handle.result()
+
+
 @scenario(
     "left open with people asked: half of a quorum, an escalation to come, and a handler that waits for its second answer"
 )

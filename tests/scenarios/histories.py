@@ -234,6 +234,19 @@ def second_run(first: Run) -> Run:
     return run
 
 
+def asking_again_run() -> Run:
+    """Goes on with what people have answered in the run before."""
+    run = Run(task("draft"))
+    run.interrupt("draft", key="title")
+    run.answer("draft", "Summer")
+    run.fail_for_good("draft")
+    again = Run(task("draft"), run_no=2, carried=carry_over(run.state))
+    again.interrupt("draft", key="price")
+    again.answer("draft", 7)
+    again.succeed("draft")
+    return again
+
+
 def suspected_run() -> Run:
     """Loses processes until a task of it is put aside, and goes on when somebody has decided."""
     run = Run(task("bad"), task("good"), task("worse"), task("end", "bad", "good"))
@@ -270,6 +283,7 @@ def whole() -> list[Run]:
         undone_run,
         stepped_run,
         asking_run,
+        asking_again_run,
         several_run,
         suspected_run,
         replanned_run,

@@ -102,6 +102,7 @@ class Run:
                     kept=None if carried is None else codec.encode(carried.kept),
                     generations={} if carried is None else carried.generations,
                     signals=None if carried is None else codec.encode(carried.signals),
+                    answers=None if carried is None or not carried.answers else codec.encode(carried.answers),
                     first_generation=first_generation,
                     feedback=() if carried is None else tuple(carried.feedback),
                     replan=replan,

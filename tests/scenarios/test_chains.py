@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from agenticflow.core import codec
 from agenticflow.core.values import Values, store_form
-from agenticflow.errors import CommandRefused, InvalidInput
+from agenticflow.errors import CommandRefused, InvalidInput, InvariantError
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
+from agenticflow.orchestration.approvals.facts import AnswersKept
 from agenticflow.orchestration.chain import Carried, carry_over
 from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.plan import compile_plan
+from agenticflow.orchestration.snapshots import restore, take
 from agenticflow.resilience import RetryPolicy
 from agenticflow.testing.scenarios import given
 from tests.scenarios.runs import GUEST, START, Run, task
@@ -159,3 +163,69 @@ def test_a_signal_that_no_task_took_is_taken_by_the_next_run() -> None:
     assert second.status == "COMPLETED"
     assert second.result("gate") == "early"
     assert carry_over(second.state).signals == {"open": [codec.encode("later")]}
+
+
+def test_what_people_answered_a_handler_that_runs_again_is_not_asked_again() -> None:
+    run = Run(task("a"), task("b", "a"), task("side"))
+    run.interrupt("a", key="done")
+    run.answer("a", "yes")
+    run.succeed("a", "side")
+    run.interrupt("b", key="title")
+    run.answer("b", "Spring")
+    run.interrupt("b", key="price")
+    run.answer("b", 7)
+    run.interrupt("b", key="colour")
+    run.abort()
+    carried = carry_over(run.state)
+    assert list(carried.answers) == ["b"], "who has a result asks nobody any more"
+    second = Run(*run.definition.tasks, run_no=2, carried=carried)
+    assert second.dispatched["b"].generation == 0
+    assert second.replies("b") == {"title": "Spring", "price": 7}, "a question without an answer is asked anew"
+    second.interrupt("b", key="colour")
+    second.answer("b", "red")
+    second.fail_for_good("b")
+    third = next_run(second, run_no=3)
+    assert third.replies("b") == {"title": "Spring", "price": 7, "colour": "red"}
+    third.succeed("b")
+    assert next_run(third, "a", run_no=4).replies("b") == {}, "work that is asked for anew asks anew"
+
+
+def test_what_a_person_runs_again_asks_anew_and_what_has_failed_does_not() -> None:
+    run = Run(task("pay", effect="at_most_once"), task("b"))
+    for key in ("pay", "b"):
+        run.interrupt(key)
+        run.answer(key, 5)
+    run.started("pay")
+    run.crash()
+    run.abort()
+    run.cancelled("b")
+    second = next_run(run, "pay")
+    assert (second.dispatched["pay"].generation, second.dispatched["b"].generation) == (1, 0)
+    assert (second.replies("pay"), second.replies("b")) == ({}, {"": 5})
+    second.fail_for_good("b")
+    second.started("pay")
+    second.crash()
+    second.resolve("pay", "run_again")
+    assert second.replies("pay") == {}
+    assert restore("workflow-w/2", take(second.state)).answers == {"b": {"": codec.encode(answer_of(5))}}
+
+
+def answer_of(value: object) -> dict[str, object]:
+    return {"approved": True, "by": "ada", "comment": "", "value": value}
+
+
+def test_a_rejection_is_no_answer_and_a_fork_asks_anew() -> None:
+    run = Run(task("a"), task("b"))
+    run.interrupt("a")
+    run.reject("a")
+    run.interrupt("b")
+    run.answer("b", 5)
+    run.fail_for_good("b")
+    assert next_run(run).replies("a") == {}
+    assert next_run(run).replies("b") == {"": 5}
+
+
+def test_answers_that_are_no_mapping_would_be_a_bug() -> None:
+    run = Run(task("a"))
+    with pytest.raises(InvariantError, match="answers of run 'workflow-w/1' are no mapping"):
+        evolve(run.state, AnswersKept(msgspec.Raw(codec.encode([1]))), 9, 1)

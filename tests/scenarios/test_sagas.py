@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from agenticflow.core.results import ErrorInfo, OutcomeKind
-from agenticflow.errors import DefinitionError, InvariantError
+from agenticflow.errors import CommandRefused, DefinitionError, InvariantError
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.chain import carry_over
+from agenticflow.orchestration.chain import carry_over, fork_of
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.plan import compile_plan
@@ -105,6 +105,41 @@ def test_what_cannot_be_undone_waits_for_a_person_and_holds_back_the_rest() -> N
     run.resolve("undo:reserve", "failed", reason="written off")
     assert run.status == "COMPENSATED"
     assert run.statuses["undo:reserve"] == "FAILED"
+
+
+ONCE = Compensation("bank", "refund", effect="at_most_once")  # type: ignore[arg-type]  # as people write it
+
+
+def test_an_undoing_that_must_not_run_twice_waits_for_a_person_when_nobody_knows_what_became_of_it() -> None:
+    run = until_ship(order(ORDER[0], ORDER[1], task("charge", "reserve", compensation=ONCE), ORDER[3]))
+    run.fail("ship")
+    assert run.dispatched["undo:charge"].effect == "at_most_once"
+    run.started("undo:charge")
+    assert run.crash() == {}, "its process died in the middle: nobody runs it again by itself"
+    assert (run.status, run.statuses["undo:charge"]) == ("NEEDS_ATTENTION", "UNKNOWN")
+    with pytest.raises(CommandRefused, match="whether task 'undo:charge'") as refused:
+        fork_of(run.state)
+    assert "from_task='charge'" in refused.value.hint
+    assert "charge" not in fork_of(run.state, "reserve").kept
+    run.resolve("undo:charge", "run_again")
+    run.started("undo:charge")
+    run.time_out("undo:charge")
+    assert run.statuses["undo:charge"] == "UNKNOWN"
+    run.resolve("undo:charge", "completed")
+    run.succeed("undo:reserve")
+    assert run.status == "COMPENSATED"
+
+
+def test_an_undoing_that_must_not_run_twice_is_not_tried_again() -> None:
+    run = until_ship(order(ORDER[0], ORDER[1], task("charge", "reserve", compensation=ONCE), ORDER[3]))
+    run.fail("ship")
+    run.started("undo:charge")
+    run.fail("undo:charge", ConnectionError("bank is closed"))
+    assert run.statuses["undo:charge"] == "UNKNOWN"
+    with pytest.raises(DefinitionError, match="at_most_once and cannot have 3 attempts"):
+        Compensation("bank", effect="at_most_once", retry_policy=RetryPolicy())  # type: ignore[arg-type]  # as above
+    with pytest.raises(DefinitionError, match="the effect of a compensation is 'often'"):
+        Compensation("bank", effect="often")  # type: ignore[arg-type]  # that is the point
 
 
 def test_items_and_iterations_are_undone_one_by_one() -> None:

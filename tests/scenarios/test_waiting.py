@@ -122,7 +122,7 @@ def test_a_sub_workflow_is_named_and_says_itself_what_it_waits_for() -> None:
     assert words_of(asked) == (
         "task 'sub' waits for the end of workflow 'w~sub', where task 'gate' waits for the signal 'open'"
     )
-    assert sentence(asked, "w").endswith("; `agenticflow debug why w~sub` says what that one needs")
+    assert sentence(asked, "w").endswith("; `agenticflow debug why 'w~sub'` says what that one needs")
 
 
 def test_a_paused_run_says_so_first_and_what_is_ready_waits() -> None:

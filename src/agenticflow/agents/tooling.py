@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from agenticflow.core.binding import Handler, HandlerFunction
+from agenticflow.core.cancelling import CancelReason, Told
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.tools import LOCAL_OWNER, Caller, CallGiven, Move, ToolCall, ToolResult, call_of, invokes_tools
@@ -31,16 +32,21 @@ class AgentTools:
     def _caller(self, given: Caller | None) -> Caller:
         return msgspec.structs.replace(given or LOCAL_OWNER, agent_id=self.agent_id)
 
-    async def invoke(self, call: ToolCall, caller: Caller | None = None) -> ToolResult:
+    async def invoke(self, call: ToolCall, caller: Caller | None = None, *, told: Told | None = None) -> ToolResult:
         """Make one call in the name of the agent."""
-        return await invokes_tools.get().invoke(call, self._caller(caller), self.registry)
+        return await invokes_tools.get().invoke(call, self._caller(caller), self.registry, told=told)
 
     async def invoke_parallel(
-        self, calls: Sequence[CallGiven], caller: Caller | None = None, *, max_concurrent: int
+        self,
+        calls: Sequence[CallGiven],
+        caller: Caller | None = None,
+        *,
+        max_concurrent: int,
+        told: Told | None = None,
     ) -> list[ToolResult]:
         """Make several calls in the name of the agent."""
-        who = self._caller(caller)
-        return await invokes_tools.get().invoke_parallel(calls, who, self.registry, max_concurrent=max_concurrent)
+        who, tools = self._caller(caller), self.registry
+        return await invokes_tools.get().invoke_parallel(calls, who, tools, max_concurrent=max_concurrent, told=told)
 
 
 class TaskTools:
@@ -53,14 +59,18 @@ class TaskTools:
         self._context = context
 
     async def invoke(self, call: ToolCall) -> ToolResult:
-        return self._refusal(call) or await self._tools.invoke(call)
+        return self._refusal(call) or await self._tools.invoke(call, told=self._told)
 
     async def invoke_parallel(self, calls: Sequence[CallGiven], *, max_concurrent: int) -> list[ToolResult]:
         made = [call_of(given) for given in calls]
         refused = {place: refusal for place, call in enumerate(made) if (refusal := self._refusal(call)) is not None}
         asked = [call for place, call in enumerate(made) if place not in refused]
-        answers = iter(await self._tools.invoke_parallel(asked, max_concurrent=max_concurrent))
+        answers = iter(await self._tools.invoke_parallel(asked, max_concurrent=max_concurrent, told=self._told))
         return [refused[place] if place in refused else next(answers) for place in range(len(made))]
+
+    def _told(self) -> CancelReason | None:
+        """Why the attempt was told to stop: its tools are, for the same reason."""
+        return self._context.cancel_reason
 
     def _refusal(self, call: ToolCall) -> ToolResult | None:
         found = self._tools.registry.find(call.name)

@@ -108,6 +108,8 @@ class Intervening(Steering):
         and in the next run. With a ``task_key`` it is for that task only. Sub-workflows are runs of their own and do not hear it.
         """
         check_words(given_by, reason, task_key)
+        if feedback is None or (isinstance(feedback, str) and not feedback.strip()):
+            raise InvalidInput("the feedback says nothing", hint="give text or data for the handlers")
         command = c.GiveFeedback(
             now=self._clock.now_ns(),
             feedback=codec.encode(feedback),

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
@@ -31,7 +30,9 @@ from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
+from agenticflow.app.registration.adapting import Adapting, Parallelism
 from agenticflow.app.registration.admission import Admission
+from agenticflow.app.registration.agents import agent_state_at
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
 from agenticflow.app.repair.replanner import Replans
 from agenticflow.app.schedules.absence import absent
@@ -60,7 +61,7 @@ from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.repair.planner import Plans, Replanner
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.resilience import BackPressure
+from agenticflow.resilience import Adaptation, BackPressure
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.runtime.loading import Loader
@@ -90,6 +91,7 @@ class Orchestrator(Intervening):
     ``replan`` is asked for another plan when a run would fail: a ``Replanner``, or an async function.
     ``max_lost_processes`` is how many processes may die while a task is in work before it becomes a dead letter.
     ``back_pressure`` says how long a start waits while much work is open in this process; ``None``: never.
+    ``adaptation`` lets less be in work at once while there is too much to do; without one, always ``max_concurrency``.
     ``agents`` is the registry to use, for a health policy or a vocabulary of capabilities of one's own.
 
     With ``performs=False`` it only reads, and records commands: it takes up no run and starts no activity; the next owner does.
@@ -110,6 +112,7 @@ class Orchestrator(Intervening):
         replan: Replanner | Plans | None = None,
         performs: bool = True,
         back_pressure: BackPressure | None = _DEFAULT_PRESSURE,
+        adaptation: Adaptation | None = None,
         settings: Settings | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -129,6 +132,7 @@ class Orchestrator(Intervening):
         self._max_lost_processes = max_lost_processes
         self._performs = performs
         self._admission = Admission(back_pressure, self._clock)
+        self._adapting = Adapting(adaptation)
         self._replans = Replans(replan, self._clock, self._unperformed)
         self._settings = settings
         self._telemetry = telemetry
@@ -191,10 +195,7 @@ class Orchestrator(Intervening):
             )
         self._performers[performer.performer_id] = performer
         if self._engine is not None:
-            self._seat(self._engine, performer)
-
-    def _seat(self, engine: Engine, performer: Performer) -> None:
-        engine.dispatcher.seat(performer)
+            self._engine.dispatcher.seat(performer)
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -226,7 +227,7 @@ class Orchestrator(Intervening):
             self.agents.attach(engine.recorder, store)
             engine.dispatcher.assign_with(self.agents)
             for performer in self._performers.values():
-                self._seat(engine, performer)
+                engine.dispatcher.seat(performer)
             try:
                 if self.event_bus is not None:
                     await self.event_bus.attach(store)
@@ -241,6 +242,7 @@ class Orchestrator(Intervening):
                     await engine.loops.begin(self)
                     engine.watch = Watch(engine, self._clock)
                     engine.watch.start()
+                    self._adapting.start(engine.dispatcher)
                 else:
                     engine.host.perform_with(_leave_to_the_next_owner)
                     resumed = 0
@@ -283,6 +285,7 @@ class Orchestrator(Intervening):
 
     async def _shut(self, engine: Engine) -> None:
         await self._replans.end()
+        await self._adapting.stop()
         await engine.stop()
         self.agents.detach()
         if self.event_bus is not None:
@@ -501,16 +504,9 @@ class Orchestrator(Intervening):
         """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.
 
         What was not recorded yet, a moment ago, is not in it; ``get_agent(agent_id).get_state()`` is the state now. An agent
-        without events is idle.
+        without events is idle. Raises ``InvalidInput`` for what is no id or no version.
         """
-        engine = await self._running()
-        state = AgentState.IDLE
-        async for event in engine.store.read_stream(stream_of_agent(agent_id)):
-            if at_version is not None and event.version > at_version:
-                break
-            if (to_state := event.payload.get("to_state")) is not None:
-                state = AgentState(str(to_state))
-        return state
+        return await agent_state_at((await self._running()).store, agent_id, at_version)
 
     async def list_workflows(
         self,
@@ -539,6 +535,10 @@ class Orchestrator(Intervening):
         engine = await self._running()
         watch = engine.watch or Watch(engine, self._clock, performs=self._performs)
         return await watch.check()
+
+    async def parallelism(self) -> Parallelism:
+        """Return how many attempts may be in work at once in this process, and how many are and wait."""
+        return self._adapting.status((await self._running()).dispatcher)
 
     async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted:
         """Archive and delete what ``policy`` lets go, give back what nobody needs; see ``Store.compact``. Goes on beside running work."""

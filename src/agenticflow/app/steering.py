@@ -16,6 +16,7 @@ from agenticflow.core.decider import Command
 from agenticflow.core.values import store_form
 from agenticflow.errors import InvalidInput
 from agenticflow.orchestration import commands as c
+from agenticflow.orchestration.interventions.intervention import check_words
 from agenticflow.runtime.actors import Answer
 
 __all__ = ["LOCAL_OWNER", "Steering"]
@@ -41,10 +42,12 @@ class Steering(ABC):
 
     async def pause(self, workflow_id: str, *, reason: str = "", paused_by: str = LOCAL_OWNER) -> None:
         """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""
+        check_words(paused_by, reason)
         await self._command(workflow_id, c.Pause(now=self._clock.now_ns(), requested_by=paused_by, reason=reason))
 
     async def resume(self, workflow_id: str, *, reason: str = "", resumed_by: str = LOCAL_OWNER) -> None:
         """Schedule again after ``pause``."""
+        check_words(resumed_by, reason)
         await self._command(workflow_id, c.Resume(now=self._clock.now_ns(), requested_by=resumed_by, reason=reason))
 
     async def abort(
@@ -54,6 +57,7 @@ class Steering(ABC):
 
         Returns when that is recorded, before everything has stopped. Raises ``CommandRefused`` when the run has ended.
         """
+        check_words(aborted_by, reason)
         if isinstance(grace_seconds, bool) or not isinstance(grace_seconds, (int, float)):
             raise InvalidInput(f"grace_seconds is {grace_seconds!r:.80}", hint="give seconds")
         await self._command(
@@ -86,6 +90,7 @@ class Steering(ABC):
 
         Raises ``InvalidInput`` for an unknown task, ``CommandRefused`` when it has ended.
         """
+        check_words(cancelled_by, reason, task_id)
         command = c.CancelTask(now=self._clock.now_ns(), task_id=task_id, requested_by=cancelled_by, reason=reason)
         await self._command(workflow_id, command)
 
@@ -103,6 +108,7 @@ class Steering(ABC):
         For who knows the task; ``approvals`` has everything that waits, by id. Raises ``CommandRefused`` when it does not wait for an
         answer or ``approved_by`` may not give it, ``InvalidInput`` for a value that does not fit.
         """
+        check_words(approved_by, comment, task_key)
         answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
         stored, blob = store_form(codec.encode(answer))
         command = c.Approve(
@@ -119,6 +125,7 @@ class Steering(ABC):
         self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = LOCAL_OWNER
     ) -> None:
         """Say no to what the task asks: it has failed. Raises ``CommandRefused`` when it does not wait for an answer."""
+        check_words(rejected_by, comment, task_key)
         command = c.Reject(now=self._clock.now_ns(), task_key=task_key, requested_by=rejected_by, comment=comment)
         await self._command(workflow_id, command)
 
@@ -133,6 +140,7 @@ class Steering(ABC):
     ) -> None:
         """Say what became of at-most-once work whose outcome is unknown: ``"completed"`` (with its ``value``), ``"failed"``, or
         ``"run_again"``. Raises ``CommandRefused`` when nothing is in question there."""
+        check_words(LOCAL_OWNER, reason, task_key)
         if decision not in ("completed", "failed", "run_again"):
             raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
         stored, blob = store_form(codec.encode(value))

@@ -158,7 +158,7 @@ class ModelChoice(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     name: str
     wire: str
-    """The wire format: ``chat`` or ``messages``."""
+    """The wire format: ``chat`` or ``messages``; or ``pydantic-ai``, which speaks many."""
     base_url: str
     api_key: str
     is_streaming: bool = True
@@ -186,6 +186,11 @@ def open_model(choice: ModelChoice) -> Model:
                 is_streaming=choice.is_streaming,
                 abilities=abilities,
             )
+        if choice.wire == "pydantic-ai":
+            from agenticflow.integrations.models.pydantic_ai import PydanticAIModel  # loads a client: only when chosen
+
+            known = abilities if choice.cannot else None
+            return PydanticAIModel(choice.name, is_streaming=choice.is_streaming, abilities=known)
         from agenticflow.integrations.models.openai import ChatCompletionsModel  # loads a client: only when chosen
 
         return ChatCompletionsModel(

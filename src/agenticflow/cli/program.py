@@ -300,12 +300,19 @@ def _list(
 
 @runs_app.command("show")
 def _show(
-    workflow_id: WorkflowId, run: RunNo = None, store: StoreOption = None, form: FormatOption = Format.TABLE
+    workflow_id: WorkflowId,
+    run: RunNo = None,
+    at: Annotated[
+        int | None,
+        typer.Option(metavar="EVENT", min=1, help="How it stood after that event: `runs events` numbers them."),
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
 ) -> int:
     """Show where a run stands: tasks, errors, and what it waits for; with -o json also its result."""
     from agenticflow.cli.commands import runs  # late: only when run
 
-    return runs.show(workflow_id, run_no=run, store=store, form=form)
+    return runs.show(workflow_id, run_no=run, at=at, store=store, form=form)
 
 
 @runs_app.command("events")

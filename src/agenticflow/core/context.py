@@ -6,7 +6,6 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
@@ -14,6 +13,7 @@ from typing import Any, Final, Literal, overload
 
 import msgspec
 
+from agenticflow.core.cancelling import CancelReason
 from agenticflow.core.codec import decode
 from agenticflow.core.interrupts import (
     Ask,
@@ -25,6 +25,7 @@ from agenticflow.core.interrupts import (
     Reply,
     asked_twice,
 )
+from agenticflow.core.journal import KeepsJournals, TaskJournal
 from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
@@ -43,25 +44,6 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
     It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
     """
     return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
-
-
-class CancelReason(enum.StrEnum):
-    """Why a handler is told to stop."""
-
-    CANCELLED = "cancelled"
-    """Somebody cancelled its task; the run goes on."""
-    UNNEEDED = "unneeded"
-    """The run ends, or goes on, without what would come of it: another task, or the function of the run, decided that."""
-    ABORTED = "aborted"
-    """Somebody aborted the run, or the run that it is a part of ends."""
-    TIMEOUT = "timeout"
-    """A time limit passed: of the attempt, the task or the run."""
-    STALLED = "stalled"
-    """It reported no progress for too long."""
-    LIMIT = "limit"
-    """The history of the run is as long as it may be."""
-    DRAIN = "drain"
-    """The engine stops. Work that may run again does so after the next start."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -103,6 +85,7 @@ class TaskContext(Mapping[str, object]):
         "_asked",
         "_encoded_input",
         "_input",
+        "_journal",
         "_logger",
         "_open",
         "agent_id",
@@ -113,6 +96,7 @@ class TaskContext(Mapping[str, object]):
         "feedback",
         "generation",
         "is_cancelled",
+        "journals",
         "params",
         "progress",
         "replies",
@@ -120,6 +104,7 @@ class TaskContext(Mapping[str, object]):
         "run_no",
         "task_id",
         "task_key",
+        "token",
         "tools",
         "workflow_id",
     )
@@ -175,6 +160,11 @@ class TaskContext(Mapping[str, object]):
         """What this attempt has asked and nobody has answered: what one task raises carries what its siblings have asked too."""
         self.tools: ToolAccess | None = None
         """The tools of the agent that performs the task; ``None`` when it has none."""
+        self.journals: KeepsJournals | None = None
+        """Where journals are; ``None`` outside of the engine."""
+        self.token = 0
+        """Tells this attempt from others of its run."""
+        self._journal: TaskJournal | None = None
 
     @property
     def input(self) -> object:
@@ -187,6 +177,40 @@ class TaskContext(Mapping[str, object]):
     def effect_key(self) -> str:
         """Equal for all attempts of this task; see ``effect_key`` in this module."""
         return effect_key(self.workflow_id, self.task_key, self.generation)
+
+    @property
+    def journal(self) -> TaskJournal:
+        """What the handler has done so far: for loops that are not ours, whose steps shall not happen again. From any thread.
+
+        Raises ``DefinitionError`` where no engine performs the task, and in a process of its own.
+        """
+        if self._journal is None:
+            if self.journals is None:
+                raise DefinitionError(
+                    f"task {self.task_key!r} has no journal here: its handler is not performed by an orchestrator, or runs in "
+                    "a process of its own",
+                    hint="write it as async def, or as a function that runs in a thread",
+                )
+            desk = self.journals.desk(
+                workflow_id=self.workflow_id,
+                run_no=self.run_no,
+                task_key=self.task_key,
+                generation=self.generation,
+                token=self.token,
+                attempt=self.attempt,
+            )
+            self._journal = TaskJournal(desk, self.task_key)
+        return self._journal
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another attempt was found to write the journal of the task."""
+        return self._journal is not None and self._journal.is_superseded
+
+    def close_journal(self) -> None:
+        """The attempt is over: nothing more is written in its name."""
+        if self._journal is not None:
+            self._journal.close()
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -34,6 +34,7 @@ class Measures:
         "_timers",
         "dropped",
         "in_flight",
+        "in_work_limit",
         "queued",
         "stale",
         "transactions",
@@ -65,6 +66,9 @@ class Measures:
         self._recovered = telemetry.counter("runs_recovered", "Unfinished executions taken up at a start")
         self.in_flight = telemetry.gauge("tasks_in_flight", "Attempts in work, by role of the performer", ("role",))
         self.queued = telemetry.gauge("tasks_queued", "Attempts that wait for a free place, by role", ("role",))
+        self.in_work_limit = telemetry.gauge(
+            "tasks_in_flight_limit", "Attempts that may be in work at once, by the load of this process and its machine"
+        )
         self.stale = telemetry.counter("stale_reports", "Outcomes of attempts that were superseded: without effect")
         self.dropped = telemetry.counter("journal_entries_dropped", "Changes of state of agents that were not recorded")
         self.transactions = telemetry.counter("store_transactions", "Transactions of the store; commits may share one")

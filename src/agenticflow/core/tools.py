@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.cancelling import Told
 from agenticflow.core.late import Late
 from agenticflow.core.redaction import redact_text
 from agenticflow.core.results import MAX_MESSAGE_CHARS, ErrorInfo, describe_error
@@ -282,10 +283,18 @@ class ToolSource(Protocol):
 class InvokesTools(Protocol):
     """Makes calls: the one execution path. ``tools.execution.pipeline`` stands behind it."""
 
-    async def invoke(self, call: ToolCall, caller: Caller = LOCAL_OWNER, tools: ToolSource | None = None) -> ToolResult:
+    async def invoke(
+        self,
+        call: ToolCall,
+        caller: Caller = LOCAL_OWNER,
+        tools: ToolSource | None = None,
+        *,
+        told: Told | None = None,
+    ) -> ToolResult:
         """Make one call of a tool in ``tools`` (a set of tools, by default all that are registered) and return what came of it.
 
-        Whatever goes wrong is a failure in the result, never an exception; only when the task that waits is cancelled, that goes through.
+        Whatever goes wrong is a failure in the result, never an exception; only when the task that waits is cancelled, that goes through:
+        the tool is told the reason that ``told`` has for it.
         """
 
     async def invoke_parallel(
@@ -295,6 +304,7 @@ class InvokesTools(Protocol):
         tools: ToolSource | None = None,
         *,
         max_concurrent: int,
+        told: Told | None = None,
     ) -> list[ToolResult]:
         """Make all calls, at most ``max_concurrent`` at once; results in the order of the calls, failures in their places."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import CommandRefused, InvalidInput
+from agenticflow.orchestration.inbox.answering import answers_to
 from agenticflow.orchestration.state import IN_FLIGHT, Heard, Phase, RunState, TaskStatus
 
 __all__ = ["Carried", "carry_over", "fork_of"]
@@ -24,6 +25,8 @@ class Carried(msgspec.Struct, frozen=True):
     """Signals that no task took, by name, in order of arrival, as recorded."""
     feedback: list[Heard] = []
     """What people said to it, oldest first."""
+    answers: dict[str, dict[str, bytes]] = {}
+    """What people answered to handlers that run again as the same work, by task key and key of the interrupt, as recorded."""
 
 
 def carry_over(state: RunState, from_task: str | None = None) -> Carried:
@@ -33,7 +36,8 @@ def carry_over(state: RunState, from_task: str | None = None) -> Carried:
     at that task: a completed ``from_task`` is kept and never run again, what depends on it is (its generation rises,
     since that is an explicit "run again"); any other ``from_task`` is run, with what depends on it.
 
-    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it. So is what people said to the run.
+    Signals that no task took are kept too: a signal is taken once, in whichever run asks for it. So is what people said to the run, and
+    what they answered to handlers that have not come to their end: a task that runs again under the same effect key does not ask again.
 
     At-most-once work whose outcome is unknown is not run again by itself: it has to be among what ``from_task`` asks to run again.
 
@@ -72,10 +76,13 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
         for key, record in state.tasks.items()
         if record.status in in_question_when and record.node.task.effect is EffectClass.AT_MOST_ONCE
     ]
-    if in_question := [key for key in unknown if _task_id(key) not in again]:
+    # What undoes a task in vain belongs to that task: only who runs that again decides about it.
+    roots = [_task_id(state.tasks[key].undoes or key) for key in unknown]
+    in_question = [(key, root) for key, root in zip(unknown, roots, strict=True) if root not in again]
+    if in_question:
         raise CommandRefused(
-            f"nobody can say whether task {in_question[0]!r} of workflow {state.workflow_id!r} happened, and it must not run twice",
-            hint=f"find out; if it may run again, resume with from_task={_task_id(in_question[0])!r}",
+            f"nobody can say whether task {in_question[0][0]!r} of workflow {state.workflow_id!r} happened, and it must not run twice",
+            hint=f"find out; if it may run again, resume with from_task={in_question[0][1]!r}",
         )
     for key in [key for key in kept if _task_id(key) in again]:
         del kept[key]
@@ -83,7 +90,13 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
     for key in unknown:
         generations[key] = generations.get(key, 0) + 1
     signals = {name: list(values) for name, values in state.signals.items() if values}
-    return Carried(kept, generations, signals, list(state.feedback))
+    answers = {
+        key: answers_to(state, key)
+        for key in dict.fromkeys((*state.answers, *state.answered))
+        if key not in kept and generations.get(key) == state.generations.get(key)
+    }
+    told = {key: given for key, given in answers.items() if given}
+    return Carried(kept, generations, signals, list(state.feedback), told)
 
 
 def _leave_out_undone(state: RunState, kept: dict[str, bytes], generations: dict[str, int]) -> None:

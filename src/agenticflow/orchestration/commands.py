@@ -49,6 +49,7 @@ class StartRun(Command, frozen=True, kw_only=True):
     kept: bytes | None = None
     generations: dict[str, int] = {}
     signals: bytes | None = None
+    answers: bytes | None = None
     feedback: tuple[Heard, ...] = ()
     """What people said to the run before."""
     parent: tuple[str, str, int] | None = None

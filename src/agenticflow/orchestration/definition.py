@@ -7,7 +7,6 @@ before anything starts.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -53,7 +52,8 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
 class Compensation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What undoes a task that was completed, when its run fails or is aborted.
 
-    ``params`` may refer to what the task could refer to and to its own result; left out, it is given what the task was given.
+    ``params`` may refer to what the task could refer to and to its own result; left out, it is given what the task was given. With
+    ``effect="at_most_once"`` it is never run twice by itself: an outcome that nobody knows waits for a person.
     """
 
     agent_id: str
@@ -61,6 +61,22 @@ class Compensation(msgspec.Struct, frozen=True, omit_defaults=True):
     params: Mapping[str, object] | None = None
     retry_policy: RetryPolicy | None = None
     timeout_seconds: float | None = 300
+    effect: EffectClass = EffectClass.IDEMPOTENT
+
+    def __post_init__(self) -> None:
+        try:
+            msgspec.structs.force_setattr(self, "effect", EffectClass(self.effect))
+        except ValueError:
+            raise DefinitionError(
+                f"the effect of a compensation is {self.effect!r:.60}",
+                hint=f"there are {', '.join(one.value for one in EffectClass)}",
+            ) from None
+        retry = self.retry_policy
+        if self.effect is EffectClass.AT_MOST_ONCE and isinstance(retry, RetryPolicy) and retry.max_attempts > 1:
+            raise DefinitionError(
+                f"a compensation by {self.agent_id!r:.60} is at_most_once and cannot have {retry.max_attempts} attempts",
+                hint="leave retry_policy out, or make it idempotent with the effect key",
+            )
 
 
 class _TaskHead(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -198,7 +214,9 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, g
     @property
     def is_usual(self) -> bool:
         """Whether it is just a task for somebody, or just a sub-workflow: nearly every one is, and is looked at no further."""
-        return _options(self) == _USUAL
+        options = _in_order(self)[_FIRST_OPTION:]
+        # Asked for each task of each definition that is read: a comparison of tuples is the quickest there is.
+        return options == _USUAL or (self.workflow is not None and _without_workflow(options) == _USUAL_OTHERS)
 
     def __post_init__(self) -> None:
         _check_head(self)
@@ -343,13 +361,18 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
         return codec.content_hash(self.encoded())
 
 
-_OPTIONS: Final = {
-    field.name: field.default
-    for field in msgspec.structs.fields(TaskDefinition)
-    if field.name not in ("task_id", "agent_id", "task_type", "params", "dependencies", "retry_policy", "workflow")
-}
-_options: Final = attrgetter(*_OPTIONS)
-_USUAL: Final = tuple(_OPTIONS.values())
+_in_order: Final = msgspec.structs.astuple
+_FIELDS: Final = msgspec.structs.fields(TaskDefinition)
+_FIRST_OPTION: Final = [field.name for field in _FIELDS].index("retry_policy") + 1
+_USUAL: Final = tuple(field.default for field in _FIELDS[_FIRST_OPTION:])
+_WORKFLOW: Final = [field.name for field in _FIELDS].index("workflow") - _FIRST_OPTION
+
+
+def _without_workflow(options: tuple[object, ...]) -> tuple[object, ...]:
+    return options[:_WORKFLOW] + options[_WORKFLOW + 1 :]
+
+
+_USUAL_OTHERS: Final = _without_workflow(_USUAL)
 
 
 # --- which options go together --------------------------------------------------------------------------------------------
@@ -377,10 +400,9 @@ def _check_head(task: TaskDefinition) -> None:
     if not (isinstance(task.task_id, str) and isinstance(task.agent_id, str)):
         name = "agent_id" if isinstance(task.task_id, str) else "task_id"
         raise DefinitionError(f"{name} is {getattr(task, name)!r:.60}, not a text", hint=_RIGHT_CALL)
-    if (
-        not task.task_id
-        or len(task.task_id) > MAX_ID_CHARS
-        or not task.task_id.replace("-", "_").replace(".", "_").isidentifier()
+    task_id = task.task_id
+    if len(task_id) > MAX_ID_CHARS or not (
+        task_id.isidentifier() or task_id.replace("-", "_").replace(".", "_").isidentifier()
     ):
         raise DefinitionError(
             f"{task.task_id!r:.80} is no task id",

@@ -334,6 +334,7 @@ def _rerun(state: RunState, fact: f.TaskRerunRequested, version: int, at: int) -
     record.attempt = record.attempts_before = 0
     state.close_requests(fact.task_key)
     state.answered.pop(fact.task_key, None)
+    state.answers.pop(fact.task_key, None)
     state.forget_total_limit(fact.task_key)
     state.queue(record)
 
@@ -462,6 +463,7 @@ _CHANGES: Final[dict[type[Fact], Callable[[RunState, Any, int, int], None]]] = {
     a.InterruptWithdrawn: inbox.withdrawn,
     a.InterruptRefused: inbox.refused,
     a.InterruptAnswered: inbox.interrupt_answered,
+    a.AnswersKept: inbox.kept,
     f.WorkflowPaused: _paused,
     f.WorkflowResumed: _resumed,
     f.WorkflowCancelRequested: _cancel_requested,

@@ -15,6 +15,7 @@ from agenticflow.core.decider import Fact, FactCodec
 from agenticflow.core.engine import Permit
 from agenticflow.core.results import ErrorInfo, OutcomeKind
 from agenticflow.orchestration.approvals.facts import (
+    AnswersKept,
     ApprovalAnswered,
     ApprovalDelegated,
     ApprovalEscalated,
@@ -541,6 +542,7 @@ FACTS: Final = FactCodec(
         InterruptWithdrawn,
         InterruptRefused,
         InterruptAnswered,
+        AnswersKept,
         WorkflowPaused,
         WorkflowResumed,
         WorkflowCancelRequested,

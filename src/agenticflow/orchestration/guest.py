@@ -34,6 +34,7 @@ from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.commands import Plan
+from agenticflow.orchestration.inbox.answering import answers_to
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
 from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.deciding import suspected, were_running
@@ -308,12 +309,11 @@ class WorkflowGuest(RunDecider):
             state.run_no,
             node.task.task_id,
             feedback_for(state, record) if state.feedback else (),
-            self._replies(state, task_key) if state.answered else NO_REPLIES,
+            self._replies(state, task_key) if state.answered or state.answers else NO_REPLIES,
         )
 
     def _replies(self, state: RunState, task_key: str) -> Mapping[str, bytes]:
-        closed = state.answered.get(task_key, {})
-        return {key: state.values.resolve(one.answer) for key, one in closed.items() if one.answer is not None}
+        return {key: state.values.resolve(answer) for key, answer in answers_to(state, task_key).items()}
 
     def summary(self, state: RunState) -> Summary:
         return Summary(

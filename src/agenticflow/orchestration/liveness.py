@@ -35,9 +35,10 @@ LATE_SECONDS: Final = 90.0
 """How late a timer that is set may be: clocks that are set forward are noticed within a minute."""
 NANOSECONDS: Final = 1_000_000_000
 
-Missing = Literal["attempt", "timer", "permit", "sub_workflow", "next_run", "decision"]
+Missing = Literal["attempt", "timer", "permit", "sub_workflow", "next_run", "decision", "starter"]
 """What should be there: somebody who performs the attempt, a timer that is set, a permit that was granted and not handed on, the report
-of a sub-workflow that has ended, whoever starts the next run, a decision that follows from the state alone."""
+of a sub-workflow that has ended, whoever starts the next run, a decision that follows from the state alone, whoever
+knows the workflow of a schedule."""
 
 
 BreachKey = tuple[str, int, Missing, str, int]
@@ -45,7 +46,10 @@ BreachKey = tuple[str, int, Missing, str, int]
 
 
 class LivenessBreached(Fact, frozen=True):
-    """A run is open, and a branch of it waits for nothing that will come. Recorded once for each breach, within a minute."""
+    """A run is open, and a branch of it waits for nothing that will come. Recorded once for each breach, within a minute.
+
+    Of a schedule ``workflow_id`` is its id.
+    """
 
     event_type: ClassVar[str] = "liveness_breached"
     stream: ClassVar[str] = "alarm-liveness"
@@ -92,6 +96,8 @@ class Breach(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """The breach in a sentence."""
+        if self.missing == "starter":
+            return f"schedule {self.workflow_id!r} is stuck: {_WORDS[self.missing]}"
         where = f"run {self.run_no} of workflow {self.workflow_id!r}"
         branch = f"task {self.task_key!r} of {where}" if self.task_key else where
         return f"{branch} is stuck: {_WORDS[self.missing]}"
@@ -103,6 +109,7 @@ _WORDS: Final[dict[Missing, str]] = {
     "permit": "it may have the permit it waits for, and nobody tells it",
     "sub_workflow": "its sub-workflow has ended, and it was not told",
     "next_run": "nobody starts the run that goes on in its place",
+    "starter": "its workflow is not registered in the process that runs this store, so nobody starts it",
     "decision": "something follows from its state, and nobody decides it",
 }
 

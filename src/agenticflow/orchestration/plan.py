@@ -20,7 +20,7 @@ from agenticflow.orchestration.references import Reference, Template, compile_te
 from agenticflow.orchestration.validation import INPUT_ROOTS, item_roots, meant, validate
 from agenticflow.resilience.limits import Limit
 
-__all__ = ["Node", "Plan", "compile_plan", "decode_plan", "unknown_roots"]
+__all__ = ["FullNode", "Node", "Plan", "compile_plan", "decode_plan", "node_of", "unknown_roots"]
 
 CACHED_PLANS: Final = 256
 _NO_PARAMS: Final = codec.encode({})
@@ -28,38 +28,25 @@ _NOWHERE: Final = dict[str, object]().__getitem__
 
 
 class Node:
-    """One task, laid out: indexes instead of ids, parsed templates instead of text."""
+    """One task, laid out: indexes instead of ids, parsed templates instead of text.
+
+    What nearly every task leaves as it is stands in the class; ``node_of`` makes one with options of its own. A long run has thousands of
+    nodes, and a restart waits until they are there.
+    """
 
     __slots__ = (
-        "approval",
-        "cancels",
-        "choices",
-        "condition",
-        "continue_with",
         "dependents",
         "depends_on",
         "encoded_params",
-        "fallback",
-        "for_each",
-        "has_consequences",
         "index",
         "is_alternative",
         "is_ordered",
         "is_plain",
-        "is_settled",
-        "is_wait",
-        "needs",
         "params",
         "performer_id",
-        "permits",
         "priority",
-        "repeat_from",
-        "rest",
         "task",
         "task_type",
-        "undo",
-        "until",
-        "workflow",
     )
 
     def __init__(self, index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> None:
@@ -72,76 +59,45 @@ class Node:
         self.priority = 0
         self.is_ordered = False
         """Whether what becomes ready may go before what is ready already: there are priorities, or places."""
-        self.permits: tuple[tuple[Template, Limit], ...] = ()
-        """Keys to hold before an attempt may start."""
-        self.choices: tuple[tuple[int, Condition | None], ...] = ()
-        self.cancels: tuple[int, ...] = ()
-        self.rest: tuple[int, ...] = ()
-        """With ``cancel_rest``: what leads only here."""
-        self.fallback: int | None = None
         self.is_alternative = False
         """Whether it is another task's fallback."""
+        self.is_plain = True
+        """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
         self.params: Template | None = None
         """``None`` when there are no references: then ``encoded_params`` is decoded anew for each attempt."""
         self.encoded_params = _NO_PARAMS
-        self.is_settled = self.is_wait = self.has_consequences = False
-        self.is_plain = True
-        self.needs = 0
-        self.condition = self.until = self.for_each = self.repeat_from = self.continue_with = self.approval = None
-        self.workflow = self.undo = None
         if task.params:
             params = compile_template(task.params)
             if params.references:
                 self.params = params
             else:
                 self.encoded_params = codec.encode(params.resolve(_NOWHERE))
-        if not task.is_usual or task.workflow is not None:
-            self._take_options(task)
 
-    is_settled: bool
+    permits: tuple[tuple[Template, Limit], ...] = ()
+    """Keys to hold before an attempt may start."""
+    choices: tuple[tuple[int, Condition | None], ...] = ()
+    cancels: tuple[int, ...] = ()
+    rest: tuple[int, ...] = ()
+    """With ``cancel_rest``: what leads only here."""
+    fallback: int | None = None
+    is_settled: bool = False
     """Whether it starts also after failures."""
-    is_wait: bool
+    is_wait: bool = False
     """Whether nobody works on it: it takes no place among ``max_parallel``."""
-    has_consequences: bool
+    has_consequences: bool = False
     """Whether its end means more than that its dependents may start."""
-    is_plain: bool
-    """Whether nothing has to be looked at before it starts: the way of nearly every task, and a short one."""
-    needs: int
+    needs: int = 0
     """How many dependencies have to be completed; 0 when all have to be met."""
-    condition: Condition | None
-    until: Condition | None
-    for_each: Template | None
-    repeat_from: Template | None
-    continue_with: Template | None
-    approval: Template | None
-    workflow: bytes | None
+    condition: Condition | None = None
+    until: Condition | None = None
+    for_each: Template | None = None
+    repeat_from: Template | None = None
+    continue_with: Template | None = None
+    approval: Template | None = None
+    workflow: bytes | None = None
     """The definition of a sub-workflow, encoded, when it is not looked up by name; set by whoever lays out the plan."""
-    undo: Node | None
+    undo: Node | None = None
     """Lays out what undoes it."""
-
-    def _take_options(self, task: TaskDefinition) -> None:
-        """What is not as in nearly every task."""
-        self.is_settled = task.join == "settled"
-        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
-            task.delay_seconds is None and task.continue_with is None
-        )
-        self.needs = _needs(task, len(self.depends_on))
-        self.condition = parse_condition(task.when) if task.when is not None else None
-        self.until = parse_condition(task.repeat_until) if task.repeat_until is not None else None
-        self.for_each = compile_template(task.for_each) if task.for_each is not None else None
-        self.repeat_from = compile_template(task.repeat_from) if task.repeat_from is not None else None
-        self.continue_with = compile_template(task.continue_with) if task.continue_with is not None else None
-        asks = task.approval
-        self.approval = None if asks is None else compile_template(asks if isinstance(asks, str) else asks.template)
-        if task.locks or task.limits:
-            limits = (*(Limit(name, max_concurrent=1) for name in task.locks), *task.limits)
-            self.permits = tuple((compile_template(limit.key), limit) for limit in limits)
-        self.has_consequences = bool(
-            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
-        )
-        self.is_plain = not self.permits and _options(task) == _USUAL
-        undo = task.compensation
-        self.undo = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
@@ -189,14 +145,71 @@ def _undoing(node: Node, task: TaskDefinition, given: Compensation) -> Node:
         task.params if given.params is None else given.params,
         retry_policy=given.retry_policy,
         timeout_seconds=given.timeout_seconds,
+        effect=given.effect,
     )
-    return Node(node.index, undoing, (*node.depends_on, node.index))
+    return node_of(node.index, undoing, (*node.depends_on, node.index))
 
 
 def _needs(task: TaskDefinition, count: int) -> int:
     if isinstance(task.join, int):
         return task.join
     return 1 if task.join == "any" and count > 1 else 0
+
+
+class FullNode(Node):
+    """A task with options of its own, laid out."""
+
+    __slots__ = (
+        "approval",
+        "cancels",
+        "choices",
+        "condition",
+        "continue_with",
+        "fallback",
+        "for_each",
+        "has_consequences",
+        "is_settled",
+        "is_wait",
+        "needs",
+        "permits",
+        "repeat_from",
+        "rest",
+        "undo",
+        "until",
+        "workflow",
+    )
+
+    def __init__(self, index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> None:
+        super().__init__(index, task, depends_on)
+        self.permits, self.choices, self.cancels, self.rest = (), (), (), ()
+        self.fallback = self.workflow = None
+        self.is_settled = task.join == "settled"
+        self.is_wait = bool(task.signal or task.approval or task.choices) or not (
+            task.delay_seconds is None and task.continue_with is None
+        )
+        self.needs = _needs(task, len(self.depends_on))
+        self.condition = parse_condition(task.when) if task.when is not None else None
+        self.until = parse_condition(task.repeat_until) if task.repeat_until is not None else None
+        self.for_each = compile_template(task.for_each) if task.for_each is not None else None
+        self.repeat_from = compile_template(task.repeat_from) if task.repeat_from is not None else None
+        self.continue_with = compile_template(task.continue_with) if task.continue_with is not None else None
+        asks = task.approval
+        self.approval = None if asks is None else compile_template(asks if isinstance(asks, str) else asks.template)
+        if task.locks or task.limits:
+            limits = (*(Limit(name, max_concurrent=1) for name in task.locks), *task.limits)
+            self.permits = tuple((compile_template(limit.key), limit) for limit in limits)
+        self.has_consequences = bool(
+            task.cancels or task.ends_run or task.continue_with is not None or task.fallback is not None
+        )
+        self.is_plain = not self.permits and _options(task) == _USUAL
+        undo = task.compensation
+        self.undo = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
+
+
+def node_of(index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> Node:
+    """Return ``task`` laid out."""
+    kind = Node if task.workflow is None and task.is_usual else FullNode
+    return kind(index, task, depends_on)
 
 
 class Plan:
@@ -222,18 +235,24 @@ class Plan:
         self.definition = definition
         self.encoded = encoded
         self.content_hash = codec.content_hash(encoded)
-        self.by_id = {task.task_id: index for index, task in enumerate(definition.tasks)}
+        self.by_id = by_id = {task.task_id: index for index, task in enumerate(definition.tasks)}
         self.nodes = [
-            Node(index, task, tuple(self.by_id[dependency] for dependency in task.dependencies))
+            node_of(index, task, tuple([by_id[dependency] for dependency in task.dependencies]))
             for index, task in enumerate(definition.tasks)
         ]
-        for node in self.nodes:
+        nodes = self.nodes
+        for node in nodes:
             for dependency in node.depends_on:
-                self.nodes[dependency].dependents.append(node.index)
+                nodes[dependency].dependents.append(node.index)
         self.alternatives: dict[int, int] = {}
         """Of each fallback: the node it stands in for."""
         inner: dict[int, bytes] = {}
         for node in self.nodes:
+            if node.task.priority or definition.priority:
+                node.priority = node.task.priority + definition.priority
+                node.is_plain = node.is_plain and not node.priority
+            if not isinstance(node, FullNode):
+                continue  # nearly always: it names no other task
             self._lay_out(node)
             if isinstance(workflow := node.task.workflow, WorkflowDefinition):
                 node.workflow = inner.get(id(workflow)) or inner.setdefault(id(workflow), codec.encode(workflow))
@@ -253,10 +272,8 @@ class Plan:
         """Return the definition with the tasks the run has: those of a workflow as code, as far as they are planned."""
         return self.definition
 
-    def _lay_out(self, node: Node) -> None:
+    def _lay_out(self, node: FullNode) -> None:
         task = node.task
-        node.priority = task.priority + self.definition.priority
-        node.is_plain = node.is_plain and not node.priority
         if task.cancels:
             node.cancels = tuple(self.by_id[task_id] for task_id in task.cancels)
         if task.choices:

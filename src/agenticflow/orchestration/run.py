@@ -30,6 +30,7 @@ from agenticflow.orchestration.advance import (
     never_started,
     open_keys,
 )
+from agenticflow.orchestration.approvals.facts import AnswersKept
 from agenticflow.orchestration.evolve import evolve
 from agenticflow.orchestration.inbox.answering import MAX_COMMENT_CHARS, answer_of, is_repeated
 from agenticflow.orchestration.inbox.answering import due as request_due
@@ -210,6 +211,7 @@ class RunDecider:
             ),
             *(() if (terms := command.replan) is None else [ReplanAgreed(terms.times, terms.limit_seconds)]),
             *said_before(command.feedback),
+            *(() if command.answers is None else [AnswersKept(msgspec.Raw(command.answers))]),
         ]
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:

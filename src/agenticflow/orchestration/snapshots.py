@@ -103,6 +103,7 @@ class _Run(msgspec.Struct):
     planned: _Planned | None = None
     suspects: dict[str, Suspect] = {}
     replanning: Replanning | None = None
+    answers: dict[str, dict[str, bytes]] = {}
 
 
 _PLAIN = (
@@ -166,6 +167,7 @@ def take(state: RunState) -> bytes:
         planned=_planned(state),
         suspects=state.suspects,
         replanning=state.replanning,
+        answers=state.answers,
     )
     # Tuples in the order of _Task's fields are what an array-like struct looks like on the wire, at a third of the cost.
     form = msgspec.structs.asdict(run)
@@ -263,4 +265,5 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.answered = run.answered
     state.suspects = run.suspects
     state.replanning = run.replanning
+    state.answers = run.answers
     return state

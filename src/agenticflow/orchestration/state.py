@@ -126,6 +126,7 @@ class RunState:
         "active",
         "again",
         "answered",
+        "answers",
         "barred",
         "cancel",
         "completed",
@@ -196,9 +197,7 @@ class RunState:
         self.made: list[tuple[str, bytes]] = []
         """Large values, by content hash, that facts not committed yet refer to."""
         self.input = codec.NULL
-        self.seed = ""
-        self.fingerprint = ""
-        self.started_by = ""
+        self.seed = self.fingerprint = self.started_by = ""
         self.started_at = 0
         self.ended_at: int | None = None
         self.deadline: int | None = None
@@ -226,8 +225,7 @@ class RunState:
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None
         """Key of the task whose end ends the run."""
-        self.first_generation = 0
-        self.depth = 0
+        self.first_generation = self.depth = 0
         self.parent: tuple[str, str, int] | None = None
         self.ready: deque[TaskRecord] = deque()
         self.next_item: dict[str, int] = {}
@@ -246,6 +244,8 @@ class RunState:
         """Open ones, by task key and key of the interrupt. A handler that runs with an answer may have others open."""
         self.answered: dict[str, dict[str, Request]] = {}
         """Closed ones, in the same way: an answer given twice is known, and a handler finds its answers."""
+        self.answers: dict[str, dict[str, bytes]] = {}
+        """What people answered in the runs before, by task key and key of the interrupt."""
         self.replanning: Replanning | None = None
         """Where it stands with asking for another plan; ``None`` when it never does."""
         self.suspects: dict[str, Suspect] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from shlex import quote
 
 import msgspec
 
@@ -128,7 +129,10 @@ class Paused(msgspec.Struct, frozen=True, tag="paused"):
 
 
 class OutcomeInQuestion(msgspec.Struct, frozen=True, tag="unknown_outcome"):
-    """Nobody knows whether at-most-once work happened: a person has to say."""
+    """Nobody knows whether at-most-once work happened: its check function or a person has to say."""
+
+    check: str = ""
+    """How its check function stands, in words; empty where there is none, or nobody is asked."""
 
 
 class InQuarantine(msgspec.Struct, frozen=True, tag="quarantine"):
@@ -320,7 +324,8 @@ def _reason(state: RunState, record: TaskRecord, held: Mapping[int, Reason] | No
     if status is TaskStatus.RETRYING:
         return Retrying(record.attempt + 1, record.errors[-1] if record.errors else None)
     if status is TaskStatus.UNKNOWN:
-        return OutcomeInQuestion()
+        known = None if held is None else held.get(record.token)
+        return known if isinstance(known, OutcomeInQuestion) else OutcomeInQuestion()
     if status is TaskStatus.QUARANTINED:
         suspect = state.suspects[record.key]
         name = approval_id(state.workflow_id, state.run_no, record.key, suspect.token)
@@ -395,8 +400,8 @@ def words_of(wait: Wait) -> str:
             return f"{task} waits until {moment_of(wait.until or 0)}"
         case Retrying():
             return f"{task} is tried again at {moment_of(wait.until or 0)}"
-        case OutcomeInQuestion():
-            return f"somebody has to say what became of {task}"
+        case OutcomeInQuestion(check):
+            return f"somebody has to say what became of {task}" + (f" ({check})" if check else "")
         case InQuarantine(losses):
             return f"{task} is in quarantine, because its process died {losses} times while it ran"
         case NotRegistered(words) | NeedsCode(words):
@@ -439,14 +444,14 @@ def _words_of_the_engine(wait: Wait, task: str) -> str:
 
 def unblocked_by(wait: Wait, workflow_id: str) -> str:
     """Return what would let the branch go on."""
-    key = wait.task_key
+    key, workflow_id = quote(wait.task_key), quote(workflow_id)
     match wait.reason:
         case Paused():
             return f"`agenticflow runs unpause {workflow_id}` lets it go on"
         case AwaitsSignal(signal):
-            return f"`agenticflow runs signal {workflow_id} {signal}` sends it"
+            return f"`agenticflow runs signal {workflow_id} {quote(signal)}` sends it"
         case AwaitsAnswer(_, name):
-            return f"`agenticflow approvals approve {name}` (or `reject`) answers"
+            return f"`agenticflow approvals approve {quote(name)}` (or `reject`) answers"
         case Retrying():
             return f"it comes by itself; `agenticflow runs retry {workflow_id} {key}` tries it now"
         case TimerRuns():
@@ -456,6 +461,7 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
         case AsksForPlan():
             return "whoever plans has to answer, or its time to pass; then it fails"
         case InQuarantine(_, name):
+            name = quote(name)
             return f"`agenticflow dead-letters retry {name}` runs it again, `agenticflow dead-letters discard {name}` has it failed"
         case NotRegistered():
             return "registering it, or its recovery, starts the task"
@@ -468,7 +474,7 @@ def unblocked_by(wait: Wait, workflow_id: str) -> str:
         case NeedsPermit():
             return "whoever holds it has to end"
         case SubWorkflow(child):
-            return f"`agenticflow debug why {child}` says what that one needs"
+            return f"`agenticflow debug why {quote(child)}` says what that one needs"
         case BeingCancelled():
             return "it ends with its handlers, or with its grace"
         case NoRoom():

@@ -1,5 +1,6 @@
 """Policies as data and pure functions: what to try again, and when; what to let through, how much at once; what may be spent."""
 
+from agenticflow.resilience.adaptation import Adaptation, Load
 from agenticflow.resilience.backpressure import BackPressure
 from agenticflow.resilience.bounds import ResourceBounds
 from agenticflow.resilience.breaker import Breaker, BreakerPolicy, BreakerState, BreakerStatus
@@ -9,6 +10,7 @@ from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
 __all__ = [
+    "Adaptation",
     "Amounts",
     "BackPressure",
     "Breaker",
@@ -20,6 +22,7 @@ __all__ = [
     "Claim",
     "KeepsBudgets",
     "Limit",
+    "Load",
     "Rate",
     "RateWindow",
     "Reservation",

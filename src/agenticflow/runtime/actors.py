@@ -134,6 +134,7 @@ class Actor:
         "listing",
         "loading",
         "reporter",
+        "seen",
         "settled",
         "snapshot_version",
         "state",
@@ -161,6 +162,8 @@ class Actor:
         self.reporter: Reporter | None = None
         """Who reports the end elsewhere."""
         self.loading: asyncio.Future[None] | None = None
+        self.seen = -1
+        """Its version when it was last asked who could leave."""
         self.conflicts = 0
         """Commits in a row that somebody else was faster than."""
         self.failures = 0
@@ -247,11 +250,17 @@ class Actor:
 
 
 class Actors(dict[str, Actor]):
-    """The executions in memory, by stream. Those that nobody is about leave when there are more than ``limit``, the oldest first."""
+    """The executions in memory, by stream. Of those that nobody is about some leave when there are more than ``limit``.
+
+    Rather those that nothing has happened to since the last time some had to leave, and some of all ages: were it always the oldest, then
+    of many that go on in turn each would have left just before its turn came.
+    """
 
     def __init__(self, limit: int) -> None:
         super().__init__()
         self._limit = limit
+        self._full = limit
+        """From so many on some leave: more than ``limit`` when hardly anybody could, because somebody is about nearly all of them."""
         self.guests: dict[str, Guest[Any]] = {}
         """What runs the executions of each kind."""
         self.listings: dict[str, Listing] = {}
@@ -263,9 +272,9 @@ class Actors(dict[str, Actor]):
             guest = self.guests.get(stream_id.partition("-")[0])
             if guest is None:
                 raise InvariantError(f"nobody here runs {stream_id!r}")
-            actor = self[stream_id] = Actor(stream_id, guest, self.listings.get(guest.kind))
-            if len(self) > self._limit:
+            if len(self) >= self._full:
                 self._evict()
+            actor = self[stream_id] = Actor(stream_id, guest, self.listings.get(guest.kind))
         return actor
 
     def peek(self, stream_id: str) -> Any:
@@ -298,15 +307,30 @@ class Actors(dict[str, Actor]):
             actor.reporter = None  # the execution goes on after the next start
 
     def _evict(self) -> None:
-        for stream_id, actor in list(self.items())[: self._limit // 10]:
+        wanted = max(1, self._limit // 10)
+        quiet: list[str] = []
+        others: list[str] = []
+        for stream_id, actor in self.items():
             if actor.is_idle and not actor.ended and actor.reporter is None:
-                del self[stream_id]
+                (quiet if actor.version == actor.seen else others).append(stream_id)
+            actor.seen = actor.version
+        leaving = _some_of(quiet, wanted)
+        leaving += _some_of(others, wanted - len(leaving))
+        for stream_id in leaving:
+            del self[stream_id]
+        # Looking costs as much as there are: not again before there are a tenth more.
+        self._full = max(self._limit, len(self) + wanted)
 
     def forget_ended(self) -> None:
         """Keep nothing of executions that have ended: the store may have let go of them."""
         for stream_id, actor in list(self.items()):
             if actor.is_idle and actor.state is not None and not actor.state.is_open:
                 del self[stream_id]
+
+
+def _some_of(given: list[str], count: int) -> list[str]:
+    """Return so many, if there are, from the first to the last."""
+    return given[:: max(1, len(given) // count)][:count] if count else []
 
 
 class _EngineMetadata(msgspec.Struct, omit_defaults=True):

@@ -10,7 +10,7 @@ from typing import Final
 from agenticflow.core.clocks import Clock
 from agenticflow.core.measures import Measures
 
-__all__ = ["Timers"]
+__all__ = ["Tick", "Timers"]
 
 MAX_SLEEP_SECONDS: Final = 60.0
 """Wall clocks are set forward now and then: look at least this often."""
@@ -93,3 +93,16 @@ class Timers:
                     self.measures.timer_rang(now - moment)
                 self._due(stream_id)
         self._arm()
+
+
+class Tick:
+    """Resolves a future later. Background work: nobody waits for it, so a clock that jumps (``testing``) need not."""
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self._future = future
+
+    def __call__(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)

@@ -13,6 +13,7 @@ from agenticflow.testing.crashes import (
     kill_campaign,
     problems_of_run,
 )
+from agenticflow.testing.fakes import MemoryJournals
 from agenticflow.testing.model_cassettes import CassetteModel
 from agenticflow.testing.scripted_model import (
     BrokenOff,
@@ -34,6 +35,7 @@ __all__ = [
     "DriftReport",
     "FaultKind",
     "KillReport",
+    "MemoryJournals",
     "Resolution",
     "ScriptedModel",
     "SimulationReport",

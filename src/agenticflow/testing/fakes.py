@@ -1,4 +1,4 @@
-"""Test doubles that are real: a store that fails and dawdles on request.
+"""Test doubles that are real: a store that fails and dawdles on request, journals of tasks without an engine.
 
 A fake keeps every promise of what it stands for except the one it was told to break, and says in advance how often it will break it.
 """
@@ -6,10 +6,13 @@ A fake keeps every promise of what it stands for except the one it was told to b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from typing import Literal
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, Literal, TypeVar
 
+from agenticflow.core.context import effect_key
 from agenticflow.core.events import EventPredicate
+from agenticflow.core.journal import CallEffect, Entry, Fingerprint
+from agenticflow.core.results import ErrorInfo
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import AgenticFlowError, OutcomeUnknown, StoreUnavailable
@@ -19,8 +22,9 @@ from agenticflow.storage.memory import MemoryStore
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
 from agenticflow.storage.rows import RunRow, Snapshot
 
-__all__ = ["FlakyStore", "StoreMethod"]
+__all__ = ["FlakyStore", "MemoryJournals", "StoreMethod"]
 
+T = TypeVar("T")
 StoreMethod = Literal[
     "commit",
     "read_page",
@@ -196,3 +200,60 @@ class FlakyStore(MemoryStore):
     async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
         await self._pass_or_raise("compact", policy)
         return await super().compact(policy, now=now)
+
+
+class MemoryJournals:
+    """Keeps journals as long as it lives: ``context.journals = MemoryJournals()``.
+
+    ``entries`` has the calls of each task, by its effect key and the key of the call. A second context of the same task goes on where the
+    first was, as another attempt does.
+    """
+
+    def __init__(self) -> None:
+        self.entries: dict[str, dict[str, Entry]] = {}
+
+    def desk(self, *, workflow_id: str, task_key: str, generation: int, **attempt: int) -> MemoryDesk:
+        """Return the desk of one attempt."""
+        return MemoryDesk(self.entries.setdefault(effect_key(workflow_id, task_key, generation), {}))
+
+
+class MemoryDesk:
+    """Writes at once, and nobody else does."""
+
+    is_superseded = False
+
+    def __init__(self, entries: dict[str, Entry]) -> None:
+        self._entries = entries
+
+    async def find(self, key: str) -> Entry | None:
+        return self._entries.get(key)
+
+    async def start(self, key: str, fingerprint: Fingerprint) -> None:
+        self._entries[key] = Entry(fingerprint, "at_most_once", 1)
+
+    async def end(
+        self,
+        key: str,
+        fingerprint: Fingerprint,
+        effect: CallEffect,
+        *,
+        value: bytes | None = None,
+        error: ErrorInfo | None = None,
+        is_given: bool = False,
+    ) -> None:
+        self._entries[key] = Entry(fingerprint, effect, 1, value, error)
+
+    async def withdraw(self, key: str) -> None:
+        self._entries.pop(key, None)
+
+    async def forget(self, key: str) -> None:
+        keys = list(self._entries)
+        for one in keys[keys.index(key) :]:
+            del self._entries[one]
+
+    def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """In a loop of its own: nothing here waits for another."""
+        return asyncio.run(work)
+
+    def close(self) -> None:
+        """Nothing: what is written stays."""

@@ -20,7 +20,7 @@ from concurrent.futures import Executor
 from heapq import heappop, heappush
 from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
-from agenticflow.app.engine.liveness import Tick
+from agenticflow.runtime.timers import Tick
 
 __all__ = ["EPOCH_NS", "VirtualClock", "VirtualDeadlock", "VirtualLoop", "run_virtual"]
 

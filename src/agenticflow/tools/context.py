@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
+from agenticflow.core.cancelling import CancelReason
 from agenticflow.core.clocks import ambient
 from agenticflow.core.tools import Caller, ToolCall
 from agenticflow.errors import TaskCancelled
@@ -24,20 +25,23 @@ class Cancellation:
     Whoever makes calls hands one in and keeps it; tools see it as ``ctx.is_cancelled``.
     """
 
-    __slots__ = ("_heard", "_lock", "is_cancelled", "reason")
+    __slots__ = ("_heard", "_lock", "cause", "is_cancelled", "reason")
 
     def __init__(self) -> None:
         self.is_cancelled = False
         self.reason = ""
+        self.cause = CancelReason.CANCELLED
         self._lock = threading.Lock()
         self._heard: list[Callable[[], None]] = []
 
-    def cancel(self, reason: str = "") -> None:
-        """Say it. A second time changes nothing."""
+    def cancel(self, reason: str = "", *, cause: CancelReason = CancelReason.CANCELLED) -> None:
+        """Say it: ``reason`` in words, for people, ``cause`` as tools find it in ``ctx.cancel_reason``. A second time changes nothing."""
+        cause = CancelReason(cause)
         with self._lock:
             if self.is_cancelled:
                 return
-            self.is_cancelled, self.reason = True, reason
+            self.reason, self.cause = reason, cause
+            self.is_cancelled = True
             heard, self._heard = self._heard, []
         for listener in heard:
             listener()
@@ -72,7 +76,7 @@ class _CallLogger(logging.LoggerAdapter[logging.Logger]):
 class ToolContext:
     """The context of one attempt of one call: a parameter annotated with it, or called ``ctx``, is given it."""
 
-    __slots__ = ("attempt", "call", "caller", "deadline", "definition", "is_cancelled")
+    __slots__ = ("attempt", "call", "caller", "cancel_reason", "deadline", "definition", "is_cancelled")
 
     def __init__(
         self,
@@ -92,6 +96,8 @@ class ToolContext:
         """Moment in nanoseconds since the epoch at which the attempt is given up, or ``None``."""
         self.is_cancelled = False
         """Whether the call is not wanted any more, or its time is up: tools in threads look now and then, async ones are interrupted."""
+        self.cancel_reason: CancelReason | None = None
+        """Why, from before it is told on; ``None`` while nobody has."""
 
     @property
     def tool_name(self) -> str:
@@ -148,7 +154,15 @@ class ToolContext:
     def raise_if_cancelled(self) -> None:
         """Raise ``TaskCancelled`` when the call is not wanted any more; for loops in threads."""
         if self.is_cancelled:
-            raise TaskCancelled(f"call {self.call_id!r} of tool {self.tool_name!r} was told to stop")
+            raise TaskCancelled(
+                f"call {self.call_id!r} of tool {self.tool_name!r} was told to stop: {self.cancel_reason}"
+            )
+
+    def tell(self, reason: CancelReason) -> None:
+        """Have the tool see that it shall stop, and why; what is told first stays. Whoever makes the call does."""
+        if not self.is_cancelled:
+            self.cancel_reason = reason  # first: a thread looks at the other
+            self.is_cancelled = True
 
     def __repr__(self) -> str:
         return f"ToolContext({self.tool_name!r}, {self.call_id!r}, attempt={self.attempt})"

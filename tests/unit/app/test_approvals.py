@@ -14,6 +14,7 @@ from agenticflow import (
     CommandRefused,
     InvalidInput,
     Orchestrator,
+    PermanentError,
     TaskContext,
     TaskDefinition,
     WorkflowDefinition,
@@ -188,7 +189,7 @@ async def test_wrong_questions_are_refused_with_what_to_do(orchestrator: Orchest
     await orchestrator.start_workflow(asking(assignees=["ada"]), workflow_id="w")
     with pytest.raises(WorkflowNotFoundError, match="there is no request 'w/1/may@99'"):
         await approvals.get("w/1/may@99")
-    with pytest.raises(CommandRefused, match="there is no request 'w/1/may@99'"):
+    with pytest.raises(WorkflowNotFoundError, match="there is no request 'w/1/may@99'"):
         await approvals.reject("w/1/may@99")
     (view,) = await approvals.list()
     with pytest.raises(InvalidInput, match="no name of a person"):
@@ -275,6 +276,43 @@ async def test_several_questions_in_turn_and_what_stands_before_runs_again() -> 
         assert await run.result() == {"t": [{"title": "Spring"}, 7]}
     assert len(calls) == 3
     assert len(set(calls)) == 1
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["small", "large"])
+async def test_what_was_answered_is_not_asked_again_in_the_next_run(tmp_path: Path, size: int) -> None:
+    keys: list[str] = []
+    answer = "x" * size  # a large one flows as a reference
+
+    @worker("draft")
+    async def draft(context: TaskContext) -> object:
+        keys.append(context.effect_key)
+        title = context.interrupt(key="title", question="Title?")
+        if len(keys) <= 2:
+            raise PermanentError("the printer is out of ink")
+        return [len(str(title)), context.interrupt(key="price", question="Price?")]
+
+    store = f"sqlite:///{tmp_path}/state.db"
+    flow = WorkflowDefinition([TaskDefinition("t", "draft")])
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_worker(draft)
+        run = await orchestrator.start_workflow(flow, workflow_id="w")
+        (title,) = await waiting(orchestrator.approvals, 1)
+        await orchestrator.approvals.answer(title.approval_id, answer)
+        with pytest.raises(WorkflowExecutionError):
+            await run.result()
+        await orchestrator.compact()
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_worker(draft)
+        again = await orchestrator.resume_workflow("w")
+        (price,) = await waiting(orchestrator.approvals, 1)
+        assert price.interrupt_key == "price"
+        await orchestrator.approvals.answer(price.approval_id, 7)
+        assert await again.result() == {"t": [size, 7]}
+        assert len(set(keys)) == 1
+        fork = await orchestrator.fork_workflow("w", run_no=1, new_workflow_id="other")
+        (asked,) = await waiting(orchestrator.approvals, 1)
+        assert (asked.workflow_id, asked.interrupt_key) == ("other", "title"), "a fork is other work"
+        await fork.abort()
 
 
 @worker("twice")

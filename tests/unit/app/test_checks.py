@@ -13,6 +13,7 @@ from agenticflow import (
     Agent,
     DefinitionError,
     EffectClass,
+    Orchestrator,
     OutcomeUnknown,
     TaskContext,
     TaskDefinition,
@@ -22,6 +23,8 @@ from agenticflow import (
 )
 from agenticflow.agents import NOT_HAPPENED, Happened
 from agenticflow.app.execution import WorkflowHandle
+from agenticflow.orchestration.waiting import OutcomeInQuestion, sentence
+from agenticflow.runtime.coordination import checks
 from agenticflow.storage.memory import MemoryStore
 from tests.unit.runtime.engine import in_virtual_time, passes, running
 
@@ -67,6 +70,13 @@ async def stands(run: WorkflowHandle) -> bool:
     return await run.status() is WorkflowStatus.NEEDS_ATTENTION
 
 
+async def told(orchestrator: Orchestrator) -> str:
+    """What `why` says about the check."""
+    [wait] = (await orchestrator.why("w")).waits
+    assert isinstance(wait.reason, OutcomeInQuestion)
+    return wait.reason.check
+
+
 @in_virtual_time
 async def test_what_happened_is_the_result() -> None:
     world = World(Happened("r" * 200_000))
@@ -88,15 +98,24 @@ async def test_what_did_not_happen_runs_again_with_another_key() -> None:
 
 @in_virtual_time
 @pytest.mark.parametrize(
-    "answer",
-    [None, "yes", ValueError("the service is away"), Happened(object())],
+    ("answer", "words"),
+    [
+        (None, "cannot say whether it happened)"),
+        ("yes", "failed: DefinitionError: it returned 'yes'"),
+        (ValueError("the service is away"), "failed: ValueError: the service is away)"),
+        (Happened(object()), "failed: NotSerializable"),
+    ],
     ids=["nothing", "no answer", "error", "no data"],
 )
-async def test_what_a_check_cannot_say_is_asked_of_a_person(answer: object) -> None:
+async def test_what_a_check_cannot_say_is_asked_of_a_person(answer: object, words: str) -> None:
     world = World(answer)
     async with running(world.payer()) as orchestrator:
         run = await orchestrator.start_workflow(ONE, workflow_id="w")
         assert await stands(run)
+        [wait] = (await orchestrator.why("w")).waits
+        assert sentence(wait, "w").startswith(
+            f"somebody has to say what became of task 'work' (its check function {words}"
+        )
         await orchestrator.resolve("w", "work", "completed", value="seen")
         assert await run.result() == {"work": "seen"}
     assert len(world.asked) == len(world.calls) == 1
@@ -126,6 +145,7 @@ async def test_a_check_has_its_time_and_a_person_may_be_faster() -> None:
     async with running(world.payer(slow)) as orchestrator:
         run = await orchestrator.start_workflow(ONE, workflow_id="w")
         await passes(1)
+        assert await told(orchestrator) == "its check function is being asked"
         await orchestrator.resolve("w", "work", "failed", reason="no")
         await passes(60)
         assert (answers, await run.status()) == (["late"], WorkflowStatus.FAILED)
@@ -133,6 +153,7 @@ async def test_a_check_has_its_time_and_a_person_may_be_faster() -> None:
     async with running(world.payer(hangs)) as orchestrator:
         run = await orchestrator.start_workflow(ONE, workflow_id="w")
         assert await stands(run)
+        assert await told(orchestrator) == "its check function was not done within 30 s"
 
 
 @in_virtual_time
@@ -141,6 +162,7 @@ async def test_it_is_not_run_again_for_ever() -> None:
     async with running(world.payer()) as orchestrator:
         run = await orchestrator.start_workflow(ONE, workflow_id="w")
         assert await stands(run)
+        assert await told(orchestrator) == "its check function says that it did not happen, in 6 runs"
     assert len(world.calls) == 6
 
 
@@ -159,9 +181,44 @@ async def test_the_next_life_asks_again_also_when_the_worker_comes_later() -> No
     world.answers = [Happened("found")]
     async with running(store=store) as orchestrator:
         await passes(1)
+        words = "if it has a check function, that is asked as soon as its handler is registered here"
+        assert await told(orchestrator) == words
         orchestrator.register_worker(world.payer())
         assert await (await orchestrator.resume_workflow("w")).result() == {"work": "found"}
     assert (len(world.calls), len(world.asked)) == (1, 2)
+
+
+@in_virtual_time
+async def test_a_check_waits_for_a_handler_that_does_not_stop_and_why_says_so() -> None:
+    ends = asyncio.Event()
+
+    @worker("pay", check=lambda: Happened("found"))
+    async def pay(cents: int) -> None:
+        while not ends.is_set():
+            try:
+                await ends.wait()
+            except asyncio.CancelledError:
+                continue
+        raise OutcomeUnknown("it hung up")
+
+    async with running(pay) as orchestrator:
+        run = await orchestrator.start_workflow(ONE, workflow_id="w")
+        assert await stands(run)
+        assert await told(orchestrator) == "if it has a check function, that is asked as soon as its handler has ended"
+        ends.set()
+        assert await run.result() == {"work": "found"}
+
+
+@in_virtual_time
+async def test_of_very_many_that_wait_for_a_person_the_last_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "MAX_LEFT", 1)
+    world = World(None, None, hangs=True)
+    async with running(world.payer()) as orchestrator:
+        for name in ("v", "w"):
+            assert await stands(await orchestrator.start_workflow(ONE, workflow_id=name))
+        assert await told(orchestrator)
+        [wait] = (await orchestrator.why("v")).waits
+        assert wait.reason == OutcomeInQuestion()
 
 
 async def test_a_plain_check_of_an_agent_is_given_the_params_it_takes() -> None:

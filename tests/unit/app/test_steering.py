@@ -396,3 +396,43 @@ async def test_a_task_is_taken_out_of_a_run_that_goes_on() -> None:
         assert stopped == ["slow"]
         with pytest.raises(CommandRefused):
             await orchestrator.cancel_task("w", "slow")
+
+
+@pytest.mark.parametrize("task", [None, 7, ["a"], b"a"])
+async def test_a_task_is_named_by_a_text(task: Any) -> None:
+    async with running(slow()) as orchestrator:
+        await orchestrator.start_workflow(GATE, workflow_id="w")
+        for call in (
+            orchestrator.cancel_task("w", task),
+            orchestrator.approve("w", task),
+            orchestrator.reject("w", task),
+            orchestrator.resolve("w", task, "failed"),
+        ):
+            with pytest.raises(InvalidInput, match="is no task"):
+                await call
+
+
+async def test_who_steers_has_a_name_and_what_is_said_says_something() -> None:
+    async with running(slow()) as orchestrator:
+        await orchestrator.start_workflow(GATE, workflow_id="w")
+        for call in (
+            orchestrator.pause("w", paused_by=" "),
+            orchestrator.resume("w", resumed_by=""),
+            orchestrator.abort("w", aborted_by=""),
+            orchestrator.approve("w", "gate", approved_by=""),
+            orchestrator.reject("w", "gate", rejected_by=""),
+        ):
+            with pytest.raises(InvalidInput, match="is nobody"):
+                await call
+        for feedback in (None, "", " \n"):
+            with pytest.raises(InvalidInput, match="says nothing"):
+                await orchestrator.give_feedback("w", feedback)
+
+
+@pytest.mark.parametrize("version", ["x", 0, True, 1.5])
+async def test_the_state_of_an_agent_is_asked_by_id_and_version(version: Any) -> None:
+    async with running(slow()) as orchestrator:
+        with pytest.raises(InvalidInput, match="is no version of agent 'agent'"):
+            await orchestrator.get_agent_state("agent", at_version=version)
+        with pytest.raises(InvalidInput, match="is no id of an agent"):
+            await orchestrator.get_agent_state("")

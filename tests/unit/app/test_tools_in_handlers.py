@@ -142,3 +142,44 @@ async def test_calls_are_measured_once_however_many_engines_listen() -> None:
     await agent.invoke_tool("key", {"of": "a"})
     assert metrics.value("tool_call_duration", "key", "succeeded") == 1, "nobody listens any more"
     assert get_tool_pipeline().in_flight == 0
+
+
+@in_virtual_time
+async def test_a_tool_is_told_why_its_task_is_stopped() -> None:
+    seen: dict[str, object] = {}
+
+    @tool
+    async def stay(of: str, ctx: ToolContext) -> None:
+        """Stay until told."""
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            seen.setdefault(of, ctx.cancel_reason)  # another attempt may come after the time is up
+
+    agent = Agent("clerk", tools=[stay], concurrency=10)
+
+    @agent.task("work")
+    async def work(context: TaskContext) -> None:
+        if context.workflow_id == "several":
+            await context.invoke_tool_parallel([("stay", {"of": "several"}), ("stay", {"of": "other"})])
+        else:
+            await context.invoke_tool("stay", {"of": context.workflow_id})
+
+    async with running(agent) as orchestrator:
+        await orchestrator.start_workflow(one_task(timeout_seconds=5), workflow_id="late")
+        for name in ("one", "several", "all", "left"):
+            await orchestrator.start_workflow(one_task(), workflow_id=name)
+        await asyncio.sleep(1)
+        await orchestrator.cancel_task("one", "work")
+        await orchestrator.cancel_task("several", "work")
+        await orchestrator.abort("all")
+        await asyncio.sleep(10)
+        await orchestrator.stop(drain_seconds=0)
+    assert seen == {
+        "one": "cancelled",
+        "several": "cancelled",
+        "other": "cancelled",
+        "all": "aborted",
+        "late": "timeout",
+        "left": "drain",
+    }

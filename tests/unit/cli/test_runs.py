@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,20 @@ halves = WorkflowDefinition(
     ],
     name="halves",
 )
+"""
+
+ASKED = """
+from agenticflow import Agent, TaskContext, TaskDefinition, WorkflowDefinition
+
+hand = Agent("hand", {"page"}, concurrency=2)
+
+
+@hand.task("page")
+async def page(context: TaskContext) -> object:
+    return context.interrupt(None, question="Good?")
+
+
+asked = WorkflowDefinition([TaskDefinition("page", "hand", "page", for_each="${input.pages}")], name="asked")
 """
 
 Shown = Callable[..., list[str]]
@@ -209,3 +225,63 @@ def test_a_broken_promise_is_not_glossed_over(capsys: pytest.CaptureFixture[str]
     shown = capsys.readouterr().out
     assert "BROKEN: 'a' was recorded before the kill and ran again" in shown
     assert "No recorded work ran again" not in shown
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("approvals approve even/1/answer@2", 7, "there is no request 'even/1/answer@2'"),
+        ("approvals reject even/9/answer@2", 7, "there is no request"),
+        ("approvals delegate even/1/answer@2 ada", 7, "there is no request"),
+        ("approvals show even/1/answer@2", 7, "there is no request"),
+        ("approvals list --run evne", 7, "did you mean 'even'?"),
+        ("dead-letters list --run evne", 7, "did you mean 'even'?"),
+        ("dead-letters retry even/1/halves[0]@2", 7, "there is no dead letter 'even/1/halves[0]@2'"),
+        ("dead-letters retry bus-deadletter-x@3", 7, "`agenticflow dead-letters list` shows those that are"),
+        ("dead-letters discard bus-deadletter-x@3", 7, "no dead letter 'bus-deadletter-x@3' is open"),
+        ("dead-letters show bus-deadletter-x@3", 7, "no dead letter 'bus-deadletter-x@3' is open"),
+        ("runs feedback even ''", 2, "the feedback says nothing"),
+        ("runs feedback even '  '", 2, "the feedback says nothing"),
+        ("runs approve even answer --by ''", 2, "--by names nobody"),
+        ("runs reject even answer --by ' '", 2, "--by names nobody"),
+    ],
+)
+def test_what_is_not_there_and_what_says_nothing_is_refused(
+    shown: Shown, capsys: pytest.CaptureFixture[str], command: str, code: int, words: str
+) -> None:
+    assert main(shlex.split(command)) == code
+    assert words in capsys.readouterr().err
+
+
+def test_what_a_hint_names_can_be_pasted_into_a_shell(
+    write: Callable[[str, str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AGENTICFLOW_STORE", f"sqlite:///{tmp_path}/state.db")
+    flow = write("asked_flow.py", ASKED)
+    assert main(["run", flow, "-i", "pages=[1, 2]", "--workflow-id", "two of them", "--no-wait"]) == 6
+    capsys.readouterr()
+    assert main(["debug", "why", "two of them", "page[1]"]) == 0
+    sentence = capsys.readouterr().out
+    [command] = re.findall(r"`agenticflow (approvals approve [^`]*)`", sentence)
+    assert main(shlex.split(command)) == 0
+
+
+def test_two_runs_are_compared_and_one_is_looked_at_as_it_stood(
+    shown: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = words(shown("runs", "diff", "even", "odd"))
+    assert lines[0] == ["TASK", "WHAT", "LEFT", "RIGHT"]
+    assert ["status", "WAITING", "FAILED"] in [line[-3:] for line in lines]
+    different = json.loads("\n".join(shown("runs", "diff", "even", "odd", "--json")))
+    assert {one["what"] for one in different} >= {"input", "status"}
+    assert shown("runs", "diff", "even", "even") == []
+    assert words(shown("runs", "show", "even", "--at", "1"))[0][-1] == "RUNNING"
+    assert words(shown("runs", "show", "odd", "--at", "1"))[0][-1] == "RUNNING"
+    assert main(["runs", "show", "even", "--at", "9999"]) == 2
+    assert "events, there is no version 9,999" in capsys.readouterr().err
+    assert main(["runs", "diff", "even", "evne"]) == 7
+    assert "did you mean 'even'?" in capsys.readouterr().err
+    assert main(["runs", "diff", "even", "odd", "--right-run", "9"]) == 7

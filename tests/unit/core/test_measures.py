@@ -32,6 +32,7 @@ def test_every_measure_has_its_name_and_labels() -> None:
         "task_execution_duration": ("histogram", ("task_type", "outcome")),
         "task_retries": ("counter", ("task_type",)),
         "tasks_in_flight": ("gauge", ("role",)),
+        "tasks_in_flight_limit": ("gauge", ()),
         "tasks_queued": ("gauge", ("role",)),
         "timer_lateness": ("histogram", ()),
     }

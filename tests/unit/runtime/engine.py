@@ -16,6 +16,7 @@ from agenticflow.core.engine import Performer
 from agenticflow.errors import WorkflowNotFoundError
 from agenticflow.orchestration.plan import Plan
 from agenticflow.resilience.gate import GateGuest
+from agenticflow.resilience.journal import JournalGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.clock import SystemClock
 from agenticflow.runtime.coordination.children import Children
@@ -104,6 +105,7 @@ class Engine:
         self.host = Host(store, self.clock, **options)
         self.host.add_guest(CountdownGuest())
         self.host.add_guest(GateGuest())
+        self.host.add_guest(JournalGuest())
         self.gates = Gatekeeper(self.host, store, self.clock)
         self.children = Children(
             self.host, self.gates, self.clock, SubWorkflows(self.host, store, self.clock, _unnamed)

@@ -13,6 +13,7 @@ from agenticflow.core import codec
 from agenticflow.core.engine import ActivityFinished
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.runtime import failpoints
+from agenticflow.runtime.actors import Actors
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
@@ -142,6 +143,46 @@ async def test_whoever_waits_for_the_end_keeps_it_in_memory() -> None:
         await engine.host.submit(stream_of(f"c{number}"), Begin(now=1, start=2))
     await engine.host.report(stream_of("awaited"), report(2))
     assert (await waiting).status == "LIFTED_OFF"
+    await engine.stop()
+
+
+@in_virtual_time
+async def test_when_all_are_waited_for_it_is_not_looked_again_and_again_who_could_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(MemoryStore(), clock=virtual_clock(), max_actors=100)
+    looks: list[int] = []
+    evict = Actors._evict
+
+    def look(actors: Actors) -> None:
+        looks.append(len(actors))
+        evict(actors)
+
+    monkeypatch.setattr(Actors, "_evict", look)
+    waiting: list[asyncio.Future[object]] = []
+    for number in range(500):
+        await engine.host.submit(stream_of(f"c{number}"), Begin(now=1, start=1))
+        waiting.append(asyncio.ensure_future(engine.host.ended(stream_of(f"c{number}"))))
+        await asyncio.sleep(0)
+    assert len(engine.host.actors) == 500
+    assert len(looks) == 40, "each time a tenth more had come"
+    for number in range(500):
+        await engine.host.report(stream_of(f"c{number}"), report(2))
+    await asyncio.gather(*waiting)
+    await engine.stop()
+
+
+@in_virtual_time
+async def test_of_many_that_go_on_in_turn_most_are_in_memory_when_their_turn_comes() -> None:
+    store = FlakyStore()
+    engine = Engine(store, clock=virtual_clock(), max_actors=100)
+    for number in range(120):
+        await engine.host.submit(stream_of(f"c{number}"), Begin(now=1, start=9))
+    before = store.calls["read_page"]
+    for _ in range(5):
+        for number in range(120):
+            await engine.host.read(stream_of(f"c{number}"))
+    assert store.calls["read_page"] - before < 600 / 2
     await engine.stop()
 
 

@@ -8,9 +8,11 @@ from functools import partial
 import pytest
 
 from agenticflow import AgenticEvent, OutcomeUnknown, StoreUnavailable
+from agenticflow.core.interrupts import Interrupted
 from agenticflow.errors import CorruptStore
 from agenticflow.storage.commits import Commit
-from agenticflow.testing.fakes import FlakyStore, StoreMethod
+from agenticflow.testing.fakes import FlakyStore, MemoryJournals, StoreMethod
+from tests.unit.core.test_context import context
 from tests.unit.runtime.engine import in_virtual_time, virtual_clock
 
 EVENT = AgenticEvent("order_placed")
@@ -70,3 +72,39 @@ async def test_it_takes_its_time() -> None:
     began = clock.now_ns()
     await store.append("a", [EVENT])
     assert clock.now_ns() - began == 2_000_000_000
+
+
+async def test_journals_in_memory_serve_handlers_that_are_called_by_hand() -> None:
+    journals, done = MemoryJournals(), list[str]()
+
+    async def step(name: str) -> str:
+        done.append(name)
+        return name
+
+    async def attempt(asked: str = "a") -> object:
+        by_hand = context()
+        by_hand.journals = journals
+        first = await by_hand.journal.call("a", partial(step, "a"), request=asked, on_difference="forget")
+        await by_hand.journal.call("b", partial(step, "b"), effect="idempotent")
+        return first
+
+    assert await attempt() == await attempt() == "a"
+    assert done == ["a", "b"]
+    await attempt("another")
+    assert done == ["a", "b", "a", "b"]
+    by_hand = context(generation=1)
+    by_hand.journals = journals
+    with pytest.raises(Interrupted):
+        await by_hand.journal.call("ask", partial(_raise, Interrupted(())), effect="at_most_once")
+    assert by_hand.journal.numbered("x") == "x-1"
+    by_hand.close_journal()
+
+
+def test_journals_in_memory_serve_plain_handlers() -> None:
+    by_hand = context()
+    by_hand.journals = MemoryJournals()
+    assert by_hand.journal.call_from_thread("pay", lambda: 7, effect="at_most_once") == 7
+
+
+async def _raise(error: BaseException) -> object:
+    raise error

@@ -7,9 +7,8 @@ import time
 
 import pytest
 
-from agenticflow.app.engine.liveness import Tick
 from agenticflow.runtime.activities.limits import Limits
-from agenticflow.runtime.timers import Timers
+from agenticflow.runtime.timers import Tick, Timers
 from agenticflow.testing.virtual_time import EPOCH_NS, VirtualClock, VirtualDeadlock, VirtualLoop, run_virtual
 
 YEAR = 365 * 24 * 3_600.0

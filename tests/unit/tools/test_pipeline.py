@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from agenticflow.core.cancelling import CancelReason
 from agenticflow.core.clocks import ManualClock
 from agenticflow.core.interrupts import Interrupted
 from agenticflow.core.tools import Caller, Move, ToolCall, ToolFailure, ToolResult
@@ -644,6 +646,53 @@ def test_a_cancelled_task_has_its_tool_stopped_and_is_told() -> None:
     virtually(main)
     assert stopped == ["yes"]
     assert [use.outcome for use in uses] == ["cancelled"]
+
+
+@pytest.mark.parametrize("cause", [CancelReason.ABORTED, CancelReason.DRAIN])
+async def test_a_tool_in_a_thread_is_told_why_by_whoever_calls(cause: CancelReason) -> None:
+    cancellation = Cancellation()
+    seen: list[str] = []
+
+    @tool
+    def look(ctx: ToolContext) -> None:
+        """Look until told."""
+        assert ctx.cancel_reason is None
+        cancellation.cancel("we close", cause=cause)
+        cancellation.cancel("again", cause=CancelReason.TIMEOUT)
+        while not ctx.is_cancelled:
+            time.sleep(0.001)
+        seen.append(str(ctx.cancel_reason))
+        ctx.raise_if_cancelled()
+
+    failed = failure(await ask(look, cancellation=cancellation))
+    assert failed.message == "the call of 'look' was cancelled: we close"
+    assert seen == [cause]
+    with pytest.raises(ValueError, match="no idea"):
+        cancellation.cancel(cause="no idea")  # type: ignore[arg-type]  # that is the point
+
+
+def test_a_tool_whose_time_is_up_and_one_that_nobody_waits_for_are_told_why() -> None:
+    seen: list[object] = []
+
+    @tool(timeout=2)
+    async def slow(ctx: ToolContext) -> None:
+        """Take long."""
+        try:
+            await asyncio.sleep(50)
+        finally:
+            seen.append(ctx.cancel_reason)
+
+    async def main(pipeline: ToolPipeline) -> None:
+        await ask(slow, pipeline=pipeline)
+        for told in (None, lambda: None, lambda: CancelReason.DRAIN):
+            call = pipeline.invoke(ToolCall("slow"), tools=ToolRegistry.of([slow]), told=told)
+            waiting = asyncio.ensure_future(call)
+            await asyncio.sleep(1)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+    virtually(main)
+    assert seen == ["timeout", "cancelled", "cancelled", "drain"]
 
 
 # --- again --------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ from agenticflow.agents.model.parts import (
     user,
 )
 from agenticflow.agents.model.permission import permission
-from agenticflow.agents.model.port import Model
+from agenticflow.agents.model.port import Model, opens_models
 from agenticflow.agents.model.prices import Cost, Price, PriceTable, Spending
 from agenticflow.agents.model.recovery import Recovery, recovery_of
 from agenticflow.agents.model.requests import (
@@ -89,6 +89,7 @@ __all__ = [
     "deltas_of",
     "fold",
     "fold_stream",
+    "opens_models",
     "pack_messages",
     "parse_arguments",
     "permission",

@@ -6,14 +6,16 @@ Repeating, time limits, breakers and rates are no adapter's business: who opens 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Final
 
 from agenticflow.agents.model.deltas import Delta, fold_stream
 from agenticflow.agents.model.requests import ModelAbilities, ModelRequest
 from agenticflow.agents.model.responses import ModelResponse
+from agenticflow.core.late import Late
 
-__all__ = ["Model"]
+__all__ = ["Model", "opens_models"]
 
 
 class Model(ABC):
@@ -53,3 +55,7 @@ class Model(ABC):
     def identity(self) -> str:
         """Provider and name in one, as prices and figures name it: ``openai:gpt-5``."""
         return f"{self.provider}:{self.name}"
+
+
+opens_models: Final[Late[Callable[[str], Model]]] = Late("models")
+"""Who opens a model by its name, guarded."""

@@ -17,7 +17,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.interrupts import MAX_NAME_CHARS
 from agenticflow.core.values import store_form
-from agenticflow.errors import InvalidInput, WorkflowNotFoundError
+from agenticflow.errors import CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.approvals.requests import Request, split_approval_id
 from agenticflow.orchestration.guest import stream_of
@@ -197,7 +197,11 @@ class Approvals:
         workflow_id, run_no, _, _ = split_approval_id(approval_id)
         if await engine.store.get_run(workflow_id, run_no) is None:
             raise _nothing_there(approval_id)
-        await engine.host.submit(stream_of(workflow_id, run_no), command)
+        try:
+            await engine.host.submit(stream_of(workflow_id, run_no), command)
+        except CommandRefused:
+            await self._find(engine, approval_id)  # what was never asked is not there, rather than refused
+            raise
         return await self.get(approval_id)
 
 

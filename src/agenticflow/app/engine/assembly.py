@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
@@ -14,11 +14,11 @@ from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.guest import WorkflowGuest
-from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
 from agenticflow.resilience.budgets.guest import BudgetGuest
 from agenticflow.resilience.gate import GateGuest
+from agenticflow.resilience.journal import JournalGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.coordination.children import Children
@@ -64,6 +64,7 @@ class Engine:
         "settings",
         "store",
         "watch",
+        "workflows",
     )
 
     def __init__(
@@ -78,7 +79,7 @@ class Engine:
         lives: Lives,
         launches: Launches,
         settings: Settings,
-        planners: Planners,
+        workflows: Workflows,
         loops: LateLoops,
     ) -> None:
         self.store = store
@@ -93,8 +94,10 @@ class Engine:
         self.loops = loops
         self.recorder = Recorder(journal, dispatcher, self.loops)
         self.settings = settings
-        self.planners = planners
+        self.planners = workflows.planners
         """Know the functions of workflows as code."""
+        self.workflows: Container[str] = workflows
+        """Knows the names of those that are registered."""
         self.end_measuring: Callable[[], None] = lambda: None
         self.door: CommandServer | None = None
         """Where other processes' commands come in, when the store has one owner."""
@@ -153,6 +156,7 @@ def assemble(
     host = Host(store, clock)
     host.add_guest(WorkflowGuest(workflows.planners), entries_of)
     host.add_guest(GateGuest())
+    host.add_guest(JournalGuest())
     host.add_guest(BudgetGuest())
     host.add_guest(ScheduleGuest(zone_of))
     gates = Gatekeeper(host, store, clock)
@@ -178,7 +182,7 @@ def assemble(
         Lives(store, clock),
         launches,
         settings,
-        workflows.planners,
+        workflows,
         LateLoops(host, store, clock, budgets, settings.models.prices),
     )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())

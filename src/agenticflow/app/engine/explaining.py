@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ from agenticflow.orchestration.waiting import (
     NeedsPermit,
     NextRun,
     NotRegistered,
+    OutcomeInQuestion,
     Paused,
     Reason,
     SubWorkflow,
@@ -69,6 +70,8 @@ class Held(Protocol):
     def children(self) -> Children: ...
     @property
     def planners(self) -> Planners: ...
+    @property
+    def workflows(self) -> Container[str]: ...
 
 
 class Explained(msgspec.Struct, frozen=True):
@@ -142,6 +145,8 @@ async def held_reasons(engine: Held, stream_id: str) -> Mapping[int, Reason]:
     for (stream, effect), words in engine.dispatcher.kept():
         if stream == stream_id:
             found[effect.token] = NotRegistered(words)
+    for token, words in engine.dispatcher.checks.standing(stream_id).items():
+        found[token] = OutcomeInQuestion(words)
     missing = set(engine.children.missing(stream_id))
     for parent, request, _ in engine.children.watched():
         if parent == stream_id:

@@ -33,11 +33,14 @@ from agenticflow.orchestration.liveness import (
     LivenessRestored,
     breaches_of,
 )
+from agenticflow.orchestration.schedules.guest import KIND as SCHEDULE
+from agenticflow.orchestration.schedules.state import ScheduleState, ScheduleStatus
 from agenticflow.orchestration.state import RunState, WorkflowStatus
+from agenticflow.runtime.timers import Tick
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.rows import RunRow
 
-__all__ = ["LivenessReport", "Tick", "Watch"]
+__all__ = ["LivenessReport", "Watch"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -72,19 +75,6 @@ class LivenessReport(msgspec.Struct, frozen=True):
         return not self.breaches
 
 
-class Tick:
-    """Resolves a future later. Background work: nobody waits for it, so a clock that jumps (``testing``) need not."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
-
-    def __call__(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
-
-
 class _Everything:
     """Holds every token: where nobody performs, nothing can be asked for."""
 
@@ -114,8 +104,7 @@ class Watch:
             if not suspects:
                 break
             await self._pause(seconds)
-            streams = {stream_of(breach.workflow_id, breach.run_no) for breach in suspects.values()}
-            again = await self._look_into(streams)
+            again = {**await self._look_into(_streams_of(suspects.values())), **await self._unstarted()}
             suspects = {key: breach for key, breach in suspects.items() if key in again}
         return msgspec.structs.replace(report, breaches=tuple(suspects.values()))
 
@@ -130,8 +119,28 @@ class Watch:
             count += len(rows)
             after = rows[-1].stream_id
             await asyncio.sleep(0)
-        suspects = await self._look_into(unproven)
+        suspects = {**await self._look_into(unproven), **await self._unstarted()}
         return LivenessReport(count, len(unproven), self._performs, ()), suspects
+
+    async def _unstarted(self) -> dict[BreachKey, Breach]:
+        """Return the schedules that go on and whose workflow nobody here can start."""
+        if not self._performs:
+            return {}
+        host, store, known = self._engine.host, self._engine.store, self._engine.workflows
+        found: dict[BreachKey, Breach] = {}
+        after: str | None = None
+        while rows := await store.list_runs(kind=SCHEDULE, is_open=True, after=after, limit=PAGE):
+            for row in rows:
+                if row.name in known or row.status == ScheduleStatus.PAUSED:
+                    continue
+                state: ScheduleState = await host.read(row.stream_id)
+                if state.left is None and not state.is_known(known):
+                    since = min((firing.due for firing in state.running.values()), default=state.anchor)
+                    breach = Breach(state.schedule_id, state.run_no, "starter", since)
+                    found[breach.key] = breach
+            after = rows[-1].stream_id
+            await asyncio.sleep(0)
+        return found
 
     def _is_proven(self, row: RunRow, now: int) -> bool:
         """Whether the row alone shows that the run is alive: nothing of it is in work, and its next timer is set."""
@@ -268,6 +277,8 @@ class Watch:
             await self._tell(new, over)
         by_run: dict[str, list[Breach]] = {}
         for breach in breaches:
+            if breach.missing == "starter":
+                continue  # only whoever registers it can mend that
             by_run.setdefault(stream_of(breach.workflow_id, breach.run_no), []).append(breach)
         for stream_id, broken in by_run.items():
             await self._mend(stream_id, broken)
@@ -355,6 +366,10 @@ class Watch:
             await future
         finally:
             handle.cancel()
+
+
+def _streams_of(breaches: Iterable[Breach]) -> set[str]:
+    return {stream_of(breach.workflow_id, breach.run_no) for breach in breaches if breach.missing != "starter"}
 
 
 def _key(fact: LivenessBreached | LivenessRestored) -> BreachKey:

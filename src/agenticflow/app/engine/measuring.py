@@ -66,12 +66,15 @@ def measure(telemetry: Telemetry, engine: Measured, performers: Mapping[str, Per
     )
     counted = [0] * len(counts)
     places: dict[str, tuple[int, int]] = {}
+    limit = [0]
 
     def refresh() -> None:
         for number, (counter, read) in enumerate(counts):
             count = read()
             counter.add(count - counted[number])
             counted[number] = count
+        measures.in_work_limit.add(dispatcher.limit - limit[0])
+        limit[0] = dispatcher.limit
         by_role: dict[str, tuple[int, int]] = {}
         for performer_id, (in_flight, queued) in dispatcher.load().items():
             role = role_of(performer_id)
@@ -97,6 +100,7 @@ def measure(telemetry: Telemetry, engine: Measured, performers: Mapping[str, Per
         forget()
         refresh()
         fill({})
+        measures.in_work_limit.add(-limit[0])
 
     return end
 

@@ -89,6 +89,7 @@ def next_run(
     """Return the command that starts the run after ``state``, with what it keeps."""
     stored_kept, kept_blob = store_form(codec.encode(carried.kept))
     stored_signals, signals_blob = store_form(codec.encode(carried.signals))
+    stored_answers, answers_blob = store_form(codec.encode(carried.answers)) if carried.answers else (None, None)
     stored_definition, definition_blob = store_form(state.laid_out.encoded)
     return c.StartRun(
         now=now,
@@ -102,12 +103,13 @@ def next_run(
         kept=stored_kept,
         generations=carried.generations,
         signals=stored_signals,
+        answers=stored_answers,
         feedback=tuple(carried.feedback),
         parent=parent,
         depth=state.depth,
         first_generation=state.first_generation,
         replan=replan,
-        blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob) if blob is not None),
+        blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob, answers_blob) if blob is not None),
     )
 
 

@@ -15,7 +15,7 @@ from agenticflow.app.engine.assembly import Engine
 from agenticflow.app.event_bus import EventBus
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
-from agenticflow.errors import AgenticFlowError, InvalidInput, WorkflowNotFoundError
+from agenticflow.errors import AgenticFlowError, CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.approvals.requests import split_approval_id
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.inbox.listing import ordered_key
@@ -23,6 +23,7 @@ from agenticflow.orchestration.interventions.intervention import check_words
 from agenticflow.orchestration.quarantine.listing import LETTERS, TaskLetter, letter_of, with_params
 from agenticflow.orchestration.state import RunState
 from agenticflow.orchestration.suspicion.commands import DiscardLetter, RetryLetter
+from agenticflow.orchestration.suspicion.facts import TaskQuarantined
 from agenticflow.orchestration.suspicion.suspects import Suspect
 
 __all__ = ["DeadLetters"]
@@ -114,10 +115,18 @@ class DeadLetters:
 
     async def _say(self, letter_id: str, command: Command) -> None:
         engine = await self._engine()
-        workflow_id, run_no, _, _ = _split(letter_id)
+        workflow_id, run_no, _, token = _split(letter_id)
         if await engine.store.get_run(workflow_id, run_no) is None:
             raise _nothing_there(letter_id)
-        await engine.host.submit(stream_of(workflow_id, run_no), command)
+        stream_id = stream_of(workflow_id, run_no)
+        try:
+            await engine.host.submit(stream_id, command)
+        except CommandRefused:
+            # A letter is named after the event that put its task aside: without that it never was, rather than is closed.
+            events = await engine.store.read_page(stream_id, token - 1, 1) if token else []
+            if [event.event_type for event in events] != [TaskQuarantined.event_type]:
+                raise _nothing_there(letter_id) from None
+            raise
 
 
 def _split(letter_id: str) -> tuple[str, int, str, int]:

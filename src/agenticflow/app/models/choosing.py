@@ -33,6 +33,7 @@ class _Provider(msgspec.Struct, frozen=True):
     needs_key: bool = True
     limit_field: str = "max_tokens"
     cannot: tuple[str, ...] = ()
+    options: tuple[str, ...] = ("base_url", "key_env", "stream", "without")
 
 
 _PROVIDERS: Final[Mapping[str, _Provider]] = {
@@ -41,10 +42,12 @@ _PROVIDERS: Final[Mapping[str, _Provider]] = {
     "huggingface": _Provider("chat", "https://router.huggingface.co/v1", "HF_TOKEN"),
     # where Ollama listens, the one that most people run
     "local": _Provider("chat", "http://localhost:11434/v1", "LOCAL_MODEL_API_KEY", needs_key=False),
+    # whatever it reaches, by a name of its own; keys and addresses are its own business
+    "pydantic-ai": _Provider("pydantic-ai", "", "", needs_key=False, options=("stream", "without")),
 }
 _OPTIONS: Final = ("base_url", "key_env", "stream", "without")
 _ABILITIES: Final = ("tools", "output_schemas", "temperature", "images", "files")
-_EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model or local:qwen3"
+_EXAMPLES: Final = "write openai:gpt-5, anthropic:claude-sonnet-5, huggingface:org/model, local:qwen3 or pydantic-ai:groq:llama-3.3-70b"
 _EMBEDDERS: Final = "write openai:text-embedding-3-small, huggingface:org/model or local:nomic-embed-text"
 _DIMENSIONS: Final[Mapping[str, int]] = {
     "text-embedding-3-small": 1_536,
@@ -59,12 +62,15 @@ def model_from(name: str, *, guards: ModelGuards = USUAL_GUARDS, api_key: str | 
     Options are ``base_url=`` (another server of the same wire format), ``key_env=`` (the environment variable that holds the key),
     ``stream=false`` (for servers that answer in one piece only) and ``without=`` (what the model cannot do, with commas between:
     ``tools``, ``output_schemas``, ``temperature``, ``images``, ``files``). ``api_key`` is for programs that have it from elsewhere.
+    ``pydantic-ai:provider:model`` asks through Pydantic AI, which finds key and address by itself.
 
     Raises ``ConfigurationError`` for an unknown provider or option, for an extra that is not installed, and for a key that is not there.
     """
     provider, choice = _chosen(name, _OPTIONS, api_key)
     own = choice.base_url != provider.base_url
     place = f"{choice.provider} {choice.base_url}" if own else choice.provider
+    if provider.wire == "pydantic-ai":
+        place = f"{choice.provider} {choice.name.partition(':')[0]}"  # each of its providers fails by itself
     return GuardedModel(open_model(choice), guards, place=place)
 
 
@@ -101,9 +107,12 @@ def _chosen(name: str, known_options: Sequence[str], api_key: str | None) -> tup
     if provider is None or not model:
         known = ", ".join(_PROVIDERS)
         raise ConfigurationError(f"no model is known for {name!r}; providers are {known}", hint=_EXAMPLES)
-    options = _options(name, query, known_options)
+    options = _options(name, query, [option for option in known_options if option in provider.options])
     base_url = options.get("base_url", provider.base_url)
-    _check_address(name, base_url)
+    if "base_url" in provider.options:
+        _check_address(name, base_url)
+    if api_key is not None and "key_env" not in provider.options:
+        raise ConfigurationError(f"{name!r} takes no api_key", hint="Pydantic AI reads the key from the environment")
     if load_settings().settings.models.forbid_calls:
         permission.is_forbidden = True
     return provider, ModelChoice(
@@ -157,7 +166,7 @@ def _check_address(name: str, base_url: str) -> None:
 
 def _key(name: str, provider: _Provider, options: Mapping[str, str]) -> str:
     variable = options.get("key_env", provider.key_variable)
-    key = os.environ.get(variable, "").strip()
+    key = os.environ.get(variable, "").strip() if variable else ""
     if key:
         return key
     if provider.needs_key or "key_env" in options:

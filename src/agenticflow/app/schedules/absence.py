@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from shlex import quote
 
 from agenticflow.app.engine.assembly import Engine
 from agenticflow.errors import WorkflowNotFoundError
@@ -19,7 +20,7 @@ async def starter_of(engine: Engine, state: ScheduleState, known: Container[str]
     and was not started tells.
     """
     if known is not None:
-        is_missed = state.left is None and state.asked.definition is None and state.asked.workflow not in known
+        is_missed = state.left is None and not state.is_known(known)
         return _starter(state) if is_missed else ""
     if not state.running:
         return ""
@@ -39,14 +40,14 @@ async def absent(engine: Engine, workflow_id: str, run_no: int | None) -> Workfl
     if row is not None and schedule_id == workflow_id:
         return WorkflowNotFoundError(
             f"{workflow_id!r} is a schedule and no workflow",
-            hint=f"`agenticflow schedules show {workflow_id}` shows what it starts",
+            hint=f"`agenticflow schedules show {quote(workflow_id)}` shows what it starts",
         )
     if row is not None:
         state: ScheduleState = await engine.host.read(row.stream_id)
         if any(firing.workflow_id == workflow_id for firing in state.running.values()):
             return WorkflowNotFoundError(
                 f"workflow {workflow_id!r} has not started: schedule {schedule_id!r} waits for {_starter(state)}",
-                hint=f"register it there, or end the schedule: `agenticflow schedules delete {schedule_id}`",
+                hint=f"register it there, or end the schedule: `agenticflow schedules delete {quote(schedule_id)}`",
             )
     which = f"workflow {workflow_id!r}" if run_no is None else f"run {run_no} of workflow {workflow_id!r}"
     return WorkflowNotFoundError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from shlex import quote
 from typing import Any, Final
 
 from agenticflow.app.commands import Cancel, Operation, Pause, Resolve, Resume, Signal, Unpause, Waits
@@ -96,9 +97,10 @@ def _row_json(row: RunRow) -> dict[str, Any]:
     }
 
 
-def show(workflow_id: str, *, run_no: int | None, store: str | None, form: Format) -> int:
-    """Show where a run stands: its tasks, errors, result, and what it waits for."""
-    execution, waits_for, result = run_async(_show(store, workflow_id, run_no))
+def show(workflow_id: str, *, run_no: int | None, at: int | None, store: str | None, form: Format) -> int:
+    """Show where a run stands, or stood after event ``at``: its tasks, errors, result, and what it waits for."""
+    look = _show(store, workflow_id, run_no) if at is None else _show_past(store, workflow_id, run_no, at)
+    execution, waits_for, result = run_async(look)
     if form is Format.JSON:
         print_json(_execution_json(execution, waits_for, result))
         return Exit.OK
@@ -135,6 +137,16 @@ async def _show(store: str | None, workflow_id: str, run_no: int | None) -> tupl
         else:
             waits_for = [*waits_for, "nobody runs this store now: `agenticflow run` or a program of yours goes on"]
     return execution, waits_for, result
+
+
+async def _show_past(
+    store: str | None, workflow_id: str, run_no: int | None, at: int
+) -> tuple[WorkflowExecution, list[str], object]:
+    async with reading(store) as (orchestrator, _):
+        await demand_run(orchestrator, workflow_id)
+        execution = await orchestrator.get_execution(workflow_id, run_no, at_version=at)
+        result = await orchestrator.wait(workflow_id, run_no) if execution.status is WorkflowStatus.COMPLETED else None
+    return execution, execution.waits_for, result
 
 
 def _task_rows(execution: WorkflowExecution) -> list[tuple[object, ...]]:
@@ -224,7 +236,7 @@ async def _stream(store: Store, workflow_id: str, run_no: int | None) -> str:
     if row is None:
         raise WorkflowNotFoundError(
             f"workflow {workflow_id!r} has no run {run_no}",
-            hint=f"`agenticflow runs show {workflow_id}` shows its latest",
+            hint=f"`agenticflow runs show {quote(workflow_id)}` shows its latest",
         )
     return row.stream_id
 

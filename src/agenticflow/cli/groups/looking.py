@@ -1,4 +1,4 @@
-"""``runs watch|graph|timeline|export|approve|reject`` and ``events tail|trace``: to look at runs, beside whoever performs them."""
+"""``runs watch|graph|timeline|export|diff|approve|reject`` and ``events tail|trace``: to look at runs, beside whoever performs them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> Non
     runs.command("graph")(_graph)
     runs.command("timeline")(_timeline)
     runs.command("export")(_export)
+    runs.command("diff")(_diff)
     runs.command("approve")(_approve)
     runs.command("reject")(_reject)
     runs.command("cancel-task")(_cancel_task)
@@ -92,6 +93,24 @@ def _export(
     from agenticflow.cli.commands.looking import exporting  # late: only when run
 
     return exporting.export(workflow_id, run_no=run, out=out, store=store)
+
+
+def _diff(
+    left: Annotated[str, typer.Argument(metavar="LEFT", help="The id of a workflow.")],
+    right: Annotated[str, typer.Argument(metavar="RIGHT", help="The id of another one, or the same.")],
+    left_run: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Which run of LEFT; by default the latest.")
+    ] = None,
+    right_run: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Which run of RIGHT; by default the latest.")
+    ] = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Show how two runs differ: definition, input, and what became of each task; a fork and what it began with, say."""
+    from agenticflow.cli.commands.looking import comparing  # late: only when run
+
+    return comparing.diff(left, right, left_run=left_run, right_run=right_run, store=store, form=form)
 
 
 def _approve(

@@ -12,6 +12,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.orchestration.approvals.terms import Terms
 
 __all__ = [
+    "AnswersKept",
     "ApprovalAnswered",
     "ApprovalDelegated",
     "ApprovalEscalated",
@@ -84,6 +85,14 @@ class InterruptAnswered(Fact, frozen=True):
     """Fingerprint of what was given, when the answer says more."""
     is_approval: bool = True
     """Whether it is a yes. A no is an answer when the handler said so: ``on_rejection="return"``."""
+
+
+class AnswersKept(Fact, frozen=True):
+    """What people answered, in the runs before, to handlers that run again in this one as the same work. Follows the start of the run."""
+
+    event_type: ClassVar[str] = "answers_kept"
+    answers: msgspec.Raw
+    """Encoded ``{task key: {interrupt key: encoded answer}}``, or a reference to it."""
 
 
 class ApprovalAnswered(Fact, frozen=True):

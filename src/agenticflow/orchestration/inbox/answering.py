@@ -29,7 +29,7 @@ from agenticflow.orchestration.approvals.facts import (
 from agenticflow.orchestration.approvals.requests import MAX_DELEGATIONS, Request, approval_id
 from agenticflow.orchestration.state import ANSWER, ESCALATION, RunState, TaskStatus
 
-__all__ = ["MAX_COMMENT_CHARS", "answer_of", "due", "is_repeated"]
+__all__ = ["MAX_COMMENT_CHARS", "answer_of", "answers_to", "due", "is_repeated"]
 
 MAX_COMMENT_CHARS: Final = 2_000
 MAX_LISTED: Final = 100
@@ -43,6 +43,13 @@ Facts = Sequence[Fact]
 def fingerprint_of(command: c.Approve | c.Reject) -> str:
     """Return what equal answers have in common."""
     return codec.content_hash(command.result) if isinstance(command, c.Approve) else "rejected"
+
+
+def answers_to(state: RunState, key: str) -> dict[str, bytes]:
+    """Return what people have answered to the handler of a task, in this run and those before, by the key of the interrupt."""
+    closed = state.answered.get(key, {})
+    given = {name: one.answer for name, one in closed.items() if one.answer is not None}
+    return {**state.answers.get(key, {}), **given}
 
 
 # --- which request ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agenticflow.core import codec
+from agenticflow.errors import InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.approvals import facts as a
 from agenticflow.orchestration.approvals.requests import PLAIN_TERMS, Delegation, Request, Vote
@@ -29,6 +30,7 @@ __all__ = [
     "interrupt_answered",
     "interrupted",
     "interrupted_again",
+    "kept",
     "refused",
     "rejected",
     "required",
@@ -174,3 +176,11 @@ def _run_again(state: RunState, record: TaskRecord) -> None:
     record.attempt -= 1
     record.due = 0
     state.queue(record)
+
+
+def kept(state: RunState, fact: a.AnswersKept, version: int, at: int) -> None:
+    """A handler finds what people answered it in the runs before."""
+    found = codec.decode(state.values.resolve(bytes(fact.answers)))
+    if not isinstance(found, dict):
+        raise InvariantError(f"the answers of run {state.stream_id!r} are no mapping")
+    state.answers = found

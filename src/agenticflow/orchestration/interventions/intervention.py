@@ -42,7 +42,7 @@ def check_words(who: object, reason: object, task_key: object = "") -> None:
     """Raise ``InvalidInput`` when nobody says who steps in, or the reason, or the key of the task, is no text."""
     if not isinstance(task_key, str):
         raise InvalidInput(f"{task_key!r:.80} is no task", hint="name it by its key, a text")
-    if not isinstance(who, str) or not who:
+    if not isinstance(who, str) or not who.strip():
         raise InvalidInput(f"{who!r:.80} is nobody", hint="say who does it: it is recorded")
     if not isinstance(reason, str):
         raise InvalidInput(f"the reason is a {type(reason).__name__}", hint="give a text")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Final
 
 from agenticflow.errors import CommandRefused
@@ -40,5 +41,5 @@ def not_now(state: RunState, words: str) -> CommandRefused:
         hint = "resume_workflow, or `agenticflow runs resume {id}`, opens its next run"
     return CommandRefused(
         f"run {state.run_no} of workflow {state.workflow_id!r} {what} and takes no {words}",
-        hint=hint.format(id=state.workflow_id),
+        hint=hint.format(id=quote(state.workflow_id)),
     )

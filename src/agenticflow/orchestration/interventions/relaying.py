@@ -61,6 +61,7 @@ def _forget(state: RunState, task_id: str) -> None:
         state.tasks.pop(key, None)
         state.suspects.pop(key, None)
         state.answered.pop(key, None)
+        state.answers.pop(key, None)
     state.next_item.pop(task_id, None)
 
 

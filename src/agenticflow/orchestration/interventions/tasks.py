@@ -6,6 +6,7 @@ Each is possible while nobody works on the task and its end can still matter; el
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final
 
 import msgspec
@@ -112,7 +113,7 @@ def _sought(state: RunState, key: str) -> tuple[Node, TaskRecord | None]:
     task_id = key.partition("[")[0]
     if task_id in plan.by_id:
         raise _refused(
-            state, key, "is not there, or not yet", f"`agenticflow runs show {state.workflow_id}` shows what is"
+            state, key, "is not there, or not yet", f"`agenticflow runs show {quote(state.workflow_id)}` shows what is"
         )
     known = list(plan.by_id)
     raise InvalidInput(
@@ -125,7 +126,7 @@ def _demand_idle(state: RunState, key: str, record: TaskRecord | None) -> None:
     """Raise ``CommandRefused`` while somebody works on the task, and when its end is told already."""
     if record is None:
         return
-    cancel = f"`agenticflow runs cancel-task {state.workflow_id} {record.node.task.task_id}` goes on without it"
+    cancel = f"`agenticflow runs cancel-task {quote(state.workflow_id)} {quote(record.node.task.task_id)}` goes on without it"
     if record.status in IN_FLIGHT:
         raise _refused(state, key, "is in work", f"wait for its end, or {cancel}")
     if record.status is TaskStatus.EXPANDED:

@@ -8,7 +8,7 @@ from agenticflow.core import codec
 from agenticflow.core.values import reference_in
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import PlannedStep
-from agenticflow.orchestration.plan import Node, Plan
+from agenticflow.orchestration.plan import FullNode, Node, Plan, node_of
 
 __all__ = ["GrowingPlan"]
 
@@ -38,9 +38,9 @@ class GrowingPlan(Plan):
     def grow(self, step: PlannedStep) -> Node:
         """Add ``step``; return its node."""
         task, params = step.task, bytes(step.params)
-        node = Node(len(self.nodes), task, ())
+        node = node_of(len(self.nodes), task, ())
         node.encoded_params = params
-        if isinstance(task.workflow, WorkflowDefinition):
+        if isinstance(node, FullNode) and isinstance(task.workflow, WorkflowDefinition):
             node.workflow = codec.encode(task.workflow)
         if self.is_limited or task.priority or self.definition.priority:
             node.priority = task.priority + self.definition.priority

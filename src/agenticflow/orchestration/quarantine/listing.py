@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from shlex import quote
 from typing import Final
 
 import msgspec
@@ -94,8 +95,8 @@ def letter_of(state: RunState, suspect: Suspect) -> TaskLetter:
             redact_text(str(said.value))[:MAX_SHOWN_CHARS] for said in feedback_for(state, record)[-MAX_FEEDBACK_SHOWN:]
         ),
         what_to_do=(
-            f"find out why the handler kills its process; `agenticflow dead-letters retry {name}` runs it again, "
-            f"`agenticflow dead-letters discard {name}` has it failed"
+            f"find out why the handler kills its process; `agenticflow dead-letters retry {quote(name)}` runs it again, "
+            f"`agenticflow dead-letters discard {quote(name)}` has it failed"
         ),
     )
 

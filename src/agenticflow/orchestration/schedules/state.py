@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Container
 from typing import Final
 
 import msgspec
@@ -96,6 +97,10 @@ class ScheduleState:
         if self.spec is None:
             raise InvariantError(f"the schedule {self.stream_id!r} was never created")
         return self.spec
+
+    def is_known(self, workflows: Container[str]) -> bool:
+        """Whether who knows these workflows can start what the schedule starts."""
+        return self.asked.definition is not None or self.asked.workflow in workflows
 
     @property
     def run_no(self) -> int:

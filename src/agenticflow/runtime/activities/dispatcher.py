@@ -83,10 +83,14 @@ class Dispatcher:
         self._isolation = Isolation()
         self._ready: deque[Attempt] = deque()
         self._workers: set[asyncio.Task[None]] = set()
-        self._max_workers = max_workers
+        self.most = max_workers
+        """How many attempts may be in work at once at the most."""
+        self.limit = max_workers
+        """How many may now."""
         self._is_waking = False
         self._attempts: dict[tuple[str, int], Attempt] = {}
-        self._checks = Checks(host, clock, self._handler_of, self._attempts.__contains__)
+        self.checks = Checks(host, clock, self._handler_of, self._attempts.__contains__)
+        """Ask whether work of unknown outcome has happened."""
         self._complained: set[str] = set()
         self._end_listening: Callable[[], None] = lambda: None
         self._asking: set[asyncio.Task[None]] = set()
@@ -137,7 +141,7 @@ class Dispatcher:
         """Try again to dispatch what nobody could perform."""
         for stream_id, effect in self._placement.housed():
             self.perform(stream_id, effect)
-        self._checks.look_again()
+        self.checks.look_again()
 
     def _handler_of(self, effect: RunActivity) -> Handler | None:
         found = self._placement.find(effect)
@@ -188,7 +192,7 @@ class Dispatcher:
             if attempt is not None and attempt.context is not None:
                 attempt.context.feedback = effect.feedback
         elif isinstance(effect, CheckActivity):
-            self._checks.ask(stream_id, effect)
+            self.checks.ask(stream_id, effect)
         elif isinstance(effect, AskForPlan):
             self._plan(stream_id, effect)
         elif (seat := self._seats.get(effect.performer_id)) is not None:
@@ -274,11 +278,18 @@ class Dispatcher:
             self._is_waking = True
             self._loop.call_soon(self._wake)
 
+    def limit_to(self, limit: int) -> None:
+        """Let so many attempts, from 1 to ``most``, be in work at once from now on. What is in work goes on; what is ready waits."""
+        self.limit = max(1, min(limit, self.most))
+        if self._ready and not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake)
+
     def _wake(self) -> None:
         self._is_waking = False
         if self._is_draining:
             return
-        for _ in range(min(len(self._ready), self._max_workers - len(self._workers))):
+        for _ in range(min(len(self._ready), self.limit - len(self._workers))):
             self._hire()
 
     def _hire(self) -> None:
@@ -331,7 +342,7 @@ class Dispatcher:
         assert task is not None  # a coroutine of ours runs in a task
         clean = contextvars.copy_context()
         turn_ends = self._clock.now_ns() + TURN_NANOSECONDS
-        while self._ready and not self._is_draining:
+        while self._ready and not self._is_draining and len(self._workers) <= self.limit:
             attempt = self._ready.popleft()
             now = await self._perform(attempt, task)
             if contextvars.copy_context() != clean:
@@ -355,6 +366,8 @@ class Dispatcher:
                 seat.working += 1
                 performer.work_began(seat.working, self._clock.now_ns())
                 outcome, blobs = await worker.run(attempt, task) or (None, ())
+                if attempt.context is not None and attempt.context.is_superseded:
+                    outcome = None  # whoever has the journal says how it ends
         finally:
             seat.in_flight -= 1
             if outcome is None and attempt.cause is None and stream_id in worker.paused and not attempt.is_over:
@@ -380,16 +393,16 @@ class Dispatcher:
             if is_working and outcome.kind is not SUCCEEDED:
                 # After the report: whether the failure is for good is decided there, and an agent's state depends on it.
                 performer.work_ended(seat.working, self._clock.now_ns(), outcome)
-        if is_over and (effect.permits or effect.caution or self._checks.waiting):  # hardly ever
+        if is_over and (effect.permits or effect.caution or self.checks.waiting):  # hardly ever
             self._let_go(attempt, outcome)
         return now
 
     def _let_go(self, attempt: Attempt, outcome: Outcome | None) -> None:
         """The attempt is over, and its outcome reported: tell those who wait for that."""
         effect, stream_id = attempt.effect, attempt.stream_id
-        if self._checks.waiting:
+        if self.checks.waiting:
             # After the report: a late one may have said what happened.
-            self._checks.attempt_ended(stream_id, effect.token)
+            self.checks.attempt_ended(stream_id, effect.token)
         if outcome is not None and effect.caution:
             # After the report: what is known to have ended has not killed anything.
             self._end_isolation(attempt)
@@ -419,7 +432,7 @@ class Dispatcher:
         """
         self._is_draining = True
         self._end_listening()
-        await self._checks.stop()
+        await self.checks.stop()
         if self._complaint is not None:
             self._complaint.cancel()
         for asking in self._asking:
@@ -465,6 +478,14 @@ class Dispatcher:
             is_in_work = attempt.worker is not None and not attempt.worker.done()
             if stream_id in (None, attempt.stream_id) and (is_in_work or id(attempt) in placed):
                 yield attempt
+
+    def waiting_to_start(self) -> int:
+        """Return how many attempts could start, if more were let in."""
+        return len(self._ready)
+
+    def in_work(self) -> frozenset[tuple[str, int]]:
+        """Return the attempts whose handlers have begun and not ended, by stream and token."""
+        return frozenset(key for key, attempt in self._attempts.items() if attempt.started_at)
 
     def kept(self) -> Iterator[tuple[Homeless, str]]:
         """Yield what is kept until somebody can perform it, each with what is missing in words."""

@@ -37,6 +37,7 @@ from agenticflow.errors import (
 from agenticflow.runtime.activities.attempts import Attempt, StopCause
 from agenticflow.runtime.activities.limits import Limits
 from agenticflow.runtime.activities.processes import ProcessPool
+from agenticflow.runtime.coordination.journals import Journals
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
 
@@ -70,6 +71,7 @@ class LocalWorker:
         self._max_threads = max_threads
         self._threads: ThreadPoolExecutor | None = None
         self._processes = ProcessPool()
+        self._journals = Journals(host, clock)
         self._slots = {
             RunsIn.THREAD: asyncio.Semaphore(max_threads),
             RunsIn.PROCESS: asyncio.Semaphore(self._processes.limit),
@@ -206,6 +208,7 @@ class LocalWorker:
             )
             if given.replies:
                 context.replies = Replies(given.replies)
+            context.journals, context.token = self._journals, effect.token
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
             raise
@@ -247,6 +250,7 @@ class LocalWorker:
         finally:
             attempt.task = None
             self._end_limits(attempt)
+            context.close_journal()
             if task.cancelling() and not self.is_stopping:
                 await _take_back_cancellation(task)
 
@@ -287,6 +291,7 @@ class LocalWorker:
         """End limits, reports, threads and processes. Threads still running are left to end by themselves."""
         for limits in (self._time_limits, self._notices, self._graces, self._silences):
             limits.stop()
+        await self._journals.settle()
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=GRACE_SECONDS)
         if self._threads is not None:

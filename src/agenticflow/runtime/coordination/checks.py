@@ -19,6 +19,7 @@ from agenticflow.core.binding import Check, Handler, RunsIn
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import CheckActivity, EffectClass, OutcomeChecked, RunActivity
+from agenticflow.core.redaction import redact_text
 from agenticflow.core.results import NOT_HAPPENED, Happened
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
@@ -37,6 +38,8 @@ log = logging.getLogger("agenticflow.engine")
 
 MAX_CHECKS: Final = 8
 """At once."""
+MAX_LEFT: Final = 1_000
+MAX_WORDS: Final = 300
 MAX_RERUNS: Final = 5
 """How often a task may have been run again for a check to have it run again: after that a person looks at it."""
 SUBMITS: Final = 20
@@ -60,6 +63,8 @@ class Checks:
         self.waiting: dict[Key, CheckActivity] = {}
         """Until the handler has ended, or somebody with a handler is there."""
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._left: dict[Key, str] = {}
+        """Why a person has to decide after all, of the last ``MAX_LEFT``."""
         self._turns = asyncio.Semaphore(MAX_CHECKS)
         self._threads: ThreadPoolExecutor | None = None
         self._is_stopping = False
@@ -74,6 +79,7 @@ class Checks:
             self.waiting[key] = effect
             return
         self.waiting.pop(key, None)
+        self._left.pop(key, None)
         if handler.check is None:
             return
         task = asyncio.get_running_loop().create_task(
@@ -92,6 +98,29 @@ class Checks:
         for (stream_id, _), effect in list(self.waiting.items()):
             self.ask(stream_id, effect)
 
+    def standing(self, stream_id: str) -> dict[int, str]:
+        """Return, by token, how the checks of one execution stand, in words."""
+        found = {
+            token: f"its check function {words}" for (stream, token), words in self._left.items() if stream == stream_id
+        }
+        for key in self.waiting:
+            if key[0] == stream_id:
+                ends = "its handler has ended" if self._is_here(key) else "its handler is registered here"
+                found[key[1]] = f"if it has a check function, that is asked as soon as {ends}"
+        for stream, token in self._running:
+            if stream == stream_id:
+                found[token] = "its check function is being asked"
+        return found
+
+    def _leave(self, stream_id: str, effect: RunActivity, words: str) -> None:
+        """A person has to decide."""
+        log.warning(
+            "the check function of %r in %r %s; a person has to decide", effect.task_key, stream_id, words[:MAX_WORDS]
+        )
+        self._left[stream_id, effect.token] = words[:MAX_WORDS]
+        if len(self._left) > MAX_LEFT:
+            del self._left[next(iter(self._left))]
+
     async def stop(self) -> None:
         """Ask no more; what is not answered is asked again by the next life."""
         self._is_stopping = True
@@ -104,20 +133,21 @@ class Checks:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _checked(self, stream_id: str, effect: RunActivity, check: Check) -> None:
-        what = f"{effect.task_key!r} in {stream_id!r}"
         try:
             async with self._turns, asyncio.timeout(check.timeout_seconds):
                 answer = await self._answer(stream_id, effect, check.handler)
             command = self._command(effect, answer)
         except TimeoutError:
-            log.warning("the check of %s was not done within its time; a person has to decide", what)
+            self._leave(stream_id, effect, f"was not done within {check.timeout_seconds:g} s")
         except Exception as error:  # noqa: BLE001 - whatever a check raises, it says nothing about what it looked for
-            log.warning("the check of %s failed, a person has to decide: %s: %s", what, type(error).__name__, error)
+            self._leave(stream_id, effect, f"failed: {type(error).__name__}: {redact_text(str(error))}")
         else:
             if command is not None:
-                await self._submit(stream_id, command, what)
+                await self._submit(stream_id, command, f"{effect.task_key!r} in {stream_id!r}")
             elif answer is NOT_HAPPENED:
-                log.warning("%s did not happen in %d runs; a person has to decide", what, effect.generation + 1)
+                self._leave(stream_id, effect, f"says that it did not happen, in {effect.generation + 1} runs")
+            else:
+                self._leave(stream_id, effect, "cannot say whether it happened")
 
     async def _answer(self, stream_id: str, effect: RunActivity, check: Handler) -> object:
         given = await self._host.inputs(stream_id, effect.task_key)

@@ -20,6 +20,7 @@ from agenticflow.errors import InvalidInput
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.approvals.facts import (
+    AnswersKept,
     ApprovalAnswered,
     ApprovalDelegated,
     InterruptAnswered,
@@ -178,8 +179,12 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
     if isinstance(fact, f.WorkflowStarted):
         heard: list[Heard] = []
         terms: ReplanTerms | None = None
+        answers: bytes | None = None
         for event in rest:
             said = event.fact
+            if isinstance(said, AnswersKept):
+                answers = bytes(said.answers)
+                continue
             if isinstance(said, ReplanAgreed):
                 terms = ReplanTerms(said.times, said.limit_seconds)
                 continue
@@ -199,6 +204,7 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
             kept=bytes(fact.kept),
             generations=fact.generations,
             signals=bytes(fact.signals),
+            answers=answers,
             feedback=tuple(heard),
             parent=fact.parent,
             depth=fact.depth,

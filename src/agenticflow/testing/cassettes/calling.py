@@ -23,6 +23,7 @@ from agenticflow.orchestration import facts as f
 from agenticflow.testing.cassettes.asked import ended_token
 from agenticflow.testing.cassettes.redeciding import GUEST, initial_state, show, shown
 from agenticflow.testing.cassettes.report import Drift
+from agenticflow.testing.fakes import MemoryJournals
 
 __all__ = ["Calls", "call_handlers"]
 
@@ -153,6 +154,7 @@ async def _call(
         feedback=given.feedback,
     )
     context.replies = Replies(given.replies)
+    context.journals = MemoryJournals()  # empty: what the handler did then is not in a cassette, and is done again
     limit = order.timeout_seconds or LIMIT_SECONDS
     clock = asyncio.timeout(limit)
     try:

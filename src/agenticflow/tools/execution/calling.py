@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.cancelling import CancelReason, Told
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.guards import Guards, Leave, guards
@@ -96,13 +97,31 @@ class Means:
 class CallRun:
     """One call on its way."""
 
-    __slots__ = ("attempt", "call", "caller", "cancellation", "definition", "has_begun", "is_abandoned", "means")
+    __slots__ = (
+        "attempt",
+        "call",
+        "caller",
+        "cancellation",
+        "definition",
+        "has_begun",
+        "is_abandoned",
+        "means",
+        "told",
+    )
 
-    def __init__(self, means: Means, call: ToolCall, caller: Caller, cancellation: Cancellation | None) -> None:
+    def __init__(
+        self,
+        means: Means,
+        call: ToolCall,
+        caller: Caller,
+        cancellation: Cancellation | None,
+        told: Told | None = None,
+    ) -> None:
         self.means = means
         self.call = call
         self.caller = caller
         self.cancellation = cancellation
+        self.told = told
         self.definition: ToolDefinition | None = None
         self.attempt = call.attempt
         self.has_begun = False
@@ -260,13 +279,20 @@ class CallRun:
         try:
             await self._wait(ending, limit)
             if not ending.done():
-                context.is_cancelled = True
+                is_told = self.cancellation is not None and self.cancellation.is_cancelled
+                context.tell(self._why() if is_told else CancelReason.TIMEOUT)
                 await self._stop(work, ending)
         except asyncio.CancelledError:
-            context.is_cancelled = True
+            context.tell(self._why())
             await self._stop(work, ending)
             raise
         return self._outcome(definition, ending, context, limit)
+
+    def _why(self) -> CancelReason:
+        """Return why the tool is told to stop, when it is not for its time."""
+        if self.cancellation is not None and self.cancellation.is_cancelled:
+            return self.cancellation.cause
+        return (None if self.told is None else self.told()) or CancelReason.CANCELLED
 
     async def _wait(self, ending: asyncio.Future[object], limit: float) -> None:
         cancellation = self.cancellation

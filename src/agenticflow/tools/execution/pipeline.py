@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core.cancelling import Told
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.guards import Guards
 from agenticflow.core.interrupts import Interrupted, all_in_one, interrupt_in
@@ -112,18 +113,19 @@ class ToolPipeline:
         tools: ToolSource | None = None,
         *,
         cancellation: Cancellation | None = None,
+        told: Told | None = None,
         may_retry: bool = True,
     ) -> ToolResult:
         """Make one call of a tool in ``tools`` and return what came of it: a value, or a failure that says whose move it is.
 
         The call's ``deadline`` and ``cancellation`` end it beside the tool's own time limit. With ``may_retry=False`` there is one attempt,
         for callers that record attempts themselves. Cancelling the task that waits tells the tool to stop, waits a moment for it, and goes
-        through as ``CancelledError``.
+        through as ``CancelledError``; ``told`` says why, for the tool's ``ctx.cancel_reason``.
         """
         began_at = self._now()
         if not call.call_id:
             call = msgspec.structs.replace(call, call_id=f"call-{ambient.ids.next_id()}")
-        run = CallRun(self._means, call, caller, cancellation)
+        run = CallRun(self._means, call, caller, cancellation, told)
         self.in_flight += 1
         value: object = None
         failure: ToolFailure | None = None
@@ -172,6 +174,7 @@ class ToolPipeline:
         *,
         max_concurrent: int = MAX_CONCURRENT_CALLS,
         cancellation: Cancellation | None = None,
+        told: Told | None = None,
         may_retry: bool = True,
     ) -> list[ToolResult]:
         """Make all calls, at most ``max_concurrent`` at once; results in the order of the calls, failures in their places.
@@ -193,7 +196,7 @@ class ToolPipeline:
                     continue
                 try:
                     results[place] = await self.invoke(
-                        call, caller, tools, cancellation=cancellation, may_retry=may_retry
+                        call, caller, tools, cancellation=cancellation, told=told, may_retry=may_retry
                     )
                 except BaseException as error:
                     if (interrupt := interrupt_in(error)) is None:

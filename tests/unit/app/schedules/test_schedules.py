@@ -68,13 +68,23 @@ async def test_a_name_that_nobody_has_registered_is_told_until_somebody_has() ->
         assert view.waits_for
         with pytest.raises(WorkflowNotFoundError, match=r"has not started: schedule 's' waits for .* 'nap'"):
             await orchestrator.why(view.running[0].workflow_id)
+        [breach] = (await orchestrator.check_liveness()).breaches
+        assert breach.words.startswith("schedule 's' is stuck: its workflow is not registered")
+        assert breach.since == EPOCH_NS + 10 * 1_000_000_000
         orchestrator.register_workflow(NAP)
         await passes(1)
         view = await orchestrator.schedules.get("s")
         assert (len(view.last_runs), view.waits_for) == (2, "")
         assert (await orchestrator.schedules.create("kept", FAIL, every=10)).waits_for == ""
+        assert (await orchestrator.check_liveness()).is_alive
         await orchestrator.schedules.create("gone", "nowhere", every=10)
+        await orchestrator.schedules.create("later", "nowhere", every=10)
+        await orchestrator.schedules.pause("later")
+        assert [one.workflow_id for one in (await orchestrator.check_liveness()).breaches] == ["gone"]
         assert (await orchestrator.schedules.delete("gone")).waits_for == ""
+        await passes(60)
+        told = [event async for event in orchestrator._engine.store.read_stream("alarm-liveness")]  # type: ignore[union-attr]  # a look inside
+        assert {event.payload["workflow_id"] for event in told} <= {"s", "gone"}
 
 
 @in_virtual_time

@@ -8,6 +8,7 @@ from agenticflow.app.commands import Approve, CancelTask, Reject
 from agenticflow.cli.access import reading
 from agenticflow.cli.commands.run import parsed_value
 from agenticflow.cli.commands.runs import demand_run, steer
+from agenticflow.cli.options import person
 from agenticflow.cli.running import run_async
 from agenticflow.cli.terminal import Format
 from agenticflow.errors import InvalidInput
@@ -19,21 +20,22 @@ def approve(
     workflow_id: str, task_key: str, *, comment: str, value: str | None, by: str | None, store: str | None, form: Format
 ) -> int:
     """Say yes."""
-    run_async(_demand_question(store, workflow_id, task_key))
     operation = Approve(
         workflow_id=workflow_id,
         task_key=task_key,
         comment=comment,
         value=None if value is None else parsed_value(value),
-        by=by,
+        by=person(by),
     )
+    run_async(_demand_question(store, workflow_id, task_key))
     return steer(operation, store, form)
 
 
 def reject(workflow_id: str, task_key: str, *, comment: str, by: str | None, store: str | None, form: Format) -> int:
     """Say no."""
+    operation = Reject(workflow_id=workflow_id, task_key=task_key, comment=comment, by=person(by))
     run_async(_demand_question(store, workflow_id, task_key))
-    return steer(Reject(workflow_id=workflow_id, task_key=task_key, comment=comment, by=by), store, form)
+    return steer(operation, store, form)
 
 
 def cancel_task(workflow_id: str, task_id: str, *, reason: str, store: str | None, form: Format) -> int:

@@ -7,6 +7,7 @@ gone on.
 from __future__ import annotations
 
 import asyncio
+from shlex import quote
 from typing import Any, Final
 
 import msgspec
@@ -91,7 +92,7 @@ async def _look(url: str | None, workflow_id: str, run_no: int | None, before: L
         if row is None:
             raise WorkflowNotFoundError(
                 f"workflow {workflow_id!r} has no run {run_no}",
-                hint=f"`agenticflow runs show {workflow_id}` shows its latest",
+                hint=f"`agenticflow runs show {quote(workflow_id)}` shows its latest",
             )
         if before is not None and not await store.read_page(row.stream_id, before.state.version, 1):
             return before

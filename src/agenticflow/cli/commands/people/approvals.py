@@ -12,6 +12,7 @@ import msgspec
 from agenticflow.app.commands import AnswerRequest, DelegateRequest, Operation, RejectRequest
 from agenticflow.cli.access import deliver, reading
 from agenticflow.cli.commands.run import json_document
+from agenticflow.cli.commands.runs import demand_run
 from agenticflow.cli.exits import Exit
 from agenticflow.cli.options import person
 from agenticflow.cli.running import run_async
@@ -58,6 +59,8 @@ async def _views(
     store: str | None, assignee: str | None, workflow_id: str | None, after: str | None, limit: int
 ) -> Sequence[ApprovalRequest]:
     async with reading(store) as (orchestrator, _):
+        if workflow_id is not None:
+            await demand_run(orchestrator, workflow_id)
         return await orchestrator.approvals.list(assignee, workflow_id=workflow_id, after=after, limit=limit)
 
 

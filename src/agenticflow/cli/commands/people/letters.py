@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from shlex import quote
 from typing import Any, Final
 
 import msgspec
 
-from agenticflow.app.commands import DiscardLetter, Operation, RetryLetter
-from agenticflow.cli.access import deliver, reading
+from agenticflow.app.commands import DiscardLetter, RetryLetter
+from agenticflow.cli.access import Delivered, deliver, reading
+from agenticflow.cli.commands.runs import demand_run
 from agenticflow.cli.exits import Exit, NotThere
 from agenticflow.cli.options import person
 from agenticflow.cli.running import run_async
@@ -18,10 +20,12 @@ from agenticflow.cli.terminal import Format, note, print_json, print_table, prin
 from agenticflow.communication.bus import DeadLetter
 from agenticflow.communication.facts import DEAD_LETTERS
 from agenticflow.core.redaction import redact, redact_text
+from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.quarantine.listing import TaskLetter
 
 __all__ = ["discard", "listing", "retry", "show"]
 
+_Decision = RetryLetter | DiscardLetter
 MAX_EVENTS: Final = 10_000
 """Letters of the bus among which one is looked for."""
 
@@ -47,6 +51,8 @@ async def _letters(
     store: str | None, workflow_id: str | None, after: str | None, limit: int
 ) -> tuple[Sequence[TaskLetter], Sequence[DeadLetter]]:
     async with reading(store) as (orchestrator, _):
+        if workflow_id is not None:
+            await demand_run(orchestrator, workflow_id)
         tasks = await orchestrator.dead_letters.list(workflow_id=workflow_id, after=after, limit=limit)
         if workflow_id is not None or after is not None:
             return tasks, []
@@ -105,7 +111,7 @@ def _show_event(letter: DeadLetter) -> None:
     print(printable(f"payload: {json.dumps(redact(letter.event.payload), ensure_ascii=False, default=str)}"))
     print(
         printable(
-            f"`agenticflow dead-letters retry {letter.letter_id}` gives it to the subscriber again while its program runs, "
+            f"`agenticflow dead-letters retry {quote(letter.letter_id)}` gives it to the subscriber again while its program runs, "
             "`… discard` forgets it"
         )
     )
@@ -126,8 +132,17 @@ def discard(letter_id: str, *, reason: str, by: str | None, store: str | None, f
     return _say(operation, "is given up", store, form)
 
 
-def _say(operation: Operation, what: str, store: str | None, form: Format) -> int:
-    delivered = run_async(deliver(store, operation))
+async def _decided(store: str | None, operation: _Decision) -> Delivered:
+    try:
+        return await deliver(store, operation)
+    except InvalidInput:
+        if operation.is_event:
+            await _event(store, operation.letter_id)  # says so when there is none
+        raise
+
+
+def _say(operation: _Decision, what: str, store: str | None, form: Format) -> int:
+    delivered = run_async(_decided(store, operation))
     answer = delivered.answer
     if not delivered.by_owner:
         note("recorded; nobody runs this store now, the next owner acts on it: `agenticflow run` or a program of yours")
