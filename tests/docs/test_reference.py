@@ -38,7 +38,7 @@ OTHER_ROOMS = ("cli", "demos", "testing")
 
 NO_LIMITS = {
     "agents.asked.agent_tool.MAX_NAME_CHARS": "a longer id is cut to a name that models take",
-    "app.loops.loops.MAX_KEPT": "what is not kept in memory is read from the store",
+    "app.loops.speakers.MAX_KNOWN": "an agent that is not kept ready is made ready again",
     "app.loops.place.MAX_DOUBTS": "what is remembered of a store that is away",
     "agents.model.parts.MAX_INTEGER": "what 64 bits hold",
     "agents.context.outputs.MAX_ATTEMPTS": "how hard JSON is looked for in a text full of brackets",

@@ -14,9 +14,11 @@ from agenticflow.agents import Agent
 from agenticflow.agents.model.parts import Role
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.resilience.budgets import Budget
 from agenticflow.testing import ScriptedModel, simulate
-from agenticflow.testing.crashes import CrashCase, crash_search
+from agenticflow.testing.crashes import CrashCase, CrashReport, crash_search
 from agenticflow.testing.scripted_model import call_tool
+from tests.simulation import letters
 
 pytestmark = pytest.mark.proof
 
@@ -75,64 +77,76 @@ def case() -> CrashCase:
     return CrashCase(definition, agents=[agent], check=check)
 
 
-def branches() -> CrashCase:
-    """Eight agents side by side, each with tools that must not happen twice: 24 answers of models and 32 calls of tools."""
-    done = Counter[str]()
-
-    @tool(effect="at_most_once")
-    async def send(letter: str) -> str:
-        """Send a letter."""
-        done[letter] += 1
-        await asyncio.sleep(0)
-        return f"sent {letter}"
-
-    @tool
-    def count(letter: str) -> int:
-        """Count the characters of a letter."""
-        return len(letter)
-
-    def speak(request: ModelRequest) -> Any:
-        name = request.messages[1].text
-        turn = turns_in(request)
-        done[f"{name}:{turn}"] += 1
-        if turn < 2:
-            letter = f"{name}-{turn}"
-            return [call_tool("send", letter=letter), call_tool("count", letter=letter)]
-        return f"{name} is done"
-
-    agent = Agent("writer", model=ScriptedModel(speak), tools=[send, count], instructions="x")
-    names = [f"branch-{number}" for number in range(8)]
-
-    def check() -> list[str]:
-        asked = Counter({key: times for key, times in done.items() if ":" in key})
-        twice = sum(times - 1 for times in asked.values())
-        found = [f"{letter} was sent {done[letter]} times" for letter in done if ":" not in letter and done[letter] > 1]
-        if twice > len(names):  # those in work when the process died
-            found.append(f"{twice} answers were paid for twice")
-        return found
-
-    tasks = [TaskDefinition(name, "writer", "write", params={"prompt": name}) for name in names]
-    return CrashCase(WorkflowDefinition(tasks, name="letters"), agents=[agent], check=check)
-
-
 def test_killed_at_every_point_in_memory() -> None:
-    report = crash_search(case, double_kills=30, seed=7)
+    report = crash_search(case, every=3, double_kills=10, seed=7)
     assert not report.violations, report
     assert report.points > 60
-    assert report.kills >= report.points
 
 
-def test_killed_at_every_point_on_disk(tmp_path: Path) -> None:
-    report = crash_search(case, directory=tmp_path, every=4)
+def test_killed_on_disk(tmp_path: Path) -> None:
+    report = crash_search(case, directory=tmp_path, every=20)
     assert not report.violations, report
 
 
+def test_eight_branches_killed_after_some_of_their_events() -> None:
+    report = crash_search(letters.scripted, every=23)
+    assert not report.violations, report
+    assert report.points > 300
+    assert letters.MODEL_CALLS + letters.TOOL_CALLS > 50
+
+
+def test_eight_branches_with_budgets_killed_after_some_of_their_events() -> None:
+    report = crash_search(lambda: letters.scripted(budget=Budget(tokens=1_000_000)), every=97, start=3)
+    assert not report.violations, report
+
+
+def test_eight_branches_that_ask_a_server_killed_after_some_of_their_events(tmp_path: Path) -> None:
+    assert not ask_a_server(tmp_path, every=150).violations
+
+
+def ask_a_server(directory: Path, **options: Any) -> CrashReport:
+    post = letters.Post()
+    with letters.serving(post) as model:
+
+        def begin() -> CrashCase:
+            post.asked.clear()
+            post.sent.clear()
+            return letters.case(post, model, 1)
+
+        return crash_search(begin, directory=directory, **options)
+
+
+def test_under_simulated_schedules() -> None:
+    report = simulate(case, schedules=40)
+    assert not report.violations, report
+
+
+@pytest.mark.crash
 def test_eight_branches_killed_after_every_event() -> None:
-    report = crash_search(branches, every=3)
+    report = crash_search(letters.scripted)
+    assert not report.violations, report
+
+
+@pytest.mark.crash
+def test_eight_branches_killed_after_every_event_and_once_more() -> None:
+    report = crash_search(lambda: letters.scripted(deaths=2), every=50, double_kills=300, seed=11)
+    assert not report.violations, report
+
+
+@pytest.mark.crash
+def test_eight_branches_with_budgets_killed_after_every_event() -> None:
+    report = crash_search(lambda: letters.scripted(budget=Budget(tokens=1_000_000)))
+    assert not report.violations, report
+
+
+@pytest.mark.crash
+def test_eight_branches_that_ask_a_server_killed_after_every_event(tmp_path: Path) -> None:
+    report = ask_a_server(tmp_path)
     assert not report.violations, report
     assert report.points > 300
 
 
-def test_under_simulated_schedules() -> None:
-    report = simulate(case, schedules=60)
+@pytest.mark.crash
+def test_killed_at_every_point_on_disk(tmp_path: Path) -> None:
+    report = crash_search(case, directory=tmp_path)
     assert not report.violations, report

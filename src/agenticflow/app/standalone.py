@@ -23,6 +23,8 @@ class StandaloneRun:
     def __init__(self, orchestrator: Orchestrator, run: AgentRun) -> None:
         self._run = run
         self._ending = asyncio.ensure_future(self._end(orchestrator))
+        _WORKING.add(self._ending)
+        self._ending.add_done_callback(_ended)
 
     async def _end(self, orchestrator: Orchestrator) -> AgentResult:
         try:
@@ -94,4 +96,13 @@ async def _awaited(run: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
     return await run()
 
 
+def _ended(task: asyncio.Task[AgentResult]) -> None:
+    """Whoever asks for the result is told of an error; nobody has to."""
+    _WORKING.discard(task)
+    if not task.cancelled():
+        task.exception()
+
+
+_WORKING: set[asyncio.Task[AgentResult]] = set()
+"""Agents at work whose runs nobody may hold any more: they go on all the same."""
 STANDALONE = StandaloneLoops()

@@ -54,11 +54,13 @@ __all__ = [
 ]
 
 
-class InWork(msgspec.Struct, frozen=True, tag="in_work"):
+class InWork(msgspec.Struct, frozen=True, omit_defaults=True, tag="in_work"):
     """Its handler runs."""
 
     performer_id: str
     attempt: int
+    doing: str = ""
+    """What an agent that asks a model does in it now, as far as that is recorded."""
 
 
 class HandedOut(msgspec.Struct, frozen=True, tag="handed_out"):
@@ -406,8 +408,8 @@ def words_of(wait: Wait) -> str:
             return f"{task} is in quarantine, because its process died {losses} times while it ran"
         case NotRegistered(words) | NeedsCode(words):
             return words
-        case InWork(performer_id, attempt):
-            return f"{task} is in work at {performer_id!r}, attempt {attempt}"
+        case InWork(performer_id, attempt, doing):
+            return f"{task} is in work at {performer_id!r}, attempt {attempt}{doing and ': '}{doing}"
         case HandedOut(performer_id, attempt):
             return f"{task} is scheduled for {performer_id!r}, attempt {attempt}"
         case InQueue(performer_id, ahead, concurrency):

@@ -53,6 +53,10 @@ class WireServer(ABC):
     def read(self, body: dict[str, Any]) -> Seen:
         """Return the request in ``body``, as this format means it."""
 
+    def answer_to(self, seen: Seen) -> ProviderAnswer:
+        """Return what is answered: one after the other, and the last one again and again."""
+        return self.answers[min(len(self.seen), len(self.answers) - 1)]
+
     # --- the server -----------------------------------------------------------------------------------------------------
 
     @property
@@ -101,10 +105,11 @@ class WireServer(ABC):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:]) if name}
         body = json.loads(await reader.readexactly(int(headers["content-length"])))
-        answer = self.answers[min(len(self.seen), len(self.answers) - 1)]
+        seen = self.read(body)
+        answer = self.answer_to(seen)
         self.headers.append(headers)
         self.bodies.append(body)
-        self.seen.append(self.read(body))
+        self.seen.append(seen)
         self._came.set()
         if isinstance(answer, Refuses):
             more = f"retry-after: {answer.retry_after}\r\n" if answer.retry_after else ""

@@ -48,11 +48,13 @@ def messages_in(entry: Entry, resolve: Resolve) -> tuple[Message, ...]:
 class Conversation:
     """The messages of a loop, kept decoded: a turn costs what is new, not what was said before. Private to whoever asks."""
 
-    __slots__ = ("_ends", "_left_out", "_messages", "chars")
+    __slots__ = ("_ends", "_left_out", "_messages", "call_ids", "chars")
 
     def __init__(self) -> None:
         self.chars = 0
         """How long it is, in characters of its words, calls and results."""
+        self.call_ids: set[str] = set()
+        """Ids of all calls that were ever in it, those of earlier conversations included."""
         self._messages: list[Message] = []
         self._ends: list[int] = []
         """Of each entry: where its messages end."""
@@ -70,6 +72,7 @@ class Conversation:
             self._messages += added
             self._ends.append(len(self._messages))
             self.chars += sum(map(_length, added))
+            self.call_ids.update(call.call_id for message in added for call in message.tool_calls)
         return self._messages
 
     def first(self, entries: int) -> list[Message]:
@@ -77,16 +80,21 @@ class Conversation:
         return self._messages[: self._ends[entries - 1]]
 
 
-def unique_calls(message: Message, used: Collection[str], turn: int) -> Message:
-    """Return an answer whose calls have ids of their own: some servers begin anew with each answer, or name all calls alike."""
+def unique_calls(message: Message, turn: int, *used: Collection[str]) -> Message:
+    """Return an answer whose calls have ids of their own: some servers begin anew with each answer, or name all calls alike.
+
+    ``used`` are the ids of calls before it. No provider takes a conversation in which two calls have the same, and a call of ours is known
+    by it.
+    """
     seen: set[str] = set()
     parts: list[Part] = []
     is_changed = False
     for place, part in enumerate(message.parts):
         if isinstance(part, ToolCallPart):
             call_id = part.call_id
-            if call_id in used or call_id in seen:
+            while any(call_id in ids for ids in (seen, *used)):
                 call_id = f"{call_id}-{turn}-{place}"
+            if call_id != part.call_id:
                 part, is_changed = msgspec.structs.replace(part, call_id=call_id), True
             seen.add(call_id)
         parts.append(part)

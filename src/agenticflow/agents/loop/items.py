@@ -15,9 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.agents.model.parts import (
+    MAX_ATTACHMENT_BYTES,
     FilePart,
     ImagePart,
     Message,
+    Part,
     ReasoningPart,
     Role,
     TextPart,
@@ -30,6 +32,7 @@ from agenticflow.core import codec
 
 __all__ = ["items_of", "messages_of"]
 
+_MAX_DATA_CHARS: Final = MAX_ATTACHMENT_BYTES // 3 * 4
 _LOST: Final = "the result of this call was not kept"
 
 
@@ -41,9 +44,9 @@ def items_of(messages: Iterable[Message]) -> list[dict[str, Any]]:
 def _items_in(message: Message) -> Iterator[dict[str, Any]]:
     if message.role is Role.TOOL:
         for part in message.parts:
-            if isinstance(part, ToolResultPart):
-                item = {"type": "function_call_output", "call_id": part.call_id, "output": part.content}
-                yield {**item, "status": "incomplete"} if part.is_error else item
+            assert isinstance(part, ToolResultPart), "nothing else stands in such a message"
+            item = {"type": "function_call_output", "call_id": part.call_id, "output": part.content}
+            yield {**item, "status": "incomplete"} if part.is_error else item
         return
     if message.role is Role.ASSISTANT:
         yield from _items_of_answer(message)
@@ -55,36 +58,31 @@ def _items_in(message: Message) -> Iterator[dict[str, Any]]:
 
 def _items_of_answer(message: Message) -> Iterator[dict[str, Any]]:
     for part in message.parts:
-        match part:
-            case TextPart(text):
-                yield {"role": "assistant", "content": text}
-            case ToolCallPart():
-                arguments = part.malformed or msgspec.json.encode(part.arguments).decode()
-                yield {"type": "function_call", "call_id": part.call_id, "name": part.name, "arguments": arguments}
-            case ReasoningPart():
-                yield {
-                    "type": "reasoning",
-                    "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
-                    "encrypted_content": part.sealed or None,
-                    "signature": part.signature,
-                    "provider": part.provider,
-                }
-            case _:
-                continue  # an answer holds nothing else
+        if isinstance(part, TextPart):
+            yield {"role": "assistant", "content": part.text}
+        elif isinstance(part, ToolCallPart):
+            arguments = part.malformed or msgspec.json.encode(part.arguments).decode()
+            yield {"type": "function_call", "call_id": part.call_id, "name": part.name, "arguments": arguments}
+        else:
+            assert isinstance(part, ReasoningPart), "an answer holds nothing else"
+            yield {
+                "type": "reasoning",
+                "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
+                "encrypted_content": part.sealed or None,
+                "signature": part.signature,
+                "provider": part.provider,
+            }
 
 
-def _content_of(part: object) -> dict[str, Any]:
-    match part:
-        case TextPart(text):
-            return {"type": "input_text", "text": text}
-        case ImagePart(data, media_type, url):
-            return {"type": "input_image", "image_url": url or _data_url(data, media_type)}
-        case FilePart(data, media_type, url, name):
-            if url:
-                return {"type": "input_file", "file_url": url, "filename": name}
-            return {"type": "input_file", "file_data": _data_url(data, media_type), "filename": name}
-        case _:
-            return {"type": "input_text", "text": ""}
+def _content_of(part: Part) -> dict[str, Any]:
+    if isinstance(part, TextPart):
+        return {"type": "input_text", "text": part.text}
+    if isinstance(part, ImagePart):
+        return {"type": "input_image", "image_url": part.url or _data_url(part.data, part.media_type)}
+    assert isinstance(part, FilePart), "a user says nothing else"
+    if part.url:
+        return {"type": "input_file", "file_url": part.url, "filename": part.name}
+    return {"type": "input_file", "file_data": _data_url(part.data, part.media_type), "filename": part.name}
 
 
 def _data_url(data: bytes, media_type: str) -> str:
@@ -205,12 +203,13 @@ def _part_in(content: Mapping[str, Any]) -> TextPart | ImagePart | FilePart | No
 
 
 def _data_in(url: str) -> tuple[bytes, str]:
-    """Return what a ``data:`` URL holds, and its media type; nothing for any other."""
+    """Return what a ``data:`` URL holds, and its media type; nothing for any other, nor for more than a message takes."""
     head, comma, data = url.partition(",")
-    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+    media_type = head.removeprefix("data:").removesuffix(";base64")
+    if not comma or head != f"data:{media_type};base64" or "/" not in media_type or len(data) > _MAX_DATA_CHARS:
         return b"", ""
     try:
-        return b64decode(data, validate=True), head.removeprefix("data:").removesuffix(";base64")
+        return b64decode(data, validate=True), media_type
     except (Base64Error, ValueError):
         return b"", ""
 
@@ -222,8 +221,9 @@ def _words(content: object) -> str:
     if content is None:
         return ""
     if isinstance(content, list):
-        found = [str(one.get("text", "")) for one in content if isinstance(one, Mapping) and "text" in one]
-        if found:
+        parts = [one for one in content if isinstance(one, Mapping)]
+        found = [str(one[kind]) for one in parts for kind in ("text", "refusal") if kind in one]
+        if found or not content:
             return "".join(found)
     return msgspec.json.encode(codec.decode(codec.encode(content))).decode()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -61,9 +61,13 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
             if not _is_within(value := getattr(self, name), least, most, may_be_none=name in _OPTIONAL)
         ]
-        heat = self.temperature
-        if heat is not None and (isinstance(heat, bool) or not 0 <= heat <= MAX_TEMPERATURE):
+        heat: object = self.temperature
+        is_number = isinstance(heat, int | float) and not isinstance(heat, bool)
+        if heat is not None and not (is_number and 0 <= cast("float", heat) <= MAX_TEMPERATURE):
             problems.append(f"temperature is {heat!r}: give 0 to {MAX_TEMPERATURE:g}")
+        seed: object = self.seed
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+            problems.append(f"seed is {seed!r}: give a whole number")
         if self.reasoning_effort not in ("", "low", "medium", "high"):
             problems.append(f"reasoning_effort is {self.reasoning_effort!r}: give low, medium or high")
         if problems:

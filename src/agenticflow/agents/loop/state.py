@@ -16,6 +16,8 @@ from agenticflow.errors import CorruptStore
 __all__ = ["CallResult", "Entry", "LoopState", "OpenCall", "Results", "Said", "restored", "saved"]
 
 _FORM: Final = 1
+_MAX_NAMED: Final = 5
+"""Calls that are named where it is said what a loop does."""
 
 
 class Said(msgspec.Struct, frozen=True, tag="said"):
@@ -162,6 +164,19 @@ class LoopState:
     def open_calls(self) -> list[OpenCall]:
         """Calls without a result, in the order in which they were asked for."""
         return [call for call in self.calls.values() if call.result is None]
+
+    @property
+    def doing(self) -> str:
+        """What it waits for now, in words; empty when it has ended."""
+        if not self.is_open:
+            return ""
+        if self.calls:
+            names = [call.asked.name for call in self.open_calls]
+            more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+            return f"{self.agent!r} calls {', '.join(names[:_MAX_NAMED])}{more} (turn {self.turns} of {self.max_turns})"
+        if self.is_answered:
+            return f"the answer of {self.agent!r} is looked at (turn {self.turns} of {self.max_turns})"
+        return f"{self.agent!r} waits for its model (turn {self.turns + 1} of {self.max_turns})"
 
     @property
     def tokens(self) -> Usage:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from agenticflow.core.context import effect_key
 from agenticflow.core.engine import RunChild
 from agenticflow.errors import WorkflowNotFoundError
 from agenticflow.orchestration import facts as f
@@ -97,10 +98,14 @@ async def explain(
         waits = [Wait("", NeedsCode(words)), *waits]
     workflow_id, run_no, status = state.workflow_id, state.run_no, state.status.value
     version = state.version
+    generations = {wait.task_key: state.generation_of(wait.task_key) for wait in waits if wait.task_key}
     followed: list[Wait] = []
     for number, wait in enumerate(waits):
         if not wait.task_key and (event_type := _BEGINNINGS.get(type(wait.reason))) is not None:
             wait = msgspec.structs.replace(wait, since=await _last(engine.store, stream_id, version, event_type))
+        if isinstance(wait.reason, InWork) and number < MAX_FOLLOWED:
+            loop_id = effect_key(workflow_id, wait.task_key, generations[wait.task_key])
+            wait = msgspec.structs.replace(wait, reason=await _in_loop(engine, wait.reason, loop_id))
         if isinstance(wait.reason, SubWorkflow) and depth and number < MAX_FOLLOWED:
             inner = await _inside(engine, wait.reason, performs=performs, depth=depth - 1)
             followed.append(msgspec.structs.replace(wait, reason=inner))
@@ -130,6 +135,23 @@ async def _inside(engine: Held, reason: SubWorkflow, *, performs: bool, depth: i
     except WorkflowNotFoundError:  # its row is there and its events are archived
         return reason
     return SubWorkflow(reason.workflow_id, child.waits)
+
+
+async def _in_loop(engine: Held, reason: InWork, loop_id: str) -> InWork:
+    """Return the reason with what the agent does, when it is one that asks a model."""
+    row = await engine.store.get_run(loop_id, kind="loop")
+    if row is None or not row.is_open:
+        return reason
+    # late: programs without agents that ask a model load nothing of them
+    from agenticflow.agents.loop.guest import LoopGuest
+
+    if row.kind not in engine.host.actors.guests:
+        engine.host.add_guest(LoopGuest())
+    try:
+        doing = (await engine.host.read(row.stream_id)).doing
+    except WorkflowNotFoundError:  # it was deleted in this moment
+        return reason
+    return msgspec.structs.replace(reason, doing=doing)
 
 
 async def held_reasons(engine: Held, stream_id: str) -> Mapping[int, Reason]:

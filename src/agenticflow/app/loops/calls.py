@@ -16,9 +16,8 @@ from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.parts import Message, ToolCallPart
 from agenticflow.app.loops.place import Place
 from agenticflow.app.loops.speakers import Speaker
-from agenticflow.app.loops.spending import call_claims
 from agenticflow.core import codec
-from agenticflow.core.interrupts import MAX_NAME_CHARS, Ask, Interrupted, Reply, interrupt_in
+from agenticflow.core.interrupts import Ask, Interrupted, Reply, interrupt_in
 from agenticflow.core.tools import LOCAL_OWNER, Caller, ToolCall, ToolResult, tool_effect_key
 from agenticflow.core.values import store_form
 from agenticflow.errors import GuardrailTripwireTriggered
@@ -50,7 +49,7 @@ class Calls:
         Raises ``Interrupted`` with all that people are asked, when everything else has ended.
         """
         speaker = self._speaker
-        self._claims = call_claims(state)
+        self._claims = self._place.claims.calls(state)
         todo = [self._parts[call.asked.call_id] for call in state.open_calls]
         handoffs = [part for part in todo if part.name in speaker.handoffs]
         seats = asyncio.Semaphore(speaker.definition.loop.max_parallel_calls)
@@ -71,7 +70,7 @@ class Calls:
             name,
             part.arguments,
             call_id=part.call_id,
-            effect_key=tool_effect_key(place.loop_id, name, part.arguments, part.call_id),
+            effect_key=tool_effect_key(place.stream_id, name, part.arguments, part.call_id),
             deadline=place.context.deadline,
         )
         definition = self._speaker.tools.get(name).definition
@@ -81,11 +80,12 @@ class Calls:
                 return
             call = allowed
         await self._check(GuardrailKind.TOOL_INPUT, {"tool": name, "params": call.params})
+        claim = self._claims[part.call_id]
+        await place.purse.cover_call(claim)
         place.tell(ToolCalled(self._speaker.name, part.call_id, name, dict(call.params)))
         if definition.effect == "at_most_once":
             await place.submit(BeginCall, call_id=part.call_id, approved_by=call.approved_by)
-        claim = self._claims[part.call_id]
-        result = await place.purse.tool_call(claim, lambda: self._invoked(call))
+        result = await self._invoked(call)
         ending = CallEnding.SUCCEEDED
         if result.error is not None:
             ending = CallEnding.INTERRUPTED if result.error.code in _CUT_OFF else CallEnding.FAILED
@@ -116,7 +116,7 @@ class Calls:
         """Return the call as somebody has allowed it, ``None`` when it has its result. Raises ``Interrupted`` while nobody has answered."""
         place = self._place
         part = self._parts[call.call_id]
-        key = f"{place.path}{call.call_id}"[:MAX_NAME_CHARS]
+        key = place.key_of(call.call_id)
         reply: Reply | None = place.context.replies.get(key)
         if reply is None:
             refusal = await place.pipeline.refusal(

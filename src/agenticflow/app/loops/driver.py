@@ -37,7 +37,7 @@ from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
-from agenticflow.app.loops.spending import summary_claim, turn_claim
+from agenticflow.app.loops.spending import Claims
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
@@ -69,10 +69,13 @@ class Driver:
         place.watch_end()
         try:
             while state.is_open:
-                await self._listen(state)
+                if await self._listen(state):
+                    state = await place.state()
+                    continue
                 speaker = place.speakers.find(self._agent, state.agent)
                 if state.calls:
-                    await Calls(place, speaker, self._said.of(state)).make(state)
+                    messages = await self.messages(state)
+                    await Calls(place, speaker, messages).make(await place.state())
                 elif state.is_answered:
                     await self._judge(state, speaker)
                 else:
@@ -101,18 +104,23 @@ class Driver:
         place = self._place
         before: LoopState | None = None
         for run_no in range(place.first_run, place.first_run + MAX_RUNS):
-            place.stream_id = stream_of_loop(place.loop_id, run_no)
+            place.stream_id, place.run_no = stream_of_loop(place.loop_id, run_no), run_no
             start, blobs = await self._start(before)
             try:
                 await place.start(start, blobs)
             except CommandRefused:
                 before = await place.state()
+                await place.purse.reconcile(before)
                 if before.error is None or place.is_same_attempt(before.driver):
                     return before
                 self._said = Conversation()
-                await self.messages(before)
+                before = await place.state()
+                messages = await self.messages(before)
+                if place.keeps(before):
+                    await place.remember(before, messages)
                 continue
             state = await place.state()
+            place.claims = Claims(place.stream_id, state.version)
             if state.version > 1:
                 await place.purse.reconcile(state)
             await self.messages(state)
@@ -131,7 +139,7 @@ class Driver:
         else:
             messages = list(self._said.of(before))
             turns = before.turns if before.turns < before.max_turns else 0
-            asked_from, kept_from = before.asked_from, len(messages)
+            asked_from, kept_from = before.asked_from, len(messages) if place.keeps(before) else before.kept_from
         instructions, blob = store_form(codec.encode(speaker.instructions(place.shared)))
         packed, large = store_form(pack_messages(messages))
         start = LoopStarted(
@@ -153,15 +161,17 @@ class Driver:
         """Return the conversation; large values are fetched."""
         return await self._place.pure(state, self._said.of)
 
-    async def _listen(self, state: LoopState) -> None:
-        """Take what people have said to the task meanwhile into the conversation."""
+    async def _listen(self, state: LoopState) -> bool:
+        """Take what people have said to the task meanwhile into the conversation; return whether it was anything."""
         if state.calls or self._place.path:  # it is said to the task, and a loop inside another is not that
-            return
-        for one in self._place.context.feedback:
-            if one.number > state.feedback:
-                words = one.value if isinstance(one.value, str) else msgspec.json.encode(one.value).decode()
-                message = pack_messages([user(f"{one.given_by} says: {words}")])
-                await self._place.submit(GiveFeedback, number=one.number, message=message)
+            return False
+        heard = state.feedback
+        news = [one for one in self._place.context.feedback if one.number > heard]
+        for one in news:
+            words = one.value if isinstance(one.value, str) else msgspec.json.encode(one.value).decode()
+            message = pack_messages([user(f"{one.given_by} says: {words}")])
+            await self._place.submit(GiveFeedback, number=one.number, message=message)
+        return bool(news)
 
     # --- a turn -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +183,7 @@ class Driver:
         place = self._place
         place.tell(TurnBegan(speaker.name, state.turns + 1))
         request = await self._request(state, speaker, messages)
-        claim = turn_claim(state)
+        claim = place.claims.turn(state)
         try:
             response = await self._past_rails(speaker, lambda: self._ask(speaker, request, claim))
         except ContextTooLong:
@@ -224,7 +234,7 @@ class Driver:
 
     async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
         place, turn = self._place, state.turns
-        message = unique_calls(response.message, state.call_ids, turn)
+        message = unique_calls(response.message, turn, state.call_ids, self._said.call_ids)
         packed, large = store_form(pack_messages([message]))
         answer = ModelAnswered(
             message=packed,
@@ -276,7 +286,7 @@ class Driver:
             return False
         old = self._said.first(cut)
         request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(transcript(old))))
-        claim = summary_claim(state)
+        claim = place.claims.summary(state)
         response = await place.purse.model_call(
             speaker, request, claim, self._said.chars, lambda: speaker.model.respond(request)
         )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -40,9 +41,7 @@ from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
-    GuardrailTripwireTriggered,
     InvalidInput,
-    TemporaryError,
     WorkflowExecutionError,
     WorkflowNotFoundError,
 )
@@ -60,9 +59,9 @@ log = logging.getLogger("agenticflow.engine")
 T = TypeVar("T")
 TASK: Final = "run"
 """The one task of the workflow that ``Agent.run`` starts."""
-MAX_KEPT: Final = 1_000
-"""Results of loops, and live objects of runs, that are kept in memory."""
 STOP_SECONDS: Final = 5.0
+GIVE_UP_SECONDS: Final = 60.0
+"""How long the end of a loop whose task was told to stop waits for a store that is away; then the next start ends it."""
 LOOK_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 60.0
 """How long somebody else who drives a loop may be silent, before it is taken up again."""
@@ -88,6 +87,7 @@ class AgentRun:
         self._ending: asyncio.Task[AgentResult] | None = None
         if updates is not None:
             self._ending = asyncio.ensure_future(self._end())
+            self._ending.add_done_callback(_seen)
 
     @property
     def workflow_id(self) -> str:
@@ -129,10 +129,13 @@ class EngineLoops:
         self._life = ambient.ids.next_id()
         self._ending: set[asyncio.Task[None]] = set()
         """Ends of loops whose tasks were told to stop."""
-        self._results: OrderedDict[str, AgentResult] = OrderedDict()
-        self._errors: OrderedDict[str, Exception] = OrderedDict()
-        self._live: OrderedDict[str, tuple[Any, Any]] = OrderedDict()
-        """By workflow: the session and the context that it was started with, as objects of this process."""
+        self._awaited: Counter[str] = Counter()
+        """Loops whose result somebody here waits for, and how many do."""
+        self._results: dict[str, AgentResult] = {}
+        self._errors: dict[str, Exception] = {}
+        """Of these."""
+        self._live: dict[str, tuple[Any, Any]] = {}
+        """By workflow that somebody here waits for: the session and the context that it was started with, as objects of this process."""
 
     # --- tasks ------------------------------------------------------------------------------------------------------
 
@@ -168,7 +171,7 @@ class EngineLoops:
 
     async def perform_within(self, agent: AskedAgent, place: Place, call_id: str, prompt: str) -> Any:
         """Drive the loop of ``agent`` as a part of that at ``place``; return its answer."""
-        loop_id = nested_id(place.loop_id, call_id)
+        loop_id = nested_id(place.stream_id, call_id)
         inner = Place(
             self,
             loop_id,
@@ -179,7 +182,7 @@ class EngineLoops:
             shared=place.shared,
             session=None,
             purse=await place.purse.within(self.speakers.of(agent).definition.budget, loop_id),
-            path=f"{place.path}{call_id}/",
+            path=f"{place.key_of(call_id)}/",
         )
         return await self._driven(agent, inner)
 
@@ -187,15 +190,17 @@ class EngineLoops:
         try:
             driver, state = await self._to_the_end(agent, place)
         except Exception as error:
-            if not place.path:
-                _keep(self._errors, place.loop_id, error)
+            if place.loop_id in self._awaited:
+                self._errors[place.loop_id] = error
             await self._remember(place)
+            await place.purse.close()
             raise
         messages = await driver.messages(state)
         await place.remember(state, messages)
         await place.purse.close()
-        if not place.path:
-            self._keep(state, place, messages)
+        if place.loop_id in self._awaited:
+            self._errors.pop(place.loop_id, None)
+            self._results[place.loop_id] = _result(state, place.context.workflow_id, messages)
         return await place.pure(state, _output)
 
     async def _to_the_end(self, agent: AskedAgent, place: Place) -> tuple[Driver, LoopState]:
@@ -227,15 +232,10 @@ class EngineLoops:
             return
         try:
             state = await place.state()
-            is_refused = state.error is not None and state.error.type == GuardrailTripwireTriggered.__name__
-            if not state.is_open and not is_refused and state.turns > state.first_turns:
+            if not state.is_open and place.keeps(state) and state.turns > state.first_turns:
                 await place.remember(state, await place.pure(state, Conversation().of))
         except AgenticFlowError as error:
             log.warning("what was said in %s is not in its session: %s", place.stream_id, error)
-
-    def _keep(self, state: LoopState, place: Place, messages: list[Message]) -> None:
-        self._errors.pop(place.loop_id, None)
-        _keep(self._results, place.loop_id, _result(state, place.context.workflow_id, messages))
 
     # --- agents by themselves -------------------------------------------------------------------------------------------
 
@@ -267,6 +267,7 @@ class EngineLoops:
     ) -> AgentRun:
         assert self.starts is not None, "an engine has an orchestrator around it before agents get at it"
         self.speakers.of(agent)  # what cannot work is told before anything is recorded
+        _check_asked(prompt, session)
         given: dict[str, Any] = {"prompt": msgspec.to_builtins(prompt) if isinstance(prompt, Message) else prompt}
         if session is not None:
             given["session_id"] = session if isinstance(session, str) else session.session_id
@@ -277,8 +278,10 @@ class EngineLoops:
                 given["context"] = dict(context)
         asked_in(TASK, given)
         workflow_id = workflow_id or f"{agent.agent_id}-{ambient.ids.next_id()}"
+        loop_id = effect_key(workflow_id, TASK, 0)
         if live_context is not None or not isinstance(session, str | None):
-            _keep(self._live, workflow_id, (None if isinstance(session, str) else session, live_context))
+            self._live[workflow_id] = (None if isinstance(session, str) else session, live_context)
+        self._awaited[loop_id] += 1
         updates = self.updates.subscribe(workflow_id) if is_watched else None
         seconds = timeout_seconds if timeout_seconds is not None else DEFAULT_SECONDS
         try:
@@ -287,6 +290,7 @@ class EngineLoops:
         except BaseException:
             if updates is not None:
                 updates.end()
+            self._forget(workflow_id, loop_id)
             raise
         return AgentRun(self, agent, handle, updates)
 
@@ -299,17 +303,28 @@ class EngineLoops:
             state = await self._last(loop_id)
             if state is not None and state.error is not None and not state.is_cancelled:
                 # As it was raised here; after a restart, as it was recorded.
-                raise self._errors.pop(loop_id, None) or raised(state.error) from None
+                raise self._errors.get(loop_id) or raised(state.error) from None
             raise
+        else:
+            kept = self._results.get(loop_id)
+            if kept is None:
+                state = await self._last(loop_id)
+                if state is None:  # retention has let go of it, and not of the run
+                    kept = AgentResult(output=None, agent=agent.agent_id, workflow_id=handle.workflow_id)
+                else:
+                    kept = _result(state, handle.workflow_id, await self._conversation(state))
+            return msgspec.structs.replace(kept, output=self._typed(agent, kept.agent, output))
         finally:
-            self._live.pop(handle.workflow_id, None)
-        kept = self._results.pop(loop_id, None)
-        if kept is None:
-            state = await self._last(loop_id)
-            assert state is not None, f"the loop {loop_id} has an answer, so it is recorded"
-            messages = await self._conversation(state)
-            kept = _result(state, handle.workflow_id, messages)
-        return msgspec.structs.replace(kept, output=self._typed(agent, kept.agent, output))
+            self._forget(handle.workflow_id, loop_id)
+
+    def _forget(self, workflow_id: str, loop_id: str) -> None:
+        """One who waited does not any more: with the last of them goes what is kept for them."""
+        self._awaited[loop_id] -= 1
+        if self._awaited[loop_id] <= 0:
+            del self._awaited[loop_id]
+            self._live.pop(workflow_id, None)
+            self._results.pop(loop_id, None)
+            self._errors.pop(loop_id, None)
 
     def _typed(self, agent: Agent, name: str, output: Any) -> Any:
         expected: Expected[Any] | None = self.speakers.find(agent, name).expected
@@ -347,14 +362,21 @@ class EngineLoops:
 
     async def _given_up(self, place: Place) -> None:
         try:
-            await self.host.submit(place.stream_id, place.cancelled())
-            await place.purse.settle_rest()
-            await self._remember(place)
-        except (CommandRefused, TemporaryError) as error:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                await place.steadily(lambda: self.host.submit(place.stream_id, place.cancelled()))
+                await place.purse.settle_rest()
+                await self._remember(place)
+        except (AgenticFlowError, TimeoutError) as error:
             log.warning("the loop %s is not ended now: %s", place.stream_id, error)
 
     async def clear(self) -> int:
         """After a start: end loops whose runs are over, which a crash has left open; return how many."""
+        cleared = 0
+        while ended := await self._clear():
+            cleared += ended  # those that worked as a call of these are next
+        return cleared
+
+    async def _clear(self) -> int:
         cleared = 0
         after: str | None = None
         while rows := await self._store.list_runs(kind=KIND, is_open=True, after=after, limit=1_000):
@@ -362,8 +384,9 @@ class EngineLoops:
             for row in rows:
                 state: LoopState = await self.host.read(row.stream_id)
                 if state.is_open and not await self._is_wanted(state):
-                    await self.host.submit(state.stream_id, _orphaned(state, self.clock.now_ns()))
-                    cleared += 1
+                    with suppress(CommandRefused):  # it has ended in this moment, and its run with it
+                        await self.host.submit(state.stream_id, _orphaned(state, self.clock.now_ns()))
+                        cleared += 1
         return cleared
 
     async def _is_wanted(self, state: LoopState) -> bool:
@@ -381,14 +404,34 @@ class EngineLoops:
             await asyncio.wait(set(self._ending), timeout=STOP_SECONDS)
         for task in self._ending:
             task.cancel()
+        if self._ending:
+            await asyncio.wait(set(self._ending), timeout=1)
         self.updates.close()
         await self.speakers.close()
 
 
-def _keep(kept: OrderedDict[str, T], key: str, value: T) -> None:
-    kept[key] = value
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Whoever asks for the result is told of the error; nobody has to."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _check_asked(prompt: object, session: object) -> None:
+    """Raise ``InvalidInput`` for what is no prompt, and for what is no conversation."""
+    if not isinstance(prompt, str | Message):
+        raise InvalidInput(
+            f"the prompt is a {type(prompt).__name__}",
+            hint='give words, or a message: user("what is this?", ImagePart(…))',
+        )
+    if session is None or isinstance(session, str):
+        if session == "":
+            raise InvalidInput("the session has no id", hint='session="ada", or leave it out')
+        return
+    lacks = [name for name in ("session_id", "get_items", "add_items") if not hasattr(session, name)]
+    if lacks:
+        raise InvalidInput(
+            f"the session is a {type(session).__name__} without {lacks[0]}", hint="give an AgentSession, or its id"
+        )
 
 
 def _result(state: LoopState, workflow_id: str, messages: Sequence[Message]) -> AgentResult:
@@ -420,6 +463,7 @@ def _definition_for(agent_id: str, seconds: float, given: tuple[str, ...]) -> Wo
         TASK,
         params={name: f"${{input.{name}}}" for name in given},
         timeout_seconds=seconds,
-        retry_policy=RetryPolicy(max_attempts=3),
+        # an answer without its form was given back already
+        retry_policy=RetryPolicy(max_attempts=3, permanent_errors=("ModelOutputInvalid",)),
     )
     return WorkflowDefinition([task], name=f"agent-{agent_id}")

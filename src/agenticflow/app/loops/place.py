@@ -20,18 +20,20 @@ from agenticflow.agents.model.parts import Message, ToolCallPart
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.loops.request import Asked
 from agenticflow.app.loops.speakers import Speaker, Speakers
-from agenticflow.app.loops.spending import Purse
+from agenticflow.app.loops.spending import Claims, Purse
 from agenticflow.app.loops.updates import Updates
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
+from agenticflow.core.interrupts import MAX_NAME_CHARS
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
     ConcurrencyConflict,
+    GuardrailTripwireTriggered,
     OutcomeUnknown,
     PermanentError,
     StoreUnavailable,
@@ -74,9 +76,12 @@ class Means(Protocol):
         """Drive the loop of ``agent`` as a part of that at ``place``; return its answer."""
 
 
-def nested_id(loop_id: str, call_id: str) -> str:
-    """Return the id of the loop that works as a call of another one: equal for all attempts of it."""
-    return blake2b(f"{loop_id}\0{call_id}".encode(), digest_size=16).hexdigest()
+def nested_id(stream_id: str, call_id: str) -> str:
+    """Return the id of the loop that works as a call of another one: equal for all attempts of it.
+
+    A call belongs to one run of the loop. In the next it has its result, and a model may give its id to another.
+    """
+    return blake2b(f"{stream_id}\0{call_id}".encode(), digest_size=16).hexdigest()
 
 
 class Place:
@@ -104,6 +109,9 @@ class Place:
         self.pipeline = means.pipeline
         self.loop_id = loop_id
         self.stream_id = ""
+        self.run_no = 0
+        self.claims = Claims("", 0)
+        """What its calls are claimed as, once it is taken up."""
         self.asked = asked
         self.context = context
         self.parent = parent
@@ -111,11 +119,14 @@ class Place:
         """What tools and instructions see."""
         self.session = session
         self.purse = purse
+        purse.steadily = self.steadily
         self.path = path
         """Of a loop inside another: the calls that lead to it, for the keys of questions."""
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
         self._end: asyncio.Future[LoopState] | None = None
+        self._remembered: set[str] = set()
+        """Runs of the loop that are in the session."""
         self.has_spoken = False
         """Whether the model was asked already: then the input has passed its guardrails."""
 
@@ -126,6 +137,13 @@ class Place:
     def is_closing(self) -> bool:
         """Whether the engine stops: what is left open then is taken up after the next start."""
         return self.host.is_closing
+
+    def key_of(self, call_id: str) -> str:
+        """Return the key of what people are asked about a call: each call has its own, in every run of the loop and inside others."""
+        key = f"{self.path}{call_id}" if self.run_no == self.first_run else f"{self.path}{self.run_no}:{call_id}"
+        if len(key) <= MAX_NAME_CHARS:
+            return key
+        return f"{key[: MAX_NAME_CHARS - 33]}-{blake2b(key.encode(), digest_size=16).hexdigest()}"
 
     def is_same_attempt(self, driver: str) -> bool:
         """Whether ``driver`` was this attempt, perhaps in an earlier life of the process."""
@@ -213,7 +231,7 @@ class Place:
         """Record that the loop comes to nothing. What cannot be recorded now is found open, and taken up, later."""
         try:
             await self.submit(EndLoop, error=error)
-        except (CommandRefused, Superseded, TemporaryError):
+        except (CommandRefused, ConcurrencyConflict, OutcomeUnknown, Superseded, TemporaryError):
             return  # it has ended, or is another's, or the store is away: then so is the report of the attempt
 
     def give_up(self) -> None:
@@ -234,16 +252,26 @@ class Place:
         """Return what was said in the session before."""
         return [] if self.session is None else messages_of(await self.steadily(self.session.get_items))
 
+    def keeps(self, state: LoopState) -> bool:
+        """Whether what was said in a run of the loop that came to nothing is in the session, or will be.
+
+        Not what a guardrail refused; and a draft loses it with the attempt.
+        """
+        is_refused = state.error is not None and state.error.type == GuardrailTripwireTriggered.__name__
+        return isinstance(self.session, AgentSession) and not is_refused
+
     async def remember(self, state: LoopState, messages: list[Message]) -> None:
-        """Add what was asked and came of it to the session, once for each run of the loop."""
-        if self.session is not None:
-            said = messages[state.kept_from :]
-            session, items = self.session, items_of(said)
-            if isinstance(session, AgentSession):
-                kept, once = session, f"loop-{state.stream_id}"
-                await self.steadily(lambda: kept.add_items(items, command_id=once))
-            else:
-                await session.add_items(items)  # a draft: kept with the result of the task
+        """Add what was asked and came of it to the session, once for each run of the loop, also when it is asked again."""
+        session = self.session
+        if session is None or state.stream_id in self._remembered:
+            return
+        self._remembered.add(state.stream_id)
+        items = items_of(messages[state.kept_from :])
+        if isinstance(session, AgentSession):
+            kept, once = session, f"loop-{state.stream_id}"
+            await self.steadily(lambda: kept.add_items(items, command_id=once))
+        elif state.error is None:
+            await session.add_items(items)  # a draft: kept with the result of the task
 
     # --- whoever looks ----------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, cast
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -23,6 +23,8 @@ from agenticflow.tools.registry import ToolRegistry
 
 __all__ = ["Speaker", "Speakers"]
 
+MAX_KNOWN: Final = 1_000
+"""Agents that are kept ready: programs may make one for each question."""
 HANDOFF: Final = "transfer_to_"
 _NO_PARAMS: Final[dict[str, object]] = {"type": "object", "properties": {}, "additionalProperties": False}
 
@@ -76,10 +78,10 @@ class Speaker:
 
 
 class Speakers:
-    """All of one orchestrator, each made once."""
+    """All of one orchestrator, each made once, and again when many others were made meanwhile."""
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Agent, Speaker] = WeakKeyDictionary()
+        self._known: OrderedDict[Agent, Speaker] = OrderedDict()
         self._described: dict[str, Agent] = {}
         self._models: dict[str, Model] = {}
 
@@ -89,6 +91,8 @@ class Speakers:
         found = self._known.get(known)
         if found is None or found.definition is not known.definition:
             found = self._known[known] = self._made(known)
+            if len(self._known) > MAX_KNOWN:
+                self._known.popitem(last=False)
         return found
 
     def _made(self, agent: Agent) -> Speaker:

@@ -7,28 +7,79 @@ tokens are reserved, and the budget says that they are unpriced.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from decimal import Decimal
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import ModelResponse, Usage
 from agenticflow.app.loops.speakers import Speaker
-from agenticflow.errors import BudgetExceeded, CommandRefused, ModelRateLimited, UsageError
+from agenticflow.errors import (
+    AgenticFlowError,
+    BudgetExceeded,
+    CommandRefused,
+    ConcurrencyConflict,
+    ModelRateLimited,
+    OutcomeUnknown,
+    TemporaryError,
+    UsageError,
+)
 from agenticflow.resilience.budgets import Amounts, Budget, Claim, KeepsBudgets
 
-__all__ = ["Purse", "call_claims", "summary_claim", "turn_claim"]
+__all__ = ["Claims", "Purse", "Steadily"]
+
+log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
 CHARS_PER_TOKEN: Final = 3
 """For what is reserved: fewer than there are, so that it is more than what is asked for."""
 OUTPUT_TOKENS: Final = 4_096
 """Reserved for an answer whose length the agent does not limit."""
+_CALLS: Final = "#calls"
+_SUMMARIES: Final = "#summaries"
 _NOT_BILLED: Final = (UsageError, ModelRateLimited)
 """Errors of a model that has not answered: the request was refused before."""
+
+
+class Steadily(Protocol):
+    """Asks the store again while it is away."""
+
+    async def __call__(self, ask: Callable[[], Awaitable[T]], /) -> T: ...
+
+
+async def _once(ask: Callable[[], Awaitable[T]], /) -> T:
+    return await ask()
+
+
+class Claims:
+    """What the calls of a loop are claimed as by one of those who drive it: what another one reserved is another call.
+
+    The one before may have made a call that nobody recorded. It has cost what was reserved for it, and is never taken for the one that
+    is made now.
+    """
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, stream_id: str, taken_up_at: int) -> None:
+        """``taken_up_at`` is the version of the stream at which it was taken up: nobody else has the same."""
+        self._owner = f"{stream_id}@{taken_up_at}"
+
+    def turn(self, state: LoopState) -> Claim:
+        """Return what the next answer of the model is claimed as."""
+        return Claim(self._owner, state.turns - state.first_turns + 1)
+
+    def summary(self, state: LoopState) -> Claim:
+        """Return what the next summary is claimed as."""
+        return Claim(f"{self._owner}{_SUMMARIES}", state.summaries + 1)
+
+    def calls(self, state: LoopState) -> dict[str, Claim]:
+        """Return what the calls of the last answer are claimed as, by their ids."""
+        owner, before = f"{self._owner}{_CALLS}", state.calls_before
+        return {call_id: Claim(owner, before + place + 1) for place, call_id in enumerate(state.calls)}
 
 
 class Purse:
@@ -42,6 +93,8 @@ class Purse:
         self.lineage = tuple(lineage)
         self._open: dict[Claim, None] = {}
         """Calls that may have been made, and whose cost is not settled."""
+        self.steadily: Steadily = _once
+        """How its budgets are asked."""
 
     async def within(self, budget: Budget | str | None, loop_id: str) -> Purse:
         """Return the purse of a loop that has a ``budget`` of its own, or spends of the one with that id, inside these budgets.
@@ -82,12 +135,10 @@ class Purse:
             await self._release(claim)
             raise
 
-    async def tool_call(self, claim: Claim, call: Callable[[], Awaitable[T]]) -> T:
-        """Make a call of a tool when it is covered; see ``model_call``."""
-        if not self.lineage:
-            return await call()
-        await self._reserve(claim, Amounts(tool_calls=1))
-        return await call()
+    async def cover_call(self, claim: Claim) -> None:
+        """Reserve a call of a tool, before anything says that it is made. Raises ``BudgetExceeded``."""
+        if self.lineage:
+            await self._reserve(claim, Amounts(tool_calls=1))
 
     async def settle_answer(self, claim: Claim, model: str, response: ModelResponse) -> None:
         """Say what an answer has cost, once it is recorded."""
@@ -109,40 +160,54 @@ class Purse:
             await self._settle(claim, None)
 
     async def reconcile(self, state: LoopState) -> None:
-        """After a crash: settle what was recorded and not settled. What is still to be done is reserved again under the same claims."""
-        for budget_id in self.lineage[:1]:
-            last = state.turns - state.first_turns
-            ended = {claim for call_id, claim in call_claims(state).items() if state.calls[call_id].result is not None}
-            for claim in (await self._keeper.get(budget_id)).open_calls:
-                if claim.owner == state.stream_id and claim.number <= last:
-                    model, used = state.last_used
-                    await self._settle(claim, self._cost(model, used) if claim.number == last else None)
-                elif claim.owner == f"{state.stream_id}#summaries" and claim.number <= state.summaries:
-                    await self._settle(claim, None)
-                elif claim.owner == f"{state.stream_id}#calls" and (
-                    claim.number <= state.calls_before or claim in ended
-                ):
-                    await self._settle(claim, Amounts(tool_calls=1))
+        """After a crash: settle what others who drove the loop have reserved. What nobody recorded may have been made: it has cost that."""
+        for budget_id in self.lineage:
+            view = await self.steadily(partial(self._keeper.get, budget_id))
+            for claim in view.open_calls:
+                if claim.owner.startswith(f"{state.stream_id}@"):
+                    await self._settle(claim, self._recorded(state, claim))
+
+    def _recorded(self, state: LoopState, claim: Claim) -> Amounts | None:
+        """Return what a call has cost as far as the loop has a record of it."""
+        if claim.owner.endswith(_CALLS):
+            place = claim.number - state.calls_before
+            open_now = list(state.calls.values())
+            has_ended = place <= 0 or (place <= len(open_now) and open_now[place - 1].result is not None)
+            return Amounts(tool_calls=1) if has_ended else None
+        if claim.owner.endswith(_SUMMARIES) or claim.number != state.turns - state.first_turns:
+            return None
+        model, used = state.last_used
+        return self._cost(model, used)
 
     async def close(self) -> None:
-        """The loop has its answer: nobody spends of its own budget any more."""
-        if self._own:
-            with suppress(CommandRefused):  # a call whose cost was never settled keeps it open, and counted
-                await self._keeper.close(self._own)
+        """Nobody spends of the loop's own budget now: it goes on with what was spent when it is opened again."""
+        if not self._own:
+            return
+        try:
+            await self.steadily(lambda: self._keeper.close(self._own))
+        except CommandRefused as refusal:  # a call whose cost was never settled keeps it open, and counted
+            log.debug("the budget %s stays open: %s", self._own, refusal)
+        except AgenticFlowError as error:
+            log.warning("the budget %s is not closed now: %s", self._own, error)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     async def _reserve(self, claim: Claim, amounts: Amounts) -> float | None:
-        reservation = await self._keeper.reserve(self.lineage, claim, amounts)
+        reservation = await self.steadily(lambda: self._keeper.reserve(self.lineage, claim, amounts))
         self._open[claim] = None
         return reservation.left_seconds
 
     async def _settle(self, claim: Claim, actual: Amounts | None) -> None:
-        await self._keeper.settle(self.lineage, claim, actual)
+        """What cannot be settled now stays counted as it was reserved, and is settled by whoever takes the loop up."""
+        try:
+            await self.steadily(lambda: self._keeper.settle(self.lineage, claim, actual))
+        except (TemporaryError, OutcomeUnknown, ConcurrencyConflict) as error:
+            log.warning("%s stays reserved in %s: %s", claim, ", ".join(self.lineage), error)
+            return
         self._open.pop(claim, None)
 
     async def _release(self, claim: Claim) -> None:
-        await self._keeper.release(self.lineage, claim)
+        await self.steadily(lambda: self._keeper.release(self.lineage, claim))
         self._open.pop(claim, None)
 
     def _cost(self, model: str, used: Usage | None) -> Amounts | None:
@@ -151,19 +216,3 @@ class Purse:
     def _usd(self, model: str, usage: Usage) -> Decimal | None:
         cost = self._prices.cost_of(model, usage)
         return cost.amount if cost is not None and cost.currency == "USD" else None
-
-
-def turn_claim(state: LoopState) -> Claim:
-    """Return what the next answer of the model is claimed as: equal after a crash."""
-    return Claim(state.stream_id, state.turns - state.first_turns + 1)
-
-
-def summary_claim(state: LoopState) -> Claim:
-    """Return what the next summary is claimed as."""
-    return Claim(f"{state.stream_id}#summaries", state.summaries + 1)
-
-
-def call_claims(state: LoopState) -> dict[str, Claim]:
-    """Return what the calls of the last answer are claimed as, by their ids."""
-    owner, before = f"{state.stream_id}#calls", state.calls_before
-    return {call_id: Claim(owner, before + place + 1) for place, call_id in enumerate(state.calls)}

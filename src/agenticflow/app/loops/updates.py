@@ -48,6 +48,7 @@ class Subscription:
                         f"whoever looks at {self._workflow_id!r} is more than {MAX_BEHIND:,} updates behind",
                         hint="look again, and do less with each of them",
                     )
+            self._queue.put_nowait(None)  # for who looks once more
         finally:
             self._updates.forget(self._workflow_id, self)
 

@@ -1,0 +1,216 @@
+"""Budgets of agents: their own, nested, shared, over by time; never undercounted, whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from agenticflow import Agent, Orchestrator, tool
+from agenticflow.agents.loop.policy import LoopPolicy
+from agenticflow.agents.model.parts import Role
+from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.errors import BudgetExceeded, InvalidInput, ModelUnavailable, WorkflowExecutionError
+from agenticflow.resilience.budgets import BudgetView
+from agenticflow.resilience.budgets.amounts import Budget
+from agenticflow.storage.memory import MemoryStore
+from agenticflow.testing import ScriptedModel, call_tool
+
+SHORT = LoopPolicy(max_output_tokens=100)
+
+
+def turns_in(request: ModelRequest) -> int:
+    return sum(message.role is Role.ASSISTANT for message in request.messages)
+
+
+async def views(orchestrator: Orchestrator) -> dict[str, BudgetView]:
+    return {view.budget_id: view for view in await orchestrator.budgets.list()}
+
+
+async def test_what_is_spent_is_what_the_loop_used() -> None:
+    @tool
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    model = ScriptedModel([[call_tool("look"), call_tool("look")], "done"])
+    agent = Agent("lead", instructions="x", tools=[look], budget=Budget(tokens=10_000), model=model, loop=SHORT)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        result = await agent.run("go")
+        (view,) = (await views(orchestrator)).values()
+    assert view.spent.tokens == result.usage.total_tokens > 0
+    assert (view.spent.tool_calls, view.open_count, view.status, view.calls) == (2, 0, "CLOSED", 4)
+    assert view.unpriced_calls == 2, "nobody knows what the model costs, and that is said"
+
+
+@pytest.mark.parametrize(("budget", "dimension"), [(Budget(tokens=50), "tokens"), (Budget(tool_calls=1), "tool_calls")])
+async def test_what_is_not_covered_is_not_done(budget: Budget, dimension: str) -> None:
+    made = 0
+
+    @tool(effect="at_most_once")
+    def pay() -> str:
+        """Pay."""
+        nonlocal made
+        made += 1
+        return "paid"
+
+    model = ScriptedModel(lambda _: [call_tool("pay"), call_tool("pay")])
+    agent = Agent("lead", instructions="x", tools=[pay], budget=budget, model=model, loop=SHORT)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        with pytest.raises(BudgetExceeded) as caught:
+            await agent.run("go", workflow_id="one", session="ada")
+        assert caught.value.dimension == dimension
+        (view,) = (await views(orchestrator)).values()
+        assert (view.open_count, view.spent.tool_calls) == (0, made)
+        assert made == (1 if dimension == "tool_calls" else 0)
+        with pytest.raises(BudgetExceeded):
+            await agent.run("go", workflow_id="one", session="ada")
+        loops: Any = agent._loops()
+        messages = await loops.conversation("one", "run")
+        told = [part.content for one in messages if one.role is Role.TOOL for part in one.parts]
+        assert all("Nobody can say" not in words for words in told), "what was not covered was not begun"
+
+
+async def test_an_inner_agent_spends_of_its_own_and_of_who_asked() -> None:
+    inner = Agent("inner", role="answers", budget=Budget(tokens=5_000), model=ScriptedModel(["well"] * 9), loop=SHORT)
+    outer = Agent(
+        "outer",
+        instructions="x",
+        tools=[inner.as_tool()],
+        budget=Budget(tokens=20_000),
+        model=ScriptedModel([call_tool("inner", prompt="a"), "done"]),
+        loop=SHORT,
+    )
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(outer)
+        result = await outer.run("go")
+        found = await views(orchestrator)
+    own = next(view for view in found.values() if len(view.lineage) == 2)
+    above = found[own.lineage[1]]
+    assert 0 < own.spent.tokens < above.spent.tokens
+    assert above.spent.tokens == own.spent.tokens + result.usage.total_tokens
+    assert {own.open_count, above.open_count} == {0}
+
+
+async def test_a_budget_shared_by_its_id_and_one_that_is_not_there() -> None:
+    agents = [
+        Agent(f"a{number}", instructions="x", budget="team", model=ScriptedModel(lambda _: "done"), loop=SHORT)
+        for number in range(3)
+    ]
+    async with Orchestrator(store="memory:") as orchestrator:
+        for agent in agents:
+            orchestrator.register_agent(agent)
+        with pytest.raises((InvalidInput, WorkflowExecutionError), match="team"):
+            await agents[0].run("go")
+        await orchestrator.budgets.open("team", Budget(tokens=100_000))
+        results = await asyncio.gather(*(agent.run("go") for agent in agents))
+        view = await orchestrator.budgets.get("team")
+    assert view.spent.tokens == sum(result.usage.total_tokens for result in results)
+    assert (view.open_count, view.status) == (0, "OPEN")
+
+
+async def test_twenty_side_by_side_stay_under_one_cap() -> None:
+    at_once = 0
+    cap = 2_000
+
+    async def speak(_: ModelRequest) -> str:
+        nonlocal at_once
+        at_once += 1
+        await asyncio.sleep(0.005)
+        return "done " * 60
+
+    inner = Agent("inner", role="answers", model=ScriptedModel(speak), loop=SHORT)
+    outer = Agent(
+        "outer",
+        instructions="x",
+        tools=[inner.as_tool()],
+        budget=Budget(tokens=cap),
+        loop=LoopPolicy(max_output_tokens=100, max_parallel_calls=100),
+        model=ScriptedModel([[call_tool("inner", prompt=f"question {one}") for one in range(20)], "done"]),
+    )
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(outer)
+        with pytest.raises(BudgetExceeded):
+            await outer.run("go")
+        (view,) = (await views(orchestrator)).values()
+    assert 0 < at_once < 20
+    assert view.spent.tokens <= cap
+    assert view.open_count == 0
+
+
+async def test_a_budget_of_time_ends_a_call_in_its_middle() -> None:
+    agent = Agent(
+        "lead", instructions="x", budget=Budget(seconds=0.1), model=ScriptedModel(lambda _: "done", first_seconds=60)
+    )
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        with pytest.raises(BudgetExceeded) as caught:
+            await asyncio.wait_for(agent.run("go"), 10)
+        assert caught.value.dimension == "seconds"
+        (view,) = (await views(orchestrator)).values()
+        assert (view.open_count, view.unmetered_calls) == (0, 1)
+
+
+async def test_a_call_that_breaks_off_counts_as_what_was_reserved() -> None:
+    agent = Agent(
+        "lead",
+        instructions="x",
+        budget=Budget(tokens=10_000),
+        model=ScriptedModel([ModelUnavailable("away"), "done"]),
+        loop=SHORT,
+    )
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        result = await agent.run("go")
+        (view,) = (await views(orchestrator)).values()
+    assert view.unmetered_calls == 1
+    assert view.open_count == 0
+    assert view.spent.tokens > result.usage.total_tokens + 100
+
+
+async def test_a_call_that_a_dead_process_may_have_made_is_counted_beside_the_one_that_is_made_again() -> None:
+    asked = asyncio.Event()
+
+    async def speak(request: ModelRequest) -> Any:
+        if not asked.is_set():
+            asked.set()
+            await asyncio.sleep(60)
+        return "done"
+
+    store = MemoryStore()
+
+    def made() -> Agent:
+        return Agent("lead", instructions="x", budget=Budget(tokens=10_000), model=ScriptedModel(speak), loop=SHORT)
+
+    first, second = made(), made()
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(first)
+        await first.run_stream("go", workflow_id="one")
+        await asyncio.wait_for(asked.wait(), 5)
+        (view,) = (await views(orchestrator)).values()
+        reserved = view.reserved.tokens
+        await orchestrator.stop(drain_seconds=0)
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(second)
+        result = await second.run("go", workflow_id="one")
+        (view,) = (await views(orchestrator)).values()
+    assert reserved > 100
+    assert view.spent.tokens == reserved + result.usage.total_tokens
+    assert (view.calls, view.unmetered_calls, view.open_count, view.status) == (2, 1, 0, "CLOSED")
+
+
+async def test_money_is_reserved_by_what_the_models_cost(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"scripted:dear": {"input_per_million": "1000", "output_per_million": "100000"}}')
+    monkeypatch.setenv("AGENTICFLOW_MODELS__PRICES", str(prices))
+    model = ScriptedModel(lambda _: "done", name="dear")
+    agent = Agent("lead", instructions="x", budget=Budget(usd=Decimal(5)), model=model, loop=SHORT)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        with pytest.raises(BudgetExceeded) as caught:
+            await agent.run("go")
+        assert (caught.value.dimension, model.asked) == ("usd", 0)
