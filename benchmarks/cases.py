@@ -73,7 +73,9 @@ _ROUND_TRIPS = "round trips/s"
 _DELIVERIES = "deliveries/s"
 _READS = "reads/s"
 _ADDITIONS = "additions/s"
+_TURNS = "turns/s"
 _SDK = ("openai-agents",)
+_AGENTS = ("openai-agents", "pydantic-ai", "agent-framework-core")
 
 CASES = (
     Case(
@@ -173,6 +175,40 @@ CASES = (
         3_000,
         (Metric("ratio", "times", Bar(1.3), None, higher_is_better=False),),
     ),
+    Case(
+        "agent_memory",
+        "1,000 runs of an agent, two turns and one call of a tool each, in memory; ours records every event",
+        1_000,
+        100,
+        (
+            Metric("per_second", _TURNS, Bar(2_000), Bar(5_000)),
+            Metric("processor_per_second", "turns/processor s", None, None),
+        ),
+        against=_AGENTS,
+    ),
+    Case(
+        "agent_long",
+        "one run of 200 turns, a call of a tool in each but the last, in memory; growth: its last 50 turns over its first 50",
+        200,
+        60,
+        (
+            Metric("per_second", _TURNS, Bar(1_000), Bar(3_000)),
+            Metric("growth", "times", Bar(1.3), Bar(1.1), higher_is_better=False),
+            Metric("processor_per_second", "turns/processor s", None, None),
+        ),
+        against=_AGENTS,
+    ),
+    Case(
+        "agent_durable",
+        "1,000 runs of an agent, two turns and one call of a tool each, 100 at once, on the disk",
+        1_000,
+        100,
+        (
+            Metric("per_second", _TURNS, Bar(1_000), Bar(2_500)),
+            Metric("processor_per_second", "turns/processor s", None, None),
+        ),
+        against=_SDK,
+    ),
     *(
         Case(
             f"session_{name}_{where}",
@@ -180,13 +216,13 @@ CASES = (
             size,
             size // 5,
             # one conversation on the disk waits for one sync each time, with everybody: shown, not judged
-            (Metric("per_second", unit, Bar(floor, _SDK) if floor else None, Bar(3, _SDK) if floor else None),),
+            (Metric("per_second", unit, Bar(floor, _SDK) if floor else None, None),),
             against=_SDK,
         )
         for name, words, size, unit, floors in (
-            ("add", "a conversation of 1,000 messages, added one after the other", 1_000, _ADDITIONS, (None, 2)),
-            ("read", "the last 50 items of a conversation of 500, read 1,000 times", 1_000, _READS, (2, 2)),
-            ("many", "1,000 messages to 50 conversations of one file that go on at once", 1_000, _ADDITIONS, (2, 2)),
+            ("add", "a conversation of 1,000 messages, added one after the other", 1_000, _ADDITIONS, (None, 3)),
+            ("read", "the last 50 items of a conversation of 500, read 1,000 times", 1_000, _READS, (3, 3)),
+            ("many", "1,000 messages to 50 conversations of one file that go on at once", 1_000, _ADDITIONS, (3, 3)),
         )
         for where, floor in zip(("durable", "memory"), floors, strict=True)
     ),
@@ -427,6 +463,15 @@ CONTESTANTS = (
         },
     ),
     Contestant(
+        "pydantic-ai",
+        "peers/pydantic_ai_.py",
+        "bench-pydantic-ai",
+        lacks=dict.fromkeys(
+            (case.name for case in CASES if not case.against and not case.ours_alone and case.name != "import_cost"),
+            "runs agents' turns; its graphs are measured as pydantic-graph",
+        ),
+    ),
+    Contestant(
         "agent-framework-core",
         "peers/agent_framework_.py",
         "bench-agent-framework",
@@ -444,7 +489,7 @@ CONTESTANTS = (
         "bench-openai-agents",
         lacks=dict.fromkeys(
             (case.name for case in CASES if not case.against and not case.ours_alone and case.name != "import_cost"),
-            "runs agents' turns; of what is measured here it has sessions",
+            "runs agents' turns; of what is measured here it has agents and sessions",
         ),
     ),
     Contestant(BARE, "peers/bare_.py", lacks={"scaling": _OWN_MEASURE}),

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agenticflow import Agent, AgenticEvent, EventBus, Orchestrator, TaskDefinition, WorkflowDefinition, open_store
 from agenticflow.agents import AgentSession
+from benchmarks.ours_agents import CASES_OF_AGENTS
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
@@ -343,6 +344,7 @@ if __name__ == "__main__":
             "idle_agents": lambda size: asyncio.run(_idle_agents(size)),
             "import_cost": lambda size: import_cost("import agenticflow", size, FIRST_PROGRAM),
             "scaling": scaling,
+            **CASES_OF_AGENTS,
             **CASES_ALONE,
             **CASES_AS_CODE,
             **CASES_LASTING,

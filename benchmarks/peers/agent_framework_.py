@@ -1,4 +1,4 @@
-"""Microsoft agent-framework (its core package): graph workflows in supersteps, and workflows as functions, in memory.
+"""Microsoft agent-framework (its core package): graph workflows in supersteps, workflows as functions, and agents, in memory.
 
 Durability class: none here. Its checkpoint storages are a dictionary and files that are written without a sync to the disk, so what it
 has reported as done may be gone after a power cut: no durable cases. Without checkpoint storage, its fastest setting; spans are off by
@@ -8,6 +8,9 @@ A chain is measured as a graph of one executor that sends to itself until the va
 awaits a step as often (``function``); a short workflow also as a line of distinct executors (``line``). A fan-out is an executor
 that sends so many messages, one that answers each, and one that adds up (``graph``), or a function that gathers its steps
 (``function``). The fastest way counts.
+
+Agents ask a chat client of its base class with its layer for function calls; nothing else is between them, and the limit of 40 round trips
+is raised for the long run.
 """
 
 from __future__ import annotations
@@ -16,17 +19,34 @@ import asyncio
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Never
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agent_framework import Executor, WorkflowBuilder, WorkflowContext, handler, step, workflow
+from agent_framework import (
+    Agent,
+    BaseChatClient,
+    ChatResponse,
+    Content,
+    Executor,
+    FunctionInvocationLayer,
+    Message,
+    UsageDetails,
+    WorkflowBuilder,
+    WorkflowContext,
+    handler,
+    step,
+    tool,
+    workflow,
+)
 
 from benchmarks.protocol import STEPS, Figures, best, expect, import_cost, latency, main, rate, together
+from benchmarks.turns import ANSWER, INSTRUCTIONS, PROMPT, SHORT, TOOL, Script, long_run, short_runs
 
 # workflows as functions are marked experimental
 warnings.simplefilter("ignore")
@@ -233,6 +253,43 @@ def start_latency_memory(size: int) -> Figures:
     return best({"graph": asyncio.run(run(_graph_chain(1))), "function": asyncio.run(run(noted.build()))})
 
 
+class Fake(FunctionInvocationLayer, BaseChatClient):
+    """Says what the script has for it."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(function_invocation_configuration={"max_iterations": script.turns})
+        self.script = script
+
+    async def _inner_get_response(
+        self, *, messages: Sequence[Message], stream: bool, options: Mapping[str, Any], **kwargs: Any
+    ) -> ChatResponse:
+        script = self.script
+        turn = len(messages) // 2  # the prompt, then an answer and a result for each turn
+        if script.wants_tool(turn):
+            content = Content.from_function_call(script.call_id(turn), TOOL, arguments=script.arguments(turn))
+        else:
+            content = Content.from_text(ANSWER)
+        usage = UsageDetails(input_token_count=10, output_token_count=5, total_token_count=15)
+        return ChatResponse(messages=[Message(role="assistant", contents=[content])], usage_details=usage)
+
+
+@tool(approval_mode="never_require")
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+async def agents(turns: int, measure: Callable[[Script, Callable[[], Awaitable[Any]]], Awaitable[Figures]]) -> Figures:
+    """Measure runs of ``turns``."""
+    script = Script(turns)
+    agent = Agent(Fake(script), instructions=INSTRUCTIONS, tools=[add])
+
+    async def run() -> str:
+        return (await agent.run(PROMPT)).text
+
+    return await measure(script, run)
+
+
 if __name__ == "__main__":
     main(
         {
@@ -240,6 +297,8 @@ if __name__ == "__main__":
             "fanout_memory": fanout_memory,
             "workflows_memory": workflows_memory,
             "start_latency_memory": start_latency_memory,
+            "agent_memory": lambda size: asyncio.run(agents(SHORT, partial(short_runs, size))),
+            "agent_long": lambda size: asyncio.run(agents(size, long_run)),
             "import_cost": lambda size: import_cost(
                 "import agent_framework", size, "from agent_framework import Executor, WorkflowBuilder, WorkflowContext"
             ),

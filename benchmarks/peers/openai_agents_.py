@@ -1,21 +1,30 @@
-"""OpenAI Agents SDK: its ``SQLiteSession``, one row per item.
+"""OpenAI Agents SDK: its ``SQLiteSession``, one row per item, and its ``Runner``.
 
 Durability class: a file in WAL mode, which it chooses itself, with ``synchronous=FULL`` (SQLite's default, left as it is): an item that
 was added is on the disk, as with ours. The in-memory cases use its database in memory. It keeps every item and reads the last ones
 with ``limit=``; ours keeps every item as an event and reads its window.
+
+Agents run with tracing disabled, which is its fastest setting. Nothing of a run outlives the process; the durable case is what
+comes nearest: a session on the disk for each run, which keeps what was said after each turn.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from agents import SQLiteSession
+from agents import Agent, Model, ModelResponse, RunConfig, Runner, SQLiteSession, Usage, function_tool
+from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
 from benchmarks.protocol import (
     SAID,
@@ -30,6 +39,7 @@ from benchmarks.protocol import (
     rate,
     together,
 )
+from benchmarks.turns import ANSWER, INSTRUCTIONS, PROMPT, SHORT, TOOL, Script, at_once, long_run, short_runs
 
 
 async def _add(size: int, path: str) -> Figures:
@@ -78,6 +88,67 @@ async def _many(size: int, path: str) -> Figures:
     return figures
 
 
+class Fake(Model):
+    """Says what the script has for it."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+
+    async def get_response(self, system_instructions: Any, input: Any, *args: Any, **kwargs: Any) -> ModelResponse:
+        """Answer a turn."""
+        script = self.script
+        turn = len(input) // 2  # the prompt, then a call and a result for each turn
+        if script.wants_tool(turn):
+            output: Any = ResponseFunctionToolCall(
+                type="function_call",
+                name=TOOL,
+                call_id=script.call_id(turn),
+                arguments=json.dumps(script.arguments(turn)),
+            )
+        else:
+            text = ResponseOutputText(type="output_text", text=ANSWER, annotations=[], logprobs=[])
+            output = ResponseOutputMessage(
+                id="message", type="message", role="assistant", status="completed", content=[text]
+            )
+        usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15)
+        return ModelResponse(output=[output], usage=usage, response_id=None)
+
+    def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        """Not asked for."""
+        raise NotImplementedError("nothing here streams")
+
+
+@function_tool
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+async def _agents(
+    turns: int, measure: Callable[[Script, Callable[[], Awaitable[Any]]], Awaitable[Figures]], path: Path | None = None
+) -> Figures:
+    script = Script(turns)
+    agent = Agent(name="adder", instructions=INSTRUCTIONS, model=Fake(script), tools=[add])
+    quiet = RunConfig(tracing_disabled=True)
+    numbers = itertools.count()
+
+    async def run() -> object:
+        session = SQLiteSession(f"run-{next(numbers)}", path) if path is not None else None
+        try:
+            result = await Runner.run(agent, PROMPT, max_turns=turns, run_config=quiet, session=session)
+        finally:
+            if session is not None:
+                session.close()
+        return result.final_output
+
+    return await measure(script, run)
+
+
+def _durable(size: int) -> Figures:
+    with database("sessions.db") as path:
+        return asyncio.run(_agents(SHORT, partial(at_once, size), path))
+
+
 if __name__ == "__main__":
     runs = {"session_add": _add, "session_read": _read, "session_many": _many}
 
@@ -95,6 +166,9 @@ if __name__ == "__main__":
             "session_read_memory": lambda size: measured("session_read", False, size),
             "session_many_durable": lambda size: measured("session_many", True, size),
             "session_many_memory": lambda size: measured("session_many", False, size),
+            "agent_memory": lambda size: asyncio.run(_agents(SHORT, partial(short_runs, size))),
+            "agent_long": lambda size: asyncio.run(_agents(size, long_run)),
+            "agent_durable": _durable,
             "import_cost": lambda size: import_cost("import agents", size),
         }
     )

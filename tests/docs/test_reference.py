@@ -52,7 +52,7 @@ NO_LIMITS = {
     "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",
     "runtime.activities.dispatcher.MAX_WORKERS": "the orchestrator's default is listed",
     "storage.commits.MAX_MOMENT": "what 64 bits hold",
-    "integrations.tools.http.requests.MAX_RESPONSE_BYTES": "the default is listed",
+    "integrations.tools.http.client.MAX_RESPONSE_BYTES": "the default is listed",
     "tools.builtin.files.MAX_FILE_BYTES": "the default is listed",
     "tools.builtin.sql.MAX_ROWS": "the default is listed",
     "tools.execution.pipeline.MAX_CONCURRENT_CALLS": "the default is listed",

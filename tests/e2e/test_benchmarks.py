@@ -10,10 +10,12 @@ import pytest
 from benchmarks import ours_alone, ours_as_code, ours_lasting, warm
 from benchmarks.cases import CASES, OURS, Bar, Case, Metric
 from benchmarks.import_graph import ImportGraph
+from benchmarks.ours_agents import CASES_OF_AGENTS
 from benchmarks.ours_alone import CASES_ALONE
 from benchmarks.ours_as_code import CASES_AS_CODE
 from benchmarks.ours_lasting import CASES_LASTING
 from benchmarks.ours_planning import CASES_PLANNING
+from benchmarks.protocol import Figures
 from benchmarks.run import Taken, rows, table, verdict
 
 FUNCTIONS = {**CASES_ALONE, **CASES_AS_CODE, **CASES_LASTING, **CASES_PLANNING}
@@ -51,6 +53,16 @@ def test_every_case_of_ours_alone_has_its_line_and_every_line_its_case() -> None
 def test_a_short_form_of_it_does_its_work(case: Case) -> None:
     figures = FUNCTIONS[case.name](SMALL.get(case.name, 5))
     assert "skipped" not in figures
+    _has_what_the_table_asks_for(case, figures)
+
+
+@pytest.mark.parametrize("name", sorted(CASES_OF_AGENTS))
+def test_agents_do_the_work_that_theirs_are_compared_with(name: str) -> None:
+    figures = CASES_OF_AGENTS[name](5)
+    _has_what_the_table_asks_for(next(case for case in CASES if case.name == name), figures)
+
+
+def _has_what_the_table_asks_for(case: Case, figures: Figures) -> None:
     wanted = {"seconds", "per_second", *(metric.key for metric in case.metrics)}
     assert wanted <= figures.keys()
     assert all(math.isfinite(figures[key]) for key in wanted)

@@ -9,6 +9,7 @@ from agenticflow.core.late import names_of as _names_of
 
 if typing.TYPE_CHECKING:
     from agenticflow.agents.agent import Agent
+    from agenticflow.agents.asked.model_tool import ModelTool
     from agenticflow.agents.capabilities import (
         Candidate,
         CapabilityMatch,
@@ -41,6 +42,7 @@ if typing.TYPE_CHECKING:
 
 _HOMES = {
     "agenticflow.agents.agent": ("Agent",),
+    "agenticflow.agents.asked.model_tool": ("ModelTool",),
     "agenticflow.agents.capabilities": (
         "Candidate",
         "CapabilityMatch",
@@ -102,6 +104,7 @@ __all__ = [
     "Model",
     "ModelRequest",
     "ModelResponse",
+    "ModelTool",
     "SessionInfo",
     "StateMachine",
     "StateTransition",
