@@ -7,7 +7,9 @@ the end every conversation is given to every provider's format.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -198,8 +200,11 @@ def serving(post: Post) -> Iterator[str]:
     thread.start()
     try:
         assert is_up.wait(10)
-        with allow_model_calls(server.url):
+        # whoever dies here leaves connections behind, which the system closes for a real process and the collector here
+        with allow_model_calls(server.url), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
             yield f"local:m?base_url={server.url}/v1"
+            gc.collect()
     finally:
         loop.call_soon_threadsafe(is_over.set)
         thread.join(10)
