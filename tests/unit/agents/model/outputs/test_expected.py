@@ -176,3 +176,10 @@ def test_a_schema_without_a_name_has_one() -> None:
 def test_what_is_no_form_is_told_before_anything_is_asked(form: Any, words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         Expected(form)
+
+
+def test_what_was_recorded_is_made_into_the_type_again_and_told_when_that_has_changed() -> None:
+    assert Expected(Place).made({"name": "Oslo", "kind": "town"}) == Place("Oslo")
+    assert Expected(list[int]).made([1, 2]) == [1, 2]
+    with pytest.raises(ModelOutputInvalid, match="a recorded answer does not have the form 'Place' any more"):
+        Expected(Place).made({"name": "Oslo", "kind": "city"})
