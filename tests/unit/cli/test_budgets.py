@@ -58,7 +58,7 @@ def test_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     asyncio.run(make())
     assert main(["budgets", "list", "--store", url]) == 0
     assert "there are no budgets" in capsys.readouterr().err
-    assert main(["budgets", "show", "nothing", "--store", url]) != 0
+    assert main(["budgets", "show", "nothing", "--store", url]) == 7
     assert "there is no budget 'nothing'" in capsys.readouterr().err
     assert main(["budgets"]) == 0
     assert "show" in capsys.readouterr().out

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from agenticflow.cli.access import reading
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.exits import Exit, NotThere
 from agenticflow.cli.running import run_async
 from agenticflow.cli.terminal import Format, note, print_json, print_table, printable
+from agenticflow.errors import InvalidInput
 from agenticflow.resilience import BudgetView
 
 __all__ = ["listing", "show"]
@@ -71,7 +72,10 @@ def show(budget_id: str, *, store: str | None, form: Format) -> int:
 
 async def _view(store: str | None, budget_id: str) -> BudgetView:
     async with reading(store) as (orchestrator, _):
-        return await orchestrator.budgets.get(budget_id)
+        try:
+            return await orchestrator.budgets.get(budget_id)
+        except InvalidInput as error:
+            raise NotThere(error.message, hint="`agenticflow budgets list` shows what there is") from error
 
 
 def _plain(view: BudgetView) -> dict[str, Any]:
