@@ -6,6 +6,7 @@ What drives it is loaded when an agent first has a model: an agent with handlers
 from __future__ import annotations
 
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol, Self
@@ -40,7 +41,7 @@ class RunsLoops(Protocol):
         """Who drives loops."""
 
 
-class LoopAgent:
+class LoopAgent(ABC):
     """An agent as whoever wants it to run its loop sees it."""
 
     __slots__ = ("_definition", "_looping")
@@ -177,12 +178,13 @@ class LoopAgent:
         return engine.loops if engine is not None else runs_agents.get()
 
     @property
+    @abstractmethod
     def _engine(self) -> RunsLoops | None:
         """The engine it is registered with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _handler(self, function: Callable[..., object], name: str, run_in: str | None) -> Handler:
-        raise NotImplementedError
+        """Return ``function`` as a handler of this agent, with its tools at hand."""
 
     def _loop_for(self, task_type: str) -> Handler:
         """Return what works on tasks that have no handler of their own: the loop."""
