@@ -77,7 +77,7 @@ config_app = typer.Typer(help="The settings: what they are, and where they come 
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
 authoring.add_to(app, _SETTINGS)
-talking.add_to(app, _SETTINGS)
+talking.add_to(app, demo_app, _SETTINGS)
 app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
 app.add_typer(debug_app, name="debug", rich_help_panel="Runs", context_settings=_SETTINGS)
 looking.add_to(app, runs_app, _SETTINGS)
@@ -192,22 +192,6 @@ def _demo(
         is_quiet=quiet,
         form=form,
     )
-
-
-@demo_app.command("agent")
-def _demo_agent(
-    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="What to ask it.")] = None,
-    store: StoreOption = None,
-) -> int:
-    """Ask an agent about modules of the standard library: its tools measure them. Its model is scripted, so no key is needed."""
-    from agenticflow.cli.commands import chat  # late: only when run
-    from agenticflow.demos.librarian import QUESTION  # late: only when run
-
-    asked = question or QUESTION
-    note(f"> {asked}")
-    code = chat.chat("agenticflow.demos.librarian", prompt=asked, session=None, imports=(), store=store, is_quiet=False)
-    note("talk with it: agenticflow chat agenticflow.demos.librarian")
-    return code
 
 
 @demo_app.command("crash")

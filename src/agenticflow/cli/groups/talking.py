@@ -1,4 +1,4 @@
-"""``chat``: talk with an agent."""
+"""``chat`` and ``demo agent``: talk with an agent."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from agenticflow.cli.options import QuietOption, StoreOption
+from agenticflow.cli.terminal import note
 
 __all__ = ["add_to"]
 
 
-def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
-    """Add the command ``chat`` to the program."""
+def add_to(app: typer.Typer, demo_app: typer.Typer, settings: dict[str, Any]) -> None:
+    """Add the command ``chat`` to the program, and ``agent`` to its demos."""
+    demo_app.command("agent")(_demo_agent)
     app.command("chat", rich_help_panel="Start here", context_settings=settings)(_chat)
 
 
@@ -43,3 +45,18 @@ def _chat(
     from agenticflow.cli.commands import chat  # late: only when run
 
     return chat.chat(agent, prompt=prompt, session=session, imports=imports or (), store=store, is_quiet=is_quiet)
+
+
+def _demo_agent(
+    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", help="What to ask it.")] = None,
+    store: StoreOption = None,
+) -> int:
+    """Ask an agent about modules of the standard library: its tools measure them. Its model is scripted, so no key is needed."""
+    from agenticflow.cli.commands import chat  # late: only when run
+    from agenticflow.demos.librarian import QUESTION  # late: only when run
+
+    asked = question or QUESTION
+    note(f"> {asked}")
+    code = chat.chat("agenticflow.demos.librarian", prompt=asked, session=None, imports=(), store=store, is_quiet=False)
+    note("talk with it: agenticflow chat agenticflow.demos.librarian")
+    return code
