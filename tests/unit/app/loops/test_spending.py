@@ -12,7 +12,15 @@ from agenticflow import Agent, Orchestrator, tool
 from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.agents.model.parts import Role
 from agenticflow.agents.model.requests import ModelRequest
-from agenticflow.errors import BudgetExceeded, InvalidInput, ModelUnavailable, WorkflowExecutionError
+from agenticflow.errors import (
+    AgenticFlowError,
+    BudgetExceeded,
+    ContentRefused,
+    InvalidInput,
+    ModelRequestRefused,
+    ModelUnavailable,
+    WorkflowExecutionError,
+)
 from agenticflow.resilience.budgets import BudgetView
 from agenticflow.resilience.budgets.amounts import Budget
 from agenticflow.storage.memory import MemoryStore
@@ -44,6 +52,23 @@ async def test_what_is_spent_is_what_the_loop_used() -> None:
     assert view.spent.tokens == result.usage.total_tokens > 0
     assert (view.spent.tool_calls, view.open_count, view.status, view.calls) == (2, 0, "CLOSED", 4)
     assert view.unpriced_calls == 2, "nobody knows what the model costs, and that is said"
+
+
+@pytest.mark.parametrize(("error", "spent"), [(ModelRequestRefused("no"), 0), (ContentRefused("no"), None)])
+async def test_a_request_that_was_refused_costs_nothing_and_what_may_have_been_billed_does(
+    error: AgenticFlowError, spent: int | None
+) -> None:
+    agent = Agent("lead", instructions="x", budget=Budget(tokens=10_000), model=ScriptedModel([error]), loop=SHORT)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        with pytest.raises(type(error)):
+            await agent.run("go")
+        (view,) = (await views(orchestrator)).values()
+    assert view.open_count == 0
+    if spent is None:
+        assert view.spent.tokens > 100, "as much as was reserved"
+    else:
+        assert view.spent.tokens == spent
 
 
 @pytest.mark.parametrize(("budget", "dimension"), [(Budget(tokens=50), "tokens"), (Budget(tool_calls=1), "tool_calls")])
