@@ -11,8 +11,9 @@ import gc
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from agenticflow import Agent, Orchestrator, TaskDefinition, WorkflowDefinition, tool
@@ -187,25 +188,28 @@ class PostServer(ChatServer):
 @contextmanager
 def serving(post: Post) -> Iterator[str]:
     """Run the provider on a thread of its own, which outlives every process that dies meanwhile; yield its model's name."""
-    loop = asyncio.new_event_loop()
     server = PostServer(post)
-    is_up, is_over = threading.Event(), asyncio.Event()
+    is_up = threading.Event()
+    over: list[Callable[[], object]] = []
 
     async def run() -> None:
+        is_over = asyncio.Event()
+        over.append(partial(asyncio.get_running_loop().call_soon_threadsafe, is_over.set))
         async with server.running():
             is_up.set()
             await is_over.wait()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        assert is_up.wait(10)
-        # whoever dies here leaves connections behind, which the system closes for a real process and the collector here
-        with allow_model_calls(server.url), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            yield f"local:m?base_url={server.url}/v1"
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    # whoever dies here leaves connections behind, which the system closes for a real process and the collector here
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        thread.start()
+        try:
+            assert is_up.wait(10)
+            with allow_model_calls(server.url):
+                yield f"local:m?base_url={server.url}/v1"
+        finally:
+            for end in over:
+                end()
+            thread.join(10)
             gc.collect()
-    finally:
-        loop.call_soon_threadsafe(is_over.set)
-        thread.join(10)
-        loop.close()

@@ -16,6 +16,7 @@ from typing import Any
 from agenticflow.agents.model import Model, ModelResponse
 from agenticflow.testing import allow_model_calls
 from agenticflow.testing.model_kit import BreaksOff, Garbles, HoldsBack, ProviderAnswer, Refuses, Says, Seen
+from tests.listening import listening
 
 
 class WireServer(ABC):
@@ -29,7 +30,6 @@ class WireServer(ABC):
         self.port = 0
         self._came = asyncio.Event()
         self._held: set[asyncio.Task[None]] = set()
-        self._connections: set[asyncio.Task[None]] = set()
 
     # --- the wire format ------------------------------------------------------------------------------------------------
 
@@ -65,18 +65,9 @@ class WireServer(ABC):
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._talk) as self.port:
             with allow_model_calls(self.url):
                 yield
-        finally:
-            server.close()
-            for task in self._connections:
-                task.cancel()
-            if self._connections:
-                await asyncio.wait(self._connections)
-            await server.wait_closed()
 
     async def asked(self) -> None:
         await self._came.wait()
@@ -85,20 +76,9 @@ class WireServer(ABC):
         if self._held:
             await asyncio.wait(self._held)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            while await self._serve(reader, writer):
-                continue
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            return
-        finally:
-            self._connections.discard(task)
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self._serve(reader, writer):
+            continue
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection goes on."""

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from agenticflow.errors import ConfigurationError
 from agenticflow.integrations.tools.http import http_tools
 from agenticflow.tools import ToolPipeline, ToolRegistry
 from tests.contracts.house import plain_environment
+from tests.listening import listening
 
 Answer = Callable[[str, bytes], bytes | Awaitable[bytes]]
 
@@ -32,34 +34,26 @@ class Server:
         self.port = 0
         self.is_silent = False
         self.hangs_until: asyncio.Event | None = None
-        self._server: asyncio.Server | None = None
+        self._open = AsyncExitStack()
 
     async def start(self, context: ssl.SSLContext | None = None) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._open.enter_async_context(listening(self._serve, context))
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        await self._open.aclose()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.heads.append(head)
-            length = next(
-                (int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0
-            )
-            self.bodies.append(await reader.readexactly(length))
-            if self.hangs_until is not None:
-                await self.hangs_until.wait()
-            if not self.is_silent:
-                writer.write(self.paths.get(head.split()[1], response(b"nothing here", status="404 Not Found")))
-                await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return
-        finally:
-            writer.close()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        length = next(
+            (int(line.split(":")[1]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0
+        )
+        self.bodies.append(await reader.readexactly(length))
+        if self.hangs_until is not None:
+            await self.hangs_until.wait()
+        if not self.is_silent:
+            writer.write(self.paths.get(head.split()[1], response(b"nothing here", status="404 Not Found")))
+            await writer.drain()
 
 
 def response(body: bytes, *headers: str, status: str = "200 OK", kind: str = "text/plain") -> bytes:
