@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,10 +10,13 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
+from agenticflow.app.wiring import open_store
+from agenticflow.core.events import EventPredicate
+from agenticflow.errors import AgenticFlowError
 from tests.docs.pages import ROOT
 from tests.e2e.command_line import LIMIT_SECONDS, until
 
@@ -44,16 +48,20 @@ class Program:
         assert process.returncode == code, f"{output}\n{errors}"
         return output if code == 0 else errors
 
-    def events(self, workflow_id: str) -> list[dict[str, Any]]:
-        """Return the recorded events, as another process sees them; none while there is no run."""
-        process = self.start("agenticflow", "runs", "events", workflow_id, "-o", "json")
-        output, _ = process.communicate(timeout=LIMIT_SECONDS)
-        return [json.loads(line) for line in output.splitlines()] if process.returncode == 0 else []
-
     def keys(self, workflow_id: str, event_type: str) -> list[str]:
-        """Return the tasks that have such an event, in order."""
-        events = self.events(workflow_id)
-        return [str(event["payload"]["task_key"]) for event in events if event["event_type"] == event_type]
+        """Return the tasks that have such an event, in order, as another process sees them; none while there is no run."""
+        return asyncio.run(self._keys(f"workflow-{workflow_id}/1", event_type))
+
+    async def _keys(self, stream_id: str, event_type: str) -> list[str]:
+        try:
+            store = await open_store(f"sqlite:///{self.folder}/.agenticflow/state.db", read_only=True)
+        except AgenticFlowError:  # not there yet
+            return []
+        try:
+            wanted = EventPredicate(stream_id=stream_id, event_types={event_type})
+            return [str(event.payload["task_key"]) async for event in store.query_events(wanted)]
+        finally:
+            await store.close()
 
 
 REPORT: Final = ("examples.sales_report", "--workflow-id", "sales-1", "--input", "pause_seconds=2")
