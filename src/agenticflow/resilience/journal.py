@@ -14,12 +14,13 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
-from agenticflow.core.engine import ActivityInput, Effect, Execution, ProcessDeath, Recovery, Summary, TimersDue
+from agenticflow.core.engine import Execution, Summary, TimersDue
+from agenticflow.core.guests import TasklessGuest, read_snapshot
 from agenticflow.core.journal import MAX_CALLS, MAX_JOURNAL_BYTES, CallEffect, Entry, Fingerprint
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.core.values import Values
-from agenticflow.errors import BoundExceeded, CommandRefused, CorruptStore, InvariantError
+from agenticflow.errors import BoundExceeded, CommandRefused, InvariantError
 
 __all__ = [
     "JOURNAL_FACTS",
@@ -210,8 +211,8 @@ class JournalState:
         return None
 
 
-class JournalGuest:
-    """Decides over the streams ``journal-<workflow id>~<effect key>/1``. Holds nothing."""
+class JournalGuest(TasklessGuest[JournalState]):
+    """Decides over the streams ``journal-<workflow id>~<effect key>/1``. Holds nothing; after a crash the attempt opens it again."""
 
     @property
     def kind(self) -> str:
@@ -274,24 +275,11 @@ class JournalGuest:
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
 
-    def effects(self, state: JournalState, fact: Fact, version: int) -> Sequence[Effect]:
-        return ()
-
-    def recover(self, state: JournalState, now: int, died: ProcessDeath | None = None) -> Recovery:
-        """Nothing: the attempt of its task runs again, and opens it."""
-        return Recovery((), ())
-
-    def is_in_work(self, state: JournalState, token: int) -> bool:
-        return False
-
-    def inputs(self, state: JournalState, task_key: str) -> ActivityInput:
-        raise InvariantError(f"the journal {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
-
     def summary(self, state: JournalState) -> Summary:
-        name, _, run_no = state.stream_id.removeprefix(f"{KIND}-").rpartition("/")
+        execution = Execution.of(state.stream_id)
         return Summary(
-            execution_id=name,
-            run_no=int(run_no),
+            execution_id=execution.id,
+            run_no=execution.run_no,
             name=state.task_key,
             status=state.status,
             # Nobody has to look after it when a process starts; it goes when the workflow it is a part of goes.
@@ -407,12 +395,7 @@ def _size(key: str, fingerprint: Fingerprint) -> int:
 
 
 def _restored(stream_id: str, data: bytes) -> JournalState:
-    try:
-        saved = msgspec.msgpack.decode(data, type=_Saved)
-    except msgspec.DecodeError as error:
-        raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
-    if saved.form != _FORM:
-        raise CorruptStore(f"the snapshot of {stream_id!r} has form {saved.form}, this program knows {_FORM}")
+    saved = read_snapshot(stream_id, data, _Saved, _FORM)
     state = JournalState(stream_id)
     state.version, state.opening, state.holder, state.task_key = (
         saved.version,

@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Final
 
 from agenticflow.core.decider import Command, Fact, FactCodec
-from agenticflow.core.engine import ActivityInput, Effect, ProcessDeath, Recovery, Summary, TimersDue
+from agenticflow.core.engine import Summary, TimersDue
+from agenticflow.core.guests import TasklessGuest
 from agenticflow.errors import BoundExceeded, BudgetExceeded, CommandRefused, InvariantError
 from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Claim, plus
 from agenticflow.resilience.budgets.facts import (
@@ -49,7 +50,7 @@ def stream_of_budget(budget_id: str, run_no: int) -> str:
     return f"{KIND}-{budget_id}/{run_no}"
 
 
-class BudgetGuest:
+class BudgetGuest(TasklessGuest[BudgetState]):
     """Decides over the streams ``budget-<id>/<run no>``. Holds nothing."""
 
     @property
@@ -114,19 +115,6 @@ class BudgetGuest:
         state.version = version
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
-
-    def effects(self, state: BudgetState, fact: Fact, version: int) -> Sequence[Effect]:
-        return ()
-
-    def recover(self, state: BudgetState, now: int, died: ProcessDeath | None = None) -> Recovery:
-        """Nothing: what is reserved stays so until its owner, who goes on after a crash, settles or releases it."""
-        return Recovery((), ())
-
-    def is_in_work(self, state: BudgetState, token: int) -> bool:
-        return False
-
-    def inputs(self, state: BudgetState, task_key: str) -> ActivityInput:
-        raise InvariantError(f"the budget {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
 
     def summary(self, state: BudgetState) -> Summary:
         return Summary(
