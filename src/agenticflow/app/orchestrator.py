@@ -18,7 +18,7 @@ from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
 from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.budgets.budgets import Budgets
-from agenticflow.app.commands import open_door
+from agenticflow.app.commands.door import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.explaining import Explained, explain
 from agenticflow.app.engine.liveness import LivenessReport, Watch
