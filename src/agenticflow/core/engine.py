@@ -284,8 +284,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     status: str
     is_open: bool
-    next_due: int | None
-    fingerprint: str
+    next_due: int | None = None
+    fingerprint: str = ""
     started_at: int
     ended_at: int | None
 

@@ -99,12 +99,10 @@ class Results(Mapping[str, object]):
 class WorkflowGuest(RunDecider):
     """Runs workflow definitions. ``planners`` know the functions of workflows as code: without them such a run is folded, not driven."""
 
+    kind = KIND
+
     def __init__(self, planners: Planners | None = None) -> None:
         self._planners = planners
-
-    @property
-    def kind(self) -> str:
-        return KIND
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> RunState:
         state = super().initial(stream_id, snapshot)

@@ -190,13 +190,8 @@ class GateState:
 class GateGuest(TasklessGuest[GateState]):
     """Decides over the streams ``gate-<key>/<run no>``. Holds nothing."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return GATE_FACTS
+    kind = KIND
+    codec = GATE_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> GateState:
         return GateState(stream_id) if snapshot is None else _restored(stream_id, snapshot)
@@ -273,7 +268,6 @@ class GateGuest(TasklessGuest[GateState]):
             # What nobody holds or waits for needs nobody's attention after a restart.
             is_open=bool(state.holders or state.queue),
             next_due=state.next_due,
-            fingerprint="",
             started_at=state.opened_at,
             ended_at=state.closed_at,
         )

@@ -179,6 +179,12 @@ class JournalState:
         "written_at",
     )
 
+    status = "KEPT"
+    is_open = True
+    """Another attempt may write."""
+    next_due = None
+    """Nothing happens here by itself."""
+
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
@@ -195,32 +201,12 @@ class JournalState:
         self.opened_at = 0
         self.written_at = 0
 
-    @property
-    def status(self) -> str:
-        """Word for the index."""
-        return "KEPT"
-
-    @property
-    def is_open(self) -> bool:
-        """Always: another attempt may write."""
-        return True
-
-    @property
-    def next_due(self) -> int | None:
-        """Never: nothing happens here by itself."""
-        return None
-
 
 class JournalGuest(TasklessGuest[JournalState]):
     """Decides over the streams ``journal-<workflow id>~<effect key>/1``. Holds nothing; after a crash the attempt opens it again."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return JOURNAL_FACTS
+    kind = KIND
+    codec = JOURNAL_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> JournalState:
         return JournalState(stream_id) if snapshot is None else _restored(stream_id, snapshot)
@@ -284,8 +270,6 @@ class JournalGuest(TasklessGuest[JournalState]):
             status=state.status,
             # Nobody has to look after it when a process starts; it goes when the workflow it is a part of goes.
             is_open=False,
-            next_due=None,
-            fingerprint="",
             started_at=state.opened_at,
             ended_at=state.written_at,
         )

@@ -39,7 +39,7 @@ from agenticflow.agents.loop.facts import (
 from agenticflow.agents.loop.state import Entry, LoopState, OpenCall, Said, restored, saved
 from agenticflow.agents.model.parts import pack_messages, user
 from agenticflow.core import codec
-from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import Execution, Summary, TimersDue
 from agenticflow.core.guests import TasklessGuest
 from agenticflow.core.results import ErrorInfo, describe_error
@@ -63,13 +63,8 @@ def stream_of_loop(loop_id: str, run_no: int) -> str:
 class LoopGuest(TasklessGuest[LoopState]):
     """Decides over the streams ``loop-<id>/<run no>``. Holds nothing."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return LOOP_FACTS
+    kind = KIND
+    codec = LOOP_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> LoopState:
         return LoopState(stream_id) if snapshot is None else restored(stream_id, snapshot)
@@ -171,8 +166,6 @@ class LoopGuest(TasklessGuest[LoopState]):
             name=state.agent,
             status=state.status,
             is_open=state.is_open,
-            next_due=None,
-            fingerprint="",
             started_at=state.started_at,
             ended_at=state.ended_at,
         )

@@ -90,6 +90,9 @@ class LoopState:
         "version",
     )
 
+    next_due = None
+    """Never: whoever drives it keeps the time."""
+
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
@@ -154,11 +157,6 @@ class LoopState:
     def is_open(self) -> bool:
         """Whether something can still happen."""
         return self.ended_at is None
-
-    @property
-    def next_due(self) -> int | None:
-        """Never: whoever drives it keeps the time."""
-        return None
 
     @property
     def open_calls(self) -> list[OpenCall]:

@@ -11,38 +11,9 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.app.commands import operations as o
+from agenticflow.app.commands import schedules as s
 from agenticflow.app.commands.operation import Operation, Steered
-from agenticflow.app.commands.operations import (
-    AnswerRequest,
-    Approve,
-    Cancel,
-    CancelTask,
-    Compact,
-    DelegateRequest,
-    DiscardLetter,
-    Intervene,
-    Liveness,
-    Metrics,
-    Pause,
-    Ping,
-    Reject,
-    RejectRequest,
-    Resolve,
-    Resume,
-    RetryLetter,
-    Signal,
-    Start,
-    Unpause,
-    Waits,
-    Why,
-)
-from agenticflow.app.commands.schedules import (
-    CreateSchedule,
-    DeleteSchedule,
-    PauseSchedule,
-    ResumeSchedule,
-    TriggerSchedule,
-)
 from agenticflow.errors import AgenticFlowError, InvalidInput, InvariantError
 from agenticflow.runtime.ownership import CommandServer, Ownership
 from agenticflow.storage.store import Store
@@ -51,14 +22,15 @@ __all__ = ["carry_out", "open_door"]
 
 log = logging.getLogger("agenticflow.engine")
 
+
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
-        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
-        Intervene,
-        *(AnswerRequest, RejectRequest, DelegateRequest, RetryLetter, DiscardLetter),
-        *(Compact, Waits, Why, Liveness, Ping, Metrics),
-        *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
+        *(o.Start, o.Signal, o.Approve, o.Reject, o.Pause, o.Unpause, o.Cancel, o.CancelTask, o.Resume, o.Resolve),
+        o.Intervene,
+        *(o.AnswerRequest, o.RejectRequest, o.DelegateRequest, o.RetryLetter, o.DiscardLetter),
+        *(o.Compact, o.Waits, o.Why, o.Liveness, o.Ping, o.Metrics),
+        *(s.CreateSchedule, s.PauseSchedule, s.ResumeSchedule, s.DeleteSchedule, s.TriggerSchedule),
     )
 }
 

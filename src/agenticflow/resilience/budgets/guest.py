@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import Summary, TimersDue
 from agenticflow.core.guests import TasklessGuest
 from agenticflow.errors import BoundExceeded, BudgetExceeded, CommandRefused, InvariantError
@@ -53,13 +53,8 @@ def stream_of_budget(budget_id: str, run_no: int) -> str:
 class BudgetGuest(TasklessGuest[BudgetState]):
     """Decides over the streams ``budget-<id>/<run no>``. Holds nothing."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return BUDGET_FACTS
+    kind = KIND
+    codec = BUDGET_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> BudgetState:
         return BudgetState(stream_id) if snapshot is None else BudgetState.restored(stream_id, snapshot)
@@ -123,8 +118,6 @@ class BudgetGuest(TasklessGuest[BudgetState]):
             name=state.budget_id,
             status=state.status,
             is_open=state.is_open,
-            next_due=None,
-            fingerprint="",
             started_at=state.opened_at,
             ended_at=state.closed_at,
         )

@@ -65,6 +65,9 @@ class BudgetState:
         "version",
     )
 
+    next_due = None
+    """Never: what is over by time is seen by who asks."""
+
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
@@ -112,11 +115,6 @@ class BudgetState:
     def is_open(self) -> bool:
         """Whether something can still be asked of this stream."""
         return self.closed_at is None
-
-    @property
-    def next_due(self) -> int | None:
-        """Never: what is over by time is seen by who asks."""
-        return None
 
     def used_ns(self, now: int) -> int:
         """Return for how long it has been open."""
