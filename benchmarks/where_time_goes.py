@@ -31,7 +31,7 @@ from agenticflow.runtime import failpoints
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.host import Host
-from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.logbook import Logbook
 from agenticflow.storage.memory import MemoryStore
 from benchmarks.protocol import database
 
@@ -42,7 +42,7 @@ WORDS: Final = {
     "commit": "from handing the commit to the store to its answer",
     "dispatch": "committed facts to effects, the seat and the queue of the performer",
     "inputs": "references resolved, parameters filled and checked",
-    "agent": "the agent's state machine and its journal",
+    "agent": "the agent's state machine and its logbook",
     "worker": "the attempt: its context, its time limit, its outcome to bytes; the handler, which adds one",
     "host": "the turn of the run: batching, index row, answers",
     "rest": "event loop, queues, and whatever lies in between",
@@ -95,7 +95,7 @@ class Stopwatch:
         return timed
 
     def around_commit(self, commit: Callable[..., Any]) -> Callable[..., Any]:
-        """Time a run's commits by the wall, less what agents' journals do meanwhile; their own commits count as theirs."""
+        """Time a run's commits by the wall, less what agents' logbooks do meanwhile; their own commits count as theirs."""
 
         async def timed(store: Any, given: Any) -> Any:
             if not given.stream_id.startswith("workflow-"):
@@ -181,7 +181,7 @@ def watched(watch: Stopwatch) -> Iterator[None]:
         (Handler, "arguments", "inputs"),
         (Agent, "work_began", "agent"),
         (Agent, "work_ended", "agent"),
-        (Journal, "record", "agent"),
+        (Logbook, "record", "agent"),
     ]
     with ExitStack() as stack:
         for owner, name, stage in places:
@@ -189,7 +189,7 @@ def watched(watch: Stopwatch) -> Iterator[None]:
         steps: list[tuple[type, str, str]] = [
             (Host, "_turn", "host"),
             (LocalWorker, "run", "worker"),
-            (Journal, "_write", "agent"),
+            (Logbook, "_write", "agent"),
         ]
         for owner, name, stage in steps:
             stack.enter_context(replaced(owner, name, watch.around_async(stage, getattr(owner, name))))

@@ -202,7 +202,7 @@ BROKEN: list[tuple[str, object, str]] = [
     (FOLD, TakesHalves, "test_an_answer_that_breaks_off_anywhere_is_an_error_and_never_half_an_answer"),
     (f"{ADAPTER}.ChunkReader", ForgetsIds, "test_tool_calls_come_with_ids_names_and_decoded_arguments"),
     (f"{ADAPTER}.ChunkReader", EndsTwice, "test_a_stream_begins_once_ends_once_and_tells_only_usage_after_it"),
-    (f"{ADAPTER}.permission", AllowsEverything(), "test_a_forbidden_call_is_refused_and_nothing_is_sent"),
+    ("agenticflow.integrations.clients.permission", AllowsEverything(), "test_a_forbidden_call_is_refused_and_nothing_is_sent"),
     (f"{ADAPTER}.retry_after", never_again, "test_when_to_ask_again_is_told"),
     (f"{ADAPTER}.refusal", all_the_same, "test_each_refusal_has_its_error_and_says_what_helps"),
     (f"{ADAPTER}.body_of", without_results, "test_a_conversation_arrives_whole_and_in_order_with_the_ids_of_its_calls"),

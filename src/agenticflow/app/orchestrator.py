@@ -8,34 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.registry import AgentRegistry
-from agenticflow.agents.states import AgentState
 from agenticflow.agents.workers import Worker
 from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.budgets.budgets import Budgets
-from agenticflow.app.commands import open_door
+from agenticflow.app.commands.door import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
-from agenticflow.app.engine.explaining import Explained, explain
-from agenticflow.app.engine.liveness import LivenessReport, Watch
+from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.engine.lives import check_lost_limit
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
 from agenticflow.app.engine.starting import check_new_id, check_workflow_id, first_run, forked_run, id_after, next_run
 from agenticflow.app.event_bus import EventBus
-from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, WorkflowState, failure_of, view_of
+from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, failure_of, view_of
 from agenticflow.app.intervening import Intervening
 from agenticflow.app.letters.dead_letters import DeadLetters
+from agenticflow.app.looking import Looking
 from agenticflow.app.registration.adapting import Adapting, Parallelism
 from agenticflow.app.registration.admission import Admission
-from agenticflow.app.registration.agents import agent_state_at
 from agenticflow.app.registration.workflows import AnyWorkflow, Workflows
 from agenticflow.app.repair.replanner import Replans
-from agenticflow.app.schedules.absence import absent
 from agenticflow.app.schedules.schedules import Schedules
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.app.wiring import open_store
@@ -55,7 +52,6 @@ from agenticflow.errors import (
 )
 from agenticflow.observability.metrics import get_metrics
 from agenticflow.orchestration.chain import carry_over, fork_of
-from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.planning.functions import WorkflowFunction
@@ -80,7 +76,7 @@ UNCHANGED: Final = object()
 """Stands for the input of the run that is forked."""
 
 
-class Orchestrator(Intervening):
+class Orchestrator(Looking, Intervening):
     """``Orchestrator(EventBus())`` or ``Orchestrator(store="sqlite:///orders.db")``.
 
     ``store`` is a URL or an open ``Store`` (which stays open when the orchestrator stops). Without one it is the bus's, else the file
@@ -475,67 +471,6 @@ class Orchestrator(Intervening):
         progress = engine.dispatcher.progress(stream_id)
         return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing, progress))
 
-    async def get_workflow_state(
-        self, workflow_id: str, run_no: int | None = None, *, at_version: int | None = None
-    ) -> WorkflowState:
-        """Return where a run and its tasks stand, with ``last_success``, or where they stood after event ``at_version``.
-
-        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a version it has not.
-        """
-        engine = await self._running()
-        await asyncio.sleep(0)  # as above
-        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
-        if at_version is not None:
-            return WorkflowState(await state_at(engine.store, WorkflowGuest(), stream_id, at_version))
-        return WorkflowState(await engine.host.read(stream_id))
-
-    async def diff_workflows(
-        self, left: str, right: str, *, left_run: int | None = None, right_run: int | None = None
-    ) -> list[Difference]:
-        """Return how two runs (by default the latest of their workflows) differ. Raises ``WorkflowNotFoundError``."""
-        engine = await self._running()
-        states = [
-            await state_at(engine.store, WorkflowGuest(), (await self._row(engine, workflow_id, run_no)).stream_id)
-            for workflow_id, run_no in ((left, left_run), (right, right_run))
-        ]
-        return compare_runs(*states)
-
-    async def get_agent_state(self, agent_id: str, *, at_version: int | None = None) -> AgentState:
-        """Return the state of an agent as its stream has it, by default after the last event recorded, else after ``at_version``.
-
-        What was not recorded yet, a moment ago, is not in it; ``get_agent(agent_id).get_state()`` is the state now. An agent
-        without events is idle. Raises ``InvalidInput`` for what is no id or no version.
-        """
-        return await agent_state_at((await self._running()).store, agent_id, at_version)
-
-    async def list_workflows(
-        self,
-        *,
-        status: WorkflowStatus | str | None = None,
-        is_open: bool | None = None,
-        after: str | None = None,
-        limit: int = 100,
-    ) -> Sequence[RunRow]:
-        """Return up to ``limit`` runs, newest first; ``after`` is the ``stream_id`` of the last one of the page before."""
-        engine = await self._running()
-        wanted = None if status is None else WorkflowStatus(status).value
-        return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
-
-    async def why(self, workflow_id: str, task_key: str | None = None, run_no: int | None = None) -> Explained:
-        """Return what each open branch of a run waits for, or one task of it: since when, until when, what would unblock it.
-
-        Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a task the workflow has not.
-        """
-        engine = await self._running()
-        stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
-        return await explain(engine, stream_id, task_key, performs=self._performs)
-
-    async def check_liveness(self) -> LivenessReport:
-        """Look at every open run of the store; return those that wait for nothing that will come. There should be none."""
-        engine = await self._running()
-        watch = engine.watch or Watch(engine, self._clock, performs=self._performs)
-        return await watch.check()
-
     async def parallelism(self) -> Parallelism:
         """Return how many attempts may be in work at once in this process, and how many are and wait."""
         return self._adapting.status((await self._running()).dispatcher)
@@ -548,12 +483,6 @@ class Orchestrator(Intervening):
             return await engine.store.compact(policy, now=self._clock.now_ns())
         finally:
             engine.host.actors.forget_ended()
-
-    async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
-        row = await engine.store.get_run(workflow_id, run_no)
-        if row is None:
-            raise await absent(engine, workflow_id, run_no)
-        return row
 
     async def _pure(
         self, engine: Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None

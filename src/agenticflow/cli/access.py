@@ -17,7 +17,8 @@ from uuid import UUID
 
 import msgspec
 
-from agenticflow.app.commands import Operation, carry_out
+from agenticflow.app.commands.door import carry_out
+from agenticflow.app.commands.operation import Operation
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.wiring import open_store, sqlite_path, store_url
 from agenticflow.cli.exits import NotThere

@@ -16,7 +16,18 @@ import typer
 import typer.core
 
 from agenticflow.cli.exits import DEBUG_VARIABLE, Exit, tell
-from agenticflow.cli.groups import approving, authoring, letters, looking, scheduling, spending, stepping, talking
+from agenticflow.cli.grouping import add_group
+from agenticflow.cli.groups import (
+    approving,
+    authoring,
+    letters,
+    looking,
+    scheduling,
+    spending,
+    stepping,
+    storing,
+    talking,
+)
 from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
@@ -68,26 +79,24 @@ app = typer.Typer(
     add_completion=True,
     invoke_without_command=True,
 )
-runs_app = typer.Typer(
-    help="Look at runs and steer them, also beside a running owner of the store.", invoke_without_command=True
-)
-debug_app = typer.Typer(help="Why a run does not move.", invoke_without_command=True)
-store_app = typer.Typer(help="The store itself.", invoke_without_command=True)
-config_app = typer.Typer(help="The settings: what they are, and where they come from.", invoke_without_command=True)
 demo_app = typer.Typer(invoke_without_command=True)
 app.add_typer(demo_app, name="demo", rich_help_panel="Start here", context_settings=_SETTINGS)
 authoring.add_to(app, _SETTINGS)
 talking.add_to(app, demo_app, _SETTINGS)
-app.add_typer(runs_app, name="runs", rich_help_panel="Runs", context_settings=_SETTINGS)
-app.add_typer(debug_app, name="debug", rich_help_panel="Runs", context_settings=_SETTINGS)
+runs_app = add_group(
+    app, "runs", _SETTINGS, about="Look at runs and steer them, also beside a running owner of the store."
+)
+debug_app = add_group(app, "debug", _SETTINGS, about="Why a run does not move.")
 looking.add_to(app, runs_app, _SETTINGS)
 stepping.add_to(runs_app)
 approving.add_to(app, _SETTINGS)
 letters.add_to(app, _SETTINGS)
 scheduling.add_to(app, _SETTINGS)
 spending.add_to(app, _SETTINGS)
-app.add_typer(store_app, name="store", rich_help_panel="Health", context_settings=_SETTINGS)
-app.add_typer(config_app, name="config", rich_help_panel="Health", context_settings=_SETTINGS)
+storing.add_to(app, _SETTINGS)
+config_app = add_group(
+    app, "config", _SETTINGS, about="The settings: what they are, and where they come from.", panel="Health"
+)
 
 Path = Annotated[
     str | None,
@@ -139,16 +148,6 @@ def _root(
         from agenticflow.cli.commands import health  # late: only when run
 
         raise typer.Exit(health.version(Format.TABLE))
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
-
-
-@runs_app.callback()
-@debug_app.callback()
-@store_app.callback()
-@config_app.callback()
-def _group(context: typer.Context) -> int:
     if context.invoked_subcommand is None:
         print(context.get_help())
     return Exit.OK
@@ -419,66 +418,6 @@ def _why(
 
 
 # --- health -------------------------------------------------------------------------------------------------------------
-
-
-@store_app.command("verify")
-def _verify(store: StoreOption = None, form: FormatOption = Format.TABLE) -> int:
-    """Check the file and everything derived in it; ends with 3 when anything is wrong. Changes nothing."""
-    from agenticflow.cli.commands import health  # late: only when run
-
-    return health.verify(store=store, form=form)
-
-
-@store_app.command("backup")
-def _backup(
-    target: Annotated[str, typer.Argument(metavar="FILE", help="Where the copy goes.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    store: StoreOption = None,
-    form: FormatOption = Format.TABLE,
-) -> int:
-    """Copy the store as it is now to FILE, also beside a running owner. FILE is a store like any other."""
-    from agenticflow.cli.commands import stores  # late: only when run
-
-    return stores.backup(target, force=force, store=store, form=form)
-
-
-@store_app.command("restore")
-def _restore(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="The backup.")],
-    store: StoreOption = None,
-    form: FormatOption = Format.TABLE,
-) -> int:
-    """Put the backup FILE in the place of the store, which nobody may own. It is verified first; what was there is kept."""
-    from agenticflow.cli.commands import stores  # late: only when run
-
-    return stores.restore(source, store=store, form=form)
-
-
-@store_app.command("compact")
-def _compact(
-    archive_after: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Compress runs that ended longer ago; they stay readable.")
-    ] = None,
-    delete_after: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Delete workflows whose runs all ended longer ago.")
-    ] = None,
-    keep_last: Annotated[
-        int, typer.Option(metavar="N", help="Leave the newest N ended runs of each workflow name as they are.")
-    ] = 0,
-    topic_events: Annotated[
-        int | None, typer.Option(metavar="N", help="Keep the newest N events of each topic of the event bus.")
-    ] = None,
-    store: StoreOption = None,
-    form: FormatOption = Format.TABLE,
-) -> int:
-    """Give back what nobody needs; archive and delete only what the options say. A running owner does it and goes on."""
-    from agenticflow.cli.commands import stores  # late: only when run
-    from agenticflow.storage.retention import RetentionPolicy  # late: only when run
-
-    policy = RetentionPolicy(
-        archive_after_days=archive_after, delete_after_days=delete_after, keep_last=keep_last, topic_events=topic_events
-    )
-    return stores.compact(policy, store=store, form=form)
 
 
 @config_app.command("show")

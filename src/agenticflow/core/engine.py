@@ -263,6 +263,13 @@ class Execution(msgspec.Struct, frozen=True):
     parent: tuple[str, str, int] | None = None
     """``(stream, task key, token)`` of the task it is a child of."""
 
+    @classmethod
+    def of(cls, stream_id: str) -> Execution:
+        """Return whose facts are in ``stream_id``; its parent is not to be told from there."""
+        kind, _, rest = stream_id.partition("-")
+        execution_id, _, run_no = rest.rpartition("/")
+        return cls(kind, execution_id, int(run_no))
+
     @property
     def stream_id(self) -> str:
         """Where its facts are."""
@@ -277,8 +284,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     name: str
     status: str
     is_open: bool
-    next_due: int | None
-    fingerprint: str
+    next_due: int | None = None
+    fingerprint: str = ""
     started_at: int
     ended_at: int | None
 
@@ -303,6 +310,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 class GuestState(Protocol):
     """What the engine reads from any guest's state."""
 
+    stream_id: str
     values: Values
     """Blobs at hand; set by the engine."""
 

@@ -70,7 +70,7 @@ class Measures:
             "tasks_in_flight_limit", "Attempts that may be in work at once, by the load of this process and its machine"
         )
         self.stale = telemetry.counter("stale_reports", "Outcomes of attempts that were superseded: without effect")
-        self.dropped = telemetry.counter("journal_entries_dropped", "Changes of state of agents that were not recorded")
+        self.dropped = telemetry.counter("logbook_entries_dropped", "Changes of state of agents that were not recorded")
         self.transactions = telemetry.counter("store_transactions", "Transactions of the store; commits may share one")
 
     def attempt_ended(self, task_type: str, outcome: OutcomeKind, attempt: int, nanoseconds: int) -> None:

@@ -19,6 +19,7 @@ from agenticflow.core.types import MAX_INLINE_BYTES, MAX_RUN_EVENTS
 from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.inbox.asking import ask
+from agenticflow.orchestration.lookups import lookup, lookup_after
 from agenticflow.orchestration.repair.asking import ask_for_a_plan, is_asking
 from agenticflow.orchestration.state import CANCELLABLE, Phase, RunState, TaskRecord, TaskStatus, takes_place
 from agenticflow.orchestration.statuses import RUNNING
@@ -140,7 +141,7 @@ def _decide_loop(state: RunState, record: TaskRecord, now: int) -> Fact:
     if until is None:
         raise InvariantError(f"task {record.key!r} of run {state.stream_id!r} is no loop")
     try:
-        is_done = until.holds(state.lookup_after(record))
+        is_done = until.holds(lookup_after(state, record))
     except InvalidInput as error:
         return _invalid(record.key, error, now)
     if is_done or (record.done >= task.iterations and task.on_limit == "complete"):
@@ -185,7 +186,7 @@ def _start(state: RunState, record: TaskRecord, now: int) -> Fact:
         return f.TaskScheduled(key, record.attempt + 1)
     try:
         if record.index is None and record.attempt == 0:
-            if node.condition is not None and not node.condition.holds(state.lookup()):
+            if node.condition is not None and not node.condition.holds(lookup(state)):
                 return f.TaskSkipped(key, f"its condition does not hold: {node.condition.text}"[:500])
             if node.for_each is not None:
                 return _expand(state, record)
@@ -226,10 +227,10 @@ def _total_deadline(state: RunState, record: TaskRecord, now: int) -> int | None
 
 def _permits(state: RunState, record: TaskRecord) -> tuple[Permit, ...]:
     """Return the keys an attempt has to hold, each once, in the order in which everybody asks for them."""
-    lookup = state.lookup(record)
+    find = lookup(state, record)
     found: dict[str, Permit] = {}
     for template, limit in record.node.permits:
-        key = str(template.resolve(lookup))
+        key = str(template.resolve(find))
         if not 1 <= len(key) <= MAX_KEY_CHARS:
             raise InvalidInput(
                 f"the lock or limit {limit.key!r} of task {record.key!r} gives a key of {len(key):,} characters",
@@ -254,11 +255,11 @@ def _invalid(key: str, error: InvalidInput, now: int) -> Fact:
 
 def _choose(state: RunState, record: TaskRecord) -> Fact:
     """Return which tasks a choice chooses. Raises ``InvalidInput`` when one has to be chosen and none can be."""
-    nodes, lookup = state.laid_out.nodes, state.lookup()
+    nodes, find = state.laid_out.nodes, lookup(state)
     is_many = record.node.task.choose_many
     chosen: list[str] = []
     for index, condition in record.node.choices:
-        if (condition is None and not chosen) or (condition is not None and condition.holds(lookup)):
+        if (condition is None and not chosen) or (condition is not None and condition.holds(find)):
             chosen.append(nodes[index].task.task_id)
             if not is_many:
                 break
@@ -272,7 +273,7 @@ def _choose(state: RunState, record: TaskRecord) -> Fact:
 
 def _continue(state: RunState, record: TaskRecord) -> Fact:
     template = record.node.continue_with
-    given = codec.encode(template.resolve(state.lookup()) if template is not None else None)
+    given = codec.encode(template.resolve(lookup(state)) if template is not None else None)
     if len(given) > MAX_INLINE_BYTES:
         raise InvalidInput(
             f"continue_with of task {record.key!r} gives {len(given):,} bytes, above the limit of {MAX_INLINE_BYTES:,}",
@@ -283,7 +284,7 @@ def _continue(state: RunState, record: TaskRecord) -> Fact:
 
 def _expand(state: RunState, record: TaskRecord) -> Fact:
     template, enough = record.node.for_each, record.node.task.enough
-    elements = template.resolve(state.lookup()) if template is not None else None
+    elements = template.resolve(lookup(state)) if template is not None else None
     if not isinstance(elements, list):
         raise InvalidInput(
             f"for_each of task {record.key!r} gives a {type(elements).__name__}, not a list",
@@ -368,7 +369,7 @@ def _completed(state: RunState, now: int) -> Fact:
     output = state.laid_out.output
     try:
         if output is not None:
-            output.resolve(state.lookup())
+            output.resolve(lookup(state))
     except InvalidInput as error:
         problem = ErrorInfo("InvalidInput", f"the output: {error}"[:1_000], error.code, is_permanent=True, at=now)
         return _undone_or_failed(state, problem, [], [])

@@ -35,6 +35,7 @@ from agenticflow.orchestration.interventions.feedback import feedback_given
 from agenticflow.orchestration.interventions.relaying import modified
 from agenticflow.orchestration.interventions.taking import result_given, retry_requested, skipped
 from agenticflow.orchestration.ledger import Planning
+from agenticflow.orchestration.lookups import lookup
 from agenticflow.orchestration.plan import Node, decode_plan
 from agenticflow.orchestration.planning.folding import patch_marked, plan_closed, steps_planned
 from agenticflow.orchestration.planning.growing import GrowingPlan
@@ -153,7 +154,7 @@ def _completed(state: RunState, fact: f.TaskCompleted, version: int, at: int) ->
 def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> None:
     record = state.tasks[fact.task_key]
     template = record.node.for_each
-    elements = template.resolve(state.lookup()) if template is not None else []
+    elements = template.resolve(lookup(state)) if template is not None else []
     if not isinstance(elements, list):
         raise InvariantError(f"the map {fact.task_key!r} of run {state.stream_id!r} was expanded over no list")
     take_ready(state, fact.task_key)

@@ -36,6 +36,7 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.inbox.answering import answers_to
 from agenticflow.orchestration.interventions.feedback import feedback_for, is_for
+from agenticflow.orchestration.lookups import lookup
 from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.quarantine.deciding import suspected, were_running
 from agenticflow.orchestration.repair.asking import is_asking
@@ -98,12 +99,10 @@ class Results(Mapping[str, object]):
 class WorkflowGuest(RunDecider):
     """Runs workflow definitions. ``planners`` know the functions of workflows as code: without them such a run is folded, not driven."""
 
+    kind = KIND
+
     def __init__(self, planners: Planners | None = None) -> None:
         self._planners = planners
-
-    @property
-    def kind(self) -> str:
-        return KIND
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> RunState:
         state = super().initial(stream_id, snapshot)
@@ -285,7 +284,7 @@ class WorkflowGuest(RunDecider):
         node = record.node
         params: object
         if node.params is not None:
-            params = node.params.resolve(state.lookup(record))
+            params = node.params.resolve(lookup(state, record))
         else:
             params = codec.decode(state.values.resolve(node.encoded_params))
         if not isinstance(params, dict):
@@ -340,7 +339,7 @@ def run_output(state: RunState) -> object:
         closed = state.planning.closed
         return None if closed is None else codec.decode(state.values.resolve(bytes(closed.value)))
     if plan.output is not None:
-        return plan.output.resolve(state.lookup())
+        return plan.output.resolve(lookup(state))
     output: dict[str, object] = {}
     for index in plan.sinks:
         task_id = plan.nodes[index].task.task_id

@@ -7,7 +7,7 @@ here (unmet dependencies, work in flight, what is ready), so that a completion c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, Protocol
 
@@ -533,56 +533,3 @@ class RunState:
     def next_to_undo(self) -> str | None:
         """Return the key of what was completed last and is not undone yet."""
         return next((key for key in reversed(self.undoable) if undo_key(key) not in self.tasks), None)
-
-    def result_before(self, record: TaskRecord) -> object:
-        """Return what ``${previous}`` is in an iteration of a loop: the result of the one before, at first what the loop starts from."""
-        if record.index:
-            before = self.tasks[f"{record.node.task.task_id}[{record.index - 1}]"].value
-            return codec.decode(self.values.resolve(before or codec.NULL))
-        start = record.node.repeat_from
-        return None if start is None else start.resolve(self.lookup())
-
-    def lookup(self, record: TaskRecord | None = None) -> Callable[[str], object]:
-        """Return how references of a task are looked up: items of its map, iterations of its loop, results by task id, the input, its
-        keys."""
-        by_id = self.laid_out.by_id
-
-        def find(root: str) -> object:
-            if record is not None and record.undoes is not None and root == record.node.task.task_id:
-                done = self.tasks[record.undoes].value
-                return codec.decode(self.values.resolve(done or codec.NULL))
-            if record is not None and record.index is not None:
-                if self.laid_out.nodes[record.node.index].until is not None:
-                    if root == "previous":
-                        return self.result_before(record)
-                    if root == "iteration":
-                        return record.index
-                elif root == "item":
-                    items = self.tasks[record.node.task.task_id].items or []
-                    return codec.decode(items[record.index])
-                elif root == "index":
-                    return record.index
-            if root in by_id:
-                data = self.result_of(root)
-                return None if data is None else codec.decode(data)
-            given = codec.decode(self.values.resolve(self.input))
-            if root in ("input", "context"):
-                return given
-            if isinstance(given, dict) and root in given:
-                return given[root]
-            raise KeyError(root)
-
-        return find
-
-    def lookup_after(self, record: TaskRecord) -> Callable[[str], object]:
-        """Return how the condition of the loop ``record`` is looked up after an iteration: with its own result, and how many there were."""
-        find = self.lookup()
-        own = record.node.task.task_id
-
-        def find_after(root: str) -> object:
-            if root == own:
-                last = self.tasks[f"{own}[{record.done - 1}]"].value
-                return codec.decode(self.values.resolve(last or codec.NULL))
-            return record.done if root == "iteration" else find(root)
-
-        return find_after

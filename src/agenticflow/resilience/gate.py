@@ -15,17 +15,16 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import (
-    ActivityInput,
     Effect,
+    Execution,
     GrantPermit,
     Permit,
-    ProcessDeath,
-    Recovery,
     Summary,
     TimersDue,
 )
+from agenticflow.core.guests import TasklessGuest, read_snapshot
 from agenticflow.core.values import Values
-from agenticflow.errors import CommandRefused, CorruptStore, InvariantError
+from agenticflow.errors import CommandRefused, InvariantError
 
 __all__ = [
     "GATE_FACTS",
@@ -188,16 +187,11 @@ class GateState:
         return not self.starts or self.starts[-1] + period <= now
 
 
-class GateGuest:
+class GateGuest(TasklessGuest[GateState]):
     """Decides over the streams ``gate-<key>/<run no>``. Holds nothing."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return GATE_FACTS
+    kind = KIND
+    codec = GATE_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> GateState:
         return GateState(stream_id) if snapshot is None else _restored(stream_id, snapshot)
@@ -264,27 +258,16 @@ class GateGuest:
     def effects(self, state: GateState, fact: Fact, version: int) -> Sequence[Effect]:
         return (GrantPermit(fact.holder),) if isinstance(fact, PermitGranted) else ()
 
-    def recover(self, state: GateState, now: int, died: ProcessDeath | None = None) -> Recovery:
-        """Nothing: whoever held the key, or waited for it, asks again, and the rest is released by who looks after gates."""
-        return Recovery((), ())
-
-    def is_in_work(self, state: GateState, token: int) -> bool:
-        return False
-
-    def inputs(self, state: GateState, task_key: str) -> ActivityInput:
-        raise InvariantError(f"the gate {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
-
     def summary(self, state: GateState) -> Summary:
-        key, _, run_no = state.stream_id.removeprefix(f"{KIND}-").rpartition("/")
+        execution = Execution.of(state.stream_id)
         return Summary(
-            execution_id=key,
-            run_no=int(run_no),
-            name=key,
+            execution_id=execution.id,
+            run_no=execution.run_no,
+            name=execution.id,
             status=state.status,
             # What nobody holds or waits for needs nobody's attention after a restart.
             is_open=bool(state.holders or state.queue),
             next_due=state.next_due,
-            fingerprint="",
             started_at=state.opened_at,
             ended_at=state.closed_at,
         )
@@ -320,12 +303,7 @@ def _stop_waiting(state: GateState, holder: str) -> None:
 
 
 def _restored(stream_id: str, data: bytes) -> GateState:
-    try:
-        saved = msgspec.msgpack.decode(data, type=_Saved)
-    except msgspec.DecodeError as error:
-        raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
-    if saved.form != _FORM:
-        raise CorruptStore(f"the snapshot of {stream_id!r} has form {saved.form}, this program knows {_FORM}")
+    saved = read_snapshot(stream_id, data, _Saved, _FORM)
     state = GateState(stream_id)
     state.version, state.permit = saved.version, saved.permit
     state.holders, state.queue, state.starts = dict.fromkeys(saved.holders), saved.queue, deque(saved.starts)

@@ -14,12 +14,13 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
-from agenticflow.core.engine import ActivityInput, Effect, Execution, ProcessDeath, Recovery, Summary, TimersDue
+from agenticflow.core.engine import Execution, Summary, TimersDue
+from agenticflow.core.guests import TasklessGuest, read_snapshot
 from agenticflow.core.journal import MAX_CALLS, MAX_JOURNAL_BYTES, CallEffect, Entry, Fingerprint
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.types import MAX_RUN_EVENTS
 from agenticflow.core.values import Values
-from agenticflow.errors import BoundExceeded, CommandRefused, CorruptStore, InvariantError
+from agenticflow.errors import BoundExceeded, CommandRefused, InvariantError
 
 __all__ = [
     "JOURNAL_FACTS",
@@ -178,6 +179,12 @@ class JournalState:
         "written_at",
     )
 
+    status = "KEPT"
+    is_open = True
+    """Another attempt may write."""
+    next_due = None
+    """Nothing happens here by itself."""
+
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
@@ -194,32 +201,12 @@ class JournalState:
         self.opened_at = 0
         self.written_at = 0
 
-    @property
-    def status(self) -> str:
-        """Word for the index."""
-        return "KEPT"
 
-    @property
-    def is_open(self) -> bool:
-        """Always: another attempt may write."""
-        return True
+class JournalGuest(TasklessGuest[JournalState]):
+    """Decides over the streams ``journal-<workflow id>~<effect key>/1``. Holds nothing; after a crash the attempt opens it again."""
 
-    @property
-    def next_due(self) -> int | None:
-        """Never: nothing happens here by itself."""
-        return None
-
-
-class JournalGuest:
-    """Decides over the streams ``journal-<workflow id>~<effect key>/1``. Holds nothing."""
-
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return JOURNAL_FACTS
+    kind = KIND
+    codec = JOURNAL_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> JournalState:
         return JournalState(stream_id) if snapshot is None else _restored(stream_id, snapshot)
@@ -274,30 +261,15 @@ class JournalGuest:
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
 
-    def effects(self, state: JournalState, fact: Fact, version: int) -> Sequence[Effect]:
-        return ()
-
-    def recover(self, state: JournalState, now: int, died: ProcessDeath | None = None) -> Recovery:
-        """Nothing: the attempt of its task runs again, and opens it."""
-        return Recovery((), ())
-
-    def is_in_work(self, state: JournalState, token: int) -> bool:
-        return False
-
-    def inputs(self, state: JournalState, task_key: str) -> ActivityInput:
-        raise InvariantError(f"the journal {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
-
     def summary(self, state: JournalState) -> Summary:
-        name, _, run_no = state.stream_id.removeprefix(f"{KIND}-").rpartition("/")
+        execution = Execution.of(state.stream_id)
         return Summary(
-            execution_id=name,
-            run_no=int(run_no),
+            execution_id=execution.id,
+            run_no=execution.run_no,
             name=state.task_key,
             status=state.status,
             # Nobody has to look after it when a process starts; it goes when the workflow it is a part of goes.
             is_open=False,
-            next_due=None,
-            fingerprint="",
             started_at=state.opened_at,
             ended_at=state.written_at,
         )
@@ -407,12 +379,7 @@ def _size(key: str, fingerprint: Fingerprint) -> int:
 
 
 def _restored(stream_id: str, data: bytes) -> JournalState:
-    try:
-        saved = msgspec.msgpack.decode(data, type=_Saved)
-    except msgspec.DecodeError as error:
-        raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
-    if saved.form != _FORM:
-        raise CorruptStore(f"the snapshot of {stream_id!r} has form {saved.form}, this program knows {_FORM}")
+    saved = read_snapshot(stream_id, data, _Saved, _FORM)
     state = JournalState(stream_id)
     state.version, state.opening, state.holder, state.task_key = (
         saved.version,

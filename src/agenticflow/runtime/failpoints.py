@@ -32,8 +32,8 @@ POINTS: Final = (
     "children.before_launch",
     "children.before_report",
     "timers.due",
-    "journal.before_commit",
-    "journal.after_commit",
+    "logbook.before_commit",
+    "logbook.after_commit",
 )
 
 UPKEEP_POINTS: Final = (

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from agenticflow.agents import Agent
-from agenticflow.app.commands import Start, carry_out
+from agenticflow.app.commands.door import carry_out
+from agenticflow.app.commands.operations import Start
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.errors import InvalidInput, InvariantError, StoreUnavailable, WorkflowNotFoundError
 from agenticflow.orchestration import TaskDefinition, WorkflowDefinition

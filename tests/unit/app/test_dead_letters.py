@@ -20,7 +20,7 @@ from agenticflow import (
     WorkflowDefinition,
     WorkflowNotFoundError,
 )
-from agenticflow.app.commands import carry_out
+from agenticflow.app.commands.door import carry_out
 from agenticflow.app.engine.lives import Lives
 from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.app.wiring import open_store

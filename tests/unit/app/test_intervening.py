@@ -24,7 +24,7 @@ from agenticflow import (
     WorkflowNotFoundError,
     WorkflowStatus,
 )
-from agenticflow.app.commands import carry_out
+from agenticflow.app.commands.door import carry_out
 from agenticflow.errors import UnsupportedInterventionError
 from agenticflow.orchestration import UserIntervention
 from agenticflow.storage.commits import Commit, Committed

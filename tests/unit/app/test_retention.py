@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agenticflow.app.commands import Compact, carry_out
+from agenticflow.app.commands.door import carry_out
+from agenticflow.app.commands.operations import Compact
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.errors import InvalidInput, WorkflowExecutionError, WorkflowNotFoundError

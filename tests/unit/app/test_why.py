@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agenticflow.agents import Agent
-from agenticflow.app.commands import carry_out
+from agenticflow.app.commands.door import carry_out
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.errors import InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition

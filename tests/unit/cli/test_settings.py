@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agenticflow import Agent, Orchestrator
-from agenticflow.app import commands
+from agenticflow.app.commands import operations
 from agenticflow.cli import main
 from agenticflow.config import Settings, load_settings
 from agenticflow.config.settings import MetricsSettings
@@ -206,7 +206,7 @@ async def test_metrics_of_the_owner(is_measured: bool, capsys: pytest.CaptureFix
 async def test_too_many_metrics_for_one_answer(
     capsys: pytest.CaptureFixture[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commands, "PAGE_BYTES", 10)
+    monkeypatch.setattr(operations, "PAGE_BYTES", 10)
     increment_counter("test_too_many")
     async with Orchestrator(store=f"sqlite:///{folder}/state.db"):
         assert await ask(["metrics", "--store", f"sqlite:///{folder}/state.db"]) == 2

@@ -22,7 +22,7 @@ def test_every_measure_has_its_name_and_labels() -> None:
     assert {family.name: (family.kind, family.labels) for family in metrics.look()} == {
         "agent_state_transitions": ("counter", ("role", "from_state", "to_state")),
         "events_recorded": ("counter", ("event_type",)),
-        "journal_entries_dropped": ("counter", ()),
+        "logbook_entries_dropped": ("counter", ()),
         "run_state_transitions": ("counter", ("kind", "from_state", "to_state")),
         "runs_recovered": ("counter", ()),
         "stale_reports": ("counter", ()),

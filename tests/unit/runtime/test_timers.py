@@ -1,4 +1,4 @@
-"""Timers and the journal on their own: never early, one moment per stream, observations in order."""
+"""Timers and the logbook on their own: never early, one moment per stream, observations in order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from agenticflow.core.clocks import ManualClock
-from agenticflow.runtime import journal as journals
+from agenticflow.runtime import logbook as logbooks
 from agenticflow.runtime.clock import SystemClock, new_seed
-from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.logbook import Logbook
 from agenticflow.runtime.timers import Timers
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
@@ -129,7 +129,7 @@ def test_seeds_differ() -> None:
     assert all(len(seed) == 16 for seed in seeds)
 
 
-# --- the journal --------------------------------------------------------------------------------------------------------
+# --- the logbook --------------------------------------------------------------------------------------------------------
 
 
 class Note(msgspec.Struct):
@@ -143,39 +143,39 @@ async def notes(store: MemoryStore, stream_id: str) -> list[Any]:
 @in_virtual_time
 async def test_entries_are_committed_together_and_in_order() -> None:
     store = FlakyStore()
-    journal = Journal(store)
+    logbook = Logbook(store)
     for number in range(5_000):
-        journal.record(f"agent-{number % 2}", "noted", Note(number), number)
+        logbook.record(f"agent-{number % 2}", "noted", Note(number), number)
     await passes(1)
     assert await notes(store, "agent-0") == list(range(0, 5_000, 2))
     assert await notes(store, "agent-1") == list(range(1, 5_000, 2))
     assert store.calls["commit"] <= 4
-    journal.record("agent-0", "noted", Note(-1), 1)
-    await journal.close()
+    logbook.record("agent-0", "noted", Note(-1), 1)
+    await logbook.close()
     assert (await notes(store, "agent-0"))[-1] == -1
-    await journal.close()
+    await logbook.close()
 
 
 @in_virtual_time
 async def test_what_the_store_cannot_keep_up_with_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journals, "MAX_BUFFERED", 10)
+    monkeypatch.setattr(logbooks, "MAX_BUFFERED", 10)
     store = FlakyStore(delay_seconds=1)
-    journal = Journal(store)
+    logbook = Logbook(store)
     for number in range(25):
-        journal.record("agent-a", "noted", Note(number), number)
+        logbook.record("agent-a", "noted", Note(number), number)
     await passes(5)
-    assert journal.dropped == 15
+    assert logbook.dropped == 15
     assert await notes(store, "agent-a") == list(range(10))
 
 
 @in_virtual_time
 async def test_a_store_that_fails_loses_entries_and_the_next_ones_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     store = FlakyStore()
-    journal = Journal(store)
+    logbook = Logbook(store)
     store.fail("commit")
-    journal.record("agent-a", "noted", Note(1), 1)
+    logbook.record("agent-a", "noted", Note(1), 1)
     await passes(1)
-    journal.record("agent-a", "noted", Note(2), 2)
+    logbook.record("agent-a", "noted", Note(2), 2)
     await passes(1)
     assert await notes(store, "agent-a") == [2]
     assert "were not recorded" in caplog.text

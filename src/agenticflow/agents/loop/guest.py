@@ -39,8 +39,9 @@ from agenticflow.agents.loop.facts import (
 from agenticflow.agents.loop.state import Entry, LoopState, OpenCall, Said, restored, saved
 from agenticflow.agents.model.parts import pack_messages, user
 from agenticflow.core import codec
-from agenticflow.core.decider import Command, Fact, FactCodec
-from agenticflow.core.engine import ActivityInput, Effect, ProcessDeath, Recovery, Summary, TimersDue
+from agenticflow.core.decider import Command, Fact
+from agenticflow.core.engine import Execution, Summary, TimersDue
+from agenticflow.core.guests import TasklessGuest
 from agenticflow.core.results import ErrorInfo, describe_error
 from agenticflow.errors import AgentLooped, CommandRefused, InvariantError, MaxTurnsExceeded, ModelOutputInvalid
 
@@ -59,16 +60,11 @@ def stream_of_loop(loop_id: str, run_no: int) -> str:
     return f"{KIND}-{loop_id}/{run_no}"
 
 
-class LoopGuest:
+class LoopGuest(TasklessGuest[LoopState]):
     """Decides over the streams ``loop-<id>/<run no>``. Holds nothing."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return LOOP_FACTS
+    kind = KIND
+    codec = LOOP_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> LoopState:
         return LoopState(stream_id) if snapshot is None else restored(stream_id, snapshot)
@@ -162,29 +158,14 @@ class LoopGuest:
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
 
-    def effects(self, state: LoopState, fact: Fact, version: int) -> Sequence[Effect]:
-        return ()
-
-    def recover(self, state: LoopState, now: int, died: ProcessDeath | None = None) -> Recovery:
-        """Nothing: the attempt of the task that the loop works for is taken up, and takes it up."""
-        return Recovery((), ())
-
-    def is_in_work(self, state: LoopState, token: int) -> bool:
-        return False
-
-    def inputs(self, state: LoopState, task_key: str) -> ActivityInput:
-        raise InvariantError(f"the loop {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
-
     def summary(self, state: LoopState) -> Summary:
-        loop_id, _, run_no = state.stream_id.removeprefix(f"{KIND}-").rpartition("/")
+        execution = Execution.of(state.stream_id)
         return Summary(
-            execution_id=loop_id,
-            run_no=int(run_no),
+            execution_id=execution.id,
+            run_no=execution.run_no,
             name=state.agent,
             status=state.status,
             is_open=state.is_open,
-            next_due=None,
-            fingerprint="",
             started_at=state.started_at,
             ended_at=state.ended_at,
         )

@@ -9,9 +9,9 @@ import msgspec
 from agenticflow.agents.loop.facts import AskedCall, CallEnding
 from agenticflow.agents.model.responses import FinishReason, Usage
 from agenticflow.core import codec
+from agenticflow.core.guests import read_snapshot
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
-from agenticflow.errors import CorruptStore
 
 __all__ = ["CallResult", "Entry", "LoopState", "OpenCall", "Results", "Said", "restored", "saved"]
 
@@ -90,6 +90,9 @@ class LoopState:
         "version",
     )
 
+    next_due = None
+    """Never: whoever drives it keeps the time."""
+
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
@@ -154,11 +157,6 @@ class LoopState:
     def is_open(self) -> bool:
         """Whether something can still happen."""
         return self.ended_at is None
-
-    @property
-    def next_due(self) -> int | None:
-        """Never: whoever drives it keeps the time."""
-        return None
 
     @property
     def open_calls(self) -> list[OpenCall]:
@@ -267,12 +265,7 @@ def saved(state: LoopState) -> bytes:
 
 def restored(stream_id: str, data: bytes) -> LoopState:
     """Return the state in a snapshot. Raises ``CorruptStore``."""
-    try:
-        found = msgspec.msgpack.decode(data, type=_Saved)
-    except msgspec.DecodeError as error:
-        raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
-    if found.form != _FORM:
-        raise CorruptStore(f"the snapshot of {stream_id!r} has form {found.form}, this program knows {_FORM}")
+    found = read_snapshot(stream_id, data, _Saved, _FORM)
     state = LoopState(stream_id)
     for name in _PLAIN:
         setattr(state, name, getattr(found, name))

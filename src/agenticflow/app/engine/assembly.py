@@ -1,4 +1,4 @@
-"""The engine put together: host, gates, budgets, children, dispatcher and journal over one open store."""
+"""The engine put together: host, gates, budgets, children, dispatcher and logbook over one open store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
-from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.logbook import Logbook
 from agenticflow.runtime.ownership import CommandServer
 from agenticflow.storage.store import Store
 
@@ -32,14 +32,14 @@ __all__ = ["Engine", "assemble"]
 
 
 class Recorder:
-    """What agents are given: the journal, the dispatcher's ear, and who drives their loops."""
+    """What agents are given: the logbook, the dispatcher's ear, and who drives their loops."""
 
     __slots__ = ("look_again", "loops", "record")
 
-    def __init__(self, journal: Journal, dispatcher: Dispatcher, loops: LateLoops) -> None:
+    def __init__(self, logbook: Logbook, dispatcher: Dispatcher, loops: LateLoops) -> None:
         self.loops = loops
         # Not methods that pass it on: each attempt of an agent comes by twice.
-        self.record = journal.record
+        self.record = logbook.record
         self.look_again = dispatcher.look_again
 
 
@@ -55,9 +55,9 @@ class Engine:
         "end_measuring",
         "gates",
         "host",
-        "journal",
         "launches",
         "lives",
+        "logbook",
         "loops",
         "planners",
         "recorder",
@@ -75,7 +75,7 @@ class Engine:
         gates: Gatekeeper,
         budgets: BudgetKeeper,
         children: Children,
-        journal: Journal,
+        logbook: Logbook,
         lives: Lives,
         launches: Launches,
         settings: Settings,
@@ -88,11 +88,11 @@ class Engine:
         self.gates = gates
         self.budgets = budgets
         self.children = children
-        self.journal = journal
+        self.logbook = logbook
         self.lives = lives
         self.launches = launches
         self.loops = loops
-        self.recorder = Recorder(journal, dispatcher, self.loops)
+        self.recorder = Recorder(logbook, dispatcher, self.loops)
         self.settings = settings
         self.planners = workflows.planners
         """Know the functions of workflows as code."""
@@ -139,7 +139,7 @@ class Engine:
         await self.children.close()
         await self.budgets.stop()
         await self.host.stop()
-        await self.journal.close()
+        await self.logbook.close()
         self.end_measuring()
 
 
@@ -178,7 +178,7 @@ def assemble(
         gates,
         budgets,
         children,
-        Journal(store),
+        Logbook(store),
         Lives(store, clock),
         launches,
         settings,

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from agenticflow.core.context import effect_key
-from agenticflow.core.engine import RunChild
+from agenticflow.core.engine import Execution, RunChild
 from agenticflow.errors import WorkflowNotFoundError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import stream_of
@@ -195,7 +195,7 @@ def _reason(attempt: Attempt) -> Reason:
 
 
 def _permit(gate: GateState, stream_id: str, holder: str) -> Reason:
-    key = stream_id.partition("-")[2].rpartition("/")[0]
+    key = Execution.of(stream_id).id
     queue = [waiting.holder for waiting in gate.queue]
     ahead = queue.index(holder) if holder in queue else 0
     return NeedsPermit(key, tuple(name.rpartition("@")[0] for name in gate.holders if name != holder), ahead)

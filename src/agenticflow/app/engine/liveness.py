@@ -19,7 +19,7 @@ import msgspec
 from agenticflow.app.engine.explaining import Held, gate_state
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Fact
-from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunActivity, RunChild
+from agenticflow.core.engine import ActivityFinished, ContinueExecution, Execution, RunActivity, RunChild
 from agenticflow.errors import AgenticFlowError, WorkflowNotFoundError
 from agenticflow.orchestration.guest import WorkflowGuest, stream_of
 from agenticflow.orchestration.liveness import (
@@ -210,8 +210,8 @@ class Watch:
         state: RunState | None = host.actors.peek(child)
         if state is not None:
             return state.is_open or host.actors.is_busy(child)
-        workflow_id, _, run_no = child.removeprefix(f"{self._guest.kind}-").rpartition("/")
-        row = await self._engine.store.get_run(workflow_id, int(run_no))
+        execution = Execution.of(child)
+        row = await self._engine.store.get_run(execution.id, execution.run_no)
         return row is None or row.is_open
 
     async def _at_gates(self, streams: Collection[str]) -> list[Breach]:

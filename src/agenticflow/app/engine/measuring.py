@@ -17,7 +17,7 @@ from agenticflow.core.measures import Measures
 from agenticflow.core.telemetry import Counter, Telemetry
 from agenticflow.runtime.activities.dispatcher import Dispatcher
 from agenticflow.runtime.host import Host
-from agenticflow.runtime.journal import Journal
+from agenticflow.runtime.logbook import Logbook
 from agenticflow.runtime.resources import measure_resources
 from agenticflow.storage.store import Store
 from agenticflow.tools.execution.measuring import measure_tools
@@ -39,14 +39,14 @@ class Measured(Protocol):
     @property
     def dispatcher(self) -> Dispatcher: ...
     @property
-    def journal(self) -> Journal: ...
+    def logbook(self) -> Logbook: ...
 
 
 def measure(telemetry: Telemetry, engine: Measured, performers: Mapping[str, Performer]) -> Callable[[], None]:
     """Let ``telemetry`` know of everything ``engine`` does from now on; return what ends that. Costs nothing when nobody listens."""
     if not telemetry.is_listening:
         return _nothing_to_end
-    store, host, dispatcher, journal = engine.store, engine.host, engine.dispatcher, engine.journal
+    store, host, dispatcher, logbook = engine.store, engine.host, engine.dispatcher, engine.logbook
     measures = Measures(telemetry)
     host.measure_with(measures)
 
@@ -58,10 +58,10 @@ def measure(telemetry: Telemetry, engine: Measured, performers: Mapping[str, Per
         if isinstance(payload, AgentStateChanged):
             measures.agent_moved(role_of(stream_id.removeprefix(_AGENT)), payload.from_state, payload.to_state)
 
-    journal.listener = entry
+    logbook.listener = entry
     counts: tuple[tuple[Counter, Callable[[], int]], ...] = (
         (measures.stale, lambda: host.stale_reports),
-        (measures.dropped, lambda: journal.dropped),
+        (measures.dropped, lambda: logbook.dropped),
         (measures.transactions, lambda: store.transactions),
     )
     counted = [0] * len(counts)

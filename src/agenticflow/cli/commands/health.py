@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from agenticflow import __version__
-from agenticflow.app.commands import Metrics, Ping
+from agenticflow.app.commands.operations import Metrics, Ping
 from agenticflow.app.upkeep.verification import Verification, verify_store
 from agenticflow.cli.access import ask_owner, reading, store_file
 from agenticflow.cli.exits import Exit, NotThere

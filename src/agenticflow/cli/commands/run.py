@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from agenticflow.app.commands import Start
+from agenticflow.app.commands.operations import Start
 from agenticflow.app.definitions import Loaded, Performers, load_workflow, unused_input
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.wiring import store_url

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from shlex import quote
 from typing import Any, Final
 
-from agenticflow.app.commands import Cancel, Operation, Pause, Resolve, Resume, Signal, Unpause, Waits
+from agenticflow.app.commands.operation import Operation
+from agenticflow.app.commands.operations import Cancel, Pause, Resolve, Resume, Signal, Unpause, Waits
 from agenticflow.app.execution import TaskView, WorkflowExecution
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli.access import ask_owner, deliver, reading

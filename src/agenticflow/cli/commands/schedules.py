@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from agenticflow.app.commands import (
+from agenticflow.app.commands.operation import Operation
+from agenticflow.app.commands.schedules import (
     CreateSchedule,
     DeleteSchedule,
-    Operation,
     PauseSchedule,
     ResumeSchedule,
     TriggerSchedule,

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from rich.status import Status
 
-from agenticflow.app.commands import Compact
+from agenticflow.app.commands.operations import Compact
 from agenticflow.app.upkeep.backups import Restored, back_up_store, restore_store
 from agenticflow.app.wiring import store_url
 from agenticflow.cli.access import Delivered, deliver, store_file

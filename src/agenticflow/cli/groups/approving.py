@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.grouping import add_group
 from agenticflow.cli.options import FormatOption, Reason, StoreOption
 from agenticflow.cli.terminal import Format
 
@@ -19,22 +19,14 @@ Comment = Annotated[str, typer.Option(help="Recorded with it.")]
 
 def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
     """Add the group ``approvals`` to the program."""
-    group = typer.Typer(
-        help="What waits for people, also beside a running owner of the store.", invoke_without_command=True
+    group = add_group(
+        app, "approvals", settings, about="What waits for people, also beside a running owner of the store."
     )
-    app.add_typer(group, name="approvals", rich_help_panel="Runs", context_settings=settings)
-    group.callback()(_group)
     group.command("list")(_list)
     group.command("show")(_show)
     group.command("approve")(_approve)
     group.command("reject")(_reject)
     group.command("delegate")(_delegate)
-
-
-def _group(context: typer.Context) -> int:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
 
 
 def _list(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.grouping import add_group
 from agenticflow.cli.options import FormatOption
 from agenticflow.cli.terminal import Format
 
@@ -36,20 +36,12 @@ class Shell(enum.StrEnum):
 
 def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
     """Add the commands to the program."""
-    workflows = typer.Typer(help="Check and draw definitions before anything runs.", invoke_without_command=True)
-    app.add_typer(workflows, name="workflows", rich_help_panel="Runs", context_settings=settings)
-    workflows.callback()(_group)
+    workflows = add_group(app, "workflows", settings, about="Check and draw definitions before anything runs.")
     workflows.command("validate")(_validate)
     workflows.command("graph")(_graph)
     workflows.command("schema")(_schema)
     app.command("init", rich_help_panel="Start here")(_init)
     app.command("completion", rich_help_panel="Health")(_completion)
-
-
-def _group(context: typer.Context) -> int:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
 
 
 def _validate(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.grouping import add_group
 from agenticflow.cli.options import FormatOption, Reason, StoreOption
 from agenticflow.cli.terminal import Format
 
@@ -18,22 +18,16 @@ Person = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who sa
 
 def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
     """Add the group ``dead-letters`` to the program."""
-    group = typer.Typer(
-        help="What was given up and waits for a person: tasks that kill their process, events that no subscriber could deal with.",
-        invoke_without_command=True,
+    group = add_group(
+        app,
+        "dead-letters",
+        settings,
+        about="What was given up and waits for a person: tasks that kill their process, events that no subscriber could deal with.",
     )
-    app.add_typer(group, name="dead-letters", rich_help_panel="Runs", context_settings=settings)
-    group.callback()(_group)
     group.command("list")(_list)
     group.command("show")(_show)
     group.command("retry")(_retry)
     group.command("discard")(_discard)
-
-
-def _group(context: typer.Context) -> int:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
 
 
 def _list(

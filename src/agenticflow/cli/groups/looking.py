@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.grouping import add_group
 from agenticflow.cli.options import FormatOption, Reason, RunNo, StoreOption, WorkflowId
 from agenticflow.cli.terminal import Format
 
@@ -26,17 +26,9 @@ def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> Non
     runs.command("approve")(_approve)
     runs.command("reject")(_reject)
     runs.command("cancel-task")(_cancel_task)
-    events = typer.Typer(help="Events of all runs, agents and topics.", invoke_without_command=True)
-    app.add_typer(events, name="events", rich_help_panel="Runs", context_settings=settings)
-    events.callback()(_group)
+    events = add_group(app, "events", settings, about="Events of all runs, agents and topics.")
     events.command("tail")(_tail)
     events.command("trace")(_trace)
-
-
-def _group(context: typer.Context) -> int:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
 
 
 def _watch(

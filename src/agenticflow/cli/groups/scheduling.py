@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.grouping import add_group
 from agenticflow.cli.options import FormatOption, Reason, StoreOption
 from agenticflow.cli.terminal import Format
 
@@ -17,11 +17,9 @@ ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="The schedule's id
 
 def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
     """Add the group ``schedules`` to the program."""
-    group = typer.Typer(
-        help="What is started again and again, also beside a running owner of the store.", invoke_without_command=True
+    group = add_group(
+        app, "schedules", settings, about="What is started again and again, also beside a running owner of the store."
     )
-    app.add_typer(group, name="schedules", rich_help_panel="Runs", context_settings=settings)
-    group.callback()(_group)
     group.command("list")(_list)
     group.command("show")(_show)
     group.command("create")(_create)
@@ -29,12 +27,6 @@ def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
     group.command("resume")(_resume)
     group.command("delete")(_delete)
     group.command("trigger")(_trigger)
-
-
-def _group(context: typer.Context) -> int:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
 
 
 def _list(

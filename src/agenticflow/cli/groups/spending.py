@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agenticflow.cli.exits import Exit
+from agenticflow.cli.grouping import add_group
 from agenticflow.cli.options import FormatOption, StoreOption
 from agenticflow.cli.terminal import Format
 
@@ -17,20 +17,14 @@ BudgetId = Annotated[str, typer.Argument(metavar="ID", help="The budget's id.")]
 
 def add_to(app: typer.Typer, settings: dict[str, Any]) -> None:
     """Add the group ``budgets`` to the program."""
-    group = typer.Typer(
-        help="What may be spent on calls, and what was; also beside a running owner of the store.",
-        invoke_without_command=True,
+    group = add_group(
+        app,
+        "budgets",
+        settings,
+        about="What may be spent on calls, and what was; also beside a running owner of the store.",
     )
-    app.add_typer(group, name="budgets", rich_help_panel="Runs", context_settings=settings)
-    group.callback()(_group)
     group.command("list")(_list)
     group.command("show")(_show)
-
-
-def _group(context: typer.Context) -> int:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-    return Exit.OK
 
 
 def _list(

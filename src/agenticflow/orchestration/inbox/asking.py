@@ -18,6 +18,7 @@ from agenticflow.errors import DefinitionError, InvalidInput
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.approvals.facts import InterruptWithdrawn, TaskInterrupted, TaskInterruptedAgain
 from agenticflow.orchestration.approvals.terms import MAX_TERMS_BYTES, Approval, Terms, checked_arguments
+from agenticflow.orchestration.lookups import lookup
 from agenticflow.orchestration.state import RunState, TaskRecord
 
 __all__ = ["MAX_QUESTION_CHARS", "ask", "interrupted"]
@@ -29,7 +30,7 @@ NANOSECONDS: Final = 1_000_000_000
 def ask(state: RunState, record: TaskRecord, total_deadline: int | None, now: int) -> Fact:
     """Return the fact that the approval task ``record`` asks. Raises ``InvalidInput``."""
     template, approval = record.node.approval, record.node.task.approval
-    found = template.resolve(state.lookup()) if template is not None else None
+    found = template.resolve(lookup(state)) if template is not None else None
     if not isinstance(approval, Approval) or not isinstance(found, dict):
         return f.ApprovalRequired(record.key, str(found)[:MAX_QUESTION_CHARS], total_deadline)
     terms = _terms(record.key, approval, found, now)

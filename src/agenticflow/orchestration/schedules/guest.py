@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from agenticflow.core import codec
-from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import (
     ActivityFinished,
     ActivityInput,
@@ -71,13 +71,8 @@ class ScheduleGuest:
     def __init__(self, zone: Callable[[str], tzinfo]) -> None:
         self._zone = zone
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return f.SCHEDULE_FACTS
+    kind = KIND
+    codec = f.SCHEDULE_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> ScheduleState:
         return ScheduleState(stream_id) if snapshot is None else restored_schedule(stream_id, snapshot)
@@ -312,7 +307,6 @@ class ScheduleGuest:
             status=state.status,
             is_open=state.is_open,
             next_due=state.next_due,
-            fingerprint="",
             started_at=state.created_at,
             ended_at=state.ended_at,
         )

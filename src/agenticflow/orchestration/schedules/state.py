@@ -10,9 +10,11 @@ from typing import Final
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.engine import Execution
+from agenticflow.core.guests import read_snapshot
 from agenticflow.core.results import OutcomeKind
 from agenticflow.core.values import Values
-from agenticflow.errors import CorruptStore, InvariantError
+from agenticflow.errors import InvariantError
 from agenticflow.orchestration.schedules.facts import (
     Firing,
     Moment,
@@ -67,7 +69,7 @@ class ScheduleState:
 
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
-        self.schedule_id = stream_id.partition("-")[2].rpartition("/")[0]
+        self.schedule_id = Execution.of(stream_id).id
         self.values = Values()
         self.version = 0
         self.spec: ScheduleSpec | None = None
@@ -105,7 +107,7 @@ class ScheduleState:
     @property
     def run_no(self) -> int:
         """Which stream of the schedule this is."""
-        return int(self.stream_id.rpartition("/")[2])
+        return Execution.of(self.stream_id).run_no
 
     @property
     def status(self) -> ScheduleStatus:
@@ -181,12 +183,7 @@ def schedule_snapshot(state: ScheduleState) -> bytes:
 
 def restored_schedule(stream_id: str, data: bytes) -> ScheduleState:
     """Return the state behind a snapshot. Raises ``CorruptStore`` when it cannot be read."""
-    try:
-        saved = msgspec.msgpack.decode(data, type=_Saved)
-    except msgspec.DecodeError as error:
-        raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
-    if saved.form != _FORM:
-        raise CorruptStore(f"the snapshot of {stream_id!r} has form {saved.form}, this program knows {_FORM}")
+    saved = read_snapshot(stream_id, data, _Saved, _FORM)
     state = ScheduleState(stream_id)
     take_over(state, saved.state)
     state.version, state.left, state.ended_at = saved.version, saved.left, saved.ended_at

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from agenticflow.core.decider import Command, Fact, FactCodec
-from agenticflow.core.engine import ActivityInput, Effect, ProcessDeath, Recovery, Summary, TimersDue
+from agenticflow.core.decider import Command, Fact
+from agenticflow.core.engine import Summary, TimersDue
+from agenticflow.core.guests import TasklessGuest
 from agenticflow.errors import BoundExceeded, BudgetExceeded, CommandRefused, InvariantError
 from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Claim, plus
 from agenticflow.resilience.budgets.facts import (
@@ -49,16 +50,11 @@ def stream_of_budget(budget_id: str, run_no: int) -> str:
     return f"{KIND}-{budget_id}/{run_no}"
 
 
-class BudgetGuest:
+class BudgetGuest(TasklessGuest[BudgetState]):
     """Decides over the streams ``budget-<id>/<run no>``. Holds nothing."""
 
-    @property
-    def kind(self) -> str:
-        return KIND
-
-    @property
-    def codec(self) -> FactCodec:
-        return BUDGET_FACTS
+    kind = KIND
+    codec = BUDGET_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> BudgetState:
         return BudgetState(stream_id) if snapshot is None else BudgetState.restored(stream_id, snapshot)
@@ -115,19 +111,6 @@ class BudgetGuest:
 
     # --- what the engine asks ---------------------------------------------------------------------------------------
 
-    def effects(self, state: BudgetState, fact: Fact, version: int) -> Sequence[Effect]:
-        return ()
-
-    def recover(self, state: BudgetState, now: int, died: ProcessDeath | None = None) -> Recovery:
-        """Nothing: what is reserved stays so until its owner, who goes on after a crash, settles or releases it."""
-        return Recovery((), ())
-
-    def is_in_work(self, state: BudgetState, token: int) -> bool:
-        return False
-
-    def inputs(self, state: BudgetState, task_key: str) -> ActivityInput:
-        raise InvariantError(f"the budget {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
-
     def summary(self, state: BudgetState) -> Summary:
         return Summary(
             execution_id=state.budget_id,
@@ -135,8 +118,6 @@ class BudgetGuest:
             name=state.budget_id,
             status=state.status,
             is_open=state.is_open,
-            next_due=None,
-            fingerprint="",
             started_at=state.opened_at,
             ended_at=state.closed_at,
         )

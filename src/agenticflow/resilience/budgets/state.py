@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core.engine import Execution
+from agenticflow.core.guests import read_snapshot
 from agenticflow.core.values import Values
-from agenticflow.errors import CorruptStore
 from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, Sums
 from agenticflow.resilience.budgets.facts import Carried, Mark, Spent
 
@@ -64,6 +65,9 @@ class BudgetState:
         "version",
     )
 
+    next_due = None
+    """Never: what is over by time is seen by who asks."""
+
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
@@ -93,12 +97,12 @@ class BudgetState:
     @property
     def budget_id(self) -> str:
         """What it is called."""
-        return self.stream_id.partition("-")[2].rpartition("/")[0]
+        return Execution.of(self.stream_id).id
 
     @property
     def run_no(self) -> int:
         """The how-many-th stream of the budget this is."""
-        return int(self.stream_id.rpartition("/")[2])
+        return Execution.of(self.stream_id).run_no
 
     @property
     def status(self) -> str:
@@ -111,11 +115,6 @@ class BudgetState:
     def is_open(self) -> bool:
         """Whether something can still be asked of this stream."""
         return self.closed_at is None
-
-    @property
-    def next_due(self) -> int | None:
-        """Never: what is over by time is seen by who asks."""
-        return None
 
     def used_ns(self, now: int) -> int:
         """Return for how long it has been open."""
@@ -228,12 +227,7 @@ class BudgetState:
     @classmethod
     def restored(cls, stream_id: str, data: bytes) -> BudgetState:
         """Return the state in a snapshot. Raises ``CorruptStore``."""
-        try:
-            saved = msgspec.msgpack.decode(data, type=_Saved)
-        except msgspec.DecodeError as error:
-            raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
-        if saved.form != _FORM:
-            raise CorruptStore(f"the snapshot of {stream_id!r} has form {saved.form}, this program knows {_FORM}")
+        saved = read_snapshot(stream_id, data, _Saved, _FORM)
         state = cls(stream_id)
         for name in ("version", "parent", "asked", "limits", "spent", "opened_at", "since", "elapsed_ns"):
             setattr(state, name, getattr(saved, name))

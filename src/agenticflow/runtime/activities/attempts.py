@@ -10,7 +10,7 @@ import msgspec
 
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
-from agenticflow.core.engine import Performer, RunActivity
+from agenticflow.core.engine import Execution, Performer, RunActivity
 
 __all__ = ["Attempt", "Seat", "StopCause"]
 
@@ -77,10 +77,10 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def log_fields(self) -> dict[str, object]:
         """Whose log line it is: the fields that the handler's own logger adds."""
-        run, _, run_no = self.stream_id.partition("-")[2].rpartition("/")
+        execution = Execution.of(self.stream_id)
         return {
-            "workflow_id": run,
-            "run_no": int(run_no),
+            "workflow_id": execution.id,
+            "run_no": execution.run_no,
             "task_key": self.effect.task_key,
             "attempt": self.effect.attempt,
         }

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,7 @@ from agenticflow.agents.model import (
     tool_results,
     user,
 )
+from agenticflow.errors import ModelUnavailable
 from agenticflow.integrations.models.anthropic import reading as messages_reading
 from agenticflow.integrations.models.anthropic import writing as messages_writing
 from agenticflow.integrations.models.openai import reading as chat_reading
@@ -133,7 +135,7 @@ def test_an_answer_survives_the_messages_format(response: ModelResponse) -> None
     found = fold(delta for event in events for delta in reader.read(event))
     assert msgspec.structs.replace(found, model=response.model, response_id=response.response_id) == response
     if not any(call.is_malformed for call in response.tool_calls):
-        whole = fold(messages_reading.EventReader("claude").read_whole(server.whole(response)))
+        whole = fold(messages_reading.WholeReader("claude").read(server.whole(response)))
         assert msgspec.structs.replace(whole, model=response.model, response_id=response.response_id) == response
 
 
@@ -295,12 +297,11 @@ def test_reasons_that_are_not_known_and_chunks_that_say_little() -> None:
     assert (found.parts, found.usage) == ((), Usage(3))
 
 
-def test_an_error_in_the_middle_is_kept_apart() -> None:
+def test_an_error_in_the_middle_is_raised_as_ours() -> None:
     for error, words in (({"message": "busy", "code": 503}, "busy"), ("busy", "busy")):
         reader = chat_reading.ChunkReader("local", "m")
-        assert not list(reader.read({"error": error}))
-        assert reader.error is not None
-        assert reader.error.message == words
+        with pytest.raises(ModelUnavailable, match=f"'local:m'.*{words}"):
+            list(reader.read({"error": error}))
 
 
 def test_kinds_of_blocks_and_events_that_are_not_known_are_passed_over() -> None:

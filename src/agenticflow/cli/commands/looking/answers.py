@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 
-from agenticflow.app.commands import Approve, CancelTask, Reject
+from agenticflow.app.commands.operations import Approve, CancelTask, Reject
 from agenticflow.cli.access import reading
 from agenticflow.cli.commands.run import parsed_value
 from agenticflow.cli.commands.runs import demand_run, steer

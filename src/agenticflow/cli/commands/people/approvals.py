@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from agenticflow.app.commands import AnswerRequest, DelegateRequest, Operation, RejectRequest
+from agenticflow.app.commands.operation import Operation
+from agenticflow.app.commands.operations import AnswerRequest, DelegateRequest, RejectRequest
 from agenticflow.cli.access import deliver, reading
 from agenticflow.cli.commands.run import json_document
 from agenticflow.cli.commands.runs import demand_run

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agenticflow.app.commands import DiscardLetter, RetryLetter
+from agenticflow.app.commands.operations import DiscardLetter, RetryLetter
 from agenticflow.cli.access import Delivered, deliver, reading
 from agenticflow.cli.commands.runs import demand_run
 from agenticflow.cli.exits import Exit, NotThere

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from agenticflow.app.commands import Intervene
+from agenticflow.app.commands.operations import Intervene
 from agenticflow.app.definitions import load_modifications
 from agenticflow.cli.commands.run import parsed_value
 from agenticflow.cli.commands.runs import steer

@@ -24,7 +24,7 @@ from agenticflow.agents.model.responses import FinishReason, Usage
 from agenticflow.errors import ModelAnswerGarbled
 from agenticflow.integrations.models.anthropic.writing import PROVIDER
 
-__all__ = ["EventReader"]
+__all__ = ["EventReader", "WholeReader"]
 
 _T = TypeVar("_T")
 
@@ -84,7 +84,7 @@ _REASONS: Final = {
 
 
 class EventReader:
-    """Reads one answer, event by event or as a whole."""
+    """Reads one answer, event by event."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -105,18 +105,6 @@ class EventReader:
             yield from self._used(told.usage)
             if told.delta is not None and told.delta.stop_reason:
                 yield from self._finished(told.delta.stop_reason)
-
-    def read_whole(self, answer: object) -> Iterator[Delta]:
-        """Yield what is in an answer that came in one piece. Raises ``ModelAnswerGarbled``."""
-        told = self._converted(answer, _Message)
-        yield ResponseBegan(PROVIDER, told.model or self._model, told.id)
-        for index, block in enumerate(told.content):
-            yield from _opened(index, block)
-            if block.type == "tool_use" and block.input:
-                yield ToolCallDelta(index, arguments=msgspec.json.encode(block.input).decode())
-        yield from self._used(told.usage)
-        if told.stop_reason:
-            yield from self._finished(told.stop_reason)
 
     def _converted(self, data: object, kind: type[_T]) -> _T:
         try:
@@ -151,6 +139,21 @@ class EventReader:
         if not self.is_finished:
             self.is_finished = True
             yield ResponseFinished(_REASONS.get(reason, FinishReason.OTHER))
+
+
+class WholeReader(EventReader):
+    """Reads one answer that comes in one piece."""
+
+    def read(self, answer: object) -> Iterator[Delta]:
+        told = self._converted(answer, _Message)
+        yield ResponseBegan(PROVIDER, told.model or self._model, told.id)
+        for index, block in enumerate(told.content):
+            yield from _opened(index, block)
+            if block.type == "tool_use" and block.input:
+                yield ToolCallDelta(index, arguments=msgspec.json.encode(block.input).decode())
+        yield from self._used(told.usage)
+        if told.stop_reason:
+            yield from self._finished(told.stop_reason)
 
 
 def _opened(index: int, block: _Block) -> Iterator[Delta]:

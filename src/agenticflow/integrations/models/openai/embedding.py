@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import httpx2
 import openai
 
 from agenticflow.agents.memory import Embedder
 from agenticflow.agents.model.permission import permission
 from agenticflow.errors import ModelAnswerGarbled
-from agenticflow.integrations.models.openai.model import CONNECT_SECONDS, mapped
-from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in, bounding_hooks, certificates
+from agenticflow.integrations.clients import STUMBLES
+from agenticflow.integrations.models.openai.model import client, mapped
+from agenticflow.integrations.transport import MAX_BODY_BYTES, bound_in
 
 __all__ = ["EmbeddingsModel"]
 
@@ -41,16 +41,7 @@ class EmbeddingsModel(Embedder):
         self.base_url = base_url
         self._model = model
         self._options: dict[str, Any] = {"dimensions": dimension} if shortens else {}
-        self._client = openai.AsyncOpenAI(
-            api_key=api_key,
-            base_url=base_url,
-            max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(
-                event_hooks=bounding_hooks(max_body_bytes),
-                verify=certificates(),
-                timeout=httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS),
-            ),
-        )
+        self._client = client(base_url, api_key, max_body_bytes=max_body_bytes, silence_seconds=SILENCE_SECONDS)
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """Ask once. Raises ``ModelUnavailable`` and its kinds, ``ModelRequestRefused``, ``ModelAnswerGarbled``, ``ModelCallsForbidden``."""
@@ -58,7 +49,7 @@ class EmbeddingsModel(Embedder):
         create: Any = self._client.embeddings.create
         try:
             answer = await create(model=self._model, input=list(texts), encoding_format="float", **self._options)
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError) as error:
+        except (openai.OpenAIError, *STUMBLES) as error:
             raise (bound_in(error) or mapped(self.name, error, has_begun=False)) from error
         try:
             return [

@@ -6,6 +6,7 @@ tool calls. Strict where an answer would be made up: what does not fit the shape
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,14 +21,15 @@ from agenticflow.agents.model.deltas import (
     ToolCallDelta,
     UsageTold,
 )
+from agenticflow.agents.model.recovery import refusal
 from agenticflow.agents.model.responses import FinishReason, Usage
 from agenticflow.core.clocks import ambient
-from agenticflow.errors import ModelAnswerGarbled
+from agenticflow.errors import AgenticFlowError, ModelAnswerGarbled
 
-__all__ = ["ChunkReader", "WireError"]
+__all__ = ["ChunkReader", "told_instead"]
 
 
-class WireError(msgspec.Struct):
+class _WireError(msgspec.Struct):
     """What a server says in place of an answer, in the middle of a stream."""
 
     message: str = ""
@@ -81,7 +83,7 @@ class _Chunk(msgspec.Struct):
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: WireError | str | None = None
+    error: _WireError | str | None = None
 
 
 _REASONS: Final = {
@@ -94,7 +96,7 @@ _REASONS: Final = {
 
 
 class ChunkReader:
-    """Reads one answer, chunk by chunk. ``error`` is what the server said instead, if it did."""
+    """Reads one answer, chunk by chunk."""
 
     def __init__(self, provider: str, model: str) -> None:
         self._provider = provider
@@ -106,10 +108,9 @@ class ChunkReader:
         self._next_index = 0
         self._is_refused = False
         self.is_finished = False
-        self.error: WireError | None = None
 
     def read(self, chunk: object) -> Iterator[Delta]:
-        """Yield what is in one chunk, or in a whole answer. Raises ``ModelAnswerGarbled``."""
+        """Yield what is in one chunk, or in a whole answer. Raises ``ModelAnswerGarbled``, and what a server says instead."""
         try:
             told = msgspec.convert(chunk, _Chunk)
         except msgspec.ValidationError as error:
@@ -117,8 +118,8 @@ class ChunkReader:
                 f"{self._provider} answered for {self._model!r} with what is no chat completion: {error}"
             ) from error
         if told.error is not None:
-            self.error = WireError(told.error) if isinstance(told.error, str) else told.error
-            return
+            instead = _WireError(told.error) if isinstance(told.error, str) else told.error
+            raise told_instead(f"{self._provider}:{self._model}", instead.code, instead.type, instead.message)
         if not self._has_begun:
             self._has_begun = True
             yield ResponseBegan(self._provider, told.model or self._model, told.id or "")
@@ -182,3 +183,22 @@ def _usage(told: _Usage) -> Usage:
         cache_write_tokens=inputs.cache_write_tokens or 0,
         reasoning_tokens=outputs.reasoning_tokens or 0,
     )
+
+
+def told_instead(model: str, code: str | int | None, kind: str | None, words: str) -> AgenticFlowError:
+    """Return our error for what a server says under the status 200, in place of an answer or in the middle of one."""
+    names = [str(name) for name in (code, kind) if name]
+    known = (_STATUS_OF[name] for name in names if name in _STATUS_OF)
+    status = int(names[0]) if names and re.fullmatch("[45][0-9][0-9]", names[0]) else next(known, 500)
+    return refusal(model, status, code=names[0] if names else "", words=words)
+
+
+_STATUS_OF: Final = {
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+    "content_filter": 400,
+    "authentication_error": 401,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+}

@@ -1,4 +1,4 @@
-"""The journal of performers: their lifecycle and changes of state, committed to their own streams, outside any run's decision.
+"""The logbook of performers: their lifecycle and changes of state, committed to their own streams, outside any run's decision.
 
 Entries wait in a bounded buffer and are committed together, one commit per stream, without an expected version: they are
 observations, derived from assignments, and losing the last few in a crash loses nothing that matters.
@@ -18,7 +18,7 @@ from agenticflow.runtime.failpoints import reach
 from agenticflow.storage.commits import Commit, NewEvent
 from agenticflow.storage.store import Store
 
-__all__ = ["Journal"]
+__all__ = ["Logbook"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -28,7 +28,7 @@ COMPANY_SECONDS: Final = 0.002
 """How long the first entry waits for others."""
 
 
-class Journal:
+class Logbook:
     """Records what performers say about themselves."""
 
     def __init__(self, store: Store) -> None:
@@ -68,7 +68,7 @@ class Journal:
         try:
             while self._buffer:
                 buffer, self._buffer, self._buffered = self._buffer, {}, 0
-                reach("journal.before_commit")
+                reach("logbook.before_commit")
                 commits = [
                     Commit(stream_id=stream_id, events=entries[start : start + MAX_PER_COMMIT], can_wait=True)
                     for stream_id, entries in buffer.items()
@@ -78,7 +78,7 @@ class Journal:
                     await self._store.commit(commits[0])
                 else:
                     await asyncio.gather(*map(self._store.commit, commits))
-                reach("journal.after_commit")
+                reach("logbook.after_commit")
         except AgenticFlowError as error:
             log.warning("changes of state of agents were not recorded: %s", error)
         finally:

@@ -1,38 +1,25 @@
-"""What another process may ask of the process that owns a store, and how it is answered.
-
-An operation comes in by name with plain arguments, from the owner's socket or straight from a program that has just taken the lock; its
-answer is plain data. Each operation is one call of the orchestrator's own: there is no second way to steer a run. Arguments are checked
-here, because they come from outside.
-"""
+"""Operations on runs, on what waits for people, and on the process itself."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import ClassVar, Final, Protocol
+from typing import ClassVar, Final
 
 import msgspec
 
-from agenticflow.app.approvals.approvals import Approvals
+from agenticflow.app.commands.operation import Operation, Steered
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
-from agenticflow.app.execution import Controls, WorkflowHandle
-from agenticflow.app.letters.dead_letters import DeadLetters
-from agenticflow.app.schedules.schedules import Schedules
-from agenticflow.app.schedules.views import ScheduleView
+from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.steering import LOCAL_OWNER
-from agenticflow.errors import AgenticFlowError, BoundExceeded, InvalidInput, InvariantError
+from agenticflow.errors import BoundExceeded
 from agenticflow.observability.metrics import render
-from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.interventions.intervention import UserIntervention
 from agenticflow.orchestration.waiting import sentence, unblocked_by
-from agenticflow.runtime.ownership import MAX_FRAME_BYTES, CommandServer, Ownership
-from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
-from agenticflow.storage.store import Store
+from agenticflow.runtime.ownership import MAX_FRAME_BYTES
+from agenticflow.storage.retention import KEEP_ALL, RetentionPolicy
 
 __all__ = [
     "AnswerRequest",
@@ -40,37 +27,26 @@ __all__ = [
     "Cancel",
     "CancelTask",
     "Compact",
-    "CreateSchedule",
     "DelegateRequest",
-    "DeleteSchedule",
     "DiscardLetter",
     "Intervene",
     "Liveness",
     "Metrics",
-    "Operation",
     "Pause",
-    "PauseSchedule",
     "Ping",
     "Reject",
     "RejectRequest",
     "Resolve",
     "Resume",
-    "ResumeSchedule",
     "RetryLetter",
     "Signal",
     "Start",
-    "Steered",
-    "TriggerSchedule",
     "Unpause",
     "Waits",
     "Why",
-    "carry_out",
     "liveness_answer",
-    "open_door",
     "why_answer",
 ]
-
-log = logging.getLogger("agenticflow.engine")
 
 MAX_WAITS: Final = 200
 """Of branches, and of breaches, in one answer."""
@@ -81,54 +57,6 @@ PAGE_BYTES: Final = MAX_FRAME_BYTES - 10_000
 """Of metrics in one answer."""
 A_MEASURE: Final = "task_execution_duration"
 """A metric that is declared as soon as an engine is measured."""
-
-
-class Steered(Controls, Protocol):
-    """The part of an orchestrator that operations call."""
-
-    async def cancel_task(
-        self, workflow_id: str, task_id: str, *, reason: str = "", cancelled_by: str = LOCAL_OWNER
-    ) -> None: ...
-    async def approve(
-        self,
-        workflow_id: str,
-        task_key: str,
-        *,
-        value: object = None,
-        comment: str = "",
-        approved_by: str = ...,
-    ) -> None: ...
-    async def reject(self, workflow_id: str, task_key: str, *, comment: str = "", rejected_by: str = ...) -> None: ...
-
-    async def intervene(self, workflow_id: str, intervention: UserIntervention) -> Sequence[Difference]: ...
-
-    async def start_workflow(
-        self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
-    ) -> WorkflowHandle: ...
-    async def resume_workflow(self, workflow_id: str, from_task: str | None = None) -> WorkflowHandle: ...
-    async def resolve(
-        self, workflow_id: str, task_key: str, decision: str, *, value: object = None, reason: str = ""
-    ) -> None: ...
-    async def why(self, workflow_id: str, task_key: str | None = None, run_no: int | None = None) -> Explained: ...
-    async def check_liveness(self) -> LivenessReport: ...
-    async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted: ...
-
-    @property
-    def schedules(self) -> Schedules: ...
-    @property
-    def approvals(self) -> Approvals: ...
-    @property
-    def dead_letters(self) -> DeadLetters: ...
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request from outside. ``name`` is what it is called on the wire; its fields are its arguments."""
-
-    name: ClassVar[str]
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        """Do it; return the answer once it is durable."""
-        raise NotImplementedError
 
 
 class Start(Operation, frozen=True, kw_only=True):
@@ -421,119 +349,6 @@ class Metrics(Operation, frozen=True, kw_only=True):
         return {"pid": os.getpid(), "is_measured": f"# TYPE {A_MEASURE} " in text, "text": text}
 
 
-class CreateSchedule(Operation, frozen=True, kw_only=True):
-    """Create a schedule. Whatever is left out has the default of ``Schedules.create``."""
-
-    name: ClassVar[str] = "create_schedule"
-    schedule_id: str
-    workflow: WorkflowDefinition | str
-    cron: str | None = None
-    every: float | None = None
-    at: datetime | None = None
-    timezone: str = "UTC"
-    input: dict[str, object] | None = None
-    overlap: str = "skip"
-    catch_up: str = "last"
-    catch_up_window: float = 86_400.0
-    start_at: datetime | None = None
-    end_at: datetime | None = None
-    max_runs: int | None = None
-    jitter: float = 0.0
-    replace: bool = False
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        arguments = msgspec.structs.asdict(self)
-        schedule_id, workflow = arguments.pop("schedule_id"), arguments.pop("workflow")
-        return _schedule(await orchestrator.schedules.create(schedule_id, workflow, **arguments))
-
-
-class _ScheduleOperation(Operation, frozen=True, kw_only=True):
-    schedule_id: str
-    reason: str = ""
-
-
-class PauseSchedule(_ScheduleOperation, frozen=True, kw_only=True):
-    """Start nothing by a schedule."""
-
-    name: ClassVar[str] = "pause_schedule"
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        return _schedule(await orchestrator.schedules.pause(self.schedule_id, reason=self.reason))
-
-
-class ResumeSchedule(_ScheduleOperation, frozen=True, kw_only=True):
-    """Start again by a schedule."""
-
-    name: ClassVar[str] = "resume_schedule"
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        return _schedule(await orchestrator.schedules.resume(self.schedule_id, reason=self.reason))
-
-
-class DeleteSchedule(_ScheduleOperation, frozen=True, kw_only=True):
-    """End a schedule."""
-
-    name: ClassVar[str] = "delete_schedule"
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        return _schedule(await orchestrator.schedules.delete(self.schedule_id, reason=self.reason))
-
-
-class TriggerSchedule(Operation, frozen=True, kw_only=True):
-    """Start what a schedule starts, now."""
-
-    name: ClassVar[str] = "trigger_schedule"
-    schedule_id: str
-    trigger_id: str | None = None
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        return _schedule(await orchestrator.schedules.trigger(self.schedule_id, trigger_id=self.trigger_id))
-
-
-_OPERATIONS: Final[dict[str, type[Operation]]] = {
-    operation.name: operation
-    for operation in (
-        *(Start, Signal, Approve, Reject, Pause, Unpause, Cancel, CancelTask, Resume, Resolve),
-        Intervene,
-        *(AnswerRequest, RejectRequest, DelegateRequest, RetryLetter, DiscardLetter),
-        *(Compact, Waits, Why, Liveness, Ping, Metrics),
-        *(CreateSchedule, PauseSchedule, ResumeSchedule, DeleteSchedule, TriggerSchedule),
-    )
-}
-
-
-async def carry_out(orchestrator: Steered, name: str, arguments: Mapping[str, object]) -> dict[str, object]:
-    """Carry out the operation called ``name``. Raises ``InvalidInput`` for an unknown one or wrong arguments."""
-    kind = _OPERATIONS.get(name)
-    if kind is None:
-        raise InvalidInput(f"there is no operation {name!r}", hint=f"there are {', '.join(_OPERATIONS)}")
-    try:
-        operation = msgspec.convert(arguments, kind)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"the operation {name!r} does not take these arguments: {error}") from error
-    return await operation.carry_out(orchestrator)
-
-
-async def open_door(store: Store, orchestrator: Steered) -> CommandServer | None:
-    """Answer commands of other processes as long as this one owns ``store``; ``None`` when the store is not owned by a process."""
-    ownership = getattr(store, "ownership", None)
-    if not isinstance(ownership, Ownership):
-        return None
-
-    async def answer(name: str, arguments: dict[str, object]) -> object:
-        try:
-            return await carry_out(orchestrator, name, arguments)
-        except AgenticFlowError:
-            raise
-        except Exception as error:
-            log.exception("the operation %r of another process failed", name)
-            raise InvariantError(f"the owner failed at {name!r}: {type(error).__name__}: {error}") from error
-
-    door = CommandServer(ownership, answer)
-    await door.start()
-    return door
-
-
 def why_answer(found: Explained) -> dict[str, object]:
     """Return what a run waits for as plain data, at most ``MAX_WAITS`` branches of it, each with its sentence."""
     waits = [
@@ -580,13 +395,3 @@ async def _stands(handle: WorkflowHandle) -> dict[str, object]:
 def _request(view: ApprovalRequest) -> dict[str, object]:
     answer: dict[str, object] = msgspec.to_builtins(view)
     return answer
-
-
-def _schedule(view: ScheduleView) -> dict[str, object]:
-    return {
-        "schedule_id": view.schedule_id,
-        "status": view.status.value,
-        "next_moment": view.next_moments[0].isoformat() if view.next_moments else None,
-        "runs": view.runs,
-        "waits_for": view.waits_for,
-    }
