@@ -102,14 +102,7 @@ class TaskDecomposer:
         definition = planned.plan.definition
         if not context:
             return definition
-        return WorkflowDefinition(
-            definition.tasks,
-            type=definition.type,
-            strategy=definition.strategy,
-            name=definition.name,
-            max_parallel=definition.max_parallel,
-            context=dict(context),
-        )
+        return msgspec.structs.replace(definition, context=dict(context))
 
     # --- what both are made of --------------------------------------------------------------------------------------
 

@@ -115,7 +115,9 @@ class Purse:
             found = (await self._keeper.get(budget)).lineage
             return Purse(self._keeper, self._prices, (*found, *(one for one in self.lineage if one not in found)))
         view = await self._keeper.open(f"{kind}-{loop_id}", budget, self.lineage[0] if self.lineage else None)
-        return Purse(self._keeper, self._prices, view.lineage, own=(view.budget_id,))
+        # The lineage of a budget that was named may be another than ours: what we are inside of, it need not be.
+        lineage = (*view.lineage, *(one for one in self.lineage if one not in view.lineage))
+        return Purse(self._keeper, self._prices, lineage, own=(view.budget_id,))
 
     async def model_call(
         self, speaker: Speaker, request: ModelRequest, claim: Claim, chars: int, ask: Callable[[], Awaitable[T]]

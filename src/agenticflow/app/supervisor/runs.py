@@ -66,13 +66,13 @@ class Supervision:
             except StepFailed as failure:
                 await self._look(number, failure)
                 continue
-            if isinstance(self._terms.budget, Mapping):
-                await self._do("close", "close")
+            spent = {"spent": await self._do("close", "close")} if self._terms.has_budget else {}
             return {
                 "output": next(iter(output.values())) if len(output) == 1 else output,
                 "complexity": analysis["complexity"],
                 "strategy": definition_in(plan).strategy,
                 "plans": number,
+                **spent,
             }
 
     async def _look(self, number: int, failure: StepFailed) -> None:
@@ -107,7 +107,6 @@ class Supervision:
                 answered=answered,
                 done={name: shortened(value) for name, value in self._done.items()},
                 failed=dict(self._failed),
-                **({} if self._terms.budget is None else {"budget": self._terms.budget}),
             )
             answered = answer["answer"]
             plan = await self._laid_out(number, Way.MODEL, answer=answered)

@@ -16,7 +16,7 @@ from agenticflow.agents.decomposition.templates import WorkflowTemplateRegistry
 from agenticflow.agents.workers import Worker, worker
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.supervisor.records import Way, record_of, rejected
-from agenticflow.app.supervisor.spending import close_budget, paying
+from agenticflow.app.supervisor.spending import check_paid, close_budget, paying
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError
@@ -62,8 +62,7 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
                 "this request was begun with a decomposer, and its supervisor has none now",
                 hint="make the SupervisorAgent with decomposer=TaskDecomposer(…) again",
             )
-        if (budget := params.get("budget")) is not None:
-            decomposer = await paying(decomposer, supervisor.orchestrator.budgets, budget, context)
+        decomposer = await paying(decomposer, supervisor.orchestrator.budgets, context)
         answer = await decomposer.ask(
             query,
             params["context"],
@@ -84,6 +83,7 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
         execution = await supervisor.orchestrator.get_execution(context.workflow_id)
         found = await supervisor.orchestrator.get_execution(execution.children[run_key])
         results = found.task_results
+        check_paid(await supervisor.orchestrator.budgets.lineage_of(context.workflow_id), results, context)
         happened = [
             msgspec.to_builtins(task)
             for task in found.definition.tasks
@@ -99,8 +99,8 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
         }
 
     @worker(f"{supervisor.marked_name}.close")
-    async def close(context: TaskContext, params: dict[str, Any]) -> None:
-        await close_budget(supervisor.orchestrator.budgets, context)
+    async def close(context: TaskContext, params: dict[str, Any]) -> dict[str, Any] | None:
+        return await close_budget(supervisor.orchestrator.budgets, context)
 
     return [analyse_query, ask, plan, look, close]
 

@@ -512,10 +512,10 @@ async def test_the_answers_of_a_request_are_paid_out_of_its_budget() -> None:
     office = Office("No.", GOOD, budget=Budget(tokens=50_000))
     async with office as supervisor:
         await supervisor.handle_user_query(REPORT, workflow_id="w")
-        view = await supervisor.orchestrator.budgets.get("request-w")
+        view = await supervisor.orchestrator.budgets.get("workflow-w")
         assert (view.calls, view.reserved.tokens) == (2, 0)
         with pytest.raises(CommandRefused, match="closed"):
-            await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=1))
+            await supervisor.orchestrator.budgets.change("workflow-w", Budget(tokens=1))
         decomposer = supervisor.decomposer
         assert decomposer is not None
         assert view.spent.tokens == decomposer.client.spending.usage.total_tokens
@@ -525,10 +525,10 @@ async def test_the_answers_of_a_request_are_paid_out_of_its_budget() -> None:
 async def test_a_request_that_cannot_be_paid_fails_until_more_is_allowed() -> None:
     office = Office(GOOD, budget=Budget(tokens=10))
     async with office as supervisor:
-        with pytest.raises(WorkflowExecutionError, match="BudgetExceeded: the budget 'request-w' of 10 tokens"):
+        with pytest.raises(WorkflowExecutionError, match="BudgetExceeded: the budget 'workflow-w' of 10 tokens"):
             await supervisor.handle_user_query(REPORT, workflow_id="w")
         assert office.model.asked == 0
-        await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=50_000))
+        await supervisor.orchestrator.budgets.change("workflow-w", Budget(tokens=50_000))
         handle = await supervisor.orchestrator.resume_workflow("w")
         assert (await handle.result())["output"] == WRITTEN  # type: ignore[index]  # a mapping
 
@@ -552,7 +552,7 @@ async def test_what_nobody_knows_the_cost_of_is_counted_so() -> None:
     office = Office(ModelUnavailable("it broke off"), ModelRateLimited("slow down"), GOOD, budget=Budget(tokens=50_000))
     async with office as supervisor:
         assert (await supervisor.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
-        view = await supervisor.orchestrator.budgets.get("request-w")
+        view = await supervisor.orchestrator.budgets.get("workflow-w")
         assert (view.calls, view.unmetered_calls) == (2, 1), "a refusal costs nothing"
 
 
@@ -561,7 +561,7 @@ async def test_the_time_of_a_budget_ends_while_the_model_is_asked() -> None:
     model = ScriptedModel([GOOD], first_seconds=30)
     office = Office(decomposer=TaskDecomposer(LLMClient(model)), budget=Budget(seconds=5))
     async with office as supervisor:
-        with pytest.raises(WorkflowExecutionError, match="the time of 'request-w' ended while 'scripted:scripted'"):
+        with pytest.raises(WorkflowExecutionError, match="the time of 'workflow-w' ended while 'scripted:scripted'"):
             await supervisor.handle_user_query(REPORT, workflow_id="w")
 
 
@@ -574,7 +574,7 @@ async def test_an_answer_that_died_with_its_process_is_counted(tmp_path: Path) -
     await first.orchestrator.stop(drain_seconds=0)
     async with Office(GOOD, budget=Budget(tokens=50_000), store=store) as second:
         assert (await second.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
-        view = await second.orchestrator.budgets.get("request-w")
+        view = await second.orchestrator.budgets.get("workflow-w")
         assert (view.calls, view.unmetered_calls, view.reserved.tokens) == (2, 1, 0)
 
 
