@@ -62,7 +62,7 @@ class RunBudgets:
     async def _given(self, stream_id: str) -> list[tuple[str, Budget | str]]:
         """Return the budgets in the definitions of a run and of all that it is a part of, with their workflow ids, its own first."""
         found: list[tuple[str, Budget | str]] = []
-        state: RunState = await self._host.read(stream_id)
+        state = await self._run(stream_id)
         while True:
             budget = state.laid_out.definition.budget
             if budget is not None:
@@ -70,9 +70,19 @@ class RunBudgets:
             if state.parent is None or not state.parent[0].startswith(_PREFIX):
                 return found
             try:
-                state = await self._host.read(state.parent[0])
+                state = await self._run(state.parent[0])
             except WorkflowNotFoundError:  # it went on by itself, and retention has let go of whose part it was
                 return found
+
+    async def _run(self, stream_id: str) -> RunState:
+        """Return a run that has begun; what is not committed yet may be in it."""
+        # Whoever begins to spend does not wait until a busy run is quiet: what is asked here stands since its start.
+        actor = self._host.actors.get(stream_id)
+        known: RunState | None = None if actor is None else actor.state
+        if known is not None and known.plan is not None:
+            return known
+        state: RunState = await self._host.read(stream_id)
+        return state
 
     async def close_ended(self, deleted_before: int | None) -> int:
         """Close the budgets of workflows that are over, so that retention may let go of them; return how many.
