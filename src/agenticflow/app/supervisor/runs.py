@@ -56,6 +56,10 @@ class Supervision:
             plan = await self._plan(number, analysis)
             if self._terms.approval is not None:
                 plan = await self._approved(plan, self._terms.approval)
+            if self._ctx.is_kept(f"look-{number}"):
+                # The run before has given it up: tried again, it would do what is part of the plan that came after.
+                await self._look(number)
+                continue
             child = self._ctx.child(
                 f"run-{number}",
                 definition_in(plan),
@@ -64,7 +68,9 @@ class Supervision:
             try:
                 output = await child
             except StepFailed as failure:
-                await self._look(number, failure)
+                if failure.reason == "cancelled" or number > self._terms.max_replans or not self._terms.has_model:
+                    raise
+                await self._look(number, failure.message)
                 continue
             spent = {"spent": await self._do("close", "close")} if self._terms.has_budget else {}
             return {
@@ -75,16 +81,12 @@ class Supervision:
                 **spent,
             }
 
-    async def _look(self, number: int, failure: StepFailed) -> None:
-        """Find out what there is of a plan that has failed. Raises ``failure`` when there is to be no other."""
-        if failure.reason == "cancelled" or number > self._terms.max_replans or not self._terms.has_model:
-            raise failure
-        found = await self._do(f"look-{number}", "look", run_key=f"run-{number}")
-        if found["status"] == "CANCELLED":
-            raise failure  # somebody ended it, and does not want another
+    async def _look(self, number: int, problem: str = "") -> None:
+        """Find out what there is of a plan that has failed for that ``problem``. Raises ``StepFailed`` when there is to be no other."""
+        found = await self._do(f"look-{number}", "look", run_key=f"run-{number}", problem=problem)
         self._done |= found["results"]
         self._happened += found["happened"]
-        self._failed = found["failed"] or {f"run-{number}": failure.message}
+        self._failed = found["failed"]
 
     # --- planning -------------------------------------------------------------------------------------------------------
 

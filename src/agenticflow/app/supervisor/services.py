@@ -19,8 +19,9 @@ from agenticflow.app.supervisor.records import Way, record_of, rejected
 from agenticflow.app.supervisor.spending import check_paid, close_budget, paying
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
-from agenticflow.errors import DefinitionError
+from agenticflow.errors import DefinitionError, PermanentError
 from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.state import WorkflowStatus
 
 __all__ = ["Supervising", "services_of"]
 
@@ -79,10 +80,13 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
         return _planned(supervisor, number, Way(way), params)
 
     @worker(f"{supervisor.marked_name}.look")
-    async def look(run_key: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
+    async def look(run_key: str, problem: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
         execution = await supervisor.orchestrator.get_execution(context.workflow_id)
         found = await supervisor.orchestrator.get_execution(execution.children[run_key])
         results = found.task_results
+        # What ends a request fails here, and is looked at anew when it is resumed.
+        if found.status is WorkflowStatus.CANCELLED:
+            raise PermanentError(f"somebody has ended the plan, and wants no other: {problem}")
         check_paid(await supervisor.orchestrator.budgets.lineage_of(context.workflow_id), results, context)
         happened = [
             msgspec.to_builtins(task)
@@ -93,9 +97,9 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
         ]
         return {
             "happened": happened,
-            "status": found.status.value,
             "results": {name: result.value for name, result in results.items() if result.is_success()},
-            "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()},
+            "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()}
+            or {run_key: problem},
         }
 
     @worker(f"{supervisor.marked_name}.close")
