@@ -111,7 +111,7 @@ class Supervision:
                 failed=dict(self._failed),
             )
             answered = answer["answer"]
-            plan = await self._laid_out(number, Way.MODEL, answer=answered)
+            plan = await self._laid_out(number, Way.MODEL, answer=answered, foreign=answer["foreign"])
             if plan.verdict is not Verdict.REJECTED:
                 return plan
             problems = plan.problems

@@ -73,7 +73,8 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
             done=params["done"],
             failed=params["failed"],
         )
-        return {"answer": answer}
+        told = (params["context"], params["done"], params["failed"])
+        return {"answer": answer, "foreign": decomposer.foreign(answer, query, *told)}
 
     @worker(f"{supervisor.marked_name}.plan")
     async def plan(query: str, number: int, way: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +141,8 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
         template = supervisor.templates.get(given["template"] or "")
         made = single_task(analysis, doers) if template is None else template.customised(analysis)
         problems: Sequence[str] = () if made is not None else ("its words do not say who could do it",)
+    elif foreign := params.get("foreign"):
+        made, problems = None, (foreign,)
     else:
         reading = read_answer(
             params["answer"], bounds=supervisor.bounds, done=params["done"], context_keys=params["context_keys"]
