@@ -36,6 +36,12 @@ __all__ = ["SupervisorAgent"]
 
 MAX_REPLANS: Final = 20
 MAX_ANSWER_SECONDS: Final = 86_400.0
+_RIGHT: Final = {
+    "templates": "give WorkflowTemplateRegistry([WorkflowTemplate(…)])",
+    "words": 'give {"billing": ["invoice", "refund"]}',
+    "approval": 'give "Carry this out?", or Approval("Carry this out?", assignees=["ada"])',
+    "bounds": "give Bounds(max_tasks=20)",
+}
 _OF_THE_WHOLE: Final = frozenset({"pause", "resume", "abort"})
 
 
@@ -93,10 +99,16 @@ class SupervisorAgent:
                 f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
                 hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
             )
-        if isinstance(agents, str):
-            raise InvalidInput(
-                f"the agents of {supervisor_id!r} are the text {agents!r:.60}", hint=f"write [{agents!r}]"
-            )
+        for name, value, kind in (
+            ("templates", templates, WorkflowTemplateRegistry),
+            ("words", words, Mapping),
+            ("approval", approval, (Approval, str)),
+            ("bounds", bounds, Bounds),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise InvalidInput(f"{name} of {supervisor_id!r} is a {type(value).__name__}", hint=_RIGHT[name])
+        if not isinstance(version, str) or not version:
+            raise DefinitionError(f"{version!r:.60} is no version of a supervisor", hint='give a text: version="2"')
         _check_budget(budget)
         self.supervisor_id = supervisor_id
         self.orchestrator = orchestrator
@@ -105,8 +117,8 @@ class SupervisorAgent:
         self.words: Words = words or {}
         analyse("", list(self.words), words=self.words)  # so that wrong words are told now
         self.bounds = self.decomposer.bounds if self.decomposer is not None else bounds or Bounds()
-        self.at_most_once: Collection[str] = frozenset(at_most_once)
-        self._agents = None if agents is None else frozenset(agents)
+        self.at_most_once: Collection[str] = _names("at_most_once", at_most_once)
+        self._agents = None if agents is None else _names("agents", agents)
         self._terms = Terms(
             1 if self.decomposer is None else self.decomposer.max_answers,
             max_replans,
@@ -285,6 +297,14 @@ class _Supervised:
 
     async def __call__(self, ctx: WorkflowContext, given: object) -> Any:
         return await Supervision(self._supervisor.marked_name, ctx, _checked(given)).run()
+
+
+def _names(what: str, given: object) -> frozenset[str]:
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Collection):
+        raise InvalidInput(f"{what} is {given!r:.60}, not names", hint=f"write {what}=[{given!r:.60}]")
+    if wrong := [one for one in given if not isinstance(one, str)]:
+        raise InvalidInput(f"{what} has {wrong[0]!r:.60} in it, which is no name", hint="give texts")
+    return frozenset(given)
 
 
 def _check_budget(budget: object) -> None:

@@ -488,6 +488,21 @@ def test_wrong_supervisors() -> None:
             SupervisorAgent("a", orchestrator, answer_timeout_seconds=seconds)  # type: ignore[arg-type]  # one of them
     with pytest.raises(DefinitionError, match="the words of capability 'sql'"):
         SupervisorAgent("a", orchestrator, words={"sql": "figures"})
+    wrongs: dict[str, tuple[object, ...]] = {
+        "templates": ([], 5),
+        "words": (5, ["figures"]),
+        "approval": (5, True),
+        "bounds": (5, {"max_tasks": 3}),
+        "agents": ("analyst", 5, [5], {"analyst": 1}),
+        "at_most_once": ("send", 5, ["send", None], {"send": True}),
+    }
+    for name, values in wrongs.items():
+        for value in values:
+            with pytest.raises(InvalidInput, match=f"^{name} "):
+                SupervisorAgent("a", orchestrator, **{name: value})  # type: ignore[arg-type]  # one of them
+    for version in (5, ""):
+        with pytest.raises(DefinitionError, match="is no version"):
+            SupervisorAgent("a", orchestrator, version=version)  # type: ignore[arg-type]  # one of them
     with pytest.raises(InvalidInput, match="the budget is 5"):
         SupervisorAgent("a", orchestrator, budget=5)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(InvalidInput, match="the decomposer has its bounds"):
