@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -401,6 +402,46 @@ async def test_interventions_reach_the_plan_that_runs() -> None:
         assert not office.calls
         await supervisor.handle_intervention("w", UserIntervention("resume", "ada"))
         assert (await supervisor.handle_user_query(REPORT, workflow_id="w")).output == [1, 2, 5]
+
+
+async def given_for_the_model(value: object) -> Any:
+    """Return what comes of a request whose model is out of order, when a person gives ``value`` as the result of ``ask-1``."""
+    office = Office(ModelUnavailable("out of order"), GOOD)
+    async with office as supervisor:
+        await supervisor.start(REPORT, workflow_id="w")
+        await until(lambda: office.model.asked)
+        given = UserIntervention("set_result", "ada", task_key="ask-1", value=value)
+        for _ in range(1_000):
+            try:
+                await supervisor.handle_intervention("w", given)
+                break
+            except CommandRefused:  # it is in work
+                await asyncio.sleep(0.001)
+        return await office.orchestrator.wait("w")
+
+
+@in_virtual_time
+async def test_a_person_answers_for_the_model() -> None:
+    assert (await given_for_the_model(json.loads(GOOD)))["output"] == WRITTEN
+    assert (await given_for_the_model({"answer": GOOD}))["output"] == WRITTEN
+
+
+@in_virtual_time
+async def test_a_step_with_a_useless_result_ends_the_request_in_words() -> None:
+    with pytest.raises(WorkflowExecutionError, match="step 'ask-1' was given the result 'junk'"):
+        await given_for_the_model("junk")
+    office = Office(GOOD, approval="Carry this out?")
+    async with office as supervisor:
+        await supervisor.start(REPORT, workflow_id="w")
+        await question(supervisor, "approve-1")
+        await supervisor.handle_intervention("w", UserIntervention("skip", "ada", task_key="approve-1"))
+        with pytest.raises(WorkflowExecutionError, match="step 'approve-1' was skipped, and the request cannot go on"):
+            await office.orchestrator.wait("w")
+        assert office.calls.total() == 0, "what nobody has approved is not run"
+        handle = await office.orchestrator.resume_workflow("w")
+        await question(supervisor, "approve-1")
+        await supervisor.handle_intervention("w", UserIntervention("approve", "ada", task_key="approve-1"))
+        assert (await handle.result())["output"] == WRITTEN  # type: ignore[index]  # a mapping
 
 
 @in_virtual_time
