@@ -17,6 +17,7 @@ from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import ModelResponse, Usage
+from agenticflow.app.budgets.runs import out_of_time
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.errors import (
     AgenticFlowError,
@@ -135,10 +136,11 @@ class Purse:
             async with asyncio.timeout(limit):
                 return await ask()
         except TimeoutError as error:
+            budget_id = await out_of_time(self._keeper, self.lineage)
             raise BudgetExceeded(
-                f"the time of {self.lineage[0]!r} ended while {speaker.model.identity!r} was asked",
+                f"the time of {budget_id!r} ended while {speaker.model.identity!r} was asked",
                 hint="give it more seconds=",
-                budget_id=self.lineage[0],
+                budget_id=budget_id,
                 dimension="seconds",
             ) from error
         except _NOT_BILLED:

@@ -17,7 +17,7 @@ from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import ModelResponse, Usage
 from agenticflow.app.budgets.budgets import Budgets
-from agenticflow.app.budgets.runs import budget_of_run
+from agenticflow.app.budgets.runs import budget_of_run, out_of_time
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.core.results import TaskResult
@@ -107,10 +107,11 @@ class PaidModel(Model):
                 response = await self._model.respond(request)
         except TimeoutError as error:
             await self._keeper.settle(self._lineage, claim, None)
+            budget_id = await out_of_time(self._keeper, self._lineage)
             raise BudgetExceeded(
-                f"the time of {self._lineage[0]!r} ended while {self.identity!r} was asked",
+                f"the time of {budget_id!r} ended while {self.identity!r} was asked",
                 hint="give it more seconds=",
-                budget_id=self._lineage[0],
+                budget_id=budget_id,
                 dimension="seconds",
             ) from error
         except _NOT_BILLED:

@@ -18,7 +18,7 @@ from agenticflow.orchestration.planning.context import WorkflowContext
 from agenticflow.resilience import Amounts, Budget, Claim
 from agenticflow.storage import RetentionPolicy
 from agenticflow.testing import ScriptedModel, call_tool
-from tests.unit.runtime.engine import until
+from tests.unit.runtime.engine import in_virtual_time, until, virtual_clock
 
 SHORT = LoopPolicy(max_output_tokens=100)
 WORDS = "Tea is a drink. " * 20
@@ -211,6 +211,20 @@ async def test_a_call_that_nobody_settled_keeps_the_budget_of_a_run_open() -> No
         await orchestrator.budgets.reserve(("workflow-w",), Claim("a handler", 1), Amounts(tokens=5))
         await orchestrator.compact()
         assert (await orchestrator.budgets.get("workflow-w")).status == "OPEN"
+
+
+@in_virtual_time
+async def test_the_budget_is_named_whose_time_has_ended() -> None:
+    async def slow(request: ModelRequest) -> str:
+        await asyncio.sleep(60)
+        return WORDS
+
+    plan = WorkflowDefinition([asks("a")], budget=Budget(seconds=5))
+    async with Orchestrator(store="memory:", clock=virtual_clock()) as orchestrator:
+        orchestrator.register_agent(writer(slow, budget=Budget(tokens=900, seconds=50)))
+        with pytest.raises(WorkflowExecutionError, match="the time of 'workflow-w' ended while 'scripted:scripted'"):
+            await orchestrator.execute_workflow(plan, workflow_id="w")
+        assert (await orchestrator.budgets.get("workflow-w")).unmetered_calls == 1
 
 
 async def test_a_part_that_outlives_the_whole_is_paid_by_itself() -> None:
