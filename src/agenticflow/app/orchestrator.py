@@ -17,13 +17,22 @@ from agenticflow.agents.registry import AgentRegistry
 from agenticflow.agents.workers import Worker
 from agenticflow.app.approvals.approvals import Approvals
 from agenticflow.app.budgets.budgets import Budgets
+from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.app.commands.door import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.liveness import Watch
 from agenticflow.app.engine.lives import check_lost_limit
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
-from agenticflow.app.engine.starting import check_new_id, check_workflow_id, first_run, forked_run, id_after, next_run
+from agenticflow.app.engine.starting import (
+    check_new_id,
+    check_same,
+    checked_id,
+    first_run,
+    forked_run,
+    id_after,
+    next_run,
+)
 from agenticflow.app.event_bus import EventBus
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle, failure_of, view_of
 from agenticflow.app.intervening import Intervening
@@ -42,7 +51,6 @@ from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
-from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
@@ -58,12 +66,11 @@ from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.repair.planner import Plans, Replanner
 from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.resilience import Adaptation, BackPressure
+from agenticflow.resilience.budgets import Budget
 from agenticflow.runtime.actors import Answer
 from agenticflow.runtime.clock import SystemClock
-from agenticflow.runtime.loading import Loader
 from agenticflow.runtime.replay import state_at
 from agenticflow.storage.retention import KEEP_ALL, Compacted, RetentionPolicy
-from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
 __all__ = ["Orchestrator"]
@@ -318,38 +325,50 @@ class Orchestrator(Looking, Intervening):
     # --- starting runs ----------------------------------------------------------------------------------------------
 
     async def execute_workflow(
-        self, definition: AnyWorkflow, context: object = None, *, workflow_id: str | None = None
+        self,
+        definition: AnyWorkflow,
+        context: object = None,
+        *,
+        workflow_id: str | None = None,
+        budget: Budget | str | None = None,
     ) -> str:
         """Run a workflow to its end and return its id. Arguments and errors as for ``start_workflow``.
 
         Raises ``WorkflowExecutionError`` when the run fails or is cancelled.
         """
-        handle = await self.start_workflow(definition, context, workflow_id=workflow_id)
+        handle = await self.start_workflow(definition, context, workflow_id=workflow_id, budget=budget)
         await handle.result()
         return handle.workflow_id
 
     async def start_workflow(
-        self, definition: AnyWorkflow, context: object = None, *, workflow_id: str | None = None
+        self,
+        definition: AnyWorkflow,
+        context: object = None,
+        *,
+        workflow_id: str | None = None,
+        budget: Budget | str | None = None,
     ) -> WorkflowHandle:
         """Start a run of ``definition`` (or of the registered workflow of that name) and return once its start is durable.
 
         ``context`` is the workflow input, usually a dict. With a ``workflow_id`` the call is idempotent: the same definition and
         input under the same id are one chain of runs, whoever calls and however often; a finished one hands back its result.
+        ``budget`` is what its calls of models and tools may cost, instead of what the definition says.
 
         Raises:
             DefinitionError: the definition or its references are wrong; nothing was started.
+            InvalidInput: the id is none, or there is no budget of that id.
             WorkflowIdConflict: the id belongs to another definition or input.
             NotSerializable: the input has no form on the wire.
             BoundExceeded: more starts wait than may, or ``back_pressure`` rejects them.
         """
-        plan = self._workflows.plan_of(definition)
+        plan = self._workflows.plan_of(definition, budget)
         engine = await self._running()
         if workflow_id is None:
             workflow_id = id_after(plan.definition.name)
         else:
-            check_workflow_id(workflow_id)
-            if "~" in workflow_id and await engine.store.get_run(workflow_id) is None:
-                check_new_id(workflow_id)
+            workflow_id = await checked_id(engine.store, workflow_id)
+        if isinstance(plan.definition.budget, str):
+            await engine.budgets.get(plan.definition.budget)
         terms = self._replans.terms_of(plan.definition.name)
         now = self._clock.now_ns()
         command = first_run(plan, context, workflow_id, requested_by=LOCAL_OWNER, now=now, replan=terms)
@@ -360,16 +379,9 @@ class Orchestrator(Looking, Intervening):
             row = await engine.store.get_run(workflow_id)
             if row is None:
                 raise
-            return self._take_up(row, command.fingerprint)
+            check_same(row, command.fingerprint)
+            return WorkflowHandle(self, workflow_id, row.run_no)
         return WorkflowHandle(self, workflow_id, 1)
-
-    def _take_up(self, row: RunRow, fingerprint: str) -> WorkflowHandle:
-        if row.fingerprint != fingerprint:
-            raise WorkflowIdConflict(
-                f"workflow id {row.execution_id!r} belongs to {row.name!r} with another definition or input",
-                hint="use another workflow_id, or start it with exactly what it was started with",
-            )
-        return WorkflowHandle(self, row.execution_id, row.run_no)
 
     async def resume_workflow(self, workflow_id: str, from_task: str | None = None) -> WorkflowHandle:
         """Go on with a workflow: an open run is going on already; a failed or cancelled one gets its next run.
@@ -418,7 +430,7 @@ class Orchestrator(Looking, Intervening):
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
         state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
         plan = state.laid_out if definition is None else self._workflows.plan_of(definition)
-        given = await self._pure(engine, stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
+        given = await engine.pure(stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
         fork_id = new_workflow_id or id_after(f"{workflow_id}-fork")
         check_new_id(fork_id)
         command = forked_run(
@@ -452,7 +464,7 @@ class Orchestrator(Looking, Intervening):
             state = await engine.host.ended(stream_id)
         if state.outcome is not WorkflowStatus.COMPLETED:
             raise failure_of(state)
-        return await self._pure(engine, stream_id, run_output, state)
+        return await engine.pure(stream_id, run_output, state)
 
     async def get_execution(
         self, workflow_id: str, run_no: int | None = None, *, at_version: int | None = None
@@ -466,10 +478,10 @@ class Orchestrator(Looking, Intervening):
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
         if at_version is not None:
             past: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
-            return await self._pure(engine, stream_id, lambda state: view_of(self, state, [], {}), past)
+            return await engine.pure(stream_id, lambda state: view_of(self, state, [], {}), past)
         missing = engine.missing(stream_id)
         progress = engine.dispatcher.progress(stream_id)
-        return await self._pure(engine, stream_id, lambda state: view_of(self, state, missing, progress))
+        return await engine.pure(stream_id, lambda state: view_of(self, state, missing, progress))
 
     async def parallelism(self) -> Parallelism:
         """Return how many attempts may be in work at once in this process, and how many are and wait."""
@@ -480,32 +492,17 @@ class Orchestrator(Looking, Intervening):
         engine = await self._running()
         engine.host.actors.forget_ended()
         try:
-            return await engine.store.compact(policy, now=self._clock.now_ns())
+            now = self._clock.now_ns()
+            await RunBudgets(engine.host, engine.store, engine.budgets).close_ended(policy.deletes_before(now))
+            return await engine.store.compact(policy, now=now)
         finally:
             engine.host.actors.forget_ended()
-
-    async def _pure(
-        self, engine: Engine, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None
-    ) -> T:
-        """Read from the state; fetch large values as they are asked for."""
-        is_past = state is not None
-        if state is None:
-            state = await engine.host.read(stream_id)
-        values = state.values
-        with values.gathering():
-            while True:
-                try:
-                    return read(state)
-                except BlobMissing as missing:
-                    await Loader(engine.store, values).fetch(missing, stream_id)
-                    if not is_past:
-                        state = await engine.host.read(stream_id)
 
     # --- steering: what `Steering` needs ------------------------------------------------------------------------------
 
     async def _look(self, workflow_id: str, read: Callable[[RunState], T]) -> T:
         engine = await self._running()
-        return await self._pure(engine, (await self._row(engine, workflow_id)).stream_id, read)
+        return await engine.pure((await self._row(engine, workflow_id)).stream_id, read)
 
     async def _bury(self, workflow_id: str) -> None:
         if self._performs:

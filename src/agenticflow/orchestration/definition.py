@@ -15,6 +15,7 @@ from agenticflow.core import codec
 from agenticflow.core.engine import EffectClass
 from agenticflow.errors import DefinitionError, NotSerializable
 from agenticflow.orchestration.approvals.terms import Approval, in_order
+from agenticflow.resilience.budgets.amounts import Budget
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
@@ -271,6 +272,9 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many tasks of one run are in work at once."""
     priority: int = 0
     """Added to the priority of every task."""
+    budget: Budget | str | None = None
+    """What the calls of one run may cost, with those of its sub-workflows and of the runs that go on after it; the id of an open one is
+    shared by all that name it."""
     code: str = ""
     """Of a workflow as code (``@workflow``): the hash of its source when the run began. Its function plans the tasks as the run goes on."""
 
@@ -297,6 +301,7 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
             )
         if (
             self.timeout_seconds is None
+            and self.budget is None
             and self.max_parallel is None
             and type(self.priority) is int
             and not self.priority
@@ -309,6 +314,10 @@ class WorkflowDefinition(msgspec.Struct, frozen=True, omit_defaults=True):
             raise DefinitionError(f"max_parallel {where} is {self.max_parallel!r}", hint="give a whole number above 0")
         if not _is_whole(self.priority):
             raise DefinitionError(f"priority {where} is {self.priority!r}", hint="give a whole number")
+        if not isinstance(self.budget, (Budget, str, type(None))) or self.budget == "":
+            raise DefinitionError(
+                f"the budget {where} is {self.budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open"
+            )
 
     def encoded(self) -> bytes:
         """Return the definition on the wire; equal definitions give equal bytes in every process.

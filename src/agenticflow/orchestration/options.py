@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 
 from agenticflow.core.engine import EffectClass
 from agenticflow.orchestration.definition import Compensation, Join
+from agenticflow.resilience.budgets.amounts import Budget
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
@@ -65,3 +66,4 @@ class WorkflowOptions(TypedDict, total=False):
     output: object
     max_parallel: int | None
     priority: int
+    budget: Budget | str | None

@@ -17,6 +17,8 @@ from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
     InvalidInput,
+    PermanentError,
+    StepFailed,
     WorkflowExecutionError,
     WorkflowIdConflict,
     WorkflowNotFoundError,
@@ -344,3 +346,35 @@ async def test_a_file_may_hold_functions_in_several_versions(tmp_path: Path) -> 
     async with running() as orchestrator:
         loaded.register_with(orchestrator)
         assert await (await orchestrator.start_workflow(loaded.definition, {})).result() == 4
+
+
+async def test_a_function_can_ask_what_the_run_before_has_left() -> None:
+    """Another way was taken after ``slow`` had failed: resumed, the function does not try that once more."""
+    told: list[tuple[int, bool]] = []
+    fails = {"slow", "other"}
+
+    @worker("try")
+    async def attempt(way: str) -> str:
+        if way in fails:
+            raise PermanentError(f"{way} does not work")
+        return way
+
+    @workflow
+    async def ways(ctx: Ctx, given: Any) -> object:
+        told.append((ctx.run_no, ctx.is_kept("given-up")))
+        if not ctx.is_kept("given-up"):
+            try:
+                return await ctx.task("slow", "try", {"way": "slow"})
+            except StepFailed:
+                await ctx.task("given-up", "try", {"way": "noted"})
+        return await ctx.task("other", "try", {"way": "other"})
+
+    async with running() as orchestrator:
+        orchestrator.register_worker(attempt)
+        with pytest.raises(WorkflowExecutionError, match="other does not work"):
+            await orchestrator.execute_workflow(ways, workflow_id="w")
+        fails.clear()
+        handle = await orchestrator.resume_workflow("w")
+        assert await handle.result() == "other"
+        assert set(told) == {(1, False), (2, True)}
+        assert "slow" not in (await orchestrator.get_execution("w")).tasks

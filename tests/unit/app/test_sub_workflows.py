@@ -260,7 +260,7 @@ async def test_an_id_that_somebody_else_uses_is_not_taken_over(monkeypatch: pyte
     """An earlier release let anybody use such ids."""
     async with running(double) as orchestrator:
         with monkeypatch.context() as earlier:
-            earlier.setattr("agenticflow.app.orchestrator.check_new_id", lambda workflow_id: None)
+            earlier.setattr("agenticflow.app.engine.starting.check_new_id", lambda workflow_id: None)
             await orchestrator.execute_workflow(INNER, {"value": 1}, workflow_id="p~child")
         with pytest.raises(WorkflowExecutionError, match="somebody else started"):
             await orchestrator.execute_workflow(outer(), {"start": 1}, workflow_id="p")

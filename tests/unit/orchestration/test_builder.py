@@ -228,7 +228,7 @@ def untyped() -> Any:
             lambda: untyped().add_step("b", "x", timeout=3),
             r"step 'b' has no option timeout= .did you mean timeout_seconds=",
         ),
-        (lambda: UNTYPED("w", zzz=1), r"workflow 'w' has no option zzz= .there are context, "),
+        (lambda: UNTYPED("w", zzz=1), r"workflow 'w' has no option zzz= .there are budget, context, "),
         (lambda: new().add_step("b", "x", enough=2), "enough of task 'b' needs for_each"),
         (lambda: new().add_fallback("aa", "b", "x"), r"step 'b' is the fallback of 'aa', which was not .*mean 'a'"),
         (lambda: new().add_fallback("zzz", "b", "x"), "add it before"),

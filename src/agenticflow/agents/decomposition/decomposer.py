@@ -8,10 +8,10 @@ from typing import Final
 import msgspec
 
 from agenticflow.agents.capabilities import CapabilityRegistry
-from agenticflow.agents.decomposition.answers import Reading, read_answer
+from agenticflow.agents.decomposition.answers import Reading, foreign_to, read_answer
 from agenticflow.agents.decomposition.decomposition import Bounds, Decomposition, plain_form
 from agenticflow.agents.decomposition.plans import Doer, Planned, lay_out
-from agenticflow.agents.decomposition.prompts import INSTRUCTIONS, Failures, prompt_for, schema_for
+from agenticflow.agents.decomposition.prompts import INSTRUCTIONS, Failures, mark_of, prompt_for, schema_for
 from agenticflow.agents.model.client import LLMClient
 from agenticflow.errors import DefinitionError, InvalidInput, ModelOutputInvalid
 from agenticflow.orchestration.definition import WorkflowDefinition
@@ -75,6 +75,9 @@ class TaskDecomposer:
         answer: object = None
         for _ in range(self.max_answers):
             answer = await self.ask(query, context or {}, self.agents, problems=problems, answered=answer)
+            if foreign := self.foreign(answer, query, context):
+                problems = (foreign,)
+                continue
             reading, planned = self.judge(answer, self.agents, context_keys=list(context or ()))
             if reading.decomposition is not None and planned.plan is not None:
                 return reading.decomposition
@@ -102,14 +105,7 @@ class TaskDecomposer:
         definition = planned.plan.definition
         if not context:
             return definition
-        return WorkflowDefinition(
-            definition.tasks,
-            type=definition.type,
-            strategy=definition.strategy,
-            name=definition.name,
-            max_parallel=definition.max_parallel,
-            context=dict(context),
-        )
+        return msgspec.structs.replace(definition, context=dict(context))
 
     # --- what both are made of --------------------------------------------------------------------------------------
 
@@ -138,6 +134,11 @@ class TaskDecomposer:
         words = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
         limit = self.bounds.max_answer_chars
         return answer if len(words) <= limit else words[: limit + 1]  # too long to be read, and to be kept
+
+    def foreign(self, answer: object, query: str, *told: object) -> str:
+        """Return why an answer is not one to this request, in words: a plan that stands in the query, or in what else the model was
+        ``told``, and that it only repeats. Empty when it may be."""
+        return foreign_to(answer, mark_of(query), [query, *told], self.bounds.max_answer_chars)
 
     def judge(
         self, answer: object, doers: Sequence[Doer] | None, *, context_keys: Collection[str] | None = None

@@ -6,17 +6,29 @@ Whoever makes calls that cost something is given this as ``KeepsBudgets``. Works
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
-from agenticflow.app.engine.assembly import Engine
+from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.resilience.budgets import Amounts, Budget, BudgetView, Claim, KeepsBudgets, Reservation
+from agenticflow.runtime.coordination.budgets import BudgetKeeper
+from agenticflow.runtime.host import Host
+from agenticflow.storage.store import Store
 
-__all__ = ["Budgets"]
+__all__ = ["Budgets", "Keeping"]
+
+
+class Keeping(Protocol):
+    """What is needed of a running engine."""
+
+    host: Host
+    store: Store
+    budgets: BudgetKeeper
 
 
 class Budgets(KeepsBudgets):
     """The budgets of one store. ``engine`` gives the running engine. What the methods promise is said at ``KeepsBudgets``."""
 
-    def __init__(self, engine: Callable[[], Awaitable[Engine]]) -> None:
+    def __init__(self, engine: Callable[[], Awaitable[Keeping]]) -> None:
         self._engine = engine
 
     # --- spending ---------------------------------------------------------------------------------------------------
@@ -36,6 +48,15 @@ class Budgets(KeepsBudgets):
     async def release(self, lineage: Sequence[str], claim: Claim) -> None:
         """Say that the call was not made, for certain."""
         await (await self._engine()).budgets.release(lineage, claim)
+
+    async def lineage_of(self, workflow_id: str) -> tuple[str, ...]:
+        """Return the budgets that each call of a workflow costs, the innermost first: its own, then those of what it is a part of.
+
+        For handlers that make calls themselves: give it to ``reserve`` and ``settle``. Empty when nothing limits it. Raises
+        ``WorkflowNotFoundError``, and ``InvalidInput`` when it names a budget that is not there.
+        """
+        engine = await self._engine()
+        return await RunBudgets(engine.host, engine.store, engine.budgets).newest(workflow_id)
 
     # --- looking and steering ---------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from agenticflow.orchestration.definition import (
     TaskDefinition,
     WorkflowDefinition,
 )
+from agenticflow.resilience.budgets.amounts import MAX_COUNT, MAX_SECONDS, Budget
 from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
@@ -34,7 +35,7 @@ __all__ = ["SCHEMA_FILE", "workflow_schema"]
 SCHEMA_FILE: Final = "workflow.schema.json"
 _STRUCTS: Final = (
     *(WorkflowDefinition, TaskDefinition, Choice, Compensation, Limit, RetryPolicy),
-    *(Approval, Escalation),
+    *(Approval, Escalation, Budget),
 )
 _REQUIRED: Final = {
     "WorkflowDefinition": ["tasks"],
@@ -73,6 +74,7 @@ _HEAD: Final = {
     "jitter": "Whether delays are drawn evenly between zero and their longest.",
     "retryable_errors": "Names of exceptions worth another attempt; left out: all.",
     "permanent_errors": "Names of exceptions that are never tried again.",
+    "tool_calls": "How many calls of tools.",
 }
 """Of fields that have no text below them."""
 _SECONDS: Final = {"exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000_000}
@@ -102,6 +104,9 @@ _BOUNDS: Final[Mapping[str, Mapping[str, object]]] = {
     "quorum": {"minimum": 1, "maximum": MAX_PEOPLE},
     "deadline_seconds": _SECONDS,
     "after_seconds": _SECONDS,
+    "tokens": {"minimum": 0, "maximum": MAX_COUNT},
+    "tool_calls": {"minimum": 0, "maximum": MAX_COUNT},
+    "seconds": {"minimum": 0, "maximum": MAX_SECONDS},
 }
 _EFFECT: Final = {"enum": [effect.value for effect in EffectClass], "default": EffectClass.IDEMPOTENT.value}
 """Written out: a reference beside a description would hide it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from typing import TypeVar
 
 from agenticflow.app.engine.launching import Launches, zone_of
 from agenticflow.app.engine.liveness import Watch
@@ -12,10 +13,12 @@ from agenticflow.app.loops.late import LateLoops
 from agenticflow.app.registration.workflows import Workflows
 from agenticflow.config import Settings
 from agenticflow.core.clocks import Clock
+from agenticflow.core.values import BlobMissing
 from agenticflow.orchestration.commands import Plan
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.quarantine.listing import entries_of
 from agenticflow.orchestration.schedules.guest import ScheduleGuest
+from agenticflow.orchestration.state import RunState
 from agenticflow.resilience.budgets.guest import BudgetGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.resilience.journal import JournalGuest
@@ -24,11 +27,14 @@ from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
+from agenticflow.runtime.loading import Loader
 from agenticflow.runtime.logbook import Logbook
 from agenticflow.runtime.ownership import CommandServer
 from agenticflow.storage.store import Store
 
 __all__ = ["Engine", "assemble"]
+
+T = TypeVar("T")
 
 
 class Recorder:
@@ -119,6 +125,21 @@ class Engine:
         """Have runs go on whose functions were not known, or did not fit."""
         for stream_id in self.planners.stuck():
             self.host.tell(stream_id, Plan(now=now))
+
+    async def pure(self, stream_id: str, read: Callable[[RunState], T], state: RunState | None = None) -> T:
+        """Read from the state of a run, as it stands now unless one of the past is given; fetch large values as they are asked for."""
+        is_past = state is not None
+        if state is None:
+            state = await self.host.read(stream_id)
+        values = state.values
+        with values.gathering():
+            while True:
+                try:
+                    return read(state)
+                except BlobMissing as missing:
+                    await Loader(self.store, values).fetch(missing, stream_id)
+                    if not is_past:
+                        state = await self.host.read(stream_id)
 
     @property
     def is_settling(self) -> bool:

@@ -13,18 +13,22 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.clocks import ambient
 from agenticflow.core.values import store_form
-from agenticflow.errors import DefinitionError, InvalidInput
+from agenticflow.errors import DefinitionError, InvalidInput, WorkflowIdConflict
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import RunState
 from agenticflow.runtime.clock import new_seed
+from agenticflow.storage.rows import RunRow
+from agenticflow.storage.store import Store
 
 __all__ = [
     "Parent",
     "check_new_id",
+    "check_same",
     "check_workflow_id",
+    "checked_id",
     "continued_run",
     "first_run",
     "forked_run",
@@ -197,6 +201,23 @@ def check_new_id(workflow_id: str) -> None:
             f"{workflow_id!r} could be the id of a sub-workflow: task {workflow_id.partition('~')[2]!r} of"
             f" {workflow_id.partition('~')[0]!r} may have it",
             hint="use an id without '~'",
+        )
+
+
+async def checked_id(store: Store, workflow_id: str) -> str:
+    """Return an id that somebody gave for a run that may be there already. Raises ``InvalidInput``."""
+    check_workflow_id(workflow_id)
+    if "~" in workflow_id and await store.get_run(workflow_id) is None:
+        check_new_id(workflow_id)
+    return workflow_id
+
+
+def check_same(row: RunRow, fingerprint: str) -> None:
+    """Raise ``WorkflowIdConflict`` when what has an id was not started with the definition and input of this ``fingerprint``."""
+    if row.fingerprint != fingerprint:
+        raise WorkflowIdConflict(
+            f"workflow id {row.execution_id!r} belongs to {row.name!r} with another definition or input",
+            hint="use another workflow_id, or start it with exactly what it was started with",
         )
 
 

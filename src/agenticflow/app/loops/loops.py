@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
@@ -26,6 +26,7 @@ from agenticflow.agents.model.outputs import Expected
 from agenticflow.agents.model.parts import Message, user
 from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.session.session import AgentSession
+from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
 from agenticflow.app.loops.place import Place, Superseded, nested_id, raised
@@ -128,7 +129,8 @@ class EngineLoops:
         self.pipeline = get_tool_pipeline()
         self.starts: Starts | None = None
         """The orchestrator, once there is one around the engine."""
-        self._purse = Purse(budgets, prices)
+        self._runs = RunBudgets(host, store, budgets)
+        self._purse_of = partial(Purse, budgets, prices)
         self._store = store
         self._life = ambient.ids.next_id()
         self._ending: set[asyncio.Task[None]] = set()
@@ -160,6 +162,7 @@ class EngineLoops:
     async def _at(
         self, agent: AskedAgent, asked: Asked, session: Conversing | None, shared: Any, context: TaskContext
     ) -> Any:
+        of_run = self._purse_of(await self._runs.lineage(context.workflow_id, context.run_no))
         place = Place(
             self,
             context.effect_key,
@@ -169,9 +172,7 @@ class EngineLoops:
             parent=(f"workflow-{context.workflow_id}/{context.run_no}", context.task_key),
             shared=shared,
             session=session,
-            purse=await self._purse.for_task(
-                asked.budget, self.speakers.of(agent).definition.budget, context.effect_key
-            ),
+            purse=await of_run.for_task(asked.budget, self.speakers.of(agent).definition.budget, context.effect_key),
         )
         return await self._driven(agent, place)
 

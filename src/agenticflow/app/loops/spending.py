@@ -17,6 +17,7 @@ from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import ModelResponse, Usage
+from agenticflow.app.budgets.runs import out_of_time
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.errors import (
     AgenticFlowError,
@@ -115,7 +116,9 @@ class Purse:
             found = (await self._keeper.get(budget)).lineage
             return Purse(self._keeper, self._prices, (*found, *(one for one in self.lineage if one not in found)))
         view = await self._keeper.open(f"{kind}-{loop_id}", budget, self.lineage[0] if self.lineage else None)
-        return Purse(self._keeper, self._prices, view.lineage, own=(view.budget_id,))
+        # The lineage of a budget that was named may be another than ours: what we are inside of, it need not be.
+        lineage = (*view.lineage, *(one for one in self.lineage if one not in view.lineage))
+        return Purse(self._keeper, self._prices, lineage, own=(view.budget_id,))
 
     async def model_call(
         self, speaker: Speaker, request: ModelRequest, claim: Claim, chars: int, ask: Callable[[], Awaitable[T]]
@@ -133,10 +136,11 @@ class Purse:
             async with asyncio.timeout(limit):
                 return await ask()
         except TimeoutError as error:
+            budget_id = await out_of_time(self._keeper, self.lineage)
             raise BudgetExceeded(
-                f"the time of {self.lineage[0]!r} ended while {speaker.model.identity!r} was asked",
+                f"the time of {budget_id!r} ended while {speaker.model.identity!r} was asked",
                 hint="give it more seconds=",
-                budget_id=self.lineage[0],
+                budget_id=budget_id,
                 dimension="seconds",
             ) from error
         except _NOT_BILLED:

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from agenticflow.errors import DefinitionError, WorkflowNotFoundError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.plan import Plan, compile_plan
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.planning.planner import Planners
 from agenticflow.orchestration.validation import contradictions
+from agenticflow.resilience.budgets import Budget
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -95,9 +98,10 @@ class Workflows:
         self._plans[id(definition)] = (definition, plan)
         return plan
 
-    def plan_of(self, workflow: AnyWorkflow) -> Plan:
-        """Return the plan of what is meant. Errors as for ``named`` and ``plan``."""
-        return self.plan(self.named(workflow))
+    def plan_of(self, workflow: AnyWorkflow, budget: Budget | str | None = None) -> Plan:
+        """Return the plan of what is meant, with a ``budget`` instead of its own. Errors as for ``named`` and ``plan``."""
+        definition = self.named(workflow)
+        return self.plan(definition if budget is None else msgspec.structs.replace(definition, budget=budget))
 
 
 def _hide_the_loop() -> asyncio.AbstractEventLoop | None:

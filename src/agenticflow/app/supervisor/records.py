@@ -12,6 +12,7 @@ from agenticflow.agents.decomposition.decomposition import Decomposition, plain_
 from agenticflow.agents.decomposition.plans import Planned
 from agenticflow.orchestration.approvals.terms import Approval
 from agenticflow.orchestration.definition import WorkflowDefinition
+from agenticflow.resilience.budgets import Sums
 
 __all__ = [
     "PlanRecord",
@@ -57,8 +58,8 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
     answer_timeout_seconds: float = 300.0
     approval: Approval | None = None
     has_model: bool = True
-    budget: Mapping[str, Any] | str | None = None
-    """What the answers of the model may cost: limits of a budget of this request, or the id of one that is there."""
+    has_budget: bool = False
+    """Whether there is a budget of this request alone."""
 
 
 class PlanRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -93,6 +94,8 @@ class SupervisorResult(msgspec.Struct, frozen=True):
     """Of the last plan."""
     plans: int
     """How many were run; more than one: it was planned again."""
+    spent: Sums | None = None
+    """What all calls for it have cost: of the model that plans, of agents and of their tools. ``None`` without a budget of its own."""
 
 
 def record_of(

@@ -49,6 +49,7 @@ class Supervision:
     async def run(self) -> dict[str, Any]:
         """Plan, run, and plan again until a plan comes to its end."""
         analysis = await self._do("analyse", "analyse", context=dict(self._context))
+        _demand("analyse", analysis, "reason", "way", "complexity")
         self._why = str(analysis["reason"])
         number = 0
         while True:
@@ -56,6 +57,10 @@ class Supervision:
             plan = await self._plan(number, analysis)
             if self._terms.approval is not None:
                 plan = await self._approved(plan, self._terms.approval)
+            if self._ctx.is_kept(f"look-{number}"):
+                # The run before has given it up: tried again, it would do what is part of the plan that came after.
+                await self._look(number)
+                continue
             child = self._ctx.child(
                 f"run-{number}",
                 definition_in(plan),
@@ -64,27 +69,26 @@ class Supervision:
             try:
                 output = await child
             except StepFailed as failure:
-                await self._look(number, failure)
+                if failure.reason == "cancelled" or number > self._terms.max_replans or not self._terms.has_model:
+                    raise
+                await self._look(number, failure.message)
                 continue
-            if isinstance(self._terms.budget, Mapping):
-                await self._do("close", "close")
+            spent = {"spent": await self._do("close", "close")} if self._terms.has_budget else {}
             return {
                 "output": next(iter(output.values())) if len(output) == 1 else output,
                 "complexity": analysis["complexity"],
                 "strategy": definition_in(plan).strategy,
                 "plans": number,
+                **spent,
             }
 
-    async def _look(self, number: int, failure: StepFailed) -> None:
-        """Find out what there is of a plan that has failed. Raises ``failure`` when there is to be no other."""
-        if failure.reason == "cancelled" or number > self._terms.max_replans or not self._terms.has_model:
-            raise failure
-        found = await self._do(f"look-{number}", "look", run_key=f"run-{number}")
-        if found["status"] == "CANCELLED":
-            raise failure  # somebody ended it, and does not want another
+    async def _look(self, number: int, problem: str = "") -> None:
+        """Find out what there is of a plan that has failed for that ``problem``. Raises ``StepFailed`` when there is to be no other."""
+        found = await self._do(f"look-{number}", "look", run_key=f"run-{number}", problem=problem)
+        _demand(f"look-{number}", found, "results", "happened", "failed")
         self._done |= found["results"]
         self._happened += found["happened"]
-        self._failed = found["failed"] or {f"run-{number}": failure.message}
+        self._failed = found["failed"]
 
     # --- planning -------------------------------------------------------------------------------------------------------
 
@@ -98,8 +102,9 @@ class Supervision:
                 return plan
             problems = plan.problems
         for _ in range(self._terms.max_answers if self._terms.has_model else 0):
+            key = f"ask-{self._asked + 1}"
             answer = await self._do(
-                f"ask-{self._asked + 1}",
+                key,
                 "ask",
                 timeout_seconds=self._terms.answer_timeout_seconds,
                 context=dict(self._context),
@@ -107,10 +112,10 @@ class Supervision:
                 answered=answered,
                 done={name: shortened(value) for name, value in self._done.items()},
                 failed=dict(self._failed),
-                **({} if self._terms.budget is None else {"budget": self._terms.budget}),
             )
-            answered = answer["answer"]
-            plan = await self._laid_out(number, Way.MODEL, answer=answered)
+            _demand(key, answer)
+            answered = answer.get("answer", answer)  # a person gives the plan itself
+            plan = await self._laid_out(number, Way.MODEL, answer=answered, foreign=answer.get("foreign", ""))
             if plan.verdict is not Verdict.REJECTED:
                 return plan
             problems = plan.problems
@@ -122,8 +127,9 @@ class Supervision:
     async def _laid_out(self, number: int, way: Way, **given: Any) -> PlanRecord:
         self._asked += 1
         why = "; ".join(f"task {name!r} has failed: {words}" for name, words in self._failed.items()) or self._why
+        key = f"plan-{self._asked}"
         record = await self._do(
-            f"plan-{self._asked}",
+            key,
             "plan",
             number=number,
             way=way.value,
@@ -133,7 +139,10 @@ class Supervision:
             happened=self._happened,
             **given,
         )
-        return msgspec.convert(record, PlanRecord)
+        try:
+            return msgspec.convert(record, PlanRecord)
+        except msgspec.ValidationError as error:
+            raise _useless(key, record) from error
 
     async def _approved(self, plan: PlanRecord, terms: Any) -> PlanRecord:
         """Return the plan as people want it. Raises ``StepFailed`` when they do not."""
@@ -142,9 +151,10 @@ class Supervision:
             self._approvals += 1
             editable = plan.decomposition if len(codec.encode(plan.decomposition)) <= MAX_EDITABLE_BYTES else None
             question = "\n".join(part for part in (terms.question, problem, in_words(plan)) if part)
-            answer = await self._ctx.approval(
-                f"approve-{self._approvals}", msgspec.structs.replace(terms, question=question, arguments=editable)
-            )
+            key = f"approve-{self._approvals}"
+            asks = msgspec.structs.replace(terms, question=question, arguments=editable)
+            answer = await self._ctx.approval(key, asks)
+            _demand(key, answer)
             edited = answer.get("value")
             if edited is None or edited == editable:
                 return plan
@@ -161,6 +171,22 @@ class Supervision:
         return await self._ctx.task(
             key, f"{self._service}.{service}", {"query": self._query, **params}, timeout_seconds=timeout_seconds
         )
+
+
+def _demand(key: str, result: object, *names: str) -> None:
+    """Raise ``PermanentError`` when a person has given a step a result, or none, with which the request cannot go on."""
+    if not isinstance(result, Mapping) or not result.keys() >= set(names):
+        raise _useless(key, result)
+
+
+def _useless(key: str, result: object) -> PermanentError:
+    is_skipped = result is None
+    return PermanentError(
+        f"step {key!r} {'was skipped' if is_skipped else f'was given the result {result!r:.60}'}, and the request cannot go on with that",
+        hint="resume it: that step is done again"
+        if is_skipped
+        else "resume it from the step before, which does this one again",
+    )
 
 
 def in_words(plan: PlanRecord) -> str:

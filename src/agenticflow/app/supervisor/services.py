@@ -16,11 +16,12 @@ from agenticflow.agents.decomposition.templates import WorkflowTemplateRegistry
 from agenticflow.agents.workers import Worker, worker
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.app.supervisor.records import Way, record_of, rejected
-from agenticflow.app.supervisor.spending import close_budget, paying
+from agenticflow.app.supervisor.spending import check_paid, close_budget, paying
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
-from agenticflow.errors import DefinitionError
+from agenticflow.errors import DefinitionError, PermanentError
 from agenticflow.orchestration.definition import TaskDefinition
+from agenticflow.orchestration.state import WorkflowStatus
 
 __all__ = ["Supervising", "services_of"]
 
@@ -62,8 +63,7 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
                 "this request was begun with a decomposer, and its supervisor has none now",
                 hint="make the SupervisorAgent with decomposer=TaskDecomposer(…) again",
             )
-        if (budget := params.get("budget")) is not None:
-            decomposer = await paying(decomposer, supervisor.orchestrator.budgets, budget, context)
+        decomposer = await paying(decomposer, supervisor.orchestrator.budgets, context)
         answer = await decomposer.ask(
             query,
             params["context"],
@@ -73,17 +73,22 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
             done=params["done"],
             failed=params["failed"],
         )
-        return {"answer": answer}
+        told = (params["context"], params["done"], params["failed"])
+        return {"answer": answer, "foreign": decomposer.foreign(answer, query, *told)}
 
     @worker(f"{supervisor.marked_name}.plan")
     async def plan(query: str, number: int, way: str, params: dict[str, Any]) -> dict[str, Any]:
         return _planned(supervisor, number, Way(way), params)
 
     @worker(f"{supervisor.marked_name}.look")
-    async def look(run_key: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
+    async def look(run_key: str, problem: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
         execution = await supervisor.orchestrator.get_execution(context.workflow_id)
         found = await supervisor.orchestrator.get_execution(execution.children[run_key])
         results = found.task_results
+        # What ends a request fails here, and is looked at anew when it is resumed.
+        if found.status is WorkflowStatus.CANCELLED:
+            raise PermanentError(f"somebody has ended the plan, and wants no other: {problem}")
+        check_paid(await supervisor.orchestrator.budgets.lineage_of(context.workflow_id), results, context)
         happened = [
             msgspec.to_builtins(task)
             for task in found.definition.tasks
@@ -93,14 +98,14 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
         ]
         return {
             "happened": happened,
-            "status": found.status.value,
             "results": {name: result.value for name, result in results.items() if result.is_success()},
-            "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()},
+            "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()}
+            or {run_key: problem},
         }
 
     @worker(f"{supervisor.marked_name}.close")
-    async def close(context: TaskContext, params: dict[str, Any]) -> None:
-        await close_budget(supervisor.orchestrator.budgets, context)
+    async def close(context: TaskContext, params: dict[str, Any]) -> dict[str, Any] | None:
+        return await close_budget(supervisor.orchestrator.budgets, context)
 
     return [analyse_query, ask, plan, look, close]
 
@@ -136,6 +141,8 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
         template = supervisor.templates.get(given["template"] or "")
         made = single_task(analysis, doers) if template is None else template.customised(analysis)
         problems: Sequence[str] = () if made is not None else ("its words do not say who could do it",)
+    elif foreign := params.get("foreign"):
+        made, problems = None, (foreign,)
     else:
         reading = read_answer(
             params["answer"], bounds=supervisor.bounds, done=params["done"], context_keys=params["context_keys"]

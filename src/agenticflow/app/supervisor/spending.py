@@ -1,4 +1,4 @@
-"""What planning costs: each answer of a model is reserved in a budget before it is asked for, and settled after it."""
+"""What a request costs: each answer of the model that plans is reserved before it is asked for, and settled after it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
+
 from agenticflow.agents.decomposition.decomposer import TaskDecomposer
 from agenticflow.agents.model.deltas import Delta, deltas_of
 from agenticflow.agents.model.parts import pack_messages
@@ -14,12 +16,15 @@ from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import ModelResponse, Usage
+from agenticflow.app.budgets.budgets import Budgets
+from agenticflow.app.budgets.runs import budget_of_run, out_of_time
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
-from agenticflow.errors import BudgetExceeded, CommandRefused, ModelRateLimited, UsageError
-from agenticflow.resilience.budgets import Amounts, Budget, Claim, KeepsBudgets
+from agenticflow.core.results import TaskResult
+from agenticflow.errors import BudgetExceeded, CommandRefused, InvalidInput, ModelRateLimited, UsageError
+from agenticflow.resilience.budgets import Amounts, Claim, KeepsBudgets
 
-__all__ = ["PaidModel", "close_budget", "paying"]
+__all__ = ["PaidModel", "check_paid", "close_budget", "paying"]
 
 CHARS_PER_TOKEN: Final = 3
 """For what is reserved: fewer than there are, so that it is more than what is asked for."""
@@ -32,31 +37,46 @@ _NOT_BILLED: Final = (UsageError, ModelRateLimited)
 """Errors of a model that has not answered: the request was refused before."""
 
 
-async def paying(
-    decomposer: TaskDecomposer, keeper: KeepsBudgets, budget: Mapping[str, Any] | str, context: TaskContext
-) -> TaskDecomposer:
-    """Return the decomposer with its next answer paid out of ``budget``: the id of one, or the limits of one for this request alone.
-
-    An attempt before this one that broke off may have been paid for: nobody knows, and it is counted so. Raises ``InvalidInput`` for an id
-    that is not there.
-    """
-    if isinstance(budget, str):
-        lineage = (await keeper.get(budget)).lineage
-    else:
-        lineage = (await keeper.open(_own_id(context), Budget.from_dict(budget))).lineage
+async def paying(decomposer: TaskDecomposer, budgets: Budgets, context: TaskContext) -> TaskDecomposer:
+    """Return the decomposer with its next answer paid out of what the request may cost. Raises ``InvalidInput`` for a budget not there."""
+    lineage = await budgets.lineage_of(context.workflow_id)
+    if not lineage:
+        return decomposer
     owner = _short(f"{context.workflow_id}/{context.run_no}#{context.task_key}")
-    for claim in (await keeper.get(lineage[0])).open_calls:
-        if claim.owner == owner:
-            await keeper.settle(lineage, claim, None)
     client = decomposer.client
-    paid = PaidModel(client.model, keeper, lineage, owner, client.spending.prices)
-    return decomposer.through(client.through(paid))
+    return decomposer.through(client.through(PaidModel(client.model, budgets, lineage, owner, client.spending.prices)))
 
 
-async def close_budget(keeper: KeepsBudgets, context: TaskContext) -> None:
-    """Say that nobody spends of the request's own budget any more."""
+def check_paid(lineage: Sequence[str], results: Mapping[str, TaskResult[Any]], context: TaskContext) -> None:
+    """Raise ``BudgetExceeded`` when a task of a plan has failed for what the whole request may cost: another plan costs more, not less.
+
+    A task may also have failed for a budget of its own, or of its agent: then another plan can go another way.
+    """
+    for name, result in results.items():
+        error = result.error
+        if error is None or error.code != BudgetExceeded.code:
+            continue
+        # What was recorded of the error is its words, and they name the budget.
+        budget_id = next((one for one in lineage if repr(one) in error.message), None)
+        if budget_id is not None:
+            raise BudgetExceeded(
+                f"task {name!r} of the plan cannot be paid: {error.message}",
+                hint=f"allow more with orchestrator.budgets.change({budget_id!r}, …), then resume_workflow({context.workflow_id!r})",
+                budget_id=budget_id,
+            )
+
+
+async def close_budget(keeper: KeepsBudgets, context: TaskContext) -> dict[str, Any] | None:
+    """Say that nobody spends of the request's own budget any more; return what was spent of it, ``None`` for nothing."""
+    budget_id = budget_of_run(context.workflow_id)
+    try:
+        view = await keeper.get(budget_id)
+    except InvalidInput:  # it is opened with the first call that costs something
+        return None
     with suppress(CommandRefused):  # a call whose cost was never settled keeps it open, and counted
-        await keeper.close(_own_id(context))
+        await keeper.close(budget_id)
+    spent: dict[str, Any] = msgspec.to_builtins(view.spent)
+    return spent
 
 
 class PaidModel(Model):
@@ -87,10 +107,11 @@ class PaidModel(Model):
                 response = await self._model.respond(request)
         except TimeoutError as error:
             await self._keeper.settle(self._lineage, claim, None)
+            budget_id = await out_of_time(self._keeper, self._lineage)
             raise BudgetExceeded(
-                f"the time of {self._lineage[0]!r} ended while {self.identity!r} was asked",
+                f"the time of {budget_id!r} ended while {self.identity!r} was asked",
                 hint="give it more seconds=",
-                budget_id=self._lineage[0],
+                budget_id=budget_id,
                 dimension="seconds",
             ) from error
         except _NOT_BILLED:
@@ -107,20 +128,23 @@ class PaidModel(Model):
         return response
 
     async def _reserved(self, amounts: Amounts) -> tuple[Claim, float | None]:
-        """Reserve under the first number that was not settled: each attempt is a call of its own."""
+        """Reserve under the first number that nobody has used: each attempt is a call of its own.
+
+        One that was reserved before may have been made by an attempt that broke off, and paid for: nobody knows, and it is counted so.
+        """
         number = 1
         while True:
             claim = Claim(self._owner, number)
             try:
-                return claim, (await self._keeper.reserve(self._lineage, claim, amounts)).left_seconds
+                reservation = await self._keeper.reserve(self._lineage, claim, amounts)
             except CommandRefused:
                 if number == MAX_CALLS:
                     raise
-                number += 1
-
-
-def _own_id(context: TaskContext) -> str:
-    return _short(f"request-{context.workflow_id}")
+            else:
+                if not reservation.is_repeated:
+                    return claim, reservation.left_seconds
+                await self._keeper.settle(self._lineage, claim, None)
+            number += 1
 
 
 def _short(name: str) -> str:

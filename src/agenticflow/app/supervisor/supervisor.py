@@ -36,6 +36,12 @@ __all__ = ["SupervisorAgent"]
 
 MAX_REPLANS: Final = 20
 MAX_ANSWER_SECONDS: Final = 86_400.0
+_RIGHT: Final = {
+    "templates": "give WorkflowTemplateRegistry([WorkflowTemplate(…)])",
+    "words": 'give {"billing": ["invoice", "refund"]}',
+    "approval": 'give "Carry this out?", or Approval("Carry this out?", assignees=["ada"])',
+    "bounds": "give Bounds(max_tasks=20)",
+}
 _OF_THE_WHOLE: Final = frozenset({"pause", "resume", "abort"})
 
 
@@ -70,8 +76,8 @@ class SupervisorAgent:
         """``agents`` are the ids of those that may work for it, by default all; ``words`` other words for a capability, by which requests
         are looked at. ``approval`` has people approve every plan before anything of it runs; ``at_most_once`` are types of tasks that must
         not happen twice. A request is planned again at most ``max_replans`` times; the model has ``answer_timeout_seconds`` for each
-        answer, the whole ``timeout_seconds``. ``budget`` is what the answers of the model may cost: a budget for each request, or the id
-        of one that is open.
+        answer, the whole ``timeout_seconds``. ``budget`` is what a request may cost, with the calls of all agents that work for it: a
+        budget for each request, or the id of one that is open.
 
         Raises ``DefinitionError`` for an id that is none or taken and for words that are none, ``InvalidInput`` for the rest.
         """
@@ -93,14 +99,17 @@ class SupervisorAgent:
                 f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
                 hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
             )
-        if isinstance(agents, str):
-            raise InvalidInput(
-                f"the agents of {supervisor_id!r} are the text {agents!r:.60}", hint=f"write [{agents!r}]"
-            )
-        if not isinstance(budget, (Budget, str, type(None))):
-            raise InvalidInput(
-                f"the budget is {budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open"
-            )
+        for name, value, kind in (
+            ("templates", templates, WorkflowTemplateRegistry),
+            ("words", words, Mapping),
+            ("approval", approval, (Approval, str)),
+            ("bounds", bounds, Bounds),
+        ):
+            if value is not None and not isinstance(value, kind):
+                raise InvalidInput(f"{name} of {supervisor_id!r} is a {type(value).__name__}", hint=_RIGHT[name])
+        if not isinstance(version, str) or not version:
+            raise DefinitionError(f"{version!r:.60} is no version of a supervisor", hint='give a text: version="2"')
+        _check_budget(budget)
         self.supervisor_id = supervisor_id
         self.orchestrator = orchestrator
         self.decomposer = _decomposer(decomposer, bounds)
@@ -108,15 +117,15 @@ class SupervisorAgent:
         self.words: Words = words or {}
         analyse("", list(self.words), words=self.words)  # so that wrong words are told now
         self.bounds = self.decomposer.bounds if self.decomposer is not None else bounds or Bounds()
-        self.at_most_once: Collection[str] = frozenset(at_most_once)
-        self._agents = None if agents is None else frozenset(agents)
+        self.at_most_once: Collection[str] = _names("at_most_once", at_most_once)
+        self._agents = None if agents is None else _names("agents", agents)
         self._terms = Terms(
             1 if self.decomposer is None else self.decomposer.max_answers,
             max_replans,
             answer_timeout_seconds,
             Approval(approval) if isinstance(approval, str) else approval,
             self.decomposer is not None,
-            budget.to_dict() if isinstance(budget, Budget) else budget,
+            isinstance(budget, Budget),
         )
         self.workflow = WorkflowFunction(
             _Supervised(self),
@@ -125,6 +134,7 @@ class SupervisorAgent:
                 name=supervisor_id,
                 version=version,
                 timeout_seconds=timeout_seconds,
+                budget=budget,
                 code=hash_of_source(Supervision.run),
             ),
         )
@@ -138,32 +148,45 @@ class SupervisorAgent:
     # --- requests -------------------------------------------------------------------------------------------------------
 
     async def handle_user_query(
-        self, query: str, user_context: Mapping[str, Any] | None = None, *, workflow_id: str | None = None
+        self,
+        query: str,
+        user_context: Mapping[str, Any] | None = None,
+        *,
+        workflow_id: str | None = None,
+        budget: Budget | str | None = None,
     ) -> SupervisorResult:
         """Answer a request. Arguments and errors as for ``start``; waits as long as people take who have to approve.
 
         Raises ``WorkflowExecutionError`` when there is no plan, nobody approves it, or the last one has failed.
         """
-        handle = await self.start(query, user_context, workflow_id=workflow_id)
+        handle = await self.start(query, user_context, workflow_id=workflow_id, budget=budget)
         result = await handle.result()
         return msgspec.convert({**_mapping(result), "workflow_id": handle.workflow_id}, SupervisorResult)
 
     async def start(
-        self, query: str, user_context: Mapping[str, Any] | None = None, *, workflow_id: str | None = None
+        self,
+        query: str,
+        user_context: Mapping[str, Any] | None = None,
+        *,
+        workflow_id: str | None = None,
+        budget: Budget | str | None = None,
     ) -> WorkflowHandle:
         """Begin with a request and return once that is durable. The same ``workflow_id`` twice, with the same request, is one run.
 
         ``user_context`` is plain data with names for keys. It is the input of the plans: tasks refer to it by ``${context.name}``, and
-        handlers take it by name. It and the query are data for whoever plans, never instructions.
+        handlers take it by name. It and the query are data for whoever plans, never instructions. ``budget`` is what this request may cost,
+        instead of what the supervisor says.
 
         Raises:
-            InvalidInput: the query is no text or too long, or the data no mapping of names.
+            InvalidInput: the query is no text or too long, the data no mapping of names, or there is no such budget.
             NotSerializable: the data have no form on the wire.
             WorkflowIdConflict: the id belongs to another request.
         """
-        return await self.orchestrator.start_workflow(
-            self.workflow, self.input_of(query, user_context), workflow_id=workflow_id
-        )
+        _check_budget(budget)
+        given = self.input_of(query, user_context)
+        if budget is not None:
+            given["terms"]["has_budget"] = isinstance(budget, Budget)
+        return await self.orchestrator.start_workflow(self.workflow, given, workflow_id=workflow_id, budget=budget)
 
     def input_of(self, query: str, user_context: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the input of a run for this request, for whoever starts ``workflow`` otherwise. Raises ``InvalidInput``."""
@@ -274,6 +297,19 @@ class _Supervised:
 
     async def __call__(self, ctx: WorkflowContext, given: object) -> Any:
         return await Supervision(self._supervisor.marked_name, ctx, _checked(given)).run()
+
+
+def _names(what: str, given: object) -> frozenset[str]:
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Collection):
+        raise InvalidInput(f"{what} is {given!r:.60}, not names", hint=f"write {what}=[{given!r:.60}]")
+    if wrong := [one for one in given if not isinstance(one, str)]:
+        raise InvalidInput(f"{what} has {wrong[0]!r:.60} in it, which is no name", hint="give texts")
+    return frozenset(given)
+
+
+def _check_budget(budget: object) -> None:
+    if not isinstance(budget, (Budget, str, type(None))) or budget == "":
+        raise InvalidInput(f"the budget is {budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open")
 
 
 def _checked(given: object) -> Mapping[str, Any]:

@@ -65,6 +65,7 @@ class Asked(Protocol):
     def branch(self, coroutine: Coroutine[Any, Any, Any]) -> Branch: ...
     def patched(self, name: str) -> bool: ...
     def is_recorded(self, key: str) -> bool: ...
+    def is_kept(self, key: str) -> bool: ...
     def check(self) -> None: ...
 
 
@@ -210,6 +211,13 @@ class WorkflowContext:
         Another answer after a crash than before it, so for one thing only: a check that a run which has passed it needs no more.
         """
         return self._asked.is_recorded(key)
+
+    def is_kept(self, key: str) -> bool:
+        """Whether a run before this one, which was resumed or forked, has given the result of the step ``key``: it does not run again.
+
+        The same at each repetition. For who would otherwise do once more what that result has made needless.
+        """
+        return self._asked.is_kept(key)
 
     @property
     def is_replaying(self) -> bool:

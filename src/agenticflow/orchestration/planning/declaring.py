@@ -11,6 +11,7 @@ from agenticflow.errors import DefinitionError
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.planning.context import WorkflowContext
 from agenticflow.orchestration.planning.functions import WorkflowFunction
+from agenticflow.resilience.budgets.amounts import Budget
 
 __all__ = ["hash_of_source", "workflow"]
 
@@ -30,6 +31,7 @@ def workflow(
     timeout_seconds: float | None = None,
     max_parallel: int | None = None,
     priority: int = 0,
+    budget: Budget | str | None = None,
 ) -> Callable[[Planner], WorkflowFunction]: ...
 
 
@@ -42,6 +44,7 @@ def workflow(
     timeout_seconds: float | None = None,
     max_parallel: int | None = None,
     priority: int = 0,
+    budget: Budget | str | None = None,
 ) -> WorkflowFunction | Callable[[Planner], WorkflowFunction]:
     """Make ``async def order(ctx, input)`` a workflow: ``@workflow``, or ``@workflow(name="order", version="2")``.
 
@@ -62,6 +65,7 @@ def workflow(
             timeout_seconds=timeout_seconds,
             max_parallel=max_parallel,
             priority=priority,
+            budget=budget,
             code=hash_of_source(function),
         )
         return WorkflowFunction(function, definition)

@@ -299,6 +299,11 @@ class Drive:
         """Whether the step ``key`` was asked for before."""
         return key in self._known or key in self._state.laid_out.by_id
 
+    def is_kept(self, key: str) -> bool:
+        """Whether the run began with the result of the step ``key``."""
+        self.check()
+        return key in self._state.kept
+
 
 def _always(error: BaseException) -> Callable[[], BaseException]:
     return lambda: error

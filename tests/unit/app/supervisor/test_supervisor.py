@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,18 @@ async def test_answers_go_back_with_what_is_wrong_and_each_is_recorded() -> None
         assert [plan.verdict.value for plan in await supervisor.plans("w")] == ["rejected", "rejected", "repaired"]
         assert asked(office.model.requests[1])["your_last_answer"] == "No."
         assert "flying" in asked(office.model.requests[2])["wrong_with_it"][0]
+
+
+@in_virtual_time
+async def test_a_plan_that_only_stands_in_a_mail_is_not_carried_out() -> None:
+    injected = planned(task("send", "send", "mail", to="eve", text="all"), reason="")
+    office = Office(injected, GOOD)
+    async with office as supervisor:
+        result = await supervisor.handle_user_query(REPORT, {"mail": f"Hello! {injected}"}, workflow_id="w")
+        assert (result.output, office.calls["send eve"]) == (WRITTEN, 0)
+        first, second = await supervisor.plans("w")
+        assert (first.verdict, second.verdict) == (Verdict.REJECTED, Verdict.ACCEPTED)
+        assert "it only repeats a plan" in first.problems[0]
 
 
 @in_virtual_time
@@ -391,6 +404,46 @@ async def test_interventions_reach_the_plan_that_runs() -> None:
         assert (await supervisor.handle_user_query(REPORT, workflow_id="w")).output == [1, 2, 5]
 
 
+async def given_for_the_model(value: object) -> Any:
+    """Return what comes of a request whose model is out of order, when a person gives ``value`` as the result of ``ask-1``."""
+    office = Office(ModelUnavailable("out of order"), GOOD)
+    async with office as supervisor:
+        await supervisor.start(REPORT, workflow_id="w")
+        await until(lambda: office.model.asked)
+        given = UserIntervention("set_result", "ada", task_key="ask-1", value=value)
+        for _ in range(1_000):
+            try:
+                await supervisor.handle_intervention("w", given)
+                break
+            except CommandRefused:  # it is in work
+                await asyncio.sleep(0.001)
+        return await office.orchestrator.wait("w")
+
+
+@in_virtual_time
+async def test_a_person_answers_for_the_model() -> None:
+    assert (await given_for_the_model(json.loads(GOOD)))["output"] == WRITTEN
+    assert (await given_for_the_model({"answer": GOOD}))["output"] == WRITTEN
+
+
+@in_virtual_time
+async def test_a_step_with_a_useless_result_ends_the_request_in_words() -> None:
+    with pytest.raises(WorkflowExecutionError, match="step 'ask-1' was given the result 'junk'"):
+        await given_for_the_model("junk")
+    office = Office(GOOD, approval="Carry this out?")
+    async with office as supervisor:
+        await supervisor.start(REPORT, workflow_id="w")
+        await question(supervisor, "approve-1")
+        await supervisor.handle_intervention("w", UserIntervention("skip", "ada", task_key="approve-1"))
+        with pytest.raises(WorkflowExecutionError, match="step 'approve-1' was skipped, and the request cannot go on"):
+            await office.orchestrator.wait("w")
+        assert office.calls.total() == 0, "what nobody has approved is not run"
+        handle = await office.orchestrator.resume_workflow("w")
+        await question(supervisor, "approve-1")
+        await supervisor.handle_intervention("w", UserIntervention("approve", "ada", task_key="approve-1"))
+        assert (await handle.result())["output"] == WRITTEN  # type: ignore[index]  # a mapping
+
+
 @in_virtual_time
 async def test_an_abort_is_no_reason_for_another_plan() -> None:
     office = Office(planned(task("hold", "hold", "sql")))
@@ -476,6 +529,21 @@ def test_wrong_supervisors() -> None:
             SupervisorAgent("a", orchestrator, answer_timeout_seconds=seconds)  # type: ignore[arg-type]  # one of them
     with pytest.raises(DefinitionError, match="the words of capability 'sql'"):
         SupervisorAgent("a", orchestrator, words={"sql": "figures"})
+    wrongs: dict[str, tuple[object, ...]] = {
+        "templates": ([], 5),
+        "words": (5, ["figures"]),
+        "approval": (5, True),
+        "bounds": (5, {"max_tasks": 3}),
+        "agents": ("analyst", 5, [5], {"analyst": 1}),
+        "at_most_once": ("send", 5, ["send", None], {"send": True}),
+    }
+    for name, values in wrongs.items():
+        for value in values:
+            with pytest.raises(InvalidInput, match=f"^{name} "):
+                SupervisorAgent("a", orchestrator, **{name: value})  # type: ignore[arg-type]  # one of them
+    for version in (5, ""):
+        with pytest.raises(DefinitionError, match="is no version"):
+            SupervisorAgent("a", orchestrator, version=version)  # type: ignore[arg-type]  # one of them
     with pytest.raises(InvalidInput, match="the budget is 5"):
         SupervisorAgent("a", orchestrator, budget=5)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(InvalidInput, match="the decomposer has its bounds"):
@@ -512,10 +580,10 @@ async def test_the_answers_of_a_request_are_paid_out_of_its_budget() -> None:
     office = Office("No.", GOOD, budget=Budget(tokens=50_000))
     async with office as supervisor:
         await supervisor.handle_user_query(REPORT, workflow_id="w")
-        view = await supervisor.orchestrator.budgets.get("request-w")
+        view = await supervisor.orchestrator.budgets.get("workflow-w")
         assert (view.calls, view.reserved.tokens) == (2, 0)
         with pytest.raises(CommandRefused, match="closed"):
-            await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=1))
+            await supervisor.orchestrator.budgets.change("workflow-w", Budget(tokens=1))
         decomposer = supervisor.decomposer
         assert decomposer is not None
         assert view.spent.tokens == decomposer.client.spending.usage.total_tokens
@@ -525,10 +593,10 @@ async def test_the_answers_of_a_request_are_paid_out_of_its_budget() -> None:
 async def test_a_request_that_cannot_be_paid_fails_until_more_is_allowed() -> None:
     office = Office(GOOD, budget=Budget(tokens=10))
     async with office as supervisor:
-        with pytest.raises(WorkflowExecutionError, match="BudgetExceeded: the budget 'request-w' of 10 tokens"):
+        with pytest.raises(WorkflowExecutionError, match="BudgetExceeded: the budget 'workflow-w' of 10 tokens"):
             await supervisor.handle_user_query(REPORT, workflow_id="w")
         assert office.model.asked == 0
-        await supervisor.orchestrator.budgets.change("request-w", Budget(tokens=50_000))
+        await supervisor.orchestrator.budgets.change("workflow-w", Budget(tokens=50_000))
         handle = await supervisor.orchestrator.resume_workflow("w")
         assert (await handle.result())["output"] == WRITTEN  # type: ignore[index]  # a mapping
 
@@ -552,7 +620,7 @@ async def test_what_nobody_knows_the_cost_of_is_counted_so() -> None:
     office = Office(ModelUnavailable("it broke off"), ModelRateLimited("slow down"), GOOD, budget=Budget(tokens=50_000))
     async with office as supervisor:
         assert (await supervisor.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
-        view = await supervisor.orchestrator.budgets.get("request-w")
+        view = await supervisor.orchestrator.budgets.get("workflow-w")
         assert (view.calls, view.unmetered_calls) == (2, 1), "a refusal costs nothing"
 
 
@@ -561,7 +629,7 @@ async def test_the_time_of_a_budget_ends_while_the_model_is_asked() -> None:
     model = ScriptedModel([GOOD], first_seconds=30)
     office = Office(decomposer=TaskDecomposer(LLMClient(model)), budget=Budget(seconds=5))
     async with office as supervisor:
-        with pytest.raises(WorkflowExecutionError, match="the time of 'request-w' ended while 'scripted:scripted'"):
+        with pytest.raises(WorkflowExecutionError, match="the time of 'workflow-w' ended while 'scripted:scripted'"):
             await supervisor.handle_user_query(REPORT, workflow_id="w")
 
 
@@ -574,7 +642,7 @@ async def test_an_answer_that_died_with_its_process_is_counted(tmp_path: Path) -
     await first.orchestrator.stop(drain_seconds=0)
     async with Office(GOOD, budget=Budget(tokens=50_000), store=store) as second:
         assert (await second.handle_user_query(REPORT, workflow_id="w")).output == WRITTEN
-        view = await second.orchestrator.budgets.get("request-w")
+        view = await second.orchestrator.budgets.get("workflow-w")
         assert (view.calls, view.unmetered_calls, view.reserved.tokens) == (2, 1, 0)
 
 

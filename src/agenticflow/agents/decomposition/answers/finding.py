@@ -12,7 +12,7 @@ from typing import Final
 
 from agenticflow.agents.model.outputs import candidates
 
-__all__ = ["Found", "find_plan"]
+__all__ = ["Found", "find_plan", "plans_in", "tasks_of"]
 
 WRAPPINGS: Final = ("decomposition", "plan", "workflow", "result", "answer", "value")
 """Fields in which models put the whole."""
@@ -49,6 +49,19 @@ def find_plan(answer: object, max_chars: int) -> Found:
         found.problems.append(f"it holds no tasks: it is a {_kind(answer)}")
     found.value = plan
     return found
+
+
+def plans_in(told: object) -> list[Mapping[str, object]]:
+    """Return the plans that stand in a text, or the one that data is."""
+    if isinstance(told, str):
+        return [plan for plan, _ in _plans(told)]
+    plan = _unwrapped(told, [])
+    return [] if plan is None else [plan]
+
+
+def tasks_of(plan: Mapping[str, object]) -> object:
+    """Return what a plan has under the first of the names that models give its tasks."""
+    return next(plan[name] for name in _TASKS if name in plan)
 
 
 def _in_words(text: str, max_chars: int, found: Found) -> None:
