@@ -290,7 +290,8 @@ class Compact(LoopCommand, frozen=True, kw_only=True):
 
 
 class EndLoop(LoopCommand, frozen=True, kw_only=True):
-    """Give up: calls that are open are interrupted."""
+    """Give up: calls that are open have ended as ``ends`` says, or are interrupted."""
 
     error: ErrorInfo | None = None
     is_cancelled: bool = False
+    ends: tuple[ToolCallEnded, ...] = ()

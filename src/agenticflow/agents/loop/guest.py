@@ -41,7 +41,7 @@ from agenticflow.agents.model.parts import pack_messages, user
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.engine import ActivityInput, Effect, ProcessDeath, Recovery, Summary, TimersDue
-from agenticflow.core.results import ErrorInfo, describe_error
+from agenticflow.core.results import describe_error
 from agenticflow.errors import AgentLooped, CommandRefused, InvariantError, MaxTurnsExceeded, ModelOutputInvalid
 
 __all__ = ["LoopGuest", "stream_of_loop"]
@@ -106,8 +106,8 @@ class LoopGuest:
                 return (FeedbackTaken(number, message),) if number > state.feedback else ()
             case Compact(compacted=compacted):
                 return _compacted(state, compacted)
-            case EndLoop(error=error, is_cancelled=is_cancelled):
-                return _given_up(state, error, is_cancelled)
+            case EndLoop():
+                return _given_up(state, command)
             case _:
                 raise InvariantError(f"a loop does not know the command {type(command).__name__}")
 
@@ -259,9 +259,10 @@ def _compacted(state: LoopState, compacted: ConversationCompacted) -> Sequence[F
     return (compacted,)
 
 
-def _given_up(state: LoopState, error: ErrorInfo | None, is_cancelled: bool) -> Sequence[Fact]:
-    cut = (_cut_off(call) for call in state.open_calls)
-    return (*cut, LoopEnded(error=error, is_cancelled=is_cancelled))
+def _given_up(state: LoopState, command: EndLoop) -> Sequence[Fact]:
+    known = {end.call_id: end for end in command.ends}
+    ended = (known.get(call.asked.call_id) or _cut_off(call) for call in state.open_calls)
+    return (*ended, LoopEnded(error=command.error, is_cancelled=command.is_cancelled))
 
 
 def _checked(state: LoopState, end: ToolCallEnded) -> ToolCallEnded:

@@ -28,6 +28,8 @@ __all__ = ["Calls"]
 _CUT_OFF: Final = frozenset({"cancelled", "outcome_unknown"})
 MAX_SHOWN_BYTES: Final = 12 * 1024
 """Of the arguments that a person is shown."""
+MAX_REFUSAL_CHARS: Final = 2_000
+"""Of what a model is told of a guardrail."""
 
 
 class Calls:
@@ -79,7 +81,7 @@ class Calls:
             if allowed is None:
                 return
             call = allowed
-        await self._check(GuardrailKind.TOOL_INPUT, {"tool": name, "params": call.params})
+        await self._check(part, GuardrailKind.TOOL_INPUT, {"tool": name, "params": call.params})
         claim = self._claims[part.call_id]
         await place.purse.cover_call(claim)
         place.tell(ToolCalled(self._speaker.name, part.call_id, name, dict(call.params)))
@@ -90,7 +92,7 @@ class Calls:
         if result.error is not None:
             ending = CallEnding.INTERRUPTED if result.error.code in _CUT_OFF else CallEnding.FAILED
         else:
-            await self._check(GuardrailKind.TOOL_OUTPUT, {"tool": name, "result": result.value})
+            await self._check(part, GuardrailKind.TOOL_OUTPUT, {"tool": name, "result": result.value})
         text = result.text()
         if call.params != part.arguments:
             changed = msgspec.json.encode(codec.decode(codec.encode(call.params))).decode()
@@ -105,10 +107,20 @@ class Calls:
     async def _nested(self, agent: AskedAgent, call_id: str, prompt: str) -> object:
         return await self._place.means.perform_within(agent, self._place, call_id, prompt)
 
-    async def _check(self, kind: GuardrailKind, value: Mapping[str, Any]) -> None:
+    async def _check(self, part: ToolCallPart, kind: GuardrailKind, value: Mapping[str, Any]) -> None:
+        """Raise when a guardrail refuses the call or its result. The loop ends with that, and the call as it is known to have ended."""
         speaker = self._speaker
-        if speaker.has_rails(kind):
+        if not speaker.has_rails(kind):
+            return
+        try:
             await speaker.rails.check(kind, self._place.shared, value)
+        except GuardrailTripwireTriggered as refused:
+            is_made = kind is GuardrailKind.TOOL_OUTPUT
+            words = "this call was made, and its result is kept back" if is_made else "this call was not made"
+            content = codec.encode(f"{words}: {refused.message}"[:MAX_REFUSAL_CHARS])
+            ending = CallEnding.FAILED if is_made else CallEnding.REFUSED
+            self._place.refused.append(ToolCallEnded(part.call_id, content, ending))
+            raise
 
     # --- people -----------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from agenticflow import errors
 from agenticflow.agents.asked.doors import AskedAgent, Conversing
-from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop
+from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop, ToolCallEnded
 from agenticflow.agents.loop.items import items_of, messages_of
 from agenticflow.agents.loop.results import AgentUpdate
 from agenticflow.agents.loop.state import LoopState
@@ -129,6 +129,8 @@ class Place:
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
         self._end: asyncio.Future[LoopState] | None = None
+        self.refused: list[ToolCallEnded] = []
+        """Calls that guardrails ended, and with them the loop."""
         self._remembered: set[str] = set()
         """Runs of the loop that are in the session."""
         self.has_spoken = False
@@ -234,7 +236,7 @@ class Place:
     async def end(self, error: ErrorInfo) -> None:
         """Record that the loop comes to nothing. What cannot be recorded now is found open, and taken up, later."""
         try:
-            await self.submit(EndLoop, error=error)
+            await self.submit(EndLoop, error=error, ends=tuple(self.refused))
         except (CommandRefused, ConcurrencyConflict, OutcomeUnknown, Superseded, TemporaryError):
             return  # it has ended, or is another's, or the store is away: then so is the report of the attempt
 
@@ -326,5 +328,5 @@ def raised(info: ErrorInfo) -> AgenticFlowError:
     kind = getattr(errors, info.type, None)
     if inspect.isclass(kind) and issubclass(kind, AgenticFlowError):
         with suppress(TypeError):  # for one that needs more than its words
-            return kind(info.message)
+            return kind(info.message, **info.told)
     return (PermanentError if info.is_permanent else TemporaryError)(str(info))

@@ -258,6 +258,17 @@ def test_who_gives_up_interrupts_what_is_open() -> None:
     play.check()
 
 
+def test_who_gives_up_says_how_calls_ended_as_far_as_that_is_known() -> None:
+    play = Play()
+    play.answer(calling(AskedCall("a", "pay", is_at_most_once=True), "b"))
+    play.do(f.BeginCall, call_id="a")
+    known = f.ToolCallEnded("a", codec.encode("it was made"), CallEnding.FAILED)
+    play.do(f.EndLoop, error=BROKEN, ends=(known, f.ToolCallEnded("gone", codec.encode("?"))))
+    assert play.results()["a"] == "it was made"
+    assert "may be made again" in play.results()["b"]
+    play.check()
+
+
 @pytest.mark.parametrize("ending", [one for one in CallEnding if one is not CallEnding.HANDED_OFF])
 def test_the_model_is_told_of_every_ending(ending: CallEnding) -> None:
     play = Play()

@@ -17,12 +17,14 @@ from agenticflow.agents.model import FinishReason, ModelAbilities, ModelRequest,
 from agenticflow.agents.model.deltas import ResponseRestarted
 from agenticflow.agents.session import AgentSession
 from agenticflow.errors import (
+    BudgetExceeded,
     ContentRefused,
     ContextTooLong,
     GuardrailTripwireTriggered,
     ModelOutputInvalid,
     WorkflowExecutionError,
 )
+from agenticflow.resilience.budgets import Budget
 from agenticflow.testing import ScriptedModel, call_tool
 
 
@@ -99,10 +101,15 @@ def rail(kind: str, words: str) -> Guardrail:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "made"),
-    [("input", "secret", 0), ("output", "done", 1), ("tool_input", "attic", 0), ("tool_output", "much to be said", 1)],
+    ("kind", "words", "made", "results"),
+    [
+        ("input", "secret", 0, []),
+        ("output", "done", 1, [("attic", False)]),
+        ("tool_input", "attic", 0, [("this call was not made", True)]),
+        ("tool_output", "much to be said", 1, [("this call was made, and its result is kept back", True)]),
+    ],
 )
-async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: int) -> None:
+async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: int, results: list[Any]) -> None:
     calls = 0
 
     @tool(effect="at_most_once")
@@ -127,8 +134,26 @@ async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: 
         with pytest.raises(GuardrailTripwireTriggered, match=f"no-{words}"):
             await agent.run("what is the secret?", session="ada", workflow_id="one")
         assert await AgentSession("ada", store=orchestrator.store).get_items() == [], "what was refused was not said"
+        loops: Any = agent._loops()
+        told = [one for message in await loops.conversation("one", "run") for one in message.results]
+        assert [(one.content.partition(":")[0], one.is_error) for one in told] == results
         rows = await orchestrator.store.list_runs(kind=KIND)
         assert [(row.status, row.is_open) for row in rows] == [("FAILED", False)]
+
+
+async def test_what_a_guardrail_and_a_budget_said_is_there_after_a_restart(tmp_path: Any) -> None:
+    guarded: list[dict[str, Any]] = [{"guardrails": [rail("output", "done")]}, {"budget": Budget(tokens=1)}]
+    for number, options in enumerate(guarded):
+        told = []
+        for _ in range(2):
+            agent = Agent("careful", instructions="x", model=ScriptedModel(["done"]), **options)
+            async with Orchestrator(store=f"sqlite:///{tmp_path}/state.db") as orchestrator:
+                orchestrator.register_agent(agent)
+                with pytest.raises((GuardrailTripwireTriggered, BudgetExceeded)) as caught:
+                    await agent.run("go", workflow_id=f"run-{number}")
+                told.append({name: getattr(caught.value, name) for name in caught.value.told})
+        assert told[0] == told[1]
+        assert all(told[0].values())
 
 
 async def test_a_guardrail_of_the_input_looks_once_also_when_there_are_many_turns() -> None:
