@@ -35,6 +35,8 @@ class TurnBegan(msgspec.Struct, frozen=True, tag_field="kind", tag="turn_began")
     agent: str
     turn: int
     """From 1."""
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
@@ -42,6 +44,8 @@ class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
 
     agent: str
     delta: Delta
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called"):
@@ -51,6 +55,8 @@ class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called
     call_id: str
     name: str
     arguments: dict[str, object]
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_returned"):
@@ -61,6 +67,8 @@ class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_retu
     name: str
     content: str
     is_error: bool
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off"):
@@ -68,6 +76,8 @@ class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off")
 
     agent: str
     to: str
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 AgentUpdate: TypeAlias = TurnBegan | Spoken | ToolCalled | ToolReturned | HandedOff

@@ -11,6 +11,8 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
+
 from agenticflow import errors
 from agenticflow.agents.asked.doors import AskedAgent, Conversing
 from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop, ToolCallEnded
@@ -299,7 +301,10 @@ class Place:
 
     def tell(self, update: AgentUpdate) -> None:
         """Show it to whoever looks."""
-        self.means.updates.tell(self.context.workflow_id, update)
+        if not self.is_watched:
+            return
+        seen = msgspec.structs.replace(update, task=self.context.task_key)
+        self.means.updates.tell(self.context.workflow_id, seen)
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
