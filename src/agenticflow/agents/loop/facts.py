@@ -46,6 +46,10 @@ KIND: Final = "loop"
 _STREAM: Final = "loop-<id>/<run no>"
 
 
+KEPT_BACK: Final = "this call was made, and its result is kept back"
+"""How a result begins that a guardrail refused."""
+
+
 class CallEnding(enum.StrEnum):
     """How a call of a tool ended. Whatever happens, a call ends once, in one of these ways."""
 
@@ -149,6 +153,8 @@ class ToolCallEnded(Fact, frozen=True, omit_defaults=True):
     ending: CallEnding = CallEnding.SUCCEEDED
     attempts: int = 1
     approved_by: str = ""
+    params: bytes = b""
+    """What it was called with, encoded, or where that is, when somebody has changed it; else that is what the model asked for."""
 
     @property
     def is_error(self) -> bool:

@@ -35,7 +35,7 @@ from agenticflow.agents.model.parts import Message, pack_messages, system, user
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
-from agenticflow.app.loops.place import Place, Superseded, raised
+from agenticflow.app.loops.place import MAX_RUNS, Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.app.loops.spending import Claims
 from agenticflow.core import codec
@@ -49,8 +49,6 @@ __all__ = ["Driver"]
 
 T = TypeVar("T")
 CHARS_PER_TOKEN: Final = 4
-MAX_RUNS: Final = 1_000
-"""Of one loop: each failed attempt that was made again is one."""
 
 
 class Driver:

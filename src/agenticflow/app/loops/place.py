@@ -52,6 +52,10 @@ log = logging.getLogger("agenticflow.engine")
 T = TypeVar("T")
 RETRY_SECONDS: Final = 0.2
 MAX_DOUBTS: Final = 100
+MAX_RUNS: Final = 1_000
+"""Of one loop: each failed attempt that was made again is one."""
+MAX_DEPTH: Final = 20
+"""Agents inside of each other, each as a tool of the one before."""
 _CUT: Final = "somebody told the task to stop"
 
 
@@ -131,8 +135,8 @@ class Place:
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
         self._end: asyncio.Future[LoopState] | None = None
-        self.refused: list[ToolCallEnded] = []
-        """Calls that guardrails ended, and with them the loop."""
+        self.refused: list[tuple[ToolCallEnded, tuple[tuple[str, bytes], ...]]] = []
+        """Calls that guardrails ended, and with them the loop; with the large values in that."""
         self._remembered: set[str] = set()
         """Runs of the loop that are in the session."""
         self.has_spoken = False
@@ -238,7 +242,8 @@ class Place:
     async def end(self, error: ErrorInfo) -> None:
         """Record that the loop comes to nothing. What cannot be recorded now is found open, and taken up, later."""
         try:
-            await self.submit(EndLoop, error=error, ends=tuple(self.refused))
+            blobs = tuple(blob for _, more in self.refused for blob in more)
+            await self.submit(EndLoop, error=error, ends=tuple(end for end, _ in self.refused), blobs=blobs)
         except (CommandRefused, ConcurrencyConflict, OutcomeUnknown, Superseded, TemporaryError):
             return  # it has ended, or is another's, or the store is away: then so is the report of the attempt
 

@@ -106,7 +106,7 @@ def rail(kind: str, words: str) -> Guardrail:
         ("input", "secret", 0, []),
         ("output", "done", 1, [("attic", False)]),
         ("tool_input", "attic", 0, [("this call was not made", True)]),
-        ("tool_output", "much to be said", 1, [("this call was made, and its result is kept back", True)]),
+        ("tool_output", "much to be said", 1, [("this call was made, and its result is kept back", False)]),
     ],
 )
 async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: int, results: list[Any]) -> None:
