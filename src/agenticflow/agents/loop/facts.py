@@ -198,9 +198,13 @@ class ConversationCompacted(Fact, frozen=True, omit_defaults=True):
     entries: int
     """How many of the entries in force, the oldest, are left out from now on."""
     message: bytes
-    """What stands for them, packed."""
+    """What stands for them, packed: a summary, and what is left of the first entry when only its beginning was summarized."""
     model: str = ""
     usage: Usage | None = None
+    asked_from: int = 0
+    """Which message the agent was asked with, from now on."""
+    kept_from: int = 0
+    """Which message is the first that the session has not, from now on."""
 
 
 class LoopEnded(Fact, frozen=True, omit_defaults=True):

@@ -145,7 +145,7 @@ class LoopGuest:
                 state.entries[: fact.entries] = summary
                 state.left_out += fact.entries
                 state.summaries += 1
-                state.asked_from = state.kept_from = 0
+                state.asked_from, state.kept_from = fact.asked_from, fact.kept_from
                 state.add_usage(fact.model, fact.usage)
             case LoopTakenUp(driver):
                 state.driver = driver
@@ -251,7 +251,9 @@ def _judged(state: LoopState, output: bytes | None, problems: Sequence[str]) -> 
 
 def _compacted(state: LoopState, compacted: ConversationCompacted) -> Sequence[Fact]:
     _demand_no_open_calls(state)
-    if not 0 < compacted.entries < len(state.entries) or not isinstance(state.entries[compacted.entries], Said):
+    left = state.entries[compacted.entries :]
+    is_first = compacted.entries == 1  # of the first entry something may be left
+    if not 0 < compacted.entries <= len(state.entries) or not (isinstance(left[0], Said) if left else is_first):
         raise CommandRefused(
             f"a summary cannot stand for {compacted.entries} of {len(state.entries)} entries of {state.stream_id!r}",
             hint="calls and their results stay together",

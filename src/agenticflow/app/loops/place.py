@@ -134,6 +134,8 @@ class Place:
         """How many loops it is inside of."""
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
+        self._read_to: tuple[int, int] | None = None
+        """How far its session was read when the loop began."""
         self._end: asyncio.Future[LoopState] | None = None
         self.refused: list[tuple[ToolCallEnded, tuple[tuple[str, bytes], ...]]] = []
         """Calls that guardrails ended, and with them the loop; with the large values in that."""
@@ -266,9 +268,25 @@ class Place:
         session = self.session
         if session is None:
             return []
+        if isinstance(session, AgentSession):
+            mark = session.mark
+            self._read_to = await (mark() if self.is_of_others else self.steadily(mark))
         if self.is_of_others:
             return messages_of(await session.get_items())
         return messages_of(await self.steadily(session.get_items))
+
+    async def summarized(self, summary: Message) -> None:
+        """Let the summary stand in the session too, for what was read of it: it would have to be made again for each prompt."""
+        session, mark = self.session, self._read_to
+        if not isinstance(session, AgentSession) or mark is None:
+            return
+        self._read_to = None
+        try:
+            await session.let_stand(items_of([summary])[0], mark)
+        except (
+            AgenticFlowError
+        ) as error:  # somebody has changed it meanwhile; what is recorded of the loop is enough for it
+            log.info("the summary made in %s is not in its session: %s", self.stream_id, error)
 
     @property
     def is_of_others(self) -> bool:

@@ -393,6 +393,17 @@ def test_a_summary_stands_for_the_oldest_entries_and_parts_no_call_from_its_resu
     play.check()
 
 
+def test_a_summary_stands_for_a_part_of_what_the_loop_began_with() -> None:
+    play = Play(asked_from=0, kept_from=0)
+    left = pack_messages([user("it was done"), user("do it")])
+    play.do(f.Compact, compacted=f.ConversationCompacted(1, left, asked_from=1, kept_from=1))
+    assert [message.text for message in play.messages] == ["it was done", "do it"]
+    assert (play.state.asked_from, play.state.kept_from, play.state.left_out) == (1, 1, 1)
+    play.answer(calling("a"))
+    play.end("a")
+    play.check()
+
+
 # --- usage --------------------------------------------------------------------------------------------------------------
 
 

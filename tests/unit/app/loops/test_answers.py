@@ -221,6 +221,75 @@ async def test_a_conversation_may_be_summarized_before_it_is_refused() -> None:
     assert max(len(request.messages) for request in model.requests) < 25
 
 
+def reading(chars: int, requests: list[ModelRequest]) -> Any:
+    """A model that reads no more than so many characters, also of what it is to summarize."""
+
+    def speak(request: ModelRequest) -> str:
+        length = sum(len(message.text) for message in request.messages[1:])
+        if length > chars:
+            raise ContextTooLong(f"{length} characters are too many")
+        requests.append(request)
+        if "Summarize it" in request.messages[0].text:
+            return "much was said"
+        return f"answer {length}"
+
+    return speak
+
+
+@pytest.mark.parametrize("options", [{}, {"loop": LoopPolicy(compact_after_tokens=500)}])
+async def test_a_conversation_that_has_grown_too_long_goes_on_with_a_summary(options: dict[str, Any]) -> None:
+    requests: list[ModelRequest] = []
+    agent = Agent("chat", instructions="x", model=ScriptedModel(reading(3_000, requests)), **options)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        for number in range(20):
+            result = await agent.run(f"{number}: {'word ' * 100}", session="ada")
+            assert [message.text[:3] for message in result.messages] == [f"{number}: "[:3], "ans"], "what was asked now"
+        session = AgentSession("ada", store=orchestrator.store)
+        items = await session.get_items()
+        asked = [item["content"].partition(":")[0] for item in items if item["role"] == "user"]
+        assert asked[0] == "(The conversation so far was summarized"
+        assert asked[1:] == [str(number) for number in range(21 - len(asked), 20)], "each once, the newest"
+        assert len([one for one in requests if "Summarize it" in one.messages[0].text]) in range(3, 8), (
+            "not for each prompt"
+        )
+        assert (await session.info()).added == 40
+
+
+async def test_a_history_that_no_summary_can_be_made_of_at_once_is_summarized_in_its_newest_part() -> None:
+    requests: list[ModelRequest] = []
+    agent = Agent(
+        "chat", instructions="x", budget=Budget(tokens=100_000), model=ScriptedModel(reading(3_000, requests))
+    )
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        session = AgentSession("ada", store=orchestrator.store)
+        for number in range(20):
+            await session.add_items([{"role": "user", "content": f"{number} " + "word " * 100}])
+        assert (await agent.run("and now?", session="ada")).output.startswith("answer")
+        assert "19 word" in requests[0].messages[1].text
+        assert len(await session.get_items()) == 3
+
+
+async def test_a_conversation_that_somebody_began_anew_keeps_its_beginning() -> None:
+    requests: list[ModelRequest] = []
+
+    async with Orchestrator(store="memory:") as orchestrator:
+        session = AgentSession("ada", store=orchestrator.store)
+
+        async def speak(request: ModelRequest) -> str:
+            answer: str = reading(1_500, requests)(request)
+            if answer == "much was said":
+                await session.clear_session()
+            return answer
+
+        agent = Agent("chat", instructions="x", model=ScriptedModel(speak))
+        orchestrator.register_agent(agent)
+        await session.add_items([{"role": "user", "content": "word " * 50} for _ in range(8)])
+        assert (await agent.run("and now?", session="ada")).output.startswith("answer")
+        assert [item["content"][:7] for item in await session.get_items()] == ["and now", "answer "]
+
+
 async def test_what_cannot_be_made_shorter_is_told() -> None:
     agent = Agent("long", instructions="x", model=ScriptedModel([ContextTooLong("it is too long")]))
     with pytest.raises(ContextTooLong):
