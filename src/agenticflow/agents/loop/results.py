@@ -9,7 +9,7 @@ import msgspec
 
 from agenticflow.agents.model.deltas import Delta
 from agenticflow.agents.model.parts import Message
-from agenticflow.agents.model.responses import Usage
+from agenticflow.agents.model.responses import FinishReason, Usage
 
 __all__ = ["AgentResult", "AgentUpdate", "HandedOff", "Spoken", "ToolCalled", "ToolReturned", "TurnBegan"]
 
@@ -27,6 +27,8 @@ class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
     turns: int = 0
     usage: Usage = Usage()
     """Tokens of all models together."""
+    finish_reason: FinishReason = FinishReason.STOP
+    """Why the model ended its last answer: ``length`` for one that was cut at ``max_output_tokens``."""
 
 
 class TurnBegan(msgspec.Struct, frozen=True, tag_field="kind", tag="turn_began"):

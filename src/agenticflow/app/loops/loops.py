@@ -474,6 +474,7 @@ def _result(state: LoopState, workflow_id: str, messages: Sequence[Message]) -> 
         messages=tuple(messages[state.asked_from :]),
         turns=state.turns,
         usage=state.tokens,
+        finish_reason=state.finish_reason,
     )
 
 

@@ -86,6 +86,16 @@ async def test_a_filtered_answer_is_refused_content() -> None:
     assert caught.value.text == "I would rather"
 
 
+async def test_it_is_told_that_an_answer_was_cut(tmp_path: Any) -> None:
+    cut = ModelResponse(parts=(TextPart("half an ans"),), finish_reason=FinishReason.LENGTH)
+    for answers in ([cut], []):  # the second time it is read again
+        agent = Agent("short", instructions="x", model=ScriptedModel(answers))
+        async with Orchestrator(store=f"sqlite:///{tmp_path}/state.db") as orchestrator:
+            orchestrator.register_agent(agent)
+            result = await agent.run("say it", workflow_id="one")
+            assert (result.output, result.finish_reason) == ("half an ans", "length")
+
+
 async def test_an_empty_answer_is_an_empty_answer() -> None:
     silent = Agent(
         "silent", instructions="x", model=ScriptedModel([ModelResponse(parts=(), finish_reason=FinishReason.STOP)])
