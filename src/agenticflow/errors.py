@@ -122,6 +122,8 @@ class AgenticFlowError(Exception):
     """
 
     code: ClassVar[str] = "error"
+    told: ClassVar[tuple[str, ...]] = ()
+    """What it says beside its words, each a text that its constructor takes: kept where the error is recorded."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -183,6 +185,7 @@ class BudgetExceeded(UsageError):
     """
 
     code = "budget_exceeded"
+    told: ClassVar[tuple[str, ...]] = ("budget_id", "dimension")
 
     def __init__(self, message: str, *, hint: str = "", budget_id: str = "", dimension: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -467,6 +470,7 @@ class GuardrailTripwireTriggered(PermanentError):
     (``input``, ``output``, ``tool_input``, ``tool_output``), ``reason`` what it said."""
 
     code = "guardrail"
+    told: ClassVar[tuple[str, ...]] = ("guardrail", "kind", "reason")
 
     def __init__(self, message: str, *, hint: str = "", guardrail: str = "", kind: str = "", reason: str = "") -> None:
         super().__init__(message, hint=hint)

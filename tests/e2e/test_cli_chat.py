@@ -13,6 +13,7 @@ import asyncio
 from pathlib import Path
 
 from agenticflow import Agent, tool
+from agenticflow.errors import ModelRateLimited
 from agenticflow.testing import ScriptedModel, call_tool
 
 
@@ -49,6 +50,11 @@ def speak(request):
 
 guide = Agent("guide", instructions="Help.", model=ScriptedModel(speak, piece_chars=3), tools=[weather, wait, pay])
 broken = Agent("broken", instructions="Help.", model=ScriptedModel(lambda request: 1 / 0))
+limited = Agent(
+    "limited",
+    instructions="Help.",
+    model=ScriptedModel([ModelRateLimited("slow down", retry_after_seconds=0.8), "Here I am."]),
+)
 other = Agent("other", instructions="Help.", model=ScriptedModel(["I am the other."]))
 plain = Agent("plain")
 '''
@@ -103,7 +109,7 @@ def test_ctrl_c_stops_an_answer_and_the_next_prompt_is_accepted(team: CommandLin
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("team.py", "'team.py' has several agents: 'guide', 'broken', 'other'"),
+        ("team.py", "'team.py' has several agents: 'guide', 'broken', 'limited', 'other'"),
         ("team.py:giude", "did you mean 'guide'?"),
         ("tame.py", "there is no file 'tame.py'"),
         ("flow.py", "'flow.py' has no agent that asks a model"),
@@ -121,6 +127,12 @@ def test_what_a_model_of_the_program_raises_is_told_and_the_conversation_goes_on
     assert process.returncode == 3, errors
     assert errors.count("the agent failed: ZeroDivisionError: division by zero") == 2
     assert "bug in agenticflow" not in errors
+
+
+def test_who_waits_for_a_provider_is_told_until_when(team: CommandLine) -> None:
+    output, errors = team.run("chat", "team.py:limited", "-p", "Hello")
+    assert output == "Here I am.\n"
+    assert "(ModelRateLimited: slow down; tried again at " in errors
 
 
 def test_a_call_that_nobody_is_there_to_allow_waits_and_is_not_refused(team: CommandLine) -> None:

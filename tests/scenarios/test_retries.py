@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agenticflow.core.results import ErrorInfo, OutcomeKind
-from agenticflow.errors import InvalidInput, PermanentError, TemporaryError
+from agenticflow.errors import CircuitOpen, InvalidInput, PermanentError, TemporaryError
 from agenticflow.orchestration import facts as f
 from agenticflow.resilience.retry import RetryPolicy
 from tests.scenarios.runs import Run, seconds, task
@@ -68,6 +68,30 @@ def test_with_jitter_the_delay_lies_between_nothing_and_the_full_delay_and_comes
     assert delays("one") == first
     assert delays("two") != first
     assert all(0 <= (delay or 0) - 8 * (index // 2) <= 8 for index, delay in enumerate(first))
+
+
+@pytest.mark.parametrize(
+    ("wished", "due"),
+    [
+        (90.0, 90),
+        (1.0, 2),
+        (1e9, 3_600),
+        (None, 2),
+        (float("inf"), 2),
+        (float("nan"), 2),
+        (-5, 2),
+        (True, 2),
+        ("90", 2),
+    ],
+)
+def test_who_wants_to_be_left_alone_is_not_asked_sooner(wished: Any, due: float) -> None:
+    run = Run(task("a", retry_policy=STEADY))
+    run.fail("a", CircuitOpen("it is open", retry_after_seconds=wished))
+    assert run.due == due
+    run.wait(due - 0.001)
+    assert run.in_work == []
+    run.wait(0.001)
+    assert run.in_work == ["a"]
 
 
 def test_every_error_is_kept_with_its_attempt_and_its_moment() -> None:

@@ -13,7 +13,8 @@ from agenticflow import tool
 from agenticflow.agents import Agent
 from agenticflow.agents.model.parts import Role
 from agenticflow.agents.model.requests import ModelRequest
-from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.errors import PermanentError
+from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.resilience.budgets import Budget
 from agenticflow.testing import ScriptedModel, simulate
 from agenticflow.testing.crashes import CrashCase, CrashReport, crash_search
@@ -75,6 +76,47 @@ def case() -> CrashCase:
 
     definition = WorkflowDefinition([TaskDefinition("ask", "lead", "ask", params={"prompt": "do it"})], name="ask")
     return CrashCase(definition, agents=[agent], check=check)
+
+
+def undone() -> CrashCase:
+    """Two payments, and then the run fails."""
+    done = Counter[str]()
+
+    @tool(compensate="refund")
+    async def pay(amount: int) -> str:
+        """Pay an amount."""
+        return f"paid {amount}"
+
+    @tool(effect="at_most_once")
+    async def refund(amount: int) -> str:
+        """Give an amount back."""
+        done[f"refund {amount}"] += 1
+        return f"refunded {amount}"
+
+    def speak(request: ModelRequest) -> Any:
+        return "paid" if turns_in(request) else [call_tool("pay", amount=1), call_tool("pay", amount=2)]
+
+    clerk = Agent("clerk", instructions="x", model=ScriptedModel(speak), tools=[pay, refund])
+    guide = Agent("guide")
+
+    @guide.task("go")
+    async def go() -> None:
+        raise PermanentError("it rains")
+
+    def check() -> list[str]:
+        return [f"{what}: {times} times" for what, times in done.items() if times > 1]
+
+    booking = TaskDefinition(
+        "book", "clerk", "book", params={"prompt": "pay"}, compensation=Compensation("clerk", "undo")
+    )
+    going = TaskDefinition("go", "guide", "go", dependencies=["book"])
+    return CrashCase(WorkflowDefinition([booking, going], name="undone"), agents=[clerk, guide], check=check)
+
+
+def test_undoing_killed_at_every_point_undoes_nothing_twice() -> None:
+    report = crash_search(undone, every=2)
+    assert not report.violations, report
+    assert report.points > 25
 
 
 def test_killed_at_every_point_in_memory() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import AsyncIterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -16,6 +17,9 @@ from agenticflow.orchestration.guest import child_id
 from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus, WorkflowStatus
 from agenticflow.orchestration.waiting import waits_of, words_of
 
+if typing.TYPE_CHECKING:  # programs without agents that ask a model load nothing of models
+    from agenticflow.agents.loop.results import AgentUpdate
+
 __all__ = ["Controls", "TaskView", "WorkflowExecution", "WorkflowHandle", "WorkflowState", "failure_of", "view_of"]
 
 
@@ -26,6 +30,7 @@ class Controls(Protocol):
     async def get_execution(self, workflow_id: str, run_no: int | None = None) -> WorkflowExecution: ...
     async def pause(self, workflow_id: str, *, reason: str = "") -> None: ...
     async def resume(self, workflow_id: str, *, reason: str = "") -> None: ...
+    def agent_updates(self, workflow_id: str, run_no: int | None = None) -> AsyncIterable[AgentUpdate]: ...
     async def abort(self, workflow_id: str, reason: str = "", *, grace_seconds: float = 10.0) -> None: ...
     async def signal(
         self, workflow_id: str, name: str, value: object = None, *, signal_id: str | None = None
@@ -45,6 +50,15 @@ class WorkflowHandle:
     async def result(self) -> object:
         """Wait for the end of the run and return its output. Raises ``WorkflowExecutionError`` when it failed or was cancelled."""
         return await self._controls.wait(self.workflow_id, self.run_no)
+
+    def updates(self) -> AsyncIterable[AgentUpdate]:
+        """Look at the agents of the run that ask models, from now until its end: ``async for update in handle.updates()``.
+
+        What they say piece by piece, the tools they call and what comes of it; ``update.task`` says for which task. A view of this process:
+        of a run that another one performs nothing is seen, and what was said before is in what is recorded. Nobody at work waits for who
+        looks. Raises ``BoundExceeded`` for who is too slow, ``StoreUnavailable`` while the orchestrator is not started.
+        """
+        return self._controls.agent_updates(self.workflow_id, self.run_no)
 
     async def execution(self) -> WorkflowExecution:
         """Return the run as it stands."""

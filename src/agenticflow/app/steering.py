@@ -5,19 +5,25 @@ What a run takes, and when, is decided by the run; here arguments are checked, m
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable
 from typing import Final
 
 import msgspec
 
+from agenticflow.app.engine.assembly import Engine
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.values import store_form
-from agenticflow.errors import InvalidInput
+from agenticflow.errors import InvalidInput, StoreUnavailable
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.interventions.intervention import check_words
 from agenticflow.runtime.actors import Answer
+
+if typing.TYPE_CHECKING:  # programs without agents that ask a model load nothing of models
+    from agenticflow.agents.loop.results import AgentUpdate
 
 __all__ = ["LOCAL_OWNER", "Steering"]
 
@@ -31,6 +37,7 @@ class Steering(ABC):
     """
 
     _clock: Clock
+    _engine: Engine | None
 
     @abstractmethod
     async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
@@ -39,6 +46,18 @@ class Steering(ABC):
     @abstractmethod
     async def _bury(self, workflow_id: str) -> None:
         """After an abort: record how attempts ended whose process is gone, if nobody performs here."""
+
+    @abstractmethod
+    async def wait(self, workflow_id: str, run_no: int | None = None) -> object:
+        """Wait for the end of a run and return its output."""
+
+    def agent_updates(self, workflow_id: str, run_no: int | None = None) -> AsyncIterable[AgentUpdate]:
+        """Look at the agents of a run; see ``WorkflowHandle.updates``."""
+        if self._engine is None:
+            raise StoreUnavailable(
+                "the orchestrator is not started: nothing can be seen", hint="start it: async with …"
+            )
+        return self._engine.loops.watch(workflow_id, self.wait(workflow_id, run_no))
 
     async def pause(self, workflow_id: str, *, reason: str = "", paused_by: str = LOCAL_OWNER) -> None:
         """Schedule nothing new in this workflow; work in flight goes on. Raises ``CommandRefused`` when it has ended."""

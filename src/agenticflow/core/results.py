@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -43,6 +44,10 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     attempt: int = 0
     at: int = 0
     """When it was recorded, in nanoseconds since the epoch."""
+    retry_after_seconds: float = 0.0
+    """How long whoever failed wants to be left alone; 0 when it did not say."""
+    told: dict[str, str] = {}
+    """What one of ours says beside its words, by name: ``guardrail``, ``budget_id`` …"""
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
@@ -59,7 +64,21 @@ def describe_error(error: BaseException, *, trace: str = "") -> ErrorInfo:
         is_permanent=ours and isinstance(error, (PermanentError, UsageError)),
         kinds=kinds,
         trace=_encodable(trace[-MAX_TRACE_CHARS:]),
+        retry_after_seconds=_wish_of(error),
+        told=_told_by(error) if ours else {},
     )
+
+
+def _told_by(error: BaseException) -> dict[str, str]:
+    names: tuple[str, ...] = getattr(type(error), "told", ())
+    return {name: _encodable(str(getattr(error, name))[:MAX_MESSAGE_CHARS]) for name in names}
+
+
+def _wish_of(error: BaseException) -> float:
+    wished = getattr(error, "retry_after_seconds", None)
+    if isinstance(wished, bool) or not isinstance(wished, (int, float)):
+        return 0.0
+    return float(wished) if 0 < wished < math.inf else 0.0
 
 
 def _words_of(error: BaseException) -> str:

@@ -68,6 +68,8 @@ from agenticflow.orchestration.suspicion import commands as s
 __all__ = ["RunDecider"]
 
 MAX_GRACE_SECONDS: Final = 86_400
+MAX_RETRY_AFTER_SECONDS: Final = 3_600.0
+"""Whoever says next year is asked after an hour all the same."""
 
 Facts = Sequence[Fact]
 
@@ -282,6 +284,7 @@ class RunDecider:
             attempts = record.attempt - record.attempts_before
             delay = task.policy.delay_after(attempts, error, seed=state.seed, task_key=key)
             if delay is not None:
+                delay = max(delay, min(error.retry_after_seconds, MAX_RETRY_AFTER_SECONDS))
                 return f.TaskRetryScheduled(key, token, error, now + int(delay * NANOSECONDS), grace)
             if (next_agent := _next_agent(record)) is not None:
                 return f.TaskReassigned(key, token, error, next_agent, grace)

@@ -362,6 +362,8 @@ def test_what_no_schema_describes_is_refused_when_it_is_defined() -> None:
 
     def placed(a: int, /) -> None: ...
 
+    def hidden(*, __a: int) -> None: ...
+
     def foreign(where: socket.socket) -> None: ...
 
     def calls(back: Callable[[], None] | None) -> None: ...
@@ -373,6 +375,7 @@ def test_what_no_schema_describes_is_refused_when_it_is_defined() -> None:
         (starred, r"the parameter .\*a: .*int.* of tool 't' cannot be described"),
         (named, r"the parameter .\*\*a: .*int.* of tool 't' cannot be described"),
         (placed, "the parameter .a: .*int.* of tool 't' cannot be described"),
+        (hidden, "the parameter '__a' of tool 't' has a name that no schema can have"),
         (foreign, "the parameter 'where' of tool 't' has the type socket, which no schema describes"),
         (calls, "the parameter 'back' of tool 't' has the type .*Callable.* | NoneType"),
         (mixed, "more than one dict-like type|is not supported"),

@@ -16,6 +16,7 @@ from agenticflow.agents.guardrails.guardrail import (
     GuardrailResult,
     verdict_in,
 )
+from agenticflow.core.plain import called
 from agenticflow.errors import DefinitionError, InvalidInput
 
 __all__ = ["Guardrails"]
@@ -139,7 +140,7 @@ async def _answer(guardrail: Guardrail, ctx: Any, value: Any) -> object:
     if guardrail.is_quick or is_async:
         answer = check(ctx, value)
     else:
-        answer = await asyncio.to_thread(check, ctx, value)
+        answer = await asyncio.to_thread(called, check, ctx, value)
     return await answer if inspect.isawaitable(answer) else answer
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from agenticflow.agents.loop.state import Entry, LoopState, Said
+from agenticflow.agents.loop.summaries import is_summary
 from agenticflow.agents.model.parts import (
     Message,
     Part,
@@ -26,7 +27,7 @@ from agenticflow.agents.model.parts import (
 from agenticflow.core import codec
 from agenticflow.errors import CorruptStore
 
-__all__ = ["Conversation", "cut_for_summary", "messages_in", "unique_calls"]
+__all__ = ["Conversation", "cut_for_summary", "cut_of_first", "messages_in", "unique_calls"]
 
 KEPT_ENTRIES: Final = 6
 """Of the newest, which a summary never stands for."""
@@ -110,6 +111,19 @@ def cut_for_summary(entries: Sequence[Entry], kept: int = KEPT_ENTRIES) -> int:
     while cut > 0 and not isinstance(entries[cut], Said):
         cut -= 1
     return max(0, cut) if cut > 1 else 0
+
+
+def cut_of_first(messages: Sequence[Message], asked_from: int, kept: int = KEPT_ENTRIES) -> int:
+    """Return how many of the messages that a loop began with a summary may stand for; 0 when there are too few.
+
+    Those from before the agent was asked, or, when there are none (any more), all but the newest.
+    """
+    if asked_from > 1 or (asked_from == 1 and not is_summary(messages[0])):
+        return min(asked_from, len(messages))
+    cut = len(messages) - kept
+    while cut > 0 and messages[cut].role is Role.TOOL:
+        cut -= 1
+    return cut if cut > 1 else 0
 
 
 def _length(message: Message) -> int:

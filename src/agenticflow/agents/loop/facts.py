@@ -46,6 +46,10 @@ KIND: Final = "loop"
 _STREAM: Final = "loop-<id>/<run no>"
 
 
+KEPT_BACK: Final = "this call was made, and its result is kept back"
+"""How a result begins that a guardrail refused."""
+
+
 class CallEnding(enum.StrEnum):
     """How a call of a tool ended. Whatever happens, a call ends once, in one of these ways."""
 
@@ -149,6 +153,8 @@ class ToolCallEnded(Fact, frozen=True, omit_defaults=True):
     ending: CallEnding = CallEnding.SUCCEEDED
     attempts: int = 1
     approved_by: str = ""
+    params: bytes = b""
+    """What it was called with, encoded, or where that is, when somebody has changed it; else that is what the model asked for."""
 
     @property
     def is_error(self) -> bool:
@@ -192,9 +198,13 @@ class ConversationCompacted(Fact, frozen=True, omit_defaults=True):
     entries: int
     """How many of the entries in force, the oldest, are left out from now on."""
     message: bytes
-    """What stands for them, packed."""
+    """What stands for them, packed: a summary, and what is left of the first entry when only its beginning was summarized."""
     model: str = ""
     usage: Usage | None = None
+    asked_from: int = 0
+    """Which message the agent was asked with, from now on."""
+    kept_from: int = 0
+    """Which message is the first that the session has not, from now on."""
 
 
 class LoopEnded(Fact, frozen=True, omit_defaults=True):
@@ -290,7 +300,8 @@ class Compact(LoopCommand, frozen=True, kw_only=True):
 
 
 class EndLoop(LoopCommand, frozen=True, kw_only=True):
-    """Give up: calls that are open are interrupted."""
+    """Give up: calls that are open have ended as ``ends`` says, or are interrupted."""
 
     error: ErrorInfo | None = None
     is_cancelled: bool = False
+    ends: tuple[ToolCallEnded, ...] = ()

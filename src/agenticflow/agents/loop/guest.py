@@ -42,7 +42,7 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import Execution, Summary, TimersDue
 from agenticflow.core.guests import TasklessGuest
-from agenticflow.core.results import ErrorInfo, describe_error
+from agenticflow.core.results import describe_error
 from agenticflow.errors import AgentLooped, CommandRefused, InvariantError, MaxTurnsExceeded, ModelOutputInvalid
 
 __all__ = ["LoopGuest", "stream_of_loop"]
@@ -102,8 +102,8 @@ class LoopGuest(TasklessGuest[LoopState]):
                 return (FeedbackTaken(number, message),) if number > state.feedback else ()
             case Compact(compacted=compacted):
                 return _compacted(state, compacted)
-            case EndLoop(error=error, is_cancelled=is_cancelled):
-                return _given_up(state, error, is_cancelled)
+            case EndLoop():
+                return _given_up(state, command)
             case _:
                 raise InvariantError(f"a loop does not know the command {type(command).__name__}")
 
@@ -141,7 +141,7 @@ class LoopGuest(TasklessGuest[LoopState]):
                 state.entries[: fact.entries] = summary
                 state.left_out += fact.entries
                 state.summaries += 1
-                state.asked_from = state.kept_from = 0
+                state.asked_from, state.kept_from = fact.asked_from, fact.kept_from
                 state.add_usage(fact.model, fact.usage)
             case LoopTakenUp(driver):
                 state.driver = driver
@@ -232,7 +232,9 @@ def _judged(state: LoopState, output: bytes | None, problems: Sequence[str]) -> 
 
 def _compacted(state: LoopState, compacted: ConversationCompacted) -> Sequence[Fact]:
     _demand_no_open_calls(state)
-    if not 0 < compacted.entries < len(state.entries) or not isinstance(state.entries[compacted.entries], Said):
+    left = state.entries[compacted.entries :]
+    is_first = compacted.entries == 1  # of the first entry something may be left
+    if not 0 < compacted.entries <= len(state.entries) or not (isinstance(left[0], Said) if left else is_first):
         raise CommandRefused(
             f"a summary cannot stand for {compacted.entries} of {len(state.entries)} entries of {state.stream_id!r}",
             hint="calls and their results stay together",
@@ -240,9 +242,10 @@ def _compacted(state: LoopState, compacted: ConversationCompacted) -> Sequence[F
     return (compacted,)
 
 
-def _given_up(state: LoopState, error: ErrorInfo | None, is_cancelled: bool) -> Sequence[Fact]:
-    cut = (_cut_off(call) for call in state.open_calls)
-    return (*cut, LoopEnded(error=error, is_cancelled=is_cancelled))
+def _given_up(state: LoopState, command: EndLoop) -> Sequence[Fact]:
+    known = {end.call_id: end for end in command.ends}
+    ended = (known.get(call.asked.call_id) or _cut_off(call) for call in state.open_calls)
+    return (*ended, LoopEnded(error=command.error, is_cancelled=command.is_cancelled))
 
 
 def _checked(state: LoopState, end: ToolCallEnded) -> ToolCallEnded:

@@ -9,7 +9,7 @@ import msgspec
 
 from agenticflow.agents.model.deltas import Delta
 from agenticflow.agents.model.parts import Message
-from agenticflow.agents.model.responses import Usage
+from agenticflow.agents.model.responses import FinishReason, Usage
 
 __all__ = ["AgentResult", "AgentUpdate", "HandedOff", "Spoken", "ToolCalled", "ToolReturned", "TurnBegan"]
 
@@ -27,6 +27,8 @@ class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
     turns: int = 0
     usage: Usage = Usage()
     """Tokens of all models together."""
+    finish_reason: FinishReason = FinishReason.STOP
+    """Why the model ended its last answer: ``length`` for one that was cut at ``max_output_tokens``."""
 
 
 class TurnBegan(msgspec.Struct, frozen=True, tag_field="kind", tag="turn_began"):
@@ -35,6 +37,8 @@ class TurnBegan(msgspec.Struct, frozen=True, tag_field="kind", tag="turn_began")
     agent: str
     turn: int
     """From 1."""
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
@@ -42,6 +46,8 @@ class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
 
     agent: str
     delta: Delta
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called"):
@@ -51,6 +57,8 @@ class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called
     call_id: str
     name: str
     arguments: dict[str, object]
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_returned"):
@@ -61,6 +69,8 @@ class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_retu
     name: str
     content: str
     is_error: bool
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off"):
@@ -68,6 +78,8 @@ class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off")
 
     agent: str
     to: str
+    task: str = ""
+    """Key of the task that the agent works on."""
 
 
 AgentUpdate: TypeAlias = TurnBegan | Spoken | ToolCalled | ToolReturned | HandedOff

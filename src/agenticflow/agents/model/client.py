@@ -112,10 +112,14 @@ class LLMClient:
         Raises:
             ModelOutputInvalid: the answer did not have the form, after all repairs; ``problems`` and ``text`` say more.
             ContentRefused: the model would not answer.
+            InvalidInput: the prompt is no words and no message, or another argument is wrong; nothing was asked.
             DefinitionError: answers cannot be held to the schema; nothing was asked.
             Whatever ``Model.stream`` raises.
         """
         expected = None if schema is None else Expected(schema)
+        if not isinstance(prompt, (str, Message)) or (isinstance(prompt, str) and not prompt.strip()):
+            what = "empty" if isinstance(prompt, str) else f"a {type(prompt).__name__}"
+            raise InvalidInput(f"the prompt is {what}", hint="give words, or a message: user(…)")
         messages = [user(prompt) if isinstance(prompt, str) else prompt]
         told = self._told(instructions, expected)
         if told:

@@ -92,9 +92,13 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
             yield f"it forces the tool {self.forced_tool!r}, which is not among its tools"
         if self.tool_choice is ToolChoice.REQUIRED and not names:
             yield "it requires a tool and has none"
-        if self.temperature is not None and not 0 <= self.temperature <= MAX_TEMPERATURE:
+        if self.temperature is not None and not (
+            _is_number(self.temperature) and 0 <= self.temperature <= MAX_TEMPERATURE
+        ):
             yield f"the temperature is {self.temperature!r}, not between 0 and {MAX_TEMPERATURE:g}"
-        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+        if self.max_output_tokens is not None and not (
+            _is_number(self.max_output_tokens) and self.max_output_tokens >= 1
+        ):
             yield f"max_output_tokens is {self.max_output_tokens!r}, not at least 1"
         yield from self._problems_of_calls()
 
@@ -124,6 +128,10 @@ class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
             yield from (f"the tool call {call_id!r} has no result" for call_id in open_calls)
             open_calls = [call.call_id for call in message.tool_calls]
         yield from (f"the tool call {call_id!r} has no result" for call_id in open_calls)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _attachments(message: Message) -> Iterator[ImagePart | FilePart]:

@@ -203,6 +203,21 @@ class AgentSession:
         await self._place.settle(command)
         return True
 
+    async def mark(self) -> tuple[int, int] | None:
+        """Return how far the conversation goes now, for ``let_stand``; ``None`` when nothing was said."""
+        window = await self._place.current()
+        return (window.items[-1].number, window.era) if window.items else None
+
+    async def let_stand(self, summary: Any, mark: tuple[int, int]) -> None:
+        """Let ``summary``, an item, stand for all that was said up to ``mark``. What was said since stays as it is.
+
+        Raises ``CommandRefused`` when that was cleared, taken back or summarized meanwhile.
+        """
+        [encoded], blobs = encode_items([summary])
+        through, era = mark
+        command = SummarizeItems(now=self._now(), summary=encoded, through=through, era=era, blobs=blobs)
+        await self._place.settle(command)
+
     async def _try_to_summarize(self) -> None:
         self._is_summarizing = True
         try:

@@ -19,6 +19,7 @@ from agenticflow.app.crew.rules.context import Baseline, put_changes
 from agenticflow.app.crew.sessions import DraftSession
 from agenticflow.core.binding import RunsIn
 from agenticflow.core.context import TaskContext
+from agenticflow.core.plain import called
 from agenticflow.errors import DefinitionError, GuardrailTripwireTriggered, InvalidInput
 
 __all__ = ["RUN", "Crew", "Seat", "demand", "given_to", "refusal_of"]
@@ -178,7 +179,7 @@ class Seat:
             answer = self._function(**arguments)
             assert inspect.isawaitable(answer)
             return await answer
-        working = asyncio.ensure_future(asyncio.to_thread(self._function, **arguments))
+        working = asyncio.ensure_future(asyncio.to_thread(called, self._function, **arguments))
         try:
             return await asyncio.shield(working)
         except asyncio.CancelledError:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, Unpack
 from agenticflow.agents.agent import Agent
 from agenticflow.agents.capabilities import Candidate
 from agenticflow.agents.context import AgentContext
-from agenticflow.agents.declared import AgentDefinition
+from agenticflow.agents.declared import AgentDefinition, get_agent_registry
 from agenticflow.agents.guardrails import Guardrail, GuardrailKind, Guardrails
 from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.crew.member import RUN, Seat, demand
@@ -55,7 +55,8 @@ class AgentOrchestrator:
     """``AgentOrchestrator([triage, billing], routing=RoutingHelper(…))``, or a subclass with an ``execute`` of its own.
 
     ``await crew.run(query)`` asks agents one after the other: those that the routes name, else those that the plan names. Each is an
-    ``Agent`` with a handler for ``"run"``, or an ``AgentDefinition``, which ``runner`` has answer. The run is a workflow as code, named
+    ``Agent`` with a handler for ``"run"``, or an ``AgentDefinition``, which ``runner`` has answer; without ``agents``, whoever is described
+    in this process by the time a run starts, and has a model or a ``runner``. The run is a workflow as code, named
     ``name`` (the class) in ``version``: after a crash it goes on, and an agent that has answered is not asked again.
 
     Without ``orchestrator`` it has one of its own over ``store``; ``async with`` (or ``stop``) ends that cleanly.
@@ -90,6 +91,8 @@ class AgentOrchestrator:
         self._owns_orchestrator = orchestrator is None
         self._runner = runner
         self._agents: dict[str, Agent] = {}
+        self._takes_described = True
+        """Whether whoever is described in this process answers here: as long as nobody was given."""
         self._rails: dict[str, Guardrails] = {}
         self._run: QueryRun | None = None
         self.workflow = WorkflowFunction(
@@ -109,6 +112,7 @@ class AgentOrchestrator:
             self.orchestrator.register_worker(service)
         for agent in agents:
             self.register_agent(agent)
+        self._take_described()
         self.orchestrator.register_workflow(self.workflow)
 
     # --- who, and what guards them ------------------------------------------------------------------------------------
@@ -119,6 +123,10 @@ class AgentOrchestrator:
 
         Raises ``DefinitionError`` for a taken id, and an agent that has neither a handler for ``"run"`` nor a model.
         """
+        self._takes_described = False
+        return self._register(agent)
+
+    def _register(self, agent: Agent | AgentDefinition) -> Agent:
         rails: Iterable[Guardrail] = ()
         if isinstance(agent, AgentDefinition):
             if self._runner is not None:
@@ -231,10 +239,10 @@ class AgentOrchestrator:
             WorkflowIdConflict: the id belongs to another query.
         """
         given = checked_input({"query": user_query, "context": context_data or {}, "session_id": session_id})
+        self._take_seats()
         for name in (*(self.routing.names if self.routing is not None else ()), *self.safety.agent_rates):
             if name not in self._agents:
                 raise self._unknown(name)
-        self._take_seats()
         return await self.orchestrator.start_workflow(self.workflow, given, workflow_id=workflow_id)
 
     async def execute(self, query: str, session: CrewSession, context: Any) -> Any:
@@ -387,15 +395,27 @@ class AgentOrchestrator:
 
     def _take_seats(self) -> None:
         """Have the agents work for this one, also when another of its name had them before and has stopped."""
+        self._take_described()
         for agent in self._agents.values():
             Seat.of(agent, self, self._step_type)
+
+    def _take_described(self) -> None:
+        """Without agents of its own, have everybody answer who is described in this process by now, and has something to answer with."""
+        if not self._takes_described:
+            return
+        for definition in get_agent_registry():
+            if definition.name not in self._agents and (self._runner is not None or definition.model is not None):
+                self._register(definition)
 
     def _candidates(self) -> list[Candidate]:
         return [one for one in self.orchestrator.agents.candidates({}) if one.agent_id in self._agents]
 
     def _unknown(self, name: str) -> AgentNotFoundError:
         close = get_close_matches(str(name), self._agents, n=1)
-        known = ", ".join(sorted(self._agents)) or "none; give AgentOrchestrator([…]) some"
+        known = (
+            ", ".join(sorted(self._agents))
+            or "none; give AgentOrchestrator([…]) some, or describe some that have a model"
+        )
         return AgentNotFoundError(
             f"{self.name!r} has no agent {name!r}",
             hint=f"did you mean {close[0]!r}?" if close else f"there are {known}",

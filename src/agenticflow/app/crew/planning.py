@@ -71,7 +71,10 @@ class PlanningService:
 
     def _by_capability(self, query: str, agents: Sequence[Candidate]) -> list[str]:
         if not agents:
-            raise InvalidInput("there are no agents", hint="give some: AgentOrchestrator([Agent(…)])")
+            raise InvalidInput(
+                "there are no agents",
+                hint="give some: AgentOrchestrator([Agent(…)]), or describe some that have a model",
+            )
         if len(agents) == 1:
             return [agents[0].agent_id]
         known = sorted({capability for agent in agents for capability in agent.capabilities})

@@ -33,6 +33,7 @@ from agenticflow.core import codec
 from agenticflow.core.clocks import ambient
 from agenticflow.core.decider import Fact
 from agenticflow.core.events import AgenticEvent, EventMetadata, RecordedEvent
+from agenticflow.core.plain import called
 from agenticflow.errors import AgenticFlowError, InvalidInput, OutcomeUnknown, TemporaryError
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.loading import answered_before
@@ -283,7 +284,7 @@ async def _call(reaction: Reaction, context: ReactionContext) -> None:
             answer = reaction.function(*arguments)
             answer = await answer if inspect.isawaitable(answer) else answer
         else:
-            answer = await asyncio.to_thread(reaction.function, *arguments)
+            answer = await asyncio.to_thread(called, reaction.function, *arguments)
     reaction.take(answer, context)
 
 

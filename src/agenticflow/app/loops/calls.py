@@ -10,7 +10,15 @@ import msgspec
 
 from agenticflow.agents.asked.doors import AskedAgent, nested
 from agenticflow.agents.guardrails import GuardrailKind
-from agenticflow.agents.loop.facts import AgentHandedOff, BeginCall, CallEnding, EndCall, HandOff, ToolCallEnded
+from agenticflow.agents.loop.facts import (
+    KEPT_BACK,
+    AgentHandedOff,
+    BeginCall,
+    CallEnding,
+    EndCall,
+    HandOff,
+    ToolCallEnded,
+)
 from agenticflow.agents.loop.results import HandedOff, ToolCalled, ToolReturned
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.parts import Message, ToolCallPart
@@ -28,6 +36,8 @@ __all__ = ["Calls"]
 _CUT_OFF: Final = frozenset({"cancelled", "outcome_unknown"})
 MAX_SHOWN_BYTES: Final = 12 * 1024
 """Of the arguments that a person is shown."""
+MAX_REFUSAL_CHARS: Final = 2_000
+"""Of what a model is told of a guardrail."""
 
 
 class Calls:
@@ -79,7 +89,7 @@ class Calls:
             if allowed is None:
                 return
             call = allowed
-        await self._check(GuardrailKind.TOOL_INPUT, {"tool": name, "params": call.params})
+        await self._check(part, call, GuardrailKind.TOOL_INPUT, {"tool": name, "params": call.params})
         claim = self._claims[part.call_id]
         await place.purse.cover_call(claim)
         place.tell(ToolCalled(self._speaker.name, part.call_id, name, dict(call.params)))
@@ -90,12 +100,12 @@ class Calls:
         if result.error is not None:
             ending = CallEnding.INTERRUPTED if result.error.code in _CUT_OFF else CallEnding.FAILED
         else:
-            await self._check(GuardrailKind.TOOL_OUTPUT, {"tool": name, "result": result.value})
+            await self._check(part, call, GuardrailKind.TOOL_OUTPUT, {"tool": name, "result": result.value})
         text = result.text()
         if call.params != part.arguments:
             changed = msgspec.json.encode(codec.decode(codec.encode(call.params))).decode()
             text = f"(called with {changed}, as {call.approved_by} changed it)\n{text}"
-        await self._end(part, text, ending, attempts=result.attempts, approved_by=call.approved_by)
+        await self._end(part, text, ending, attempts=result.attempts, called=call)
         await place.purse.settle_call(claim)
 
     async def _invoked(self, call: ToolCall) -> ToolResult:
@@ -105,10 +115,20 @@ class Calls:
     async def _nested(self, agent: AskedAgent, call_id: str, prompt: str) -> object:
         return await self._place.means.perform_within(agent, self._place, call_id, prompt)
 
-    async def _check(self, kind: GuardrailKind, value: Mapping[str, Any]) -> None:
+    async def _check(self, part: ToolCallPart, call: ToolCall, kind: GuardrailKind, value: Mapping[str, Any]) -> None:
+        """Raise when a guardrail refuses the call or its result. The loop ends with that, and the call as it is known to have ended."""
         speaker = self._speaker
-        if speaker.has_rails(kind):
+        if not speaker.has_rails(kind):
+            return
+        try:
             await speaker.rails.check(kind, self._place.shared, value)
+        except GuardrailTripwireTriggered as refused:
+            is_made = kind is GuardrailKind.TOOL_OUTPUT
+            words = KEPT_BACK if is_made else "this call was not made"
+            ending = CallEnding.SUCCEEDED if is_made else CallEnding.REFUSED
+            end, blobs = _ended(part, f"{words}: {refused.message}"[:MAX_REFUSAL_CHARS], ending, 1, call)
+            self._place.refused.append((end, blobs))
+            raise
 
     # --- people -----------------------------------------------------------------------------------------------------
 
@@ -148,12 +168,11 @@ class Calls:
     # --- ends -------------------------------------------------------------------------------------------------------
 
     async def _end(
-        self, part: ToolCallPart, text: str, ending: CallEnding, *, attempts: int = 1, approved_by: str = ""
+        self, part: ToolCallPart, text: str, ending: CallEnding, *, attempts: int = 1, called: ToolCall | None = None
     ) -> None:
-        content, blob = store_form(codec.encode(text))
-        end = ToolCallEnded(part.call_id, content, ending, attempts, approved_by)
+        end, blobs = _ended(part, text, ending, attempts, called)
         place = self._place
-        await place.submit(EndCall, end=end, blobs=() if blob is None else (blob,))
+        await place.submit(EndCall, end=end, blobs=blobs)
         place.tell(ToolReturned(self._speaker.name, part.call_id, part.name, text, end.is_error))
 
     async def _hand_off(self, part: ToolCallPart) -> None:
@@ -163,6 +182,18 @@ class Calls:
         handed = AgentHandedOff(part.call_id, to.name, instructions)
         await place.submit(HandOff, hand_off=handed, blobs=() if blob is None else (blob,))
         place.tell(HandedOff(self._speaker.name, to.name))
+
+
+def _ended(
+    part: ToolCallPart, text: str, ending: CallEnding, attempts: int, called: ToolCall | None
+) -> tuple[ToolCallEnded, tuple[tuple[str, bytes], ...]]:
+    """Return how a call ended, as it is recorded, and the large values in that."""
+    content, large = store_form(codec.encode(text))
+    params, more = b"", None
+    if called is not None and called.params != part.arguments:
+        params, more = store_form(codec.encode(called.params))
+    end = ToolCallEnded(part.call_id, content, ending, attempts, "" if called is None else called.approved_by, params)
+    return end, tuple(one for one in (large, more) if one is not None)
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:

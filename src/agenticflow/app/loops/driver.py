@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from agenticflow.agents.asked.doors import AskedAgent
 from agenticflow.agents.guardrails import GuardrailKind
-from agenticflow.agents.loop.conversation import Conversation, cut_for_summary, unique_calls
+from agenticflow.agents.loop.conversation import Conversation, cut_for_summary, cut_of_first, unique_calls
 from agenticflow.agents.loop.facts import (
     Compact,
     ConversationCompacted,
@@ -35,7 +36,7 @@ from agenticflow.agents.model.parts import Message, pack_messages, system, user
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
-from agenticflow.app.loops.place import Place, Superseded, raised
+from agenticflow.app.loops.place import MAX_RUNS, Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.app.loops.spending import Claims
 from agenticflow.core import codec
@@ -49,8 +50,8 @@ __all__ = ["Driver"]
 
 T = TypeVar("T")
 CHARS_PER_TOKEN: Final = 4
-MAX_RUNS: Final = 1_000
-"""Of one loop: each failed attempt that was made again is one."""
+LEAST_CHARS: Final = 2_000
+"""Of a conversation: less of it is not worth a summary."""
 
 
 class Driver:
@@ -281,22 +282,47 @@ class Driver:
     async def _compact(self, state: LoopState, speaker: Speaker) -> bool:
         """Have the oldest part of the conversation summarized; return whether there was enough of it."""
         place = self._place
-        cut = cut_for_summary(state.entries)
-        if not cut:
-            return False
-        old = self._said.first(cut)
-        request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(transcript(old))))
+        entries, left = cut_for_summary(state.entries), []
+        if entries:
+            old = self._said.first(entries)
+            asked_from = kept_from = 0
+        else:  # what it began with, the conversation before it, say
+            entries, first = 1, self._said.first(1)
+            cut = cut_of_first(first, state.asked_from)
+            if not cut:
+                return False
+            old, left = first[:cut], first[cut:]
+            asked_from, kept_from = max(0, state.asked_from - cut + 1), max(0, state.kept_from - cut + 1)
+        is_history = bool(left) and len(old) == state.asked_from
         claim = place.claims.summary(state)
-        response = await place.purse.model_call(
-            speaker, request, claim, self._said.chars, lambda: speaker.model.respond(request)
-        )
-        message, blob = store_form(pack_messages([summary_message(response.text)]))
+        response = await self._summarized(speaker, claim, transcript(old))
+        summary = summary_message(response.text)
+        message, blob = store_form(pack_messages([summary, *left]))
         compacted = ConversationCompacted(
-            entries=cut, message=message, model=speaker.model.identity, usage=response.usage
+            entries=entries,
+            message=message,
+            model=speaker.model.identity,
+            usage=response.usage,
+            asked_from=asked_from,
+            kept_from=kept_from,
         )
         await place.submit(Compact, compacted=compacted, blobs=() if blob is None else (blob,))
         await place.purse.settle_answer(claim, speaker.model.identity, response)
+        if is_history:
+            await place.summarized(summary)
         return True
+
+    async def _summarized(self, speaker: Speaker, claim: Claim, text: str) -> ModelResponse:
+        """Ask for a summary of what was said; of the newest half of it, and so on, when the model does not read that much either."""
+        while True:
+            request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(text)))
+            ask = partial(speaker.model.respond, request)
+            try:
+                return await self._place.purse.model_call(speaker, request, claim, len(text), ask)
+            except ContextTooLong:
+                if len(text) < LEAST_CHARS:
+                    raise
+                text = f"…{text[len(text) // 2 :]}"
 
 
 def _is_refused(response: ModelResponse) -> bool:

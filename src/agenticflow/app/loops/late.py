@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any
 
 from agenticflow.core.clocks import Clock
@@ -14,7 +14,7 @@ from agenticflow.storage.store import Store
 
 if typing.TYPE_CHECKING:
     from agenticflow.agents.asked.doors import AgentStream, AskedAgent, Conversing
-    from agenticflow.agents.loop.results import AgentResult
+    from agenticflow.agents.loop.results import AgentResult, AgentUpdate
     from agenticflow.agents.model.parts import Message
     from agenticflow.app.loops.loops import EngineLoops, Starts
 
@@ -75,6 +75,10 @@ class LateLoops:
     async def conversation(self, workflow_id: str, task_key: str, generation: int = 0) -> list[Message]:
         """See ``EngineLoops.conversation``."""
         return await self.get().conversation(workflow_id, task_key, generation)
+
+    def watch(self, workflow_id: str, ended: Awaitable[object]) -> AsyncIterable[AgentUpdate]:
+        """See ``WorkflowHandle.updates``."""
+        return self.get().updates.watch(workflow_id, ended)
 
     async def begin(self, starts: Starts) -> None:
         """After a start: end what a crash has left open of runs that are over."""

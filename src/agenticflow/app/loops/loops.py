@@ -29,10 +29,11 @@ from agenticflow.agents.session.session import AgentSession
 from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
-from agenticflow.app.loops.place import Place, Superseded, nested_id, raised
+from agenticflow.app.loops.place import MAX_DEPTH, Place, Superseded, nested_id, raised
 from agenticflow.app.loops.request import PROMPT, Asked, asked_in
 from agenticflow.app.loops.speakers import Speakers
 from agenticflow.app.loops.spending import Purse
+from agenticflow.app.loops.undoing.undoing import Undoing, is_undoing
 from agenticflow.app.loops.updates import Subscription, Updates
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -69,8 +70,6 @@ LOOK_SECONDS: Final = 0.5
 QUIET_SECONDS: Final = 60.0
 """How long somebody else who drives a loop may be silent, before it is taken up again."""
 DEFAULT_SECONDS: Final = 3_600.0
-MAX_DEPTH: Final = 20
-"""Agents inside of each other, each as a tool of the one before."""
 
 
 class Starts(Protocol):
@@ -147,6 +146,8 @@ class EngineLoops:
 
     async def perform(self, agent: AskedAgent, task_type: str, params: Mapping[str, Any], context: TaskContext) -> Any:
         """Work on a task to the end and return the answer, or go on where another attempt stopped."""
+        if is_undoing(task_type, context):
+            return await Undoing(self, self._store, context).undo(agent)
         asked = asked_in(task_type, params)
         session, shared = self._live.get(context.workflow_id, (None, None))
         if session is None and asked.session_id:
@@ -474,6 +475,7 @@ def _result(state: LoopState, workflow_id: str, messages: Sequence[Message]) -> 
         messages=tuple(messages[state.asked_from :]),
         turns=state.turns,
         usage=state.tokens,
+        finish_reason=state.finish_reason,
     )
 
 

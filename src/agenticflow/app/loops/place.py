@@ -11,9 +11,11 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
+
 from agenticflow import errors
 from agenticflow.agents.asked.doors import AskedAgent, Conversing
-from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop
+from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop, ToolCallEnded
 from agenticflow.agents.loop.items import items_of, messages_of
 from agenticflow.agents.loop.results import AgentUpdate
 from agenticflow.agents.loop.state import LoopState
@@ -50,6 +52,10 @@ log = logging.getLogger("agenticflow.engine")
 T = TypeVar("T")
 RETRY_SECONDS: Final = 0.2
 MAX_DOUBTS: Final = 100
+MAX_RUNS: Final = 1_000
+"""Of one loop: each failed attempt that was made again is one."""
+MAX_DEPTH: Final = 20
+"""Agents inside of each other, each as a tool of the one before."""
 _CUT: Final = "somebody told the task to stop"
 
 
@@ -128,7 +134,11 @@ class Place:
         """How many loops it is inside of."""
         self.driver = f"{context.run_no}.{context.attempt}:{life}"
         """Says which attempt drives, and in which life of the process."""
+        self._read_to: tuple[int, int] | None = None
+        """How far its session was read when the loop began."""
         self._end: asyncio.Future[LoopState] | None = None
+        self.refused: list[tuple[ToolCallEnded, tuple[tuple[str, bytes], ...]]] = []
+        """Calls that guardrails ended, and with them the loop; with the large values in that."""
         self._remembered: set[str] = set()
         """Runs of the loop that are in the session."""
         self.has_spoken = False
@@ -234,7 +244,8 @@ class Place:
     async def end(self, error: ErrorInfo) -> None:
         """Record that the loop comes to nothing. What cannot be recorded now is found open, and taken up, later."""
         try:
-            await self.submit(EndLoop, error=error)
+            blobs = tuple(blob for _, more in self.refused for blob in more)
+            await self.submit(EndLoop, error=error, ends=tuple(end for end, _ in self.refused), blobs=blobs)
         except (CommandRefused, ConcurrencyConflict, OutcomeUnknown, Superseded, TemporaryError):
             return  # it has ended, or is another's, or the store is away: then so is the report of the attempt
 
@@ -257,9 +268,25 @@ class Place:
         session = self.session
         if session is None:
             return []
+        if isinstance(session, AgentSession):
+            mark = session.mark
+            self._read_to = await (mark() if self.is_of_others else self.steadily(mark))
         if self.is_of_others:
             return messages_of(await session.get_items())
         return messages_of(await self.steadily(session.get_items))
+
+    async def summarized(self, summary: Message) -> None:
+        """Let the summary stand in the session too, for what was read of it: it would have to be made again for each prompt."""
+        session, mark = self.session, self._read_to
+        if not isinstance(session, AgentSession) or mark is None:
+            return
+        self._read_to = None
+        try:
+            await session.let_stand(items_of([summary])[0], mark)
+        except (
+            AgenticFlowError
+        ) as error:  # somebody has changed it meanwhile; what is recorded of the loop is enough for it
+            log.info("the summary made in %s is not in its session: %s", self.stream_id, error)
 
     @property
     def is_of_others(self) -> bool:
@@ -297,7 +324,10 @@ class Place:
 
     def tell(self, update: AgentUpdate) -> None:
         """Show it to whoever looks."""
-        self.means.updates.tell(self.context.workflow_id, update)
+        if not self.is_watched:
+            return
+        seen = msgspec.structs.replace(update, task=self.context.task_key)
+        self.means.updates.tell(self.context.workflow_id, seen)
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
@@ -326,5 +356,5 @@ def raised(info: ErrorInfo) -> AgenticFlowError:
     kind = getattr(errors, info.type, None)
     if inspect.isclass(kind) and issubclass(kind, AgenticFlowError):
         with suppress(TypeError):  # for one that needs more than its words
-            return kind(info.message)
+            return kind(info.message, **info.told)
     return (PermanentError if info.is_permanent else TemporaryError)(str(info))

@@ -6,13 +6,13 @@ Nobody at work waits for who looks: one that falls behind by more than the bound
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Final
 
 from agenticflow.agents.loop.results import AgentUpdate
 from agenticflow.errors import BoundExceeded
 
-__all__ = ["Subscription", "Updates"]
+__all__ = ["Subscription", "Updates", "Watch"]
 
 MAX_BEHIND: Final = 10_000
 """Updates that wait for somebody who looks."""
@@ -53,6 +53,29 @@ class Subscription:
             self._updates.forget(self._workflow_id, self)
 
 
+class Watch:
+    """One who looks at all agents of a run, from now until its end."""
+
+    def __init__(self, subscription: Subscription, ended: Awaitable[object]) -> None:
+        self._subscription = subscription
+        self._ending = asyncio.ensure_future(ended)
+        self._ending.add_done_callback(self._over)
+
+    def _over(self, ending: asyncio.Future[object]) -> None:
+        if not ending.cancelled():
+            ending.exception()  # whoever asks for the result is told of it
+        self._subscription.end()
+
+    async def __aiter__(self) -> AsyncIterator[AgentUpdate]:
+        """Yield what happens until the run is over. Raises ``BoundExceeded`` for who is too slow."""
+        try:
+            async for update in self._subscription:
+                yield update
+        finally:
+            self._ending.cancel()
+            self._subscription.end()
+
+
 class Updates:
     """Who looks at what."""
 
@@ -64,6 +87,10 @@ class Updates:
         made = Subscription(self, workflow_id)
         self._looking.setdefault(workflow_id, []).append(made)
         return made
+
+    def watch(self, workflow_id: str, ended: Awaitable[object]) -> Watch:
+        """Look at the agents of a run until it has ended."""
+        return Watch(self.subscribe(workflow_id), ended)
 
     def forget(self, workflow_id: str, subscription: Subscription) -> None:
         """Somebody looks no more."""

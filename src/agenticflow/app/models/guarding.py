@@ -153,8 +153,9 @@ class GuardedModel(Model):
             return
         is_long = seconds > self.guards.max_retry_after_seconds
         if is_long or asyncio.get_running_loop().time() + seconds >= deadline:
+            shown = f"{seconds:.3g}" if seconds < 100 else f"{seconds:,.0f}"
             raise ModelRateLimited(
-                f"the provider of {self.identity!r} wants to be left alone for {seconds:.3g} s more; it was not asked",
+                f"the provider of {self.identity!r} wants to be left alone for {shown} s more; it was not asked",
                 hint="ask again then, or ask less often with ModelGuards(rate=…)",
                 retry_after_seconds=seconds,
             )

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import msgspec
@@ -32,6 +33,8 @@ MAX_SHOWN: Final = 300
 """Characters of a call, and of its result, that are shown."""
 LOOK_SECONDS: Final = 0.2
 GRACE_SECONDS: Final = 3.0
+TOLD_SECONDS: Final = 0.5
+"""Waiting that is longer than this is told."""
 _YES: Final = ("y", "yes")
 _HELP: Final = "/new begins another conversation, /exit (or Ctrl-D) ends; Ctrl-C stops an answer"
 
@@ -67,6 +70,8 @@ class _Talk:
         self._is_quiet = is_quiet
         self._is_in_line = False
         """Whether the line on stdout has not ended."""
+        self._told: datetime | None = None
+        """The moment of the next attempt, of which was told."""
 
     async def go_on(self) -> int:
         """Ask whatever is typed, until nothing more is."""
@@ -110,6 +115,7 @@ class _Talk:
                 await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if stopped.done():
                     return await self._stop(run)
+                await self._tell_of_retry(run)
                 if not showing.done() and not await self._ask_about(run) and not stopped.done():
                     self._end_line()
                     note("nobody is here to say so: it waits; see `agenticflow approvals list`")
@@ -131,6 +137,16 @@ class _Talk:
             await run.result()
         note("stopped")
         return Exit.CANCELLED
+
+    async def _tell_of_retry(self, run: AgentRun) -> None:
+        """Say once that the answer failed and comes later, when that is not at once: somebody sits here and waits."""
+        for task in (await self._orchestrator.get_workflow_state(run.workflow_id)).tasks.values():
+            due = task.waits_until
+            if due is None or due == self._told or (due - _now()).total_seconds() < TOLD_SECONDS:
+                continue
+            self._told = due
+            words = printable(" ".join(str(task.errors[-1]).split()))[:MAX_SHOWN]
+            self._say(f"({words}; tried again at {due.astimezone():%H:%M:%S}, Ctrl-C gives up)")
 
     async def _ask_about(self, run: AgentRun) -> bool:
         """Ask whoever talks about calls that need somebody's yes; return whether somebody has said something to each."""
@@ -209,6 +225,10 @@ class _Talk:
             line.cancel()
             return None
         return line.result() or None
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(ambient.clock.now_ns() / 1_000_000_000, UTC)
 
 
 async def _result(run: AgentRun) -> None:

@@ -23,6 +23,7 @@ from agenticflow.core.context import CancelReason, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.guards import AttemptGuard
 from agenticflow.core.interrupts import Replies, interrupt_in, question_in
+from agenticflow.core.plain import called
 from agenticflow.core.results import SUCCEEDED, ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
@@ -303,7 +304,7 @@ class LocalWorker:
     async def _in_thread(self, call: partial[object]) -> object:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._max_threads, thread_name_prefix="agenticflow-handler")
-        return await self._loop.run_in_executor(self._threads, contextvars.copy_context().run, call)
+        return await self._loop.run_in_executor(self._threads, contextvars.copy_context().run, called, call)
 
     async def _in_process(self, attempt: Attempt, params: dict[str, object], values: dict[str, object]) -> Ended:
         attempt.process = self._loop.create_future()

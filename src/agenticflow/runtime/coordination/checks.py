@@ -19,6 +19,7 @@ from agenticflow.core.binding import Check, Handler, RunsIn
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import CheckActivity, EffectClass, OutcomeChecked, RunActivity
+from agenticflow.core.plain import called
 from agenticflow.core.redaction import redact_text
 from agenticflow.core.results import NOT_HAPPENED, Happened
 from agenticflow.core.values import store_form
@@ -173,7 +174,7 @@ class Checks:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(MAX_CHECKS, thread_name_prefix="agenticflow-check")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, contextvars.copy_context().run, call)
+        return await loop.run_in_executor(self._threads, contextvars.copy_context().run, called, call)
 
     def _command(self, effect: RunActivity, answer: object) -> OutcomeChecked | None:
         """Return what is decided; ``None`` leaves it to a person. Raises ``DefinitionError`` for what is no answer."""

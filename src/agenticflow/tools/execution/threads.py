@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from agenticflow.core.plain import called
 from agenticflow.errors import ResourceExhausted
 
 __all__ = ["Job", "Threads"]
@@ -58,7 +59,7 @@ class Threads:
                 job.has_begun = True
             try:
                 loop.call_soon_threadsafe(_set, began)
-                return call()
+                return called(call)
             finally:
                 with self._lock:
                     job.has_ended = True

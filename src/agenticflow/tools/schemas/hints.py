@@ -218,6 +218,11 @@ def _demand_name(parameter: inspect.Parameter, name: str) -> None:
             f"the parameter {str(parameter)!r} of tool {name!r} cannot be described by a schema",
             hint="give each parameter its name and type; for any number of values take a list or a dict",
         )
+    if parameter.name.startswith("__"):
+        raise DefinitionError(
+            f"the parameter {parameter.name!r} of tool {name!r} has a name that no schema can have",
+            hint="write it without underscores in front",
+        )
 
 
 def _demand_known(descriptions: Mapping[str, str], taken: Mapping[str, object], name: str) -> None:

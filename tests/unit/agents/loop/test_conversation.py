@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenticflow.agents.loop import facts as f
-from agenticflow.agents.loop.conversation import Conversation, cut_for_summary, messages_in, unique_calls
+from agenticflow.agents.loop.conversation import Conversation, cut_for_summary, cut_of_first, messages_in, unique_calls
 from agenticflow.agents.loop.facts import CallEnding
 from agenticflow.agents.loop.state import CallResult, Entry, Results, Said
 from agenticflow.agents.loop.summaries import (
@@ -217,3 +217,17 @@ def test_a_conversation_is_said_as_it_was() -> None:
     play = Play()
     play.answer(saying("done"), output=codec.encode("done"))
     assert [message.role.value for message in play.messages] == ["user", "assistant"]
+
+
+def test_of_what_a_loop_began_with_a_summary_stands_for_what_was_before_or_for_all_but_the_newest() -> None:
+    many = [user(str(number)) for number in range(10)]
+    assert cut_of_first(many, 9) == 9
+    assert cut_of_first(many, 1) == 1
+    assert cut_of_first(many[:3], 5) == 3
+    assert cut_of_first([summary_message("x"), *many], 1) == 5, "there was nothing before but a summary"
+    assert cut_of_first([summary_message("x"), user("go")], 1) == 0
+    assert cut_of_first(many, 0) == 4
+    assert cut_of_first(many[:7], 0) == 0, "one message instead of one message"
+    calling = [assistant(ToolCallPart("a", "look")), tool_results(ToolResultPart("a", "fine"))]
+    assert cut_of_first([*many[:3], *calling, *many[:5]], 0, kept=6) == 3, "no result loses its call"
+    assert cut_of_first([*calling, *many[:5]], 0, kept=6) == 0

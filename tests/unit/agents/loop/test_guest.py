@@ -258,6 +258,17 @@ def test_who_gives_up_interrupts_what_is_open() -> None:
     play.check()
 
 
+def test_who_gives_up_says_how_calls_ended_as_far_as_that_is_known() -> None:
+    play = Play()
+    play.answer(calling(AskedCall("a", "pay", is_at_most_once=True), "b"))
+    play.do(f.BeginCall, call_id="a")
+    known = f.ToolCallEnded("a", codec.encode("it was made"), CallEnding.FAILED)
+    play.do(f.EndLoop, error=BROKEN, ends=(known, f.ToolCallEnded("gone", codec.encode("?"))))
+    assert play.results()["a"] == "it was made"
+    assert "may be made again" in play.results()["b"]
+    play.check()
+
+
 @pytest.mark.parametrize("ending", [one for one in CallEnding if one is not CallEnding.HANDED_OFF])
 def test_the_model_is_told_of_every_ending(ending: CallEnding) -> None:
     play = Play()
@@ -379,6 +390,17 @@ def test_a_summary_stands_for_the_oldest_entries_and_parts_no_call_from_its_resu
     play.answer(calling("e"))
     with pytest.raises(CommandRefused, match="are open"):
         compact(1)
+    play.check()
+
+
+def test_a_summary_stands_for_a_part_of_what_the_loop_began_with() -> None:
+    play = Play(asked_from=0, kept_from=0)
+    left = pack_messages([user("it was done"), user("do it")])
+    play.do(f.Compact, compacted=f.ConversationCompacted(1, left, asked_from=1, kept_from=1))
+    assert [message.text for message in play.messages] == ["it was done", "do it"]
+    assert (play.state.asked_from, play.state.kept_from, play.state.left_out) == (1, 1, 1)
+    play.answer(calling("a"))
+    play.end("a")
     play.check()
 
 

@@ -162,6 +162,23 @@ async def test_a_form_that_is_none_is_told_and_nothing_is_asked() -> None:
     assert model.asked == 0
 
 
+@pytest.mark.parametrize(
+    ("prompt", "options", "words"),
+    [
+        (" ", {}, "the prompt is empty"),
+        (5, {}, "the prompt is a int"),
+        ("x", {"temperature": "hot"}, "the temperature is 'hot'"),
+        ("x", {"temperature": True}, "the temperature is True"),
+        ("x", {"max_output_tokens": "5"}, "max_output_tokens is '5'"),
+    ],
+)
+async def test_what_is_no_question_is_told_and_nothing_is_asked(prompt: Any, options: Any, words: str) -> None:
+    model = ScriptedModel(["never"])
+    with pytest.raises(InvalidInput, match=words):
+        await LLMClient(model).generate(prompt, **options)
+    assert model.asked == 0
+
+
 def test_a_client_asks_a_model() -> None:
     name: Any = "openai:gpt-5"
     with pytest.raises(InvalidInput, match="not 'openai:gpt-5'") as caught:

@@ -17,12 +17,14 @@ from agenticflow.agents.model import FinishReason, ModelAbilities, ModelRequest,
 from agenticflow.agents.model.deltas import ResponseRestarted
 from agenticflow.agents.session import AgentSession
 from agenticflow.errors import (
+    BudgetExceeded,
     ContentRefused,
     ContextTooLong,
     GuardrailTripwireTriggered,
     ModelOutputInvalid,
     WorkflowExecutionError,
 )
+from agenticflow.resilience.budgets import Budget
 from agenticflow.testing import ScriptedModel, call_tool
 
 
@@ -84,6 +86,16 @@ async def test_a_filtered_answer_is_refused_content() -> None:
     assert caught.value.text == "I would rather"
 
 
+async def test_it_is_told_that_an_answer_was_cut(tmp_path: Any) -> None:
+    cut = ModelResponse(parts=(TextPart("half an ans"),), finish_reason=FinishReason.LENGTH)
+    for answers in ([cut], []):  # the second time it is read again
+        agent = Agent("short", instructions="x", model=ScriptedModel(answers))
+        async with Orchestrator(store=f"sqlite:///{tmp_path}/state.db") as orchestrator:
+            orchestrator.register_agent(agent)
+            result = await agent.run("say it", workflow_id="one")
+            assert (result.output, result.finish_reason) == ("half an ans", "length")
+
+
 async def test_an_empty_answer_is_an_empty_answer() -> None:
     silent = Agent(
         "silent", instructions="x", model=ScriptedModel([ModelResponse(parts=(), finish_reason=FinishReason.STOP)])
@@ -99,10 +111,15 @@ def rail(kind: str, words: str) -> Guardrail:
 
 
 @pytest.mark.parametrize(
-    ("kind", "words", "made"),
-    [("input", "secret", 0), ("output", "done", 1), ("tool_input", "attic", 0), ("tool_output", "much to be said", 1)],
+    ("kind", "words", "made", "results"),
+    [
+        ("input", "secret", 0, []),
+        ("output", "done", 1, [("attic", False)]),
+        ("tool_input", "attic", 0, [("this call was not made", True)]),
+        ("tool_output", "much to be said", 1, [("this call was made, and its result is kept back", False)]),
+    ],
 )
-async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: int) -> None:
+async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: int, results: list[Any]) -> None:
     calls = 0
 
     @tool(effect="at_most_once")
@@ -127,8 +144,26 @@ async def test_guardrails_of_all_kinds_end_the_run(kind: str, words: str, made: 
         with pytest.raises(GuardrailTripwireTriggered, match=f"no-{words}"):
             await agent.run("what is the secret?", session="ada", workflow_id="one")
         assert await AgentSession("ada", store=orchestrator.store).get_items() == [], "what was refused was not said"
+        loops: Any = agent._loops()
+        told = [one for message in await loops.conversation("one", "run") for one in message.results]
+        assert [(one.content.partition(":")[0], one.is_error) for one in told] == results
         rows = await orchestrator.store.list_runs(kind=KIND)
         assert [(row.status, row.is_open) for row in rows] == [("FAILED", False)]
+
+
+async def test_what_a_guardrail_and_a_budget_said_is_there_after_a_restart(tmp_path: Any) -> None:
+    guarded: list[dict[str, Any]] = [{"guardrails": [rail("output", "done")]}, {"budget": Budget(tokens=1)}]
+    for number, options in enumerate(guarded):
+        told = []
+        for _ in range(2):
+            agent = Agent("careful", instructions="x", model=ScriptedModel(["done"]), **options)
+            async with Orchestrator(store=f"sqlite:///{tmp_path}/state.db") as orchestrator:
+                orchestrator.register_agent(agent)
+                with pytest.raises((GuardrailTripwireTriggered, BudgetExceeded)) as caught:
+                    await agent.run("go", workflow_id=f"run-{number}")
+                told.append({name: getattr(caught.value, name) for name in caught.value.told})
+        assert told[0] == told[1]
+        assert all(told[0].values())
 
 
 async def test_a_guardrail_of_the_input_looks_once_also_when_there_are_many_turns() -> None:
@@ -194,6 +229,75 @@ async def test_a_conversation_may_be_summarized_before_it_is_refused() -> None:
     assert (await agent.run("look at everything")).output == "done"
     assert len(summaries) >= 2
     assert max(len(request.messages) for request in model.requests) < 25
+
+
+def reading(chars: int, requests: list[ModelRequest]) -> Any:
+    """A model that reads no more than so many characters, also of what it is to summarize."""
+
+    def speak(request: ModelRequest) -> str:
+        length = sum(len(message.text) for message in request.messages[1:])
+        if length > chars:
+            raise ContextTooLong(f"{length} characters are too many")
+        requests.append(request)
+        if "Summarize it" in request.messages[0].text:
+            return "much was said"
+        return f"answer {length}"
+
+    return speak
+
+
+@pytest.mark.parametrize("options", [{}, {"loop": LoopPolicy(compact_after_tokens=500)}])
+async def test_a_conversation_that_has_grown_too_long_goes_on_with_a_summary(options: dict[str, Any]) -> None:
+    requests: list[ModelRequest] = []
+    agent = Agent("chat", instructions="x", model=ScriptedModel(reading(3_000, requests)), **options)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        for number in range(20):
+            result = await agent.run(f"{number}: {'word ' * 100}", session="ada")
+            assert [message.text[:3] for message in result.messages] == [f"{number}: "[:3], "ans"], "what was asked now"
+        session = AgentSession("ada", store=orchestrator.store)
+        items = await session.get_items()
+        asked = [item["content"].partition(":")[0] for item in items if item["role"] == "user"]
+        assert asked[0] == "(The conversation so far was summarized"
+        assert asked[1:] == [str(number) for number in range(21 - len(asked), 20)], "each once, the newest"
+        assert len([one for one in requests if "Summarize it" in one.messages[0].text]) in range(3, 8), (
+            "not for each prompt"
+        )
+        assert (await session.info()).added == 40
+
+
+async def test_a_history_that_no_summary_can_be_made_of_at_once_is_summarized_in_its_newest_part() -> None:
+    requests: list[ModelRequest] = []
+    agent = Agent(
+        "chat", instructions="x", budget=Budget(tokens=100_000), model=ScriptedModel(reading(3_000, requests))
+    )
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        session = AgentSession("ada", store=orchestrator.store)
+        for number in range(20):
+            await session.add_items([{"role": "user", "content": f"{number} " + "word " * 100}])
+        assert (await agent.run("and now?", session="ada")).output.startswith("answer")
+        assert "19 word" in requests[0].messages[1].text
+        assert len(await session.get_items()) == 3
+
+
+async def test_a_conversation_that_somebody_began_anew_keeps_its_beginning() -> None:
+    requests: list[ModelRequest] = []
+
+    async with Orchestrator(store="memory:") as orchestrator:
+        session = AgentSession("ada", store=orchestrator.store)
+
+        async def speak(request: ModelRequest) -> str:
+            answer: str = reading(1_500, requests)(request)
+            if answer == "much was said":
+                await session.clear_session()
+            return answer
+
+        agent = Agent("chat", instructions="x", model=ScriptedModel(speak))
+        orchestrator.register_agent(agent)
+        await session.add_items([{"role": "user", "content": "word " * 50} for _ in range(8)])
+        assert (await agent.run("and now?", session="ada")).output.startswith("answer")
+        assert [item["content"][:7] for item in await session.get_items()] == ["and now", "answer "]
 
 
 async def test_what_cannot_be_made_shorter_is_told() -> None:

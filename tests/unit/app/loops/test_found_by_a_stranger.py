@@ -14,7 +14,7 @@ from agenticflow.agents import LoopPolicy
 from agenticflow.agents.asked.agent_tool import AgentTool
 from agenticflow.agents.loop.results import ToolCalled
 from agenticflow.agents.model import Model, ModelRequest
-from agenticflow.app.loops.loops import MAX_DEPTH
+from agenticflow.app.loops.place import MAX_DEPTH
 from agenticflow.errors import (
     BudgetExceeded,
     DefinitionError,

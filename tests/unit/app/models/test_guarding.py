@@ -175,6 +175,14 @@ async def test_who_cannot_wait_so_long_is_told_and_does_not_ask() -> None:
 
 
 @in_virtual_time
+async def test_how_long_a_provider_is_left_alone_is_told_in_plain_figures() -> None:
+    model = guarded([ModelRateLimited("quota", retry_after_seconds=9_000), "never"])
+    for words in ("quota", r"left alone for 3,600 s more"):
+        with pytest.raises(ModelRateLimited, match=words):
+            await model.respond(ASKED)
+
+
+@in_virtual_time
 async def test_a_wish_beyond_all_reason_does_not_end_the_use_of_a_provider() -> None:
     model = guarded([ModelRateLimited("next year", retry_after_seconds=3e7), "well"])
     with pytest.raises(ModelRateLimited, match="next year"):
