@@ -7,9 +7,10 @@ that takes it up finds the same budgets, also in the next run of its chain.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
-from agenticflow.errors import CommandRefused, WorkflowNotFoundError
+from agenticflow.errors import CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.guest import KIND as WORKFLOWS
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.state import RunState, WorkflowStatus
@@ -53,8 +54,9 @@ class RunBudgets:
 
         Raises ``InvalidInput`` when the definition names a budget that is not there, ``WorkflowNotFoundError`` for no run.
         """
-        lineage: tuple[str, ...] = ()
-        for owner, budget in reversed(await self._given(stream_of(workflow_id, run_no))):
+        given, is_whole = await self._given(stream_of(workflow_id, run_no))
+        lineage = () if is_whole or not given else await self._around(given[-1][0])
+        for owner, budget in reversed(given):
             if isinstance(budget, str):
                 found = (await self._keeper.get(budget)).lineage
             else:
@@ -69,8 +71,11 @@ class RunBudgets:
         row = await self._store.get_run(workflow_id)
         return await self.lineage(workflow_id, 1 if row is None else row.run_no)
 
-    async def _given(self, stream_id: str) -> list[tuple[str, Budget | str]]:
-        """Return the budgets in the definitions of a run and of all that it is a part of, with their workflow ids, its own first."""
+    async def _given(self, stream_id: str) -> tuple[list[tuple[str, Budget | str]], bool]:
+        """Return the budgets in the definitions of a run and of all that it is a part of, with their workflow ids, its own first.
+
+        And whether all of these are there: a part that goes on by itself may outlive what it is a part of.
+        """
         found: list[tuple[str, Budget | str]] = []
         state = await self._run(stream_id)
         while True:
@@ -78,11 +83,18 @@ class RunBudgets:
             if budget is not None:
                 found.append((state.workflow_id, budget))
             if state.parent is None or not state.parent[0].startswith(_PREFIX):
-                return found
+                return found, True
             try:
                 state = await self._run(state.parent[0])
-            except WorkflowNotFoundError:  # it went on by itself, and retention has let go of whose part it was
-                return found
+            except WorkflowNotFoundError:  # retention has let go of it
+                return found, False
+
+    async def _around(self, workflow_id: str) -> tuple[str, ...]:
+        """Return what the budget of a workflow was opened inside of."""
+        try:
+            return (await self._keeper.get(budget_of_run(workflow_id))).lineage[1:]
+        except InvalidInput:
+            return ()
 
     async def _run(self, stream_id: str) -> RunState:
         """Return a run that has begun; what is not committed yet may be in it."""
@@ -99,18 +111,21 @@ class RunBudgets:
 
         One that has failed may be given more and go on: its budget stays open until the workflow itself is due, by ``deleted_before``.
         """
-        closed = 0
+        over: list[str] = []
+        around: set[str] = set()  # those that others are inside of, whose workflows go on
         after: str | None = None
         while rows := await self._store.list_runs(kind=KIND, is_open=True, after=after, limit=PAGE):
             after = rows[-1].stream_id
-            for row in rows:
-                if row.execution_id.startswith(_PREFIX) and await self._is_over(
-                    row.execution_id.removeprefix(_PREFIX), deleted_before
-                ):
-                    try:
-                        await self._keeper.close(row.execution_id)
-                    except CommandRefused:
-                        continue  # a call whose cost was never settled keeps it open, and counted
+            for budget_id in (row.execution_id for row in rows if row.execution_id.startswith(_PREFIX)):
+                if await self._is_over(budget_id.removeprefix(_PREFIX), deleted_before):
+                    over.append(budget_id)
+                else:
+                    around.update((await self._keeper.get(budget_id)).lineage[1:])
+        closed = 0
+        for budget_id in over:
+            if budget_id not in around:
+                with suppress(CommandRefused):  # a call whose cost was never settled keeps it open, and counted
+                    await self._keeper.close(budget_id)
                     closed += 1
         return closed
 

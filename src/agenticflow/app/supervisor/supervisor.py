@@ -36,11 +36,11 @@ __all__ = ["SupervisorAgent"]
 
 MAX_REPLANS: Final = 20
 MAX_ANSWER_SECONDS: Final = 86_400.0
-_RIGHT: Final = {
-    "templates": "give WorkflowTemplateRegistry([WorkflowTemplate(…)])",
-    "words": 'give {"billing": ["invoice", "refund"]}',
-    "approval": 'give "Carry this out?", or Approval("Carry this out?", assignees=["ada"])',
-    "bounds": "give Bounds(max_tasks=20)",
+_KINDS: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "templates": (WorkflowTemplateRegistry, "give WorkflowTemplateRegistry([WorkflowTemplate(…)])"),
+    "words": (Mapping, 'give {"billing": ["invoice", "refund"]}'),
+    "approval": ((Approval, str), 'give "Carry this out?", or Approval("Carry this out?", assignees=["ada"])'),
+    "bounds": (Bounds, "give Bounds(max_tasks=20)"),
 }
 _OF_THE_WHOLE: Final = frozenset({"pause", "resume", "abort"})
 
@@ -99,14 +99,7 @@ class SupervisorAgent:
                 f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
                 hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
             )
-        for name, value, kind in (
-            ("templates", templates, WorkflowTemplateRegistry),
-            ("words", words, Mapping),
-            ("approval", approval, (Approval, str)),
-            ("bounds", bounds, Bounds),
-        ):
-            if value is not None and not isinstance(value, kind):
-                raise InvalidInput(f"{name} of {supervisor_id!r} is a {type(value).__name__}", hint=_RIGHT[name])
+        _check_kinds(templates=templates, words=words, approval=approval, bounds=bounds)
         if not isinstance(version, str) or not version:
             raise DefinitionError(f"{version!r:.60} is no version of a supervisor", hint='give a text: version="2"')
         _check_budget(budget)
@@ -297,6 +290,13 @@ class _Supervised:
 
     async def __call__(self, ctx: WorkflowContext, given: object) -> Any:
         return await Supervision(self._supervisor.marked_name, ctx, _checked(given)).run()
+
+
+def _check_kinds(**options: object) -> None:
+    for name, value in options.items():
+        kind, right = _KINDS[name]
+        if value is not None and not isinstance(value, kind):
+            raise InvalidInput(f"{name} is a {type(value).__name__}", hint=right)
 
 
 def _names(what: str, given: object) -> frozenset[str]:

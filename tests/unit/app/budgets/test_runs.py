@@ -231,20 +231,32 @@ async def test_a_part_that_outlives_the_whole_is_paid_by_itself() -> None:
     """A detached sub-workflow goes on when its parent was aborted, and when retention has let go of that."""
     inner = WorkflowDefinition([TaskDefinition.wait_for("go", "go"), asks("a", "go")], budget=Budget(tokens=900))
     plan = WorkflowDefinition(
-        [TaskDefinition("part", workflow=inner, on_cancel="detach"), asks("b")], budget=Budget(tokens=5_000)
+        [
+            TaskDefinition("part", workflow=inner, on_cancel="detach"),
+            TaskDefinition("other", workflow=inner, on_cancel="detach"),
+            asks("b"),
+        ],
+        budget=Budget(tokens=5_000),
     )
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(writer())
         await orchestrator.start_workflow(plan, workflow_id="w")
         await until(lambda: orchestrator.get_agent("writer").definition.model.asked)  # type: ignore[union-attr]  # it asks one
-        while not [row for row in await orchestrator.list_workflows() if row.execution_id == "w~part"]:
+        while len(await orchestrator.list_workflows()) < 3:
             await asyncio.sleep(0.001)
         await orchestrator.abort("w")
         with pytest.raises(WorkflowExecutionError):
             await orchestrator.wait("w")
         assert await orchestrator.budgets.lineage_of("w~part") == ("workflow-w~part", "workflow-w")
+        for _ in range(2):
+            await orchestrator.compact(RetentionPolicy(delete_after_days=0))
+        with pytest.raises(WorkflowNotFoundError):
+            await orchestrator.get_execution("w")
+        assert await orchestrator.budgets.lineage_of("w~part") == ("workflow-w~part", "workflow-w")
+        assert await orchestrator.budgets.lineage_of("w~other") == ("workflow-w~other",)
         await orchestrator.signal("w~part", "go")
         assert await orchestrator.wait("w~part") == {"a": WORDS}
+        assert (await orchestrator.budgets.get("workflow-w~part")).calls == 1
 
 
 async def test_wrong_budgets_are_told_before_anything_starts() -> None:
