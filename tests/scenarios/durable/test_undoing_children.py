@@ -18,6 +18,7 @@ from agenticflow import (
     WorkflowStatus,
     workflow,
 )
+from agenticflow.storage.retention import RetentionPolicy
 from tests.scenarios.lives import ONCE, Place, passes, statuses, step
 from tests.unit.runtime.engine import in_virtual_time
 
@@ -209,6 +210,48 @@ async def test_a_child_that_somebody_ran_again_is_left_to_a_person() -> None:
         await second.resolve(PARENT, "undo:book", "completed")
         await undone(second)
     assert [key for key in place.began if "undo:" in key] == []
+
+
+@in_virtual_time
+async def test_a_child_that_is_archived_is_undone() -> None:
+    """Given a completed child whose run was archived while its parent waits, when the parent fails, then the child is undone like any
+    other, and the next process finds all of it done."""
+    place = Place()
+    wait = TaskDefinition.wait_for("insured", "insured", ["book"])
+    pay = step("pay", "insured", fails=9, retry_policy=ONCE)
+    tasks = [TaskDefinition("book", workflow=booking()), wait, pay]
+    async with place.process() as first:
+        await first.start_workflow(WorkflowDefinition(tasks), workflow_id=PARENT)
+        await passes(100)
+        archived = await first.compact(RetentionPolicy(archive_after_days=0.0001))
+        assert archived.archived_runs == 1
+    async with place.process() as second:
+        await second.signal(PARENT, "insured")
+        await undone(second)
+    assert place.done[-2:] == [f"{CHILD}:undo:hotel", f"{CHILD}:undo:flight"]
+
+
+@in_virtual_time
+async def test_a_child_of_which_nothing_is_known_is_left_to_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a completed child whose history somebody has deleted, when its parent is undone, then the parent needs attention and says so,
+    also after a restart, and goes on when a person says what became of it."""
+    place = Place()
+    get_run = place.store.get_run
+
+    async def gone(execution_id: str, *given: Any, **options: Any) -> Any:
+        return None if execution_id == CHILD else await get_run(execution_id, *given, **options)
+
+    monkeypatch.setattr(place.store, "get_run", gone)
+    async with place.process() as first:
+        await first.start_workflow(trip(), workflow_id=PARENT)
+        await passes(20)
+    async with place.process() as second:
+        await passes(5)
+        assert (await second.get_workflow_state(PARENT)).status is WorkflowStatus.NEEDS_ATTENTION
+        assert f"nothing is known of the sub-workflow '{CHILD}' any more" in await reason(place)
+        await second.resolve(PARENT, "undo:book", "failed", reason="it is written off")
+        await undone(second)
+    assert [key for key in place.done if "undo:" in key] == ["undo:insure", "undo:deposit"]
 
 
 @in_virtual_time
