@@ -25,8 +25,6 @@ def steps_planned(state: RunState, fact: f.StepsPlanned, version: int, at: int) 
         state.made += planning.drive.recorded(steps=len(fact.steps), cancels=len(fact.cancels))
     for step in fact.steps:
         node = plan.grow(step)
-        if state.course is not None:
-            continue
         key = step.task.task_id
         if state.kept and (value := state.kept.get(key)) is not None:
             record = state.tasks[key] = TaskRecord(key, node, node.performer_id)

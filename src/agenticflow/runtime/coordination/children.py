@@ -336,9 +336,7 @@ class Children:
         except AgenticFlowError as error:
             if self._is_stopping or self._host.is_closing:
                 return  # the child goes on after the next start
-            # What could not be undone is in question, and a person says what became of it.
-            kind = OutcomeKind.UNKNOWN if effect.is_undoing else OutcomeKind.FAILED
-            outcome, blobs = Outcome(kind, error=describe_error(error)), ()
+            outcome, blobs = Outcome(OutcomeKind.FAILED, error=describe_error(error)), ()
         self._forget(child)
         reach("children.before_report")
         try:
