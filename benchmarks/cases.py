@@ -223,6 +223,14 @@ CASES = (
             ("add", "a conversation of 1,000 messages, added one after the other", 1_000, _ADDITIONS, (None, 3)),
             ("read", "the last 50 items of a conversation of 500, read 1,000 times", 1_000, _READS, (3, 3)),
             ("many", "1,000 messages to 50 conversations of one file that go on at once", 1_000, _ADDITIONS, (3, 3)),
+            (
+                "turns",
+                "a conversation of 200 turns: all that was said is read, a prompt and an answer added",
+                200,
+                _TURNS,
+                (None, 3),
+            ),
+            ("talks", "50 conversations of 40 such turns at once", 2_000, _TURNS, (3, 3)),
         )
         for where, floor in zip(("durable", "memory"), floors, strict=True)
     ),

@@ -31,6 +31,7 @@ from benchmarks.protocol import (
     SUBSCRIBERS,
     TALKS,
     Figures,
+    converse,
     creation,
     database,
     expect,
@@ -292,6 +293,30 @@ async def _session_many(size: int, address: str) -> Figures:
     return figures
 
 
+async def _session_turns(size: int, address: str) -> Figures:
+    """Hold one conversation, as the Agents SDK does."""
+    opened = await open_store(address)
+    await converse(AgentSession("warm", 2 * size, store=opened), 2)
+    session = AgentSession("bench", 2 * size, store=opened)
+    started = time.perf_counter()
+    await converse(session, size)
+    figures = rate(size, started)
+    await opened.close()
+    return figures
+
+
+async def _session_talks(size: int, address: str) -> Figures:
+    """Hold many conversations at once, as the Agents SDK does."""
+    opened = await open_store(address)
+    turns = size // TALKS
+    sessions = [AgentSession(f"bench-{number}", 2 * turns, store=opened) for number in range(TALKS)]
+    started = time.perf_counter()
+    await together(TALKS, lambda number: converse(sessions[number], turns))
+    figures = rate(turns * TALKS, started)
+    await opened.close()
+    return figures
+
+
 def scaling(size: int) -> Figures:
     """Return the cost of a step of a large run over that of a small one, and of a late step over an early one.
 
@@ -317,6 +342,7 @@ def scaling(size: int) -> Figures:
 if __name__ == "__main__":
     runs = {"chain": _chain, "fanout": _fan_out, "workflows": _workflows, "start_latency": _starts}
     runs |= {"session_add": _session_add, "session_read": _session_read, "session_many": _session_many}
+    runs |= {"session_turns": _session_turns, "session_talks": _session_talks}
 
     def measured(name: str, durable: bool, size: int) -> Figures:
         """Run a case on a new database, or on none."""
@@ -339,6 +365,10 @@ if __name__ == "__main__":
             "session_read_memory": lambda size: measured("session_read", False, size),
             "session_many_durable": lambda size: measured("session_many", True, size),
             "session_many_memory": lambda size: measured("session_many", False, size),
+            "session_turns_durable": lambda size: measured("session_turns", True, size),
+            "session_turns_memory": lambda size: measured("session_turns", False, size),
+            "session_talks_durable": lambda size: measured("session_talks", True, size),
+            "session_talks_memory": lambda size: measured("session_talks", False, size),
             "messages_ping_pong": lambda size: asyncio.run(_ping_pong(size)),
             "messages_fan_out": lambda size: asyncio.run(_message_fan_out(size)),
             "idle_agents": lambda size: asyncio.run(_idle_agents(size)),

@@ -22,7 +22,7 @@ import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = [
     "SAID",
@@ -77,6 +77,24 @@ def main(cases: Mapping[str, Callable[[int], Figures]]) -> None:
 def message(number: int) -> dict[str, str]:
     """Return an item of a conversation, of usual length."""
     return {"role": "user" if number % 2 == 0 else "assistant", "content": f"This is message {number}. " * 8}
+
+
+class Conversation(Protocol):
+    """What the Agents SDK wants of a session."""
+
+    async def get_items(self) -> list[Any]: ...
+    async def add_items(self, items: list[Any]) -> None: ...
+
+
+async def converse(session: Conversation, turns: int) -> None:
+    """Use a session as the ``Runner`` of the Agents SDK does in so many runs without tools: each reads all that was said, adds the prompt,
+    and adds the answer when that is there."""
+    said: list[Any] = []
+    for turn in range(turns):
+        said = await session.get_items()
+        await session.add_items([message(2 * turn)])
+        await session.add_items([message(2 * turn + 1)])
+    expect(said, [message(number) for number in range(2 * (turns - 1))])
 
 
 def rate(count: int, started: float, **extra: object) -> Figures:

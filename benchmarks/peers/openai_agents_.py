@@ -31,6 +31,7 @@ from benchmarks.protocol import (
     SEEN,
     TALKS,
     Figures,
+    converse,
     database,
     expect,
     import_cost,
@@ -84,6 +85,28 @@ async def _many(size: int, path: str) -> Figures:
     wanted = [message(0), *(message(count) for count in range(size // TALKS))][-SEEN:]
     for session in sessions:
         expect(await session.get_items(limit=SEEN), wanted)
+        session.close()
+    return figures
+
+
+async def _turns(size: int, path: str) -> Figures:
+    warm, session = SQLiteSession("warm", path), SQLiteSession("bench", path)
+    await converse(warm, 2)
+    started = time.perf_counter()
+    await converse(session, size)
+    figures = rate(size, started)
+    warm.close()
+    session.close()
+    return figures
+
+
+async def _talks(size: int, path: str) -> Figures:
+    turns = size // TALKS
+    sessions = [SQLiteSession(f"bench-{number}", path) for number in range(TALKS)]
+    started = time.perf_counter()
+    await together(TALKS, lambda number: converse(sessions[number], turns))
+    figures = rate(turns * TALKS, started)
+    for session in sessions:
         session.close()
     return figures
 
@@ -151,6 +174,7 @@ def _durable(size: int) -> Figures:
 
 if __name__ == "__main__":
     runs = {"session_add": _add, "session_read": _read, "session_many": _many}
+    runs |= {"session_turns": _turns, "session_talks": _talks}
 
     def measured(name: str, durable: bool, size: int) -> Figures:
         """Run a case on a new database file, or in memory."""
@@ -166,6 +190,10 @@ if __name__ == "__main__":
             "session_read_memory": lambda size: measured("session_read", False, size),
             "session_many_durable": lambda size: measured("session_many", True, size),
             "session_many_memory": lambda size: measured("session_many", False, size),
+            "session_turns_durable": lambda size: measured("session_turns", True, size),
+            "session_turns_memory": lambda size: measured("session_turns", False, size),
+            "session_talks_durable": lambda size: measured("session_talks", True, size),
+            "session_talks_memory": lambda size: measured("session_talks", False, size),
             "agent_memory": lambda size: asyncio.run(_agents(SHORT, partial(short_runs, size))),
             "agent_long": lambda size: asyncio.run(_agents(size, long_run)),
             "agent_durable": _durable,

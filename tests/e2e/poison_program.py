@@ -29,6 +29,7 @@ def write(kind: str, context: TaskContext) -> None:
 @hand.task("strike")
 async def strike(context: TaskContext, password: str) -> str:
     write("strike", context)
+    context.report_progress(0.25, f"row 3 of 12, password={password}")
     await asyncio.sleep(STRIKE_SECONDS)
     if "--harmless" not in sys.argv:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -76,6 +76,7 @@ def test_the_culprit_is_put_aside_after_three_deaths_and_everybody_else_goes_on(
     assert (letter["kind"], letter["task_key"], len(letter["losses"])) == ("task", "bad", 3)
     shown, _ = cli.run("dead-letters", "show", letter["letter_id"])
     assert 'params: {"password": "[hidden]"}' in shown
+    assert "reported last: 25% row 3 of 12, password=" in shown
     assert "hunter2" not in shown
     assert shown.count("died before") == 3
     why, _ = cli.run("debug", "why", "poisoned")

@@ -19,7 +19,9 @@ from agenticflow.core.types import ANY_VERSION
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.plan import Node
 from agenticflow.orchestration.state import RunState, TaskRecord
+from agenticflow.orchestration.undoing import folding
 from agenticflow.runtime.activities.attempts import Attempt
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.actors import Actor, Request
@@ -187,6 +189,21 @@ def what_was_done_first_is_undone_first(patch: Patch) -> None:
     patch.setattr(RunState, "next_to_undo", next_to_undo)
 
 
+def what_a_completed_child_did_is_not_undone(patch: Patch) -> None:
+    def can_be_undone(self: Node, is_undoable: bool) -> bool:
+        return self.undo is not None and self.undo.task.workflow is None
+
+    patch.setattr(Node, "can_be_undone", can_be_undone)
+
+
+def what_a_child_did_first_is_undone_first(patch: Patch) -> None:
+    def lay_out(state: RunState, course: f.Course, at: int) -> None:
+        whole(state, msgspec.structs.replace(course, order=course.order[::-1]), at)
+
+    whole = folding.lay_out
+    patch.setattr("agenticflow.orchestration.evolve.lay_out", lay_out)
+
+
 def nobody_is_fenced(patch: Patch) -> None:
     whole = MemoryStore.commit
 
@@ -294,6 +311,8 @@ def what_was_decided_along_begins_before_it_is_committed(patch: Patch) -> None:
         (work_begins_before_it_is_committed, "before its scheduling was recorded"),
         (a_pause_is_not_kept, "G8"),
         (what_was_done_first_is_undone_first, "G8"),
+        (what_a_completed_child_did_is_not_undone, "and not ('COMPENSATED'"),
+        (what_a_child_did_first_is_undone_first, "G8"),
         (nobody_is_fenced, "completed 2 times"),
         (a_permit_is_not_given_back, "permit of"),
         (what_was_written_without_an_answer_is_not_acted_on, "stuck"),

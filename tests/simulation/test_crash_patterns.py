@@ -369,8 +369,43 @@ def sagas() -> CrashCase:
     return CrashCase(WorkflowDefinition(tasks), workers=[*WORKERS, do], check=check)
 
 
+def sagas_of_sub_workflows() -> CrashCase:
+    """Two flights as sub-workflows, each with a seat as its own, that are completed when the trip fails: all is undone, the last first."""
+    done: list[str] = []
+
+    @worker("do")
+    async def do(context: TaskContext) -> str:
+        await asyncio.sleep(0.001)
+        done.append(f"{context.workflow_id}:{context.task_key}".partition("~")[2] or context.task_key)
+        return context.effect_key
+
+    seat = WorkflowDefinition([TaskDefinition("seat", "do", compensation="do")])
+    flight = WorkflowDefinition(
+        [
+            TaskDefinition("book", "do", compensation="do"),
+            TaskDefinition("sit", workflow=seat, dependencies={"book"}),
+        ]
+    )
+    tasks = [
+        TaskDefinition("deposit", "do", compensation="do"),
+        TaskDefinition("fly", workflow=flight, for_each=[1, 2], max_parallel=1, dependencies={"deposit"}),
+        TaskDefinition("pay", "fail", dependencies={"fly"}, retry_policy=ONCE),
+    ]
+    last_first = [
+        *("fly[1]~sit:undo:seat", "fly[1]:undo:book", "fly[0]~sit:undo:seat", "fly[0]:undo:book"),
+        "undo:deposit",
+    ]
+
+    def check() -> list[str]:
+        undone = list(dict.fromkeys(key for key in done if "undo:" in key))
+        return [] if undone == last_first else [f"undone: {undone}"]
+
+    return CrashCase(WorkflowDefinition(tasks), workers=[*WORKERS, do], check=check)
+
+
 CASES = [
     sagas,
+    sagas_of_sub_workflows,
     continued_as_new,
     choices,
     loops,

@@ -7,7 +7,7 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, Literal, overload
 
@@ -47,13 +47,31 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """How far an attempt says it is. Seen while it runs, never recorded."""
+    """How far an attempt says it is. Seen while it runs, never an event."""
 
     fraction: float | None = None
     """From 0 to 1, ``None`` when it cannot say."""
     message: str = ""
     number: int = 0
     """How many reports there were before this one."""
+
+
+LAST_REPORTS: Final = "last-reports"
+"""Namespace of what tasks that have lost a process report last."""
+
+
+class LastReport(msgspec.Struct, frozen=True):
+    """What an attempt reported last, as it is kept of tasks that have lost a process; ``at`` is in nanoseconds since the epoch."""
+
+    fraction: float | None
+    message: str
+    attempt: int
+    at: int
+
+
+def last_report_key(stream_id: str, task_key: str) -> str:
+    """Return the key of the last report of a task."""
+    return f"{stream_id}@{task_key}"
 
 
 class Feedback(msgspec.Struct, frozen=True):
@@ -95,6 +113,7 @@ class TaskContext(Mapping[str, object]):
         "effect",
         "feedback",
         "generation",
+        "heard",
         "is_cancelled",
         "journals",
         "params",
@@ -152,6 +171,8 @@ class TaskContext(Mapping[str, object]):
         """What people have said to this task, or to all of the run, oldest first. More may come while the handler runs: look again."""
         self.progress: Progress | None = None
         """What was reported last."""
+        self.heard: Callable[[], None] | None = None
+        """Who is told that something was reported."""
         self._logger: logging.LoggerAdapter[logging.Logger] | None = None
         self.replies: Mapping[str, Reply] = _NO_REPLIES
         """What has been replied to what the handler has asked, by key; of what is not in it nobody has decided yet."""
@@ -236,6 +257,8 @@ class TaskContext(Mapping[str, object]):
             raise InvalidInput(f"the progress of {self.task_key!r} is {fraction!r}", hint="report a part from 0 to 1")
         before = self.progress
         self.progress = Progress(fraction, str(message)[:MAX_MESSAGE_CHARS], 0 if before is None else before.number + 1)
+        if (heard := self.heard) is not None:
+            heard()
 
     @overload
     def interrupt(

@@ -165,6 +165,8 @@ class RunChild(msgspec.Struct, frozen=True, gc=False):
     priority: int = 0
     depth: int = 0
     """How many executions it is inside of, one inside the other."""
+    is_undoing: bool = False
+    """Whether it is there and completed, and what it did is to be undone: by the next run of its chain."""
 
 
 class StopActivity(msgspec.Struct, frozen=True, gc=False):

@@ -118,6 +118,8 @@ class Outcome(msgspec.Struct, frozen=True):
     error: ErrorInfo | None = None
     is_abandoned: bool = False
     """Whether the handler still runs, out of reach; a later report may tell its end."""
+    is_undoable: bool = False
+    """Whether it is a sub-execution that did something which it can undo."""
 
 
 class Happened(msgspec.Struct, frozen=True):

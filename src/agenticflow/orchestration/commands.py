@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from agenticflow.core.decider import Command
+from agenticflow.core.results import ErrorInfo
 from agenticflow.orchestration.approvals.commands import Approve, Delegate, Reject
+from agenticflow.orchestration.facts import PlannedStep
 from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import Heard
 
@@ -56,6 +58,12 @@ class StartRun(Command, frozen=True, kw_only=True):
     depth: int = 0
     first_generation: int = 0
     replan: ReplanTerms | None = None
+    undone_for: ErrorInfo | None = None
+    """Why the run before is undone: that is all this one does."""
+    course: bytes | None = None
+    """Then what that did: an encoded ``Course``, or a reference."""
+    steps: tuple[PlannedStep, ...] = ()
+    """Then of a workflow as code its steps."""
 
 
 class NextRunStarted(Command, frozen=True, kw_only=True):

@@ -43,8 +43,8 @@ def take_ready(state: RunState, key: str) -> TaskRecord:
     raise InvariantError(f"task {key!r} of run {state.stream_id!r} was started before its turn")
 
 
-def complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None:
-    """The task, item or iteration ``record`` has its result."""
+def complete(state: RunState, record: TaskRecord, value: bytes, at: int, *, is_undoable: bool = False) -> None:
+    """The task, item or iteration ``record`` has its result; ``is_undoable`` when its sub-workflow says that it can undo something."""
     if record.status not in IN_FLIGHT:
         if record.status is TaskStatus.WAITING and record.node.task.signal is not None:
             _deliver(state, record.node.task.signal, record.key)
@@ -57,7 +57,7 @@ def complete(state: RunState, record: TaskRecord, value: bytes, at: int) -> None
         next_undo(state)
         return
     state.last_success = record.key
-    if record.node.undo is not None:
+    if record.node.can_be_undone(is_undoable):
         state.undoable.append(record.key)
         if state.phase is Phase.COMPENSATING and not (state.ready or state.active):
             next_undo(state)

@@ -58,6 +58,7 @@ from agenticflow.orchestration.state import (
 )
 from agenticflow.orchestration.statuses import READY, SCHEDULED
 from agenticflow.orchestration.suspicion import facts as u
+from agenticflow.orchestration.undoing.folding import course_of, lay_out
 
 __all__ = ["evolve"]
 _NOT_IN_WORK: Final = frozenset(
@@ -81,6 +82,7 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     plan = decode_plan(state.values.resolve(bytes(fact.definition)))
     kept = _mapping(state, bytes(fact.kept), "kept results")
     signals = _mapping(state, bytes(fact.signals), "signals")
+    course = course_of(state, fact)
     if plan.definition.code:
         plan = GrowingPlan(plan)
         state.planning = Planning()
@@ -99,6 +101,9 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.has_live_dependency = bytearray(len(plan.nodes))
     state.has_failed_dependency = bytearray(len(plan.nodes))
     state.version = version
+    if course is not None:
+        state.course = course  # it does none of its tasks: what it undoes is laid out when that begins
+        return
     if fact.deadline is not None:
         state.add_timer(fact.deadline, DEADLINE, "")
     kept_nodes = [node for node in plan.nodes if node.task.task_id in kept] if kept else []
@@ -148,7 +153,7 @@ def _task_started(state: RunState, fact: f.TaskStarted, version: int, at: int) -
 
 
 def _completed(state: RunState, fact: f.TaskCompleted, version: int, at: int) -> None:
-    complete(state, state.tasks[fact.task_key], bytes(fact.result), at)
+    complete(state, state.tasks[fact.task_key], bytes(fact.result), at, is_undoable=fact.is_undoable)
 
 
 def _expanded(state: RunState, fact: f.MapExpanded, version: int, at: int) -> None:
@@ -310,7 +315,7 @@ def _late(state: RunState, fact: f.TaskLateOutcome, version: int, at: int) -> No
     record = state.tasks[fact.task_key]
     if (
         fact.kind is OutcomeKind.SUCCEEDED
-        and record.node.undo is not None
+        and record.node.can_be_undone(fact.is_undoable)
         and record.status is not TaskStatus.COMPLETED
     ):
         # It advances nothing, but it has happened: it is undone with the rest.
@@ -324,6 +329,8 @@ def _compensation_started(state: RunState, fact: f.CompensationStarted, version:
     state.is_paused = False
     state.ready.clear()
     _ask_nobody(state)
+    if state.course is not None:
+        lay_out(state, state.course, at)
     next_undo(state)
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "ApprovalRequired",
     "ChoiceMade",
     "CompensationStarted",
+    "Course",
     "FeedbackGiven",
     "LoopContinued",
     "LoopEnded",
@@ -108,6 +109,9 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """How many runs it is a sub-workflow of, one inside the other."""
     first_generation: int = 0
     """Generation of every task that was not run again within this run: higher in each run that continues another as new."""
+    undoing: msgspec.Raw = _NOTHING
+    """Of a run that undoes the run before, and does nothing else: an encoded ``Course``, or a reference to it;
+    null for every other run."""
 
 
 class TaskScheduled(Fact, frozen=True, gc=False):
@@ -140,6 +144,8 @@ class TaskCompleted(Fact, frozen=True, gc=False):
     result: msgspec.Raw
     decided_by: str = ""
     """Who gave the result when it was not the handler."""
+    is_undoable: bool = False
+    """Of a sub-workflow: whether it did something that it can undo."""
 
 
 class TaskRetryScheduled(Fact, frozen=True):
@@ -251,6 +257,8 @@ class TaskLateOutcome(Fact, frozen=True):
     kind: OutcomeKind
     result: msgspec.Raw = _NOTHING
     error: ErrorInfo | None = None
+    is_undoable: bool = False
+    """Of a sub-workflow: whether it did something that it can undo."""
 
 
 class TaskRerunRequested(Fact, frozen=True, gc=False):
@@ -472,6 +480,15 @@ class PlannedStep(msgspec.Struct, frozen=True, array_like=True):
     """Without params and dependencies."""
     params: msgspec.Raw
     """Encoded and final: nothing in them is a reference to a result. Or where they are stored."""
+
+
+class Course(msgspec.Struct, frozen=True):
+    """What a run did that the next run of its chain undoes."""
+
+    order: list[str]
+    """Keys of what was completed and can be undone, in the order of completion."""
+    items: dict[str, list[bytes]]
+    """Of maps among them the encoded elements, by task id."""
 
 
 class StepsPlanned(Fact, frozen=True, gc=False):

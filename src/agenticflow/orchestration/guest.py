@@ -137,8 +137,11 @@ class WorkflowGuest(RunDecider):
             # Also after an abort: with nothing in work the two are one decision, and the run is no longer paused where that one looks.
             return (PauseActivities(False),)
         if isinstance(fact, f.TaskOutcomeUnknown):
+            record = state.tasks[fact.task_key]
+            if record.node.task.workflow is not None:
+                return ()  # it waits for a person, as does what it undoes; when that is undone after all, so is this
             stop = StopActivity(fact.token, fact.reason, CancelReason.TIMEOUT)
-            return (stop, *self._check(state, state.tasks[fact.task_key]))
+            return (stop, *self._check(state, record))
         if isinstance(fact, ReplanRequested):
             return (AskForPlan(fact.number, fact.due),)
         if isinstance(fact, (ProcessLost, AttemptsInterrupted)):
@@ -211,17 +214,19 @@ class WorkflowGuest(RunDecider):
     def _child(self, state: RunState, record: TaskRecord) -> RunChild:
         node = record.node
         task = node.task
+        started_for = record.undoes or record.key
         return RunChild(
             record.key,
             record.token,
             record.attempt,
-            child_id(state.workflow_id, record.key, state.generation_of(record.key)),
+            child_id(state.workflow_id, started_for, state.generation_of(started_for)),
             node.workflow,
             task.workflow if isinstance(task.workflow, str) else record.key,
             task.on_cancel == "detach",
             record.permits,
             node.priority,
             state.depth + 1,
+            record.undoes is not None,
         )
 
     def recover(self, state: RunState, now: int, died: ProcessDeath | None = None) -> Recovery:
@@ -246,7 +251,8 @@ class WorkflowGuest(RunDecider):
             commands.append(SuspectsInterrupted(now=now) if died is None else ProcessDied(now=now, death=died))
         for record in state.tasks.values():
             if record.status is TaskStatus.UNKNOWN:
-                effects.extend(self._check(state, record))
+                is_child = record.node.task.workflow is not None
+                effects.extend((self._child(state, record),) if is_child else self._check(state, record))
             if record.status in IN_FLIGHT:
                 found = self._recover(state, record, now)
                 if isinstance(found, Outcome):

@@ -97,7 +97,11 @@ class Node:
     workflow: bytes | None = None
     """The definition of a sub-workflow, encoded, when it is not looked up by name; set by whoever lays out the plan."""
     undo: Node | None = None
-    """Lays out what undoes it."""
+    """Lays out what undoes it: its compensation, else of a sub-workflow the run that undoes it."""
+
+    def can_be_undone(self, is_undoable: bool) -> bool:
+        """Whether something undoes it once it is completed: of a sub-workflow without a compensation only what that says it can undo."""
+        return self.undo is not None and (is_undoable or self.undo.task.workflow is None)
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
@@ -147,6 +151,12 @@ def _undoing(node: Node, task: TaskDefinition, given: Compensation) -> Node:
         timeout_seconds=given.timeout_seconds,
         effect=given.effect,
     )
+    return node_of(node.index, undoing, (*node.depends_on, node.index))
+
+
+def _undoing_child(node: Node, task: TaskDefinition) -> Node:
+    # What is being undone is undone to its end: nobody tells it to stop.
+    undoing = TaskDefinition(task.task_id, workflow=task.workflow, on_cancel="detach")
     return node_of(node.index, undoing, (*node.depends_on, node.index))
 
 
@@ -204,6 +214,8 @@ class FullNode(Node):
         self.is_plain = not self.permits and _options(task) == _USUAL
         undo = task.compensation
         self.undo = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
+        if self.undo is None and task.workflow is not None and task.on_cancel != "detach":
+            self.undo = _undoing_child(self, task)
 
 
 def node_of(index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> Node:

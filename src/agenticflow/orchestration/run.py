@@ -64,6 +64,7 @@ from agenticflow.orchestration.state import (
 )
 from agenticflow.orchestration.statuses import OVER
 from agenticflow.orchestration.suspicion import commands as s
+from agenticflow.orchestration.undoing.beginning import begin_undoing
 
 __all__ = ["RunDecider"]
 
@@ -192,7 +193,7 @@ class RunDecider:
         if state.phase is not Phase.NEW:
             raise CommandRefused(f"run {command.run_no} of workflow {command.workflow_id!r} has started already")
         plan = decode_plan(state.values.resolve(command.definition))
-        limit = plan.definition.timeout_seconds
+        limit = plan.definition.timeout_seconds if command.undone_for is None else None
         return [
             f.WorkflowStarted(
                 workflow_id=command.workflow_id,
@@ -210,10 +211,12 @@ class RunDecider:
                 parent=command.parent,
                 depth=command.depth,
                 first_generation=command.first_generation,
+                undoing=msgspec.Raw(codec.NULL if command.course is None else command.course),
             ),
             *(() if (terms := command.replan) is None else [ReplanAgreed(terms.times, terms.limit_seconds)]),
             *said_before(command.feedback),
             *(() if command.answers is None else [AnswersKept(msgspec.Raw(command.answers))]),
+            *(() if command.undone_for is None else begin_undoing(command.undone_for, command.steps)),
         ]
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:
@@ -240,11 +243,13 @@ class RunDecider:
                 # Somebody went on without it while nobody knew what became of it.
                 return (f.TaskLateOutcome(key, token, outcome.kind, msgspec.Raw(outcome.value), outcome.error),)
             if token in state.lingering and state.lingering[token][0] == key and not outcome.is_abandoned:
-                result = outcome.value if outcome.kind is OutcomeKind.SUCCEEDED else codec.NULL
-                return (f.TaskLateOutcome(key, token, outcome.kind, msgspec.Raw(result), outcome.error),)
+                result = msgspec.Raw(outcome.value if outcome.kind is OutcomeKind.SUCCEEDED else codec.NULL)
+                return (
+                    f.TaskLateOutcome(key, token, outcome.kind, result, outcome.error, _is_undoable(record, outcome)),
+                )
             return ()
         if outcome.kind is SUCCEEDED:
-            return (f.TaskCompleted(key, token, msgspec.Raw(outcome.value)),)
+            return (f.TaskCompleted(key, token, msgspec.Raw(outcome.value), is_undoable=_is_undoable(record, outcome)),)
         if outcome.kind is OutcomeKind.INTERRUPTED:
             if state.phase is Phase.CANCELLING:
                 return (f.TaskCancelled(key, token),)
@@ -257,7 +262,7 @@ class RunDecider:
         if outcome.kind is OutcomeKind.INTERRUPTED and state.phase is not Phase.CANCELLING:
             # It stopped itself at a point that it chose: what it has done is known.
             return interrupted(state, record, outcome.value, now)
-        if outcome.kind is OutcomeKind.FAILED and outcome.error is not None:
+        if outcome.kind is OutcomeKind.FAILED and outcome.error is not None and record.undoes is None:
             error = msgspec.structs.replace(outcome.error, attempt=record.attempt, at=now)
             return (f.TaskFailed(record.key, record.token, error),)
         return ()
@@ -395,6 +400,11 @@ class RunDecider:
     # --- advance ----------------------------------------------------------------------------------------------------
 
     advance = staticmethod(advance)
+
+
+def _is_undoable(record: TaskRecord, outcome: Outcome) -> bool:
+    """Whether the sub-workflow has to be undone when the run is: never one that goes its own way."""
+    return outcome.is_undoable and record.node.undo is not None
 
 
 def _next_agent(record: TaskRecord) -> str | None:

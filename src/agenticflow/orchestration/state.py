@@ -20,7 +20,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration.approvals.requests import Request
-from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.facts import CompensationStarted, Course, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, Plan
 from agenticflow.orchestration.replanning.terms import Replanning
@@ -46,7 +46,7 @@ _STARTS_NOTHING: Final = (Phase.CANCELLING, Phase.COMPENSATING)
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
 CANCELLABLE: Final = IN_FLIGHT | {TaskStatus.READY, TaskStatus.RETRYING, TaskStatus.WAITING, TaskStatus.QUARANTINED}
 _ACTIVE: Final = IN_FLIGHT | {TaskStatus.RETRYING, TaskStatus.WAITING}
-_IN_QUESTION: Final = frozenset({TaskStatus.UNKNOWN, TaskStatus.QUARANTINED})
+IN_QUESTION: Final = frozenset({TaskStatus.UNKNOWN, TaskStatus.QUARANTINED})
 _NEEDS_NO_PLACE: Final = 10_000_000
 """Above every priority."""
 
@@ -130,6 +130,7 @@ class RunState:
         "barred",
         "cancel",
         "completed",
+        "course",
         "deadline",
         "deliverable",
         "depth",
@@ -185,10 +186,9 @@ class RunState:
     def __init__(self, stream_id: str) -> None:
         self.stream_id = stream_id
         self.values = Values()
-        self.version = 0
+        self.version = self.run_no = self.started_at = 0
         self.phase = Phase.NEW
         self.workflow_id = ""
-        self.run_no = 0
         self.plan: Plan | None = None
         self.planning: Planning | None = None
         """Of a workflow as code."""
@@ -198,7 +198,6 @@ class RunState:
         """Large values, by content hash, that facts not committed yet refer to."""
         self.input = codec.NULL
         self.seed = self.fingerprint = self.started_by = ""
-        self.started_at = 0
         self.ended_at: int | None = None
         self.deadline: int | None = None
         self.is_paused = False
@@ -221,6 +220,8 @@ class RunState:
         """Of maps, the keys of failed items that are to be tried again as soon as there is room."""
         self.undoable: list[str] = []
         """Keys of what was completed and can be undone, in the order of completion."""
+        self.course: Course | None = None
+        """Of a run that undoes the run before, until it begins to: what that did."""
         self.undecided: dict[str, None] = {}
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None
@@ -354,7 +355,7 @@ class RunState:
             self.active += 1
             if status is TaskStatus.RETRYING:
                 self.held += 1
-        elif status in _IN_QUESTION:
+        elif status in IN_QUESTION:
             self.unknown += 1
         elif (self.requests or self.answered) and status in ENDS:
             self.close_requests(record.key)

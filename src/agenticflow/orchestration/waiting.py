@@ -345,7 +345,8 @@ def _reason_in_flight(state: RunState, record: TaskRecord, held: Mapping[int, Re
     if held is not None:
         return held.get(record.token, Lost())
     if record.node.task.workflow is not None:
-        return SubWorkflow(child_id(state.workflow_id, record.key, state.generation_of(record.key)))
+        started_for = record.undoes or record.key
+        return SubWorkflow(child_id(state.workflow_id, started_for, state.generation_of(started_for)))
     kind = InWork if record.status is TaskStatus.RUNNING else HandedOut
     return kind(record.performer_id, record.attempt)
 

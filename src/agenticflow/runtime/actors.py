@@ -141,6 +141,7 @@ class Actor:
         "stream_id",
         "told",
         "version",
+        "watched",
     )
 
     def __init__(self, stream_id: str, guest: Guest[Any], listing: Listing | None = None) -> None:
@@ -159,6 +160,8 @@ class Actor:
         self.snapshot_version = 0
         self.ended: list[Waiting[Any]] = []
         """Who waits for the end."""
+        self.watched: list[Waiting[None]] = []
+        """Who waits for whatever happens next."""
         self.reporter: Reporter | None = None
         """Who reports the end elsewhere."""
         self.loading: asyncio.Future[None] | None = None
@@ -237,6 +240,19 @@ class Actor:
         self.state.unlisted.clear()
         return [ValueRow(one.namespace, one.key, one.value, now) for one in entries]
 
+    def tell_the_change(self) -> None:
+        """Tell everybody who waits for whatever happens next that something has."""
+        waiting, self.watched = self.watched, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
+
+    def tell_the_news(self) -> None:
+        """Tell everybody who waits here how the execution stands, which was read again."""
+        self.tell_the_change()
+        if not self.state.is_open:
+            self.tell_the_end()
+
     def tell_the_end(self) -> None:
         """Hand the state to everybody who waits for the end."""
         if self.ended:
@@ -300,10 +316,11 @@ class Actors(dict[str, Actor]):
         for actor in self.values():
             refuse(actor.inbox, error)
             actor.inbox.clear()
-            for waiting in actor.ended:
+            for waiting in (*actor.ended, *actor.watched):
                 if not waiting.done():
                     waiting.set_exception(error)
             actor.ended.clear()
+            actor.watched.clear()
             actor.reporter = None  # the execution goes on after the next start
 
     def _evict(self) -> None:
@@ -311,7 +328,7 @@ class Actors(dict[str, Actor]):
         quiet: list[str] = []
         others: list[str] = []
         for stream_id, actor in self.items():
-            if actor.is_idle and not actor.ended and actor.reporter is None:
+            if actor.is_idle and not actor.ended and not actor.watched and actor.reporter is None:
                 (quiet if actor.version == actor.seen else others).append(stream_id)
             actor.seen = actor.version
         leaving = _some_of(quiet, wanted)

@@ -397,8 +397,7 @@ class Host:
         elif actor.state is not None:
             # Nothing new; but what was read again after a conflict may be news to whoever waits here.
             self._timers.set(actor.stream_id, actor.state.next_due)
-            if not actor.state.is_open:
-                actor.tell_the_end()
+            actor.tell_the_news()
         if turn.answers or turn.refusals:
             turn.answer()
 
@@ -491,6 +490,8 @@ class Host:
                 actor.tell_the_end()
                 if not actor.inbox:
                     self.actors.pop(stream_id, None)
+            if actor.watched:
+                actor.tell_the_change()
         finally:
             self.is_taking_effect = False
         if version >= ADVISED_RUN_EVENTS > version - len(turn.facts):
@@ -515,8 +516,7 @@ class Host:
                 if type(effect) is not RunActivity or effect.token in is_open:
                     self._perform(stream_id, effect)
         self._timers.set(stream_id, state.next_due)
-        if not state.is_open:
-            actor.tell_the_end()
+        actor.tell_the_news()
 
     # --- failure ----------------------------------------------------------------------------------------------------
 

@@ -345,7 +345,9 @@ def _did_something(story: Story, model: Interpreter) -> bool:
         task = model.tasks[task_of(key)]
         stood_in = task.fallback is not None and model.status.get(task.fallback) == "COMPLETED"
         is_whole = key not in model.items and not stood_in
-        if status == "COMPLETED" and task.compensation is not None and (is_part(key) or is_whole):
+        inner = story.inner.get(task_of(key))
+        can_be_undone = task.compensation is not None or (inner is not None and _did_something(inner, _played(inner)))
+        if status == "COMPLETED" and can_be_undone and (is_part(key) or is_whole):
             return True
     return False
 

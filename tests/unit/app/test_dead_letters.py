@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from agenticflow.app.commands.door import carry_out
 from agenticflow.app.engine.lives import Lives
 from agenticflow.app.upkeep.verification import verify_store
 from agenticflow.app.wiring import open_store
+from agenticflow.core.context import LAST_REPORTS
 from agenticflow.core.events import AgenticEvent
 from agenticflow.errors import StoreUnavailable
 from agenticflow.orchestration.quarantine.listing import LETTERS, TaskLetter
@@ -50,6 +52,8 @@ class World:
             name = f"{context.workflow_id}.{context.task_key}"
             self.began.append(name)
             self.inside.append(name)
+            context.report_progress(0.4, f"row {context.attempt}, password=sesame")
+            context.report_progress(0.5)
             try:
                 await self.ends.setdefault(name, asyncio.Event()).wait()
             finally:
@@ -273,9 +277,65 @@ async def test_a_letter_shows_what_its_handler_is_given(world: World) -> None:
     orchestrator = await put_aside(world)
     letter: TaskLetter = await orchestrator.dead_letters.get((await orchestrator.dead_letters.list())[0].letter_id)
     assert letter.params == {"size": 1}
+    assert letter.last_report is not None
+    assert (letter.last_report.fraction, letter.last_report.message) == (0.5, "")
+    assert letter.last_report.attempt == letter.attempt
+    assert letter.last_report.at <= letter.since
     assert len({(loss.pid, loss.began_at) for loss in letter.losses}) == 3
     assert all(loss.began_at <= loss.noticed_at for loss in letter.losses)
     await orchestrator.stop()
+
+
+async def test_what_was_reported_last_is_kept_of_suspects_only_and_until_they_have_ended(world: World) -> None:
+    orchestrator = await world.live()
+    await orchestrator.start_workflow(flow("bad"), workflow_id="w")
+    await until(lambda: world.inside)
+    await settled()
+    assert await kept(world) == [], "it has lost no process yet"
+    await world.kill(orchestrator)
+    orchestrator = await world.live()
+    await until(lambda: world.inside)
+    while not await kept(world):
+        await asyncio.sleep(0)
+    world.let_go("w.bad")
+    await orchestrator.wait("w")
+    while await kept(world):
+        await asyncio.sleep(0)
+    await orchestrator.stop()
+
+
+async def kept(world: World) -> list[str]:
+    return [one.key for one in await world.store.list_values(LAST_REPORTS, now=SystemClock().now_ns())]
+
+
+async def test_a_report_that_cannot_be_kept_harms_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    orchestrator = await world.live()
+    await orchestrator.start_workflow(flow("bad"), workflow_id="w")
+    await until(lambda: world.inside)
+    await world.kill(orchestrator)
+
+    put, delete = world.store.put_value, world.store.delete_value
+
+    async def put_value(namespace: str, *given: Any, **options: Any) -> int:
+        if namespace == LAST_REPORTS:
+            raise StoreUnavailable("the disk is full")
+        return await put(namespace, *given, **options)
+
+    async def delete_value(namespace: str, *given: Any, **options: Any) -> bool:
+        if namespace == LAST_REPORTS:
+            raise StoreUnavailable("the disk is full")
+        return await delete(namespace, *given, **options)
+
+    monkeypatch.setattr(world.store, "put_value", put_value)
+    monkeypatch.setattr(world.store, "delete_value", delete_value)
+    with caplog.at_level("WARNING", "agenticflow.engine"):
+        orchestrator = await world.live()
+        await until(lambda: "is not kept: the disk is full" in caplog.text)
+        world.let_go("w.bad")
+        assert await orchestrator.wait("w") == {"bad": 1}
+        await orchestrator.stop()
 
 
 async def test_who_retried_why_is_recorded_and_the_task_runs_again(world: World) -> None:

@@ -25,7 +25,7 @@ COMMANDS: list[list[str]] = [
     ["events"],
     ["events", "tail"],
     *(["workflows", name] for name in ("validate", "graph", "schema")),
-    *(["runs", name] for name in ("watch", "graph", "timeline", "diff", "approve", "reject")),
+    *(["runs", name] for name in ("watch", "graph", "timeline", "diff", "fork", "approve", "reject")),
     ["runs"],
     *(
         ["runs", name]

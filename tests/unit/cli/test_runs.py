@@ -285,3 +285,38 @@ def test_two_runs_are_compared_and_one_is_looked_at_as_it_stood(
     assert main(["runs", "diff", "even", "evne"]) == 7
     assert "did you mean 'even'?" in capsys.readouterr().err
     assert main(["runs", "diff", "even", "odd", "--right-run", "9"]) == 7
+
+
+def test_a_run_is_forked_where_it_stood(
+    shown: Shown, write: Callable[[str, str], str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shown("runs", "fork", "even", "--at", "1", "--id", "again") == ["again run 1: RUNNING"]
+    assert json.loads("\n".join(shown("runs", "show", "again", "--json")))["input"] == {"numbers": [2, 4]}
+    answer = json.loads("\n".join(shown("runs", "fork", "even", "-i", "numbers=[8]", "--json")))
+    assert (answer["run_no"], answer["workflow_id"][:10]) == (1, "even-fork-")
+    changed = json.loads("\n".join(shown("runs", "show", answer["workflow_id"], "--json")))
+    assert changed["input"] == {"numbers": [8]}
+    other = write("other_flow.py", FLOW.replace('name="halves"', 'name="quarters"'))
+    shown("runs", "fork", "even", "--input-json", '{"numbers": []}', "--definition", other, "--id", "other")
+    forked = json.loads("\n".join(shown("runs", "show", "other", "--json")))
+    assert (forked["name"], forked["input"]) == ("quarters", {"numbers": []})
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["evne"], 7, "did you mean 'even'?"),
+        (["even", "--at", "9999"], 2, "there is no version 9,999"),
+        (["even", "--run", "9"], 7, "run 9"),
+        (["even", "--from-task", "halv"], 2, "has no task 'halv'"),
+        (["even", "--id", "odd"], 8, "give the fork another"),
+        (["even", "-i", "numbers"], 2, "is no pair"),
+        (["even", "--definition", "nowhere.yaml"], 2, "nowhere.yaml"),
+    ],
+)
+def test_a_fork_that_cannot_be_is_refused(
+    shown: Shown, capsys: pytest.CaptureFixture[str], options: list[str], code: int, words: str
+) -> None:
+    assert main(["runs", "fork", *options]) == code
+    assert words in capsys.readouterr().err

@@ -29,6 +29,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.planning.declaring import workflow
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.cassettes import replay_cassette
@@ -376,6 +377,41 @@ def test_what_people_did_is_asked_again() -> None:
     causes = {event["cause"] for event in json.loads(cassette)["events"]}
     assert {"StartRun", "CancelTask", "Abort"} <= causes
     replay_cassette(cassette).assert_no_drift()
+
+
+@pytest.mark.parametrize("workflow_id", ["w", "w~child"])
+def test_a_run_that_is_undone_with_its_sub_workflow_is_decided_as_it_was(workflow_id: str) -> None:
+    @worker("do")
+    async def do(given: object = None) -> str:
+        return "done"
+
+    @worker("fail")
+    async def fail() -> None:
+        raise ValueError("never")
+
+    @workflow(name="inner")
+    async def inner(ctx: Any, given: object) -> None:
+        for number in range(6):
+            await ctx.task(f"s{number}", "do", {"given": number}, compensation="do")
+
+    tasks = [
+        TaskDefinition("child", workflow="inner"),
+        TaskDefinition("end", "fail", dependencies={"child"}, retry_policy=RetryPolicy(max_attempts=1)),
+    ]
+
+    async def play() -> bytes:
+        store = MemoryStore()
+        async with Orchestrator(store=store) as orchestrator:
+            orchestrator.register_worker(do)
+            orchestrator.register_worker(fail)
+            orchestrator.register_workflow(inner)
+            with pytest.raises(AgenticFlowError):
+                await orchestrator.execute_workflow(flow(*tasks), workflow_id="w")
+            return (await record_cassette(store, workflow_id, release="1")).to_json().encode()
+
+    cassette = run_virtual(play())
+    assert json.loads(cassette)["events"][-1]["type"] == "workflow_compensated"
+    replay_cassette(cassette, *([inner] if workflow_id != "w" else [])).assert_no_drift()
 
 
 def test_what_handlers_asked_at_once_is_asked_again() -> None:

@@ -262,8 +262,7 @@ class StorePlace:
         tail = self._version - self._snapshot_version
         if tail < SNAPSHOT_EVENTS:
             return None
-        size = sum(len(item.data) for item in self.window.items)
-        if self._bytes_since_snapshot < size and tail < MAX_TAIL_EVENTS:
+        if self._bytes_since_snapshot < self.window.stored_bytes and tail < MAX_TAIL_EVENTS:
             return None
         return Snapshot(
             stream_id=self.window.stream_id,

@@ -273,10 +273,10 @@ class AgentSession:
 
     async def _decoded(self, items: Sequence[Numbered]) -> list[Any]:
         """Return the items as data. ``items`` is this call's own: the window goes on meanwhile."""
-        return [
-            codec.decode(item.data if item.size == len(item.data) else await self._place.resolve(item.data))
-            for item in items
-        ]
+        encoded = [item.data if item.size == len(item.data) else await self._place.resolve(item.data) for item in items]
+        found = codec.decode(codec.encode_array(encoded))  # all at once: a long conversation is read before every turn
+        assert isinstance(found, list)
+        return found
 
     def _say(self) -> None:
         if not self._has_said:

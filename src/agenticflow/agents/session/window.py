@@ -74,6 +74,7 @@ class SessionWindow:
         "items",
         "metadata",
         "size_bytes",
+        "stored_bytes",
         "stream_id",
         "summaries",
         "updated_at",
@@ -92,6 +93,14 @@ class SessionWindow:
         self.updated_at = 0
         self.size_bytes = 0
         """Of the items in the window, large ones at their real size."""
+        self.stored_bytes = 0
+        """Of the items as a snapshot has them, large ones as references. Counted along: adding a message asks for it."""
+
+    def replace_items(self, items: list[Numbered]) -> None:
+        """Have these in the window from now on."""
+        self.items = items
+        self.size_bytes = sum(item.size for item in items)
+        self.stored_bytes = sum(len(item.data) for item in items)
 
 
 class SessionDecider:
@@ -104,11 +113,10 @@ class SessionDecider:
         window = SessionWindow(stream_id)
         if snapshot is not None:
             kept = msgspec.msgpack.decode(snapshot, type=_Kept)
-            window.items = kept.items
+            window.replace_items(kept.items)
             window.metadata = kept.metadata
             window.added, window.era, window.summaries = kept.added, kept.era, kept.summaries
             window.created_at, window.updated_at = kept.created_at, kept.updated_at
-            window.size_bytes = sum(item.size for item in window.items)
         return window
 
     def snapshot(self, state: SessionWindow) -> bytes:
@@ -163,20 +171,22 @@ class SessionDecider:
             case SessionItemsAdded():
                 for item in fact.items:
                     state.added += 1
-                    state.items.append(_numbered(state.added, item))
-                    state.size_bytes += state.items[-1].size
+                    added = _numbered(state.added, item)
+                    state.items.append(added)
+                    state.size_bytes += added.size
+                    state.stored_bytes += len(added.data)
                 _trim(state, fact.keep)
             case SessionItemPopped():
-                state.size_bytes -= state.items.pop().size
+                taken = state.items.pop()
+                state.size_bytes -= taken.size
+                state.stored_bytes -= len(taken.data)
             case SessionSummarized():
                 rest = [item for item in state.items if item.number > fact.through]
-                state.items = [_numbered(fact.through, fact.summary), *rest]
-                state.size_bytes = sum(item.size for item in state.items)
+                state.replace_items([_numbered(fact.through, fact.summary), *rest])
                 state.era += 1
                 state.summaries += 1
             case SessionCleared():
-                state.items = []
-                state.size_bytes = 0
+                state.replace_items([])
                 state.era += 1
             case _:
                 assert isinstance(fact, SessionMetadataChanged)
@@ -244,8 +254,7 @@ def _trim(state: SessionWindow, keep: int) -> None:
         size -= items[cut].size
         cut += 1
     if cut:
-        state.items = without_orphans(items, cut)
-        state.size_bytes = sum(item.size for item in state.items)
+        state.replace_items(without_orphans(items, cut))
 
 
 def _merge(metadata: dict[str, bytes], values: dict[str, bytes]) -> None:

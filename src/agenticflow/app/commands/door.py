@@ -26,7 +26,19 @@ log = logging.getLogger("agenticflow.engine")
 _OPERATIONS: Final[dict[str, type[Operation]]] = {
     operation.name: operation
     for operation in (
-        *(o.Start, o.Signal, o.Approve, o.Reject, o.Pause, o.Unpause, o.Cancel, o.CancelTask, o.Resume, o.Resolve),
+        *(
+            o.Start,
+            o.Signal,
+            o.Approve,
+            o.Reject,
+            o.Pause,
+            o.Unpause,
+            o.Cancel,
+            o.CancelTask,
+            o.Resume,
+            o.Fork,
+            o.Resolve,
+        ),
         o.Intervene,
         *(o.AnswerRequest, o.RejectRequest, o.DelegateRequest, o.RetryLetter, o.DiscardLetter),
         *(o.Compact, o.Waits, o.Why, o.Liveness, o.Ping, o.Metrics),

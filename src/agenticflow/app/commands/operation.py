@@ -45,6 +45,17 @@ class Steered(Controls, Protocol):
         self, definition: WorkflowDefinition | str, context: object = None, *, workflow_id: str | None = None
     ) -> WorkflowHandle: ...
     async def resume_workflow(self, workflow_id: str, from_task: str | None = None) -> WorkflowHandle: ...
+    async def fork_workflow(
+        self,
+        workflow_id: str,
+        *,
+        run_no: int | None = None,
+        at_version: int | None = None,
+        from_task: str | None = None,
+        input: object = ...,
+        definition: WorkflowDefinition | None = None,
+        new_workflow_id: str | None = None,
+    ) -> WorkflowHandle: ...
     async def resolve(
         self, workflow_id: str, task_key: str, decision: str, *, value: object = None, reason: str = ""
     ) -> None: ...

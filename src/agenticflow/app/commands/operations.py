@@ -8,8 +8,8 @@ from typing import ClassVar, Final
 import msgspec
 
 from agenticflow.app.commands.operation import Operation, Steered
-from agenticflow.app.engine.explaining import Explained
-from agenticflow.app.engine.liveness import LivenessReport
+from agenticflow.app.engine.explaining import why_answer
+from agenticflow.app.engine.liveness import liveness_answer
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.errors import BoundExceeded
@@ -17,7 +17,6 @@ from agenticflow.observability.metrics import render
 from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.inbox.listing import ApprovalRequest
 from agenticflow.orchestration.interventions.intervention import UserIntervention
-from agenticflow.orchestration.waiting import sentence, unblocked_by
 from agenticflow.runtime.ownership import MAX_FRAME_BYTES
 from agenticflow.storage.retention import KEEP_ALL, RetentionPolicy
 
@@ -29,6 +28,7 @@ __all__ = [
     "Compact",
     "DelegateRequest",
     "DiscardLetter",
+    "Fork",
     "Intervene",
     "Liveness",
     "Metrics",
@@ -44,15 +44,10 @@ __all__ = [
     "Unpause",
     "Waits",
     "Why",
-    "liveness_answer",
-    "why_answer",
 ]
 
-MAX_WAITS: Final = 200
-"""Of branches, and of breaches, in one answer."""
 MAX_SHOWN: Final = 1_000
 """Of differences in one answer."""
-MAX_SENTENCE_CHARS: Final = 2_000
 PAGE_BYTES: Final = MAX_FRAME_BYTES - 10_000
 """Of metrics in one answer."""
 A_MEASURE: Final = "task_execution_duration"
@@ -133,6 +128,27 @@ class Resume(Operation, frozen=True, kw_only=True):
 
     async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
         return await _stands(await orchestrator.resume_workflow(self.workflow_id, self.from_task))
+
+
+class Fork(Operation, frozen=True, kw_only=True):
+    """Start another workflow where a run stands, or stood."""
+
+    name: ClassVar[str] = "fork"
+    workflow_id: str
+    run_no: int | None = None
+    at_version: int | None = None
+    from_task: str | None = None
+    has_input: bool = False
+    """Whether ``input`` is its input; else it has that of the run."""
+    input: object = None
+    definition: WorkflowDefinition | None = None
+    new_workflow_id: str | None = None
+
+    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
+        arguments = {name: getattr(self, name) for name in self.__struct_fields__[1:] if name != "has_input"}
+        if not self.has_input:
+            del arguments["input"]
+        return await _stands(await orchestrator.fork_workflow(self.workflow_id, **arguments))
 
 
 class Resolve(Operation, frozen=True, kw_only=True):
@@ -347,39 +363,6 @@ class Metrics(Operation, frozen=True, kw_only=True):
                 hint="use labels with fewer values; inside the program agenticflow.observability.render() has them all",
             )
         return {"pid": os.getpid(), "is_measured": f"# TYPE {A_MEASURE} " in text, "text": text}
-
-
-def why_answer(found: Explained) -> dict[str, object]:
-    """Return what a run waits for as plain data, at most ``MAX_WAITS`` branches of it, each with its sentence."""
-    waits = [
-        {
-            "task": wait.task_key,
-            "reason": msgspec.to_builtins(wait.reason),
-            "since": wait.since,
-            "until": wait.until,
-            "unblocked_by": unblocked_by(wait, found.workflow_id),
-            "sentence": sentence(wait, found.workflow_id)[:MAX_SENTENCE_CHARS],
-        }
-        for wait in found.waits[:MAX_WAITS]
-    ]
-    return {
-        "workflow_id": found.workflow_id,
-        "run_no": found.run_no,
-        "status": found.status,
-        "is_performed": found.is_performed,
-        "waits": waits,
-        "more": max(len(found.waits) - MAX_WAITS, 0),
-    }
-
-
-def liveness_answer(report: LivenessReport) -> dict[str, object]:
-    """Return the report as plain data, at most ``MAX_WAITS`` breaches of it."""
-    return {
-        "open_runs": report.open_runs,
-        "is_performed": report.is_performed,
-        "breaches": [{**msgspec.to_builtins(breach), "words": breach.words} for breach in report.breaches[:MAX_WAITS]],
-        "more": max(len(report.breaches) - MAX_WAITS, 0),
-    }
 
 
 async def _run(orchestrator: Steered, workflow_id: str) -> dict[str, object]:

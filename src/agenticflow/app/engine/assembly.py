@@ -23,6 +23,7 @@ from agenticflow.resilience.budgets.guest import BudgetGuest
 from agenticflow.resilience.gate import GateGuest
 from agenticflow.resilience.journal import JournalGuest
 from agenticflow.runtime.activities.dispatcher import Dispatcher
+from agenticflow.runtime.activities.reports import LastReports
 from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
@@ -191,6 +192,7 @@ def assemble(
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
     )
+    dispatcher.keep_reports_with(LastReports(store, clock))
     budgets = BudgetKeeper(host, store, clock)
     engine = Engine(
         store,

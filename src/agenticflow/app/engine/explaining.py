@@ -29,6 +29,8 @@ from agenticflow.orchestration.waiting import (
     SubWorkflow,
     Wait,
     branch_waits,
+    sentence,
+    unblocked_by,
     waits_of,
 )
 from agenticflow.resilience.gate import GateState
@@ -39,7 +41,7 @@ from agenticflow.runtime.coordination.gates import Gatekeeper
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
-__all__ = ["Explained", "Held", "explain", "gate_state", "held_reasons"]
+__all__ = ["MAX_WAITS", "Explained", "Held", "explain", "gate_state", "held_reasons", "why_answer"]
 
 MAX_DEPTH: Final = 5
 """Sub-workflows of sub-workflows that are followed."""
@@ -48,6 +50,9 @@ MAX_FOLLOWED: Final = 100
 
 
 PAGE: Final = 1_000
+MAX_WAITS: Final = 200
+"""Of branches, and of breaches, in one answer to another process."""
+MAX_SENTENCE_CHARS: Final = 2_000
 _BEGINNINGS: Final[Mapping[type, str]] = {
     Paused: f.WorkflowPaused.event_type,
     BeingCancelled: f.WorkflowCancelRequested.event_type,
@@ -204,3 +209,26 @@ def _permit(gate: GateState, stream_id: str, holder: str) -> Reason:
 def _child(request: RunChild, missing: set[str]) -> Reason:
     words = f"task {request.task_key!r} waits for a workflow {request.name!r}, which is not registered here"
     return NotRegistered(words) if words in missing else SubWorkflow(request.execution_id)
+
+
+def why_answer(found: Explained) -> dict[str, object]:
+    """Return what a run waits for as plain data, at most ``MAX_WAITS`` branches of it, each with its sentence."""
+    waits = [
+        {
+            "task": wait.task_key,
+            "reason": msgspec.to_builtins(wait.reason),
+            "since": wait.since,
+            "until": wait.until,
+            "unblocked_by": unblocked_by(wait, found.workflow_id),
+            "sentence": sentence(wait, found.workflow_id)[:MAX_SENTENCE_CHARS],
+        }
+        for wait in found.waits[:MAX_WAITS]
+    ]
+    return {
+        "workflow_id": found.workflow_id,
+        "run_no": found.run_no,
+        "status": found.status,
+        "is_performed": found.is_performed,
+        "waits": waits,
+        "more": max(len(found.waits) - MAX_WAITS, 0),
+    }

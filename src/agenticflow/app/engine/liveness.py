@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from agenticflow.app.engine.explaining import Held, gate_state
+from agenticflow.app.engine.explaining import MAX_WAITS, Held, gate_state
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityFinished, ContinueExecution, Execution, RunActivity, RunChild
@@ -374,3 +374,13 @@ def _streams_of(breaches: Iterable[Breach]) -> set[str]:
 
 def _key(fact: LivenessBreached | LivenessRestored) -> BreachKey:
     return fact.workflow_id, fact.run_no, fact.missing, fact.task_key, fact.token
+
+
+def liveness_answer(report: LivenessReport) -> dict[str, object]:
+    """Return the report as plain data, at most ``MAX_WAITS`` breaches of it."""
+    return {
+        "open_runs": report.open_runs,
+        "is_performed": report.is_performed,
+        "breaches": [{**msgspec.to_builtins(breach), "words": breach.words} for breach in report.breaches[:MAX_WAITS]],
+        "more": max(len(report.breaches) - MAX_WAITS, 0),
+    }

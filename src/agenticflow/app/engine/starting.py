@@ -12,6 +12,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.clocks import ambient
+from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError, InvalidInput, WorkflowIdConflict
 from agenticflow.orchestration import commands as c
@@ -19,6 +20,7 @@ from agenticflow.orchestration.chain import Carried
 from agenticflow.orchestration.plan import Plan, unknown_roots
 from agenticflow.orchestration.replanning.terms import ReplanTerms
 from agenticflow.orchestration.state import RunState
+from agenticflow.orchestration.undoing.carrying import to_undo
 from agenticflow.runtime.clock import new_seed
 from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
@@ -34,6 +36,7 @@ __all__ = [
     "forked_run",
     "id_after",
     "next_run",
+    "undoing_run",
 ]
 
 MAX_ID_CHARS: Final = 200
@@ -115,6 +118,15 @@ def next_run(
         replan=replan,
         blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob, answers_blob) if blob is not None),
     )
+
+
+def undoing_run(state: RunState, why: ErrorInfo, *, requested_by: str, now: int, parent: Parent) -> c.StartRun:
+    """Return the command that starts the run which undoes the completed run ``state`` and does nothing else."""
+    found = to_undo(state)
+    command = next_run(state, found.carried, requested_by=requested_by, now=now, parent=parent)
+    course, blob = store_form(msgspec.msgpack.encode(found.course))
+    blobs = command.blobs if blob is None else (*command.blobs, blob)
+    return msgspec.structs.replace(command, undone_for=why, course=course, steps=found.steps, blobs=blobs)
 
 
 def forked_run(

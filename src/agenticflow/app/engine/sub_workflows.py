@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from agenticflow.app.engine.starting import continued_run, first_run, next_run
+from agenticflow.app.engine.starting import Parent, continued_run, first_run, next_run, undoing_run
 from agenticflow.app.execution import failure_of
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
@@ -18,14 +18,23 @@ from agenticflow.core.decider import Command
 from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
 from agenticflow.core.values import BlobMissing, store_form
-from agenticflow.errors import AgenticFlowError, BoundExceeded, CommandRefused, InvariantError, WorkflowIdConflict
+from agenticflow.errors import (
+    AgenticFlowError,
+    BoundExceeded,
+    CommandRefused,
+    ConcurrencyConflict,
+    InvariantError,
+    OutcomeUnknown,
+    WorkflowIdConflict,
+)
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
-from agenticflow.orchestration.state import Phase, RunState, WorkflowStatus
+from agenticflow.orchestration.state import IN_QUESTION, Phase, RunState, WorkflowStatus, undo_key
 from agenticflow.runtime.coordination.children import Blobs
+from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
@@ -34,6 +43,8 @@ __all__ = ["SubWorkflows"]
 GRACE_SECONDS: Final = 10.0
 MAX_DEPTH: Final = 50
 PAGE_EVENTS: Final = 2_000
+MOST_RACES: Final = 3
+MAX_NAMED: Final = 5
 PARENT: Final = "parent"
 """Who pauses a child with its parent."""
 
@@ -67,6 +78,8 @@ class SubWorkflows:
 
     async def launch(self, stream_id: str, effect: RunChild, params: dict[str, object]) -> str:
         parent = (stream_id, effect.task_key, effect.token)
+        if effect.is_undoing:
+            return await self._undo(effect, parent)
         if effect.attempt == 1 and (first := self.first(stream_id, effect, params)) is not None:
             # Nearly always there is none yet; the store is the one that knows, and it refuses a second beginning.
             child, command = first
@@ -92,6 +105,52 @@ class SubWorkflows:
         command = next_run(state, carry_over(state), requested_by=stream_id, now=self._clock.now_ns(), parent=parent)
         await self._host.submit(stream_of(effect.execution_id, command.run_no), command)
         return stream_of(effect.execution_id, command.run_no)
+
+    async def _undo(self, effect: RunChild, parent: Parent) -> str:
+        """Start the run that undoes the child, or find it. Raises ``CommandRefused`` when what the child did for this parent is not what
+        its latest run has to undo: then a person has to look."""
+        stream_id, child = parent[0], effect.execution_id
+        above: RunState = await self._host.read(stream_id)
+        reason = "it is not wanted any more" if above.problem is None else str(above.problem.error)
+        message = f"workflow {above.workflow_id!r}, which it is a part of, is undone: {reason}"[:1_000]
+        for _ in range(MOST_RACES):
+            row = await self._store.get_run(child)
+            state: RunState | None = None if row is None else await self._host.read(row.stream_id)
+            if row is None or state is None:
+                raise CommandRefused(
+                    f"nothing is known of the sub-workflow {child!r} any more",
+                    hint="undo by hand what it did, then say 'completed'",
+                )
+            if state.parent is not None and _chain_of(state.parent[0]) == _chain_of(stream_id):
+                if state.parent[1] == effect.task_key:
+                    return row.stream_id
+                if state.parent[1] == effect.task_key.removeprefix(undo_key("")) and _is_completed(state):
+                    now = self._clock.now_ns()
+                    why = ErrorInfo("ParentUndone", message, "undone", is_permanent=True, at=now)
+                    command = undoing_run(state, why, requested_by=stream_id, now=now, parent=parent)
+                    following = stream_of(child, command.run_no)
+                    reach("children.before_launch")
+                    with suppress(CommandRefused):  # somebody was faster: that run is looked at
+                        await self._host.submit(following, command)
+                        return following
+                    continue
+            raise CommandRefused(
+                f"the sub-workflow {child!r} was run again by somebody else, its run {row.run_no} is {state.status}",
+                hint="see what it did and undo it by hand, then say 'completed'",
+            )
+        raise ConcurrencyConflict(child, 0, 1)
+
+    def question(self, state: RunState) -> ErrorInfo | None:
+        if state.status is not WorkflowStatus.NEEDS_ATTENTION:
+            return None
+        unknown = [key for key, record in state.tasks.items() if record.status in IN_QUESTION]
+        keys = ", ".join(repr(key) for key in unknown[:MAX_NAMED])
+        return ErrorInfo(
+            "NeedsAttention",
+            f"its sub-workflow {state.workflow_id!r} waits for a person about {keys}; what is decided there is enough: "
+            f"`agenticflow debug why {state.workflow_id}` says how",
+            OutcomeUnknown.code,
+        )
 
     async def _go_on_with(self, parent: str, child: str) -> None:
         """A process may die after the parent goes on and before its child does. One that a person has paused stays as it is."""
@@ -140,7 +199,10 @@ class SubWorkflows:
             except AgenticFlowError as error:
                 problem = ErrorInfo(type(error).__name__, str(error), error.code, is_permanent=True)
                 return Outcome(OutcomeKind.FAILED, error=problem), ()
-            return Outcome(OutcomeKind.SUCCEEDED, stored), (blob,) if blob is not None else ()
+            outcome = Outcome(OutcomeKind.SUCCEEDED, stored, is_undoable=bool(state.undoable))
+            return outcome, (blob,) if blob is not None else ()
+        if state.outcome is WorkflowStatus.COMPENSATED and state.parent and state.parent[1].startswith(undo_key("")):
+            return Outcome(OutcomeKind.SUCCEEDED, codec.NULL), ()  # that was all it had to do
         failure = failure_of(state)
         kinds = tuple(kind.__name__ for kind in type(failure).__mro__[:-1])
         return Outcome(
@@ -154,6 +216,10 @@ class SubWorkflows:
                     return self.outcome_at_hand(state)
                 except BlobMissing as missing:
                     await self._host.fetch(child, missing)
+
+
+def _is_completed(state: RunState) -> bool:
+    return state.phase is Phase.ENDED and state.outcome is WorkflowStatus.COMPLETED
 
 
 def _chain_of(stream_id: str) -> str:

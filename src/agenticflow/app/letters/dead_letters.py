@@ -14,13 +14,14 @@ import msgspec
 from agenticflow.app.engine.assembly import Engine
 from agenticflow.app.event_bus import EventBus
 from agenticflow.core.clocks import Clock
+from agenticflow.core.context import LAST_REPORTS, LastReport, last_report_key
 from agenticflow.core.decider import Command
 from agenticflow.errors import AgenticFlowError, CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.approvals.requests import split_approval_id
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.inbox.listing import ordered_key
 from agenticflow.orchestration.interventions.intervention import check_words
-from agenticflow.orchestration.quarantine.listing import LETTERS, TaskLetter, letter_of, with_params
+from agenticflow.orchestration.quarantine.listing import LETTERS, TaskLetter, letter_of, with_params, with_report
 from agenticflow.orchestration.state import RunState
 from agenticflow.orchestration.suspicion.commands import DiscardLetter, RetryLetter
 from agenticflow.orchestration.suspicion.facts import TaskQuarantined
@@ -31,6 +32,7 @@ __all__ = ["DeadLetters"]
 LOCAL_OWNER: Final = "local-owner"
 MAX_LISTED: Final = 1_000
 _letter: Final = msgspec.msgpack.Decoder(TaskLetter)
+_report: Final = msgspec.msgpack.Decoder(LastReport)
 
 
 class DeadLetters:
@@ -69,13 +71,17 @@ class DeadLetters:
         return found[:limit]
 
     async def get(self, letter_id: str) -> TaskLetter:
-        """Return one letter with what its handler is given, secrets hidden.
+        """Return one letter with what its handler is given and what it reported last, secrets hidden.
 
         Raises ``InvalidInput`` for what is no id, ``WorkflowNotFoundError`` when there is no such letter, or not any more.
         """
         engine = await self._engine()
         state, suspect = await self._find(engine, letter_id)
         letter = letter_of(state, suspect)
+        key = last_report_key(state.stream_id, letter.task_key)
+        kept = await engine.store.get_value(LAST_REPORTS, key, now=self._clock.now_ns())
+        if kept is not None:
+            letter = with_report(letter, _report.decode(kept.value))
         try:
             given = await engine.host.inputs(state.stream_id, letter.task_key)
         except AgenticFlowError as error:

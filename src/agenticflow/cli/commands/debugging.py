@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenticflow.app.commands.operations import Liveness, Why, liveness_answer, why_answer
+from agenticflow.app.commands.operations import Liveness, Why
+from agenticflow.app.engine.explaining import why_answer
+from agenticflow.app.engine.liveness import liveness_answer
 from agenticflow.cli.access import ask_owner, reading
 from agenticflow.cli.exits import Exit
 from agenticflow.cli.running import run_async

@@ -1,4 +1,4 @@
-"""``runs watch|graph|timeline|export|diff|approve|reject`` and ``events tail|trace``: to look at runs, beside whoever performs them."""
+"""``runs watch|graph|timeline|export|diff|fork|approve|reject``, ``events tail|trace``: to look at runs, beside whoever performs them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add_to(app: typer.Typer, runs: typer.Typer, settings: dict[str, Any]) -> Non
     runs.command("timeline")(_timeline)
     runs.command("export")(_export)
     runs.command("diff")(_diff)
+    runs.command("fork")(_fork)
     runs.command("approve")(_approve)
     runs.command("reject")(_reject)
     runs.command("cancel-task")(_cancel_task)
@@ -103,6 +104,53 @@ def _diff(
     from agenticflow.cli.commands.looking import comparing  # late: only when run
 
     return comparing.diff(left, right, left_run=left_run, right_run=right_run, store=store, form=form)
+
+
+def _fork(
+    workflow_id: WorkflowId,
+    at: Annotated[
+        int | None,
+        typer.Option(metavar="EVENT", min=1, help="Where it stood after that event; by default as it stands."),
+    ] = None,
+    from_task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Go on there: what depends on it is done again.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("-i", "--input", metavar="KEY=VALUE", help="Over the input of the run; VALUE is JSON, else text."),
+    ] = None,
+    input_json: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Another input as a whole; @FILE, or - for stdin.")
+    ] = None,
+    definition: Annotated[
+        str | None, typer.Option(metavar="FILE[:NAME]", help="Another definition, as `agenticflow run` takes it.")
+    ] = None,
+    new_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="The id of the fork; by default a new one.")
+    ] = None,
+    run: RunNo = None,
+    store: StoreOption = None,
+    form: FormatOption = Format.TABLE,
+) -> int:
+    """Start another workflow where a run stands, or stood: what was completed there is kept.
+
+    The run that is forked does not notice. The owner of the store runs the fork; when there is none, the next one does. Kept results are
+    those of the old input and definition: name the first task that has to be done again with --from-task.
+    """
+    from agenticflow.cli.commands.looking import forking  # late: only when run
+
+    return forking.fork(
+        workflow_id,
+        run_no=run,
+        at=at,
+        from_task=from_task,
+        inputs=inputs or [],
+        input_json=input_json,
+        target=definition,
+        new_id=new_id,
+        store=store,
+        form=form,
+    )
 
 
 def _approve(

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core.context import LastReport
 from agenticflow.core.engine import Listed
 from agenticflow.core.redaction import redact, redact_text
 from agenticflow.orchestration.approvals.requests import Request, approval_id
@@ -20,7 +21,18 @@ from agenticflow.orchestration.interventions.feedback import feedback_for
 from agenticflow.orchestration.state import RunState
 from agenticflow.orchestration.suspicion.suspects import Suspect
 
-__all__ = ["LETTERS", "LostProcess", "TaskLetter", "entries_of", "id_of", "letter_of", "listed", "with_params"]
+__all__ = [
+    "LETTERS",
+    "LostProcess",
+    "Reported",
+    "TaskLetter",
+    "entries_of",
+    "id_of",
+    "letter_of",
+    "listed",
+    "with_params",
+    "with_report",
+]
 
 LETTERS: Final = "dead-letters"
 MAX_SHOWN_CHARS: Final = 1_000
@@ -37,6 +49,15 @@ class LostProcess(msgspec.Struct, frozen=True, kw_only=True):
     noticed_at: datetime
     """When the process after it took the run up: it died before that."""
     attempt: int
+
+
+class Reported(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt reported last before its process died, as far as it came to the store."""
+
+    fraction: float | None
+    message: str
+    attempt: int
+    at: datetime
 
 
 class TaskLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +81,8 @@ class TaskLetter(msgspec.Struct, frozen=True, kw_only=True):
     what_to_do: str
     params: object = None
     """What its handler is given. Only where one letter is looked at."""
+    last_report: Reported | None = None
+    """How far it said it was. Only where one letter is looked at, and of what has lost more than one process."""
 
 
 def id_of(state: RunState, suspect: Suspect) -> str:
@@ -104,6 +127,17 @@ def letter_of(state: RunState, suspect: Suspect) -> TaskLetter:
 def with_params(letter: TaskLetter, params: object) -> TaskLetter:
     """Return the letter with what its handler is given, secrets hidden."""
     return msgspec.structs.replace(letter, params=redact(params))
+
+
+def with_report(letter: TaskLetter, report: LastReport) -> TaskLetter:
+    """Return the letter with what its task reported last, secrets hidden."""
+    said = Reported(
+        fraction=report.fraction,
+        message=redact_text(report.message),
+        attempt=report.attempt,
+        at=_moment(report.at),
+    )
+    return msgspec.structs.replace(letter, last_report=said)
 
 
 def _moment(nanoseconds: int) -> datetime:

@@ -36,6 +36,7 @@ from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.isolation import Isolation
 from agenticflow.runtime.activities.placement import Homeless, Placement
+from agenticflow.runtime.activities.reports import LastReports
 from agenticflow.runtime.activities.worker import LocalWorker
 from agenticflow.runtime.coordination.checks import Checks
 from agenticflow.runtime.coordination.children import Children
@@ -406,6 +407,8 @@ class Dispatcher:
         if outcome is not None and effect.caution:
             # After the report: what is known to have ended has not killed anything.
             self._end_isolation(attempt)
+            if (last_reports := self._worker.last_reports) is not None:
+                last_reports.forget(attempt)
         if effect.permits and not self._worker.is_stopping:
             # After the report: whoever comes next finds what this one did.
             self._gates.release(stream_id, effect.token)
@@ -453,6 +456,12 @@ class Dispatcher:
         if self._reports:
             await asyncio.wait(set(self._reports), timeout=drain_seconds + 1)
         await self._worker.close()
+        if self._worker.last_reports is not None:
+            await self._worker.last_reports.close()
+
+    def keep_reports_with(self, last_reports: LastReports) -> None:
+        """Have what suspects report last kept."""
+        self._worker.last_reports = last_reports
 
     def progress(self, stream_id: str) -> dict[str, Progress]:
         """Return, by task key, how far attempts of an execution that are in work here say they are."""

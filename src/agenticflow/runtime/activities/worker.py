@@ -38,6 +38,7 @@ from agenticflow.errors import (
 from agenticflow.runtime.activities.attempts import Attempt, StopCause
 from agenticflow.runtime.activities.limits import Limits
 from agenticflow.runtime.activities.processes import ProcessPool
+from agenticflow.runtime.activities.reports import LastReports
 from agenticflow.runtime.coordination.journals import Journals
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
@@ -82,6 +83,8 @@ class LocalWorker:
         self._graces: Limits[Attempt] = Limits(loop, self._abandon)
         self._silences: Limits[Attempt] = Limits(loop, self._listen)
         self._reports: set[asyncio.Task[None]] = set()
+        self.last_reports: LastReports | None = None
+        """Who keeps what suspects report."""
         self.paused: dict[str, list[Attempt]] = {}
         """Executions of which no handler may start, and the attempts that wait for the end of that."""
         self.is_stopping = False
@@ -210,6 +213,8 @@ class LocalWorker:
             if given.replies:
                 context.replies = Replies(given.replies)
             context.journals, context.token = self._journals, effect.token
+            if effect.caution and self.last_reports is not None:
+                self.last_reports.follow(attempt)
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
             raise

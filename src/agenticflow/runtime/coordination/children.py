@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunChild
-from agenticflow.core.results import Outcome, OutcomeKind, describe_error
+from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
 from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
@@ -63,6 +63,9 @@ class Launcher(Protocol):
 
     async def pause(self, child: str, *, is_paused: bool) -> None:
         """Pause the child, or have it go on. Raises ``CommandRefused`` when it has ended."""
+
+    def question(self, state: Any) -> ErrorInfo | None:
+        """Return what a child that undoes what it did waits for a person about, ``None`` when it does not."""
 
     async def outcome(self, child: str, state: Any) -> tuple[Outcome, Blobs]:
         """Return what the end of the child means for the task."""
@@ -255,7 +258,7 @@ class Children:
 
     def _start_of(self, child: _Child) -> _Start | None:
         effect, parent = child.effect, child.parent
-        if effect.attempt > 1 or effect.permits or parent in self._paused:
+        if effect.attempt > 1 or effect.permits or effect.is_undoing or parent in self._paused:
             return None
         try:
             given = self._host.inputs_at_hand(parent, effect.task_key)
@@ -382,6 +385,8 @@ class Children:
             if effect.is_detached:
                 return Outcome(OutcomeKind.CANCELLED), ()
             await self._end(child, "it is not wanted any more")
+        if effect.is_undoing:
+            await self._undone(child, child.stream_id)
         state = await self._host.ended(child.stream_id)
         while (following := self._launcher.successor(child.stream_id, state)) is not None:
             child.stream_id = following
@@ -390,6 +395,33 @@ class Children:
         if child.is_told and outcome.kind is OutcomeKind.FAILED:
             return Outcome(OutcomeKind.CANCELLED), ()
         return outcome, blobs
+
+    async def _undone(self, child: _Child, stream_id: str) -> None:
+        """Return when the child has undone what it did. While it waits for a person, the parent needs one too, and is told so."""
+        state = await self._host.read(stream_id)
+        is_asking = False
+        while state.is_open:
+            question = self._launcher.question(state)
+            if question is not None and not is_asking:
+                reach("children.before_report")
+                self._host.tell(
+                    child.parent, self._finished(child.effect, Outcome(OutcomeKind.UNKNOWN, error=question))
+                )
+            is_asking = question is not None
+            state = await self._changed(stream_id, state.version)
+
+    async def _changed(self, stream_id: str, since: int) -> Any:
+        """Wait until the execution has more than ``since`` events; return its state."""
+        while (state := await self._host.read(stream_id)).version <= since:
+            actor = self._host.actors.of(stream_id)
+            future: asyncio.Future[None] = self._loop.create_future()
+            actor.watched.append(future)
+            try:
+                await future
+            finally:
+                if future in actor.watched:
+                    actor.watched.remove(future)
+        return state
 
     async def _carry_on(self, stream_id: str, effect: ContinueExecution) -> None:
         try:

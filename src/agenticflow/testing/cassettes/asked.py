@@ -83,7 +83,7 @@ def _outcomes(state: RunState, events: Sequence[CassetteEvent], at: int) -> Iter
     fact = events[at].fact
     match fact:
         case f.TaskCompleted():
-            yield Outcome(OutcomeKind.SUCCEEDED, bytes(fact.result))
+            yield Outcome(OutcomeKind.SUCCEEDED, bytes(fact.result), is_undoable=fact.is_undoable)
         case f.TaskFailed() if (unheard := _unheard(state, fact.task_key)) is not None:
             yield _interrupted_by([unheard])
             yield _unsuccessful(fact.error, is_abandoned=fact.grace_until is not None)
@@ -93,7 +93,7 @@ def _outcomes(state: RunState, events: Sequence[CassetteEvent], at: int) -> Iter
             yield Outcome(OutcomeKind.CANCELLED)
             yield _interrupted_by([Ask("")])
         case f.TaskLateOutcome():
-            yield Outcome(fact.kind, bytes(fact.result), fact.error)
+            yield Outcome(fact.kind, bytes(fact.result), fact.error, is_undoable=fact.is_undoable)
         case TaskInterrupted() | TaskInterruptedAgain() | InterruptWithdrawn():
             yield _interrupted_by(_asks(state, events, at))
         case f.TaskOutcomeUnknown():
@@ -180,8 +180,17 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
         heard: list[Heard] = []
         terms: ReplanTerms | None = None
         answers: bytes | None = None
+        undone_for: ErrorInfo | None = None
+        steps: list[f.PlannedStep] = []
+        is_undoing = bytes(fact.undoing) != codec.NULL
         for event in rest:
             said = event.fact
+            if is_undoing and isinstance(said, f.StepsPlanned):
+                steps += said.steps
+                continue
+            if is_undoing and isinstance(said, f.CompensationStarted):
+                undone_for = said.error
+                break
             if isinstance(said, AnswersKept):
                 answers = bytes(said.answers)
                 continue
@@ -210,6 +219,9 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
             depth=fact.depth,
             first_generation=fact.first_generation,
             replan=terms,
+            undone_for=undone_for,
+            course=bytes(fact.undoing),
+            steps=tuple(steps),
         )
 
 

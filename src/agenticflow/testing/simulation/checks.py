@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
+from agenticflow.core.codec import NULL
 from agenticflow.core.decider import Fact
 from agenticflow.core.types import MAX_EVENT_BYTES, MAX_RUN_EVENTS
+from agenticflow.core.values import reference_in
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import undo_key
@@ -128,6 +132,8 @@ class _History:
         self._due: dict[str, int] = {}
         self._is_paused = self._is_ending = self._is_undoing = False
         self._completed: list[str] = []
+        self._undoable: list[str] = []
+        """Keys of sub-workflows that did something which can be undone, or of what another run did that this one undoes."""
         self._undone: list[str] = []
 
     def take(self, event: StoredEvent, fact: Fact) -> None:
@@ -148,6 +154,11 @@ class _History:
                 self._is_ending = True
             case f.CompensationStarted():
                 self._is_undoing = True
+            case f.WorkflowStarted(undoing=undoing) if bytes(undoing) != NULL and reference_in(bytes(undoing)) is None:
+                self._undoable = msgspec.msgpack.decode(undoing, type=f.Course).order
+                self._completed = list(self._undoable)
+            case f.TaskLateOutcome():
+                self._undoable += [fact.task_key] * fact.is_undoable
             case _:
                 """The others say nothing about order."""
         if len(event.data) > MAX_EVENT_BYTES:
@@ -173,10 +184,13 @@ class _History:
             self._due[key] = fact.retry_at
         elif isinstance(fact, f.TaskCompleted):
             self._completed.append(key)
+            self._undoable += [key] * fact.is_undoable
 
     def end(self, count: int) -> None:
         """The run has ended after so many events."""
         undone = self._undone
+        if self._is_undoing and not set(self._undoable) <= set(undone):
+            self._tell(f"G8: undone were {undone}, and not all of {self._undoable}")
         if count > MAX_RUN_EVENTS:
             self._tell(f"G11: there are {count:,} events")
         if len(undone) != len(set(undone)):

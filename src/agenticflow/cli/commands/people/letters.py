@@ -80,6 +80,10 @@ def show(letter_id: str, *, store: str | None, form: Format) -> int:
             f"process {loss.pid}, which began {_moment(loss.began_at)}Z, died before {_moment(loss.noticed_at)}Z,"
             f" in attempt {loss.attempt}"
         )
+    if (report := letter.last_report) is not None:
+        part = "" if report.fraction is None else f"{report.fraction:.0%} "
+        words = f"{part}{report.message}".rstrip() or "nothing in words"
+        print(printable(f"reported last: {words}, {_moment(report.at)}Z, in attempt {report.attempt}"))
     if letter.last_error:
         print(printable(f"last error before: {letter.last_error}"))
     for said in letter.feedback:
