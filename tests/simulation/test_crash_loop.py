@@ -46,6 +46,7 @@ def case() -> CrashCase:
 
     def lead(request: ModelRequest) -> Any:
         done["lead"] += 1
+        done["wrongly forced"] += (request.forced_tool == "charge") is (turns_in(request) > 0)
         match turns_in(request):
             case 0:
                 return [call_tool("charge", amount=5), call_tool("look", what="the weather")]
@@ -61,11 +62,18 @@ def case() -> CrashCase:
     helper = Agent("expert", model=ScriptedModel(expert), role="knows tea", tools=[look])
     closer = Agent("closer", model=ScriptedModel(lambda request: f"closed after {turns_in(request)}"), role="closes")
     agent = Agent(
-        "lead", model=ScriptedModel(lead), tools=[charge, look, helper.as_tool()], handoffs=[closer], instructions="x"
+        "lead",
+        model=ScriptedModel(lead),
+        tools=[charge, look, helper.as_tool()],
+        handoffs=[closer],
+        instructions="x",
+        tool_choice="charge",
     )
 
     def check() -> list[str]:
         found = []
+        if done["wrongly forced"]:
+            found.append("a call is forced in the first turn, and in no other")
         if done["charge"] > 1:
             found.append(f"charged {done['charge']} times")
         for who, answers in (("lead", 3), ("expert", 2)):

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from agenticflow.agents.context import AgentContext, format_schema_for_prompt
+from agenticflow.agents.declared.choosing import problem_of_definition
 from agenticflow.agents.declared.templates import InstructionTemplate
 from agenticflow.agents.guardrails import Guardrail, Guardrails
 from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
@@ -34,7 +35,8 @@ class AgentDefinition:
     or functions. ``output_type`` is what the answer is made into; ``output_dataclass=`` says the same. With
     ``requires_schema_injection`` the tables of the run's context follow the instructions. ``handoffs`` are agents, definitions or names of
     definitions that it may pass the conversation on to, or functions that return one of these (for agents that hand off to each other);
-    ``loop`` says on what terms it works, ``budget`` what it may spend.
+    ``loop`` says on what terms it works, ``budget`` what it may spend. ``tool_choice`` is ``auto``, ``none``, ``required``, or the name of
+    the tool (``transfer_to_NAME`` of a handoff) that it has to call before anything else.
     """
 
     name: str
@@ -48,6 +50,7 @@ class AgentDefinition:
     handoffs: tuple[Any, ...]
     budget: Any
     loop: LoopPolicy
+    tool_choice: str
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class AgentDefinition:
         handoffs: Sequence[Any] = (),
         budget: Any = None,
         loop: LoopPolicy = USUAL_POLICY,
+        tool_choice: str = "auto",
     ) -> None:
         """Raises ``DefinitionError`` with every mistake found."""
         problems: list[str] = []
@@ -93,6 +97,7 @@ class AgentDefinition:
                 for one in guardrails
                 if not (isinstance(one, (str, Guardrail)) or callable(one))
             ]
+            problems += [one for one in [problem_of_definition(tool_choice, tools, handoffs)] if one]
         if problems:
             raise DefinitionError(
                 f"the agent {name!r:.60} is described wrongly: {problems[0]}",
@@ -112,6 +117,7 @@ class AgentDefinition:
             ("handoffs", tuple(handoffs)),
             ("budget", budget),
             ("loop", loop),
+            ("tool_choice", str(tool_choice)),
         ):
             object.__setattr__(self, field, value)
 

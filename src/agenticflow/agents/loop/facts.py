@@ -101,6 +101,10 @@ class LoopStarted(Fact, frozen=True, omit_defaults=True):
     """How many of them the session has already."""
     max_repairs: int = 2
     max_equal_calls: int = 4
+    tool_choice: str = "auto"
+    """Whether the agent calls tools: ``auto``, ``none``, ``required`` or the name of one. Forced only until it has called one."""
+    callers: tuple[str, ...] = ()
+    """Agents that have called a tool in an earlier run that it goes on from: nothing is forced upon them."""
 
 
 class LoopTakenUp(Fact, frozen=True, omit_defaults=True):
@@ -164,10 +168,12 @@ class AgentHandedOff(Fact, frozen=True, omit_defaults=True):
     call_id: str
     agent: str
     instructions: bytes
+    tool_choice: str = "auto"
+    """That of the other agent."""
 
 
 class OutputRefused(Fact, frozen=True, omit_defaults=True):
-    """The model's last answer does not have the form asked for; it is told what is wrong, and asked again."""
+    """The model's last answer does not have the form asked for, or calls no tool where it has to; it is told, and asked again."""
 
     event_type: ClassVar[str] = "agent_output_refused"
     stream: ClassVar[str] = _STREAM

@@ -160,7 +160,7 @@ class Calls:
         place = self._place
         to = place.speakers.of(self._speaker.handoffs[part.name])
         instructions, blob = store_form(codec.encode(to.instructions(place.shared)))
-        handed = AgentHandedOff(part.call_id, to.name, instructions)
+        handed = AgentHandedOff(part.call_id, to.name, instructions, to.definition.tool_choice)
         await place.submit(HandOff, hand_off=handed, blobs=() if blob is None else (blob,))
         place.tell(HandedOff(self._speaker.name, to.name))
 

@@ -32,7 +32,7 @@ from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.loop.summaries import SUMMARY_SYSTEM, summary_message, transcript
 from agenticflow.agents.model.deltas import ResponseFold
 from agenticflow.agents.model.parts import Message, pack_messages, system, user
-from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.requests import ModelRequest, tool_choice_of
 from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import Place, Superseded, raised
@@ -135,9 +135,13 @@ class Driver:
         if before is None:
             earlier = await place.earlier_messages()
             messages = [*earlier, place.asked.message]
+            callers: tuple[str, ...] = ()
+            choice = place.asked.tool_choice or speaker.definition.tool_choice
+            speaker.check_choice(choice)
             turns, asked_from, kept_from = 0, len(earlier), len(earlier)
         else:
             messages = list(self._said.of(before))
+            choice, callers = before.tool_choice, tuple(sorted(before.callers))
             turns = before.turns if before.turns < before.max_turns else 0
             asked_from, kept_from = before.asked_from, len(messages) if place.keeps(before) else before.kept_from
         instructions, blob = store_form(codec.encode(speaker.instructions(place.shared)))
@@ -154,6 +158,8 @@ class Driver:
             kept_from=kept_from,
             max_repairs=policy.max_repairs,
             max_equal_calls=policy.max_equal_calls,
+            tool_choice=choice,
+            callers=callers,
         )
         return start, tuple(one for one in (blob, large) if one is not None)
 
@@ -196,10 +202,14 @@ class Driver:
     async def _request(self, state: LoopState, speaker: Speaker, messages: Sequence[Message]) -> ModelRequest:
         policy, model = speaker.definition.loop, speaker.model
         told = await self._place.pure(state, lambda one: codec.decode(one.values.resolve(one.instructions)))
-        expected = speaker.expected
+        speaker.check_choice(state.choice)  # the program may have changed since it was recorded
+        choice, forced = tool_choice_of(state.choice)
+        expected = None if state.has_to_call else speaker.expected
         return ModelRequest(
             messages=(system(str(told)), *messages),
             tools=speaker.specs,
+            tool_choice=choice,
+            forced_tool=forced,
             output=expected.spec if expected is not None and model.abilities.has_output_schemas else None,
             temperature=policy.temperature,
             max_output_tokens=policy.max_output_tokens,
@@ -249,7 +259,8 @@ class Driver:
         output: bytes | None = None
         problems: tuple[str, ...] = ()
         blobs = [] if large is None else [large]
-        if not answer.calls and not _is_refused(response) and not speaker.has_rails(GuardrailKind.OUTPUT):
+        is_answer = not answer.calls and not state.has_to_call and not _is_refused(response)
+        if is_answer and not speaker.has_rails(GuardrailKind.OUTPUT):
             try:
                 output, blob = store_form(codec.encode(_read(speaker, message)))
                 blobs += [] if blob is None else [blob]

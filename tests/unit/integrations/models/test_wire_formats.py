@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,6 +204,16 @@ def test_a_choice_of_tools_is_told() -> None:
     for fields, chat, messages in choices:
         assert chat_body((user("a"),), tools=tools, **fields).get("tool_choice") == chat
         assert messages_body((user("a"),), tools=tools, **fields)["tool_choice"] == messages
+
+
+@pytest.mark.parametrize("forced", [{"tool_choice": ToolChoice.REQUIRED}, {"forced_tool": "look"}])
+def test_a_forced_call_comes_without_thoughts_where_the_format_refuses_both(forced: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"tools": (ToolSpec("look"),), "reasoning_effort": "low"}
+    assert "thinking" in messages_body((user("a"),), **fields)
+    body = messages_body((user("a"),), **fields, **forced)
+    assert "thinking" not in body
+    assert body["output_config"] == {"effort": "low"}
+    assert chat_body((user("a"),), **fields, **forced)["reasoning_effort"] == "low"
 
 
 def test_how_to_think_is_told() -> None:
