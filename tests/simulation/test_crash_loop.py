@@ -30,6 +30,7 @@ def turns_in(request: ModelRequest) -> int:
 def case() -> CrashCase:
     """Tools side by side, an agent as a tool, a handoff, an answer."""
     done = Counter[str]()
+    told = set[str]()
 
     @tool(effect="at_most_once")
     async def charge(amount: int) -> str:
@@ -44,7 +45,13 @@ def case() -> CrashCase:
         done["look"] += 1
         return f"{what} is fine"
 
+    async def instruct(context: Any) -> str:
+        await asyncio.sleep(0)
+        done["instructed"] += 1
+        return f"Do it well, No. {done['instructed']}."
+
     def lead(request: ModelRequest) -> Any:
+        told.add(request.messages[0].text)
         done["lead"] += 1
         done["wrongly forced"] += (request.forced_tool == "charge") is (turns_in(request) > 0)
         match turns_in(request):
@@ -66,12 +73,14 @@ def case() -> CrashCase:
         model=ScriptedModel(lead),
         tools=[charge, look, helper.as_tool()],
         handoffs=[closer],
-        instructions="x",
+        instructions=instruct,
         tool_choice="charge",
     )
 
     def check() -> list[str]:
         found = []
+        if len(told) > 1:
+            found.append(f"its instructions have changed: {sorted(told)}")
         if done["wrongly forced"]:
             found.append("a call is forced in the first turn, and in no other")
         if done["charge"] > 1:

@@ -243,7 +243,8 @@ class StartLoop(LoopCommand, frozen=True, kw_only=True):
     """Begin, or go on with what is there."""
 
     opens_stream: ClassVar[bool] = True
-    start: LoopStarted
+    start: LoopStarted | None = None
+    """How it begins; ``None`` when it is known that it has begun."""
 
 
 class RecordAnswer(LoopCommand, frozen=True, kw_only=True):

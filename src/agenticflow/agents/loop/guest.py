@@ -200,6 +200,8 @@ class LoopGuest:
 
 def _start(state: LoopState, command: StartLoop) -> Sequence[Fact]:
     if state.version == 0:
+        if command.start is None:
+            raise CommandRefused(f"the loop {state.stream_id!r} has not begun", hint="say how it begins")
         return (command.start,)
     if not state.is_open:
         raise CommandRefused(f"the loop {state.stream_id!r} has ended", hint="go on in its next run")

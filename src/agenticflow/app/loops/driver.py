@@ -105,7 +105,8 @@ class Driver:
         before: LoopState | None = None
         for run_no in range(place.first_run, place.first_run + MAX_RUNS):
             place.stream_id, place.run_no = stream_of_loop(place.loop_id, run_no), run_no
-            start, blobs = await self._start(before)
+            # what has begun goes on as it was recorded: nobody asks for instructions and for what was said before again
+            start, blobs = (None, ()) if await place.has_begun() else await self._start(before)
             try:
                 await place.start(start, blobs)
             except CommandRefused:
@@ -144,7 +145,7 @@ class Driver:
             choice, callers = before.tool_choice, tuple(sorted(before.callers))
             turns = before.turns if before.turns < before.max_turns else 0
             asked_from, kept_from = before.asked_from, len(messages) if place.keeps(before) else before.kept_from
-        instructions, blob = store_form(codec.encode(speaker.instructions(place.shared)))
+        instructions, blob = store_form(codec.encode(await speaker.instructions(place.shared)))
         packed, large = store_form(pack_messages(messages))
         start = LoopStarted(
             agent=speaker.name,

@@ -39,6 +39,7 @@ from agenticflow.errors import (
     PermanentError,
     StoreUnavailable,
     TemporaryError,
+    WorkflowNotFoundError,
 )
 from agenticflow.runtime.host import Host
 from agenticflow.tools.execution.pipeline import ToolPipeline
@@ -195,7 +196,15 @@ class Place:
                 raise
             # it was recorded the first time: every command is refused when it comes again
 
-    async def start(self, start: LoopStarted, blobs: tuple[tuple[str, bytes], ...]) -> None:
+    async def has_begun(self) -> bool:
+        """Whether this run of the loop is recorded."""
+        try:
+            await self.steadily(lambda: self.host.read(self.stream_id))
+        except WorkflowNotFoundError:
+            return False
+        return True
+
+    async def start(self, start: LoopStarted | None, blobs: tuple[tuple[str, bytes], ...]) -> None:
         """Have the loop begun, or taken up. Raises ``CommandRefused`` when it has ended."""
         await self.steadily(
             lambda: self.host.submit(

@@ -64,9 +64,9 @@ class Speaker:
                 f"agent {self.name!r}: {problem}", hint="mend tool_choice, or give the agent the tool that it names"
             )
 
-    def instructions(self, context: Any) -> str:
-        """Return what the model is told first. Raises ``InvalidInput``."""
-        said = self.definition.render_instructions(context)
+    async def instructions(self, context: Any) -> str:
+        """Return what the model is told first. Raises what ``AgentDefinition.instruct`` raises."""
+        said = await self.definition.instruct(context)
         expected = self.expected
         if expected is None or self.model.abilities.has_output_schemas:
             return said

@@ -71,7 +71,7 @@ def _made(
     }
 
     async def instruct(context: RunContextWrapper[Any], agent: Agent[Any]) -> str:
-        return definition.render_instructions(context.context)
+        return await definition.instruct(context.context)
 
     agent: Agent[Any] = Agent(
         name=definition.name,
