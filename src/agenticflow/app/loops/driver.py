@@ -27,17 +27,18 @@ from agenticflow.agents.loop.facts import (
     RecordAnswer,
 )
 from agenticflow.agents.loop.guest import stream_of_loop
-from agenticflow.agents.loop.results import Spoken, TurnBegan
+from agenticflow.agents.loop.results import TurnBegan
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.loop.summaries import SUMMARY_SYSTEM, summary_message, transcript
 from agenticflow.agents.model.deltas import ResponseFold
 from agenticflow.agents.model.parts import Message, pack_messages, system, user
-from agenticflow.agents.model.requests import ModelRequest, tool_choice_of
+from agenticflow.agents.model.requests import ModelRequest, ToolChoice, tool_choice_of
 from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.app.loops.spending import Claims
+from agenticflow.app.loops.updates import Heard
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
@@ -231,14 +232,17 @@ class Driver:
     async def _ask(self, speaker: Speaker, request: ModelRequest, claim: Claim) -> ModelResponse:
         """Return the model's whole answer, shown to whoever looks as it is spoken."""
         place = self._place
+        expected = None if request.tool_choice is ToolChoice.REQUIRED else speaker.expected
 
         async def ask() -> ModelResponse:
-            fold = ResponseFold()
+            fold, heard = ResponseFold(), Heard(speaker.name, expected)
             async with aclosing(speaker.model.stream(request)) as deltas:
                 async for delta in deltas:
                     fold.add(delta)
+                    heard.add(delta)
                     if place.is_watched:
-                        place.tell(Spoken(speaker.name, delta))
+                        for update in heard.updates():
+                            place.tell(update)
             return fold.response()
 
         return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
