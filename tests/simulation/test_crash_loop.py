@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenticflow import tool
+from agenticflow import Orchestrator, tool
 from agenticflow.agents import Agent
 from agenticflow.agents.model.parts import Role
 from agenticflow.agents.model.requests import ModelRequest
@@ -27,10 +27,11 @@ def turns_in(request: ModelRequest) -> int:
     return sum(message.role is Role.ASSISTANT for message in request.messages)
 
 
-def case() -> CrashCase:
+def case(*, has_budgets: bool = False) -> CrashCase:
     """Tools side by side, an agent as a tool, a handoff, an answer."""
     done = Counter[str]()
     told = set[str]()
+    left = list[str]()
 
     @tool(effect="at_most_once")
     async def charge(amount: int) -> str:
@@ -67,7 +68,12 @@ def case() -> CrashCase:
         return call_tool("look", what="tea") if not turns_in(request) else "tea it is"
 
     helper = Agent("expert", model=ScriptedModel(expert), role="knows tea", tools=[look])
-    closer = Agent("closer", model=ScriptedModel(lambda request: f"closed after {turns_in(request)}"), role="closes")
+    closer = Agent(
+        "closer",
+        model=ScriptedModel(lambda request: f"closed after {turns_in(request)}"),
+        role="closes",
+        budget=Budget(tokens=1_000_000) if has_budgets else None,
+    )
     agent = Agent(
         "lead",
         model=ScriptedModel(lead),
@@ -77,8 +83,19 @@ def case() -> CrashCase:
         tool_choice="charge",
     )
 
+    async def look_at_budgets(orchestrator: Orchestrator, workflow_id: str) -> None:
+        await orchestrator.wait(workflow_id)
+        views = await orchestrator.budgets.list()
+        left[:] = [
+            f"{view.budget_id} is {view.status} with {view.open_count} open calls"
+            for view in views
+            if (view.status, view.open_count) != ("CLOSED", 0)
+        ]
+        if len(views) != 1 or not views[0].spent.tokens:
+            left.append(f"{len(views)} budgets, and nothing is spent")
+
     def check() -> list[str]:
-        found = []
+        found = list(left)
         if len(told) > 1:
             found.append(f"its instructions have changed: {sorted(told)}")
         if done["wrongly forced"]:
@@ -91,13 +108,19 @@ def case() -> CrashCase:
         return found
 
     definition = WorkflowDefinition([TaskDefinition("ask", "lead", "ask", params={"prompt": "do it"})], name="ask")
-    return CrashCase(definition, agents=[agent], check=check)
+    return CrashCase(definition, agents=[agent], check=check, steer=look_at_budgets if has_budgets else None)
 
 
 def test_killed_at_every_point_in_memory() -> None:
     report = crash_search(case, every=3, double_kills=10, seed=7)
     assert not report.violations, report
     assert report.points > 60
+
+
+def test_killed_while_who_takes_over_spends_of_its_own_budget() -> None:
+    report = crash_search(lambda: case(has_budgets=True), every=7, start=2)
+    assert not report.violations, report
+    assert report.points > 20
 
 
 def test_killed_on_disk(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -43,7 +43,14 @@ from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
 from agenticflow.core.values import store_form
-from agenticflow.errors import CommandRefused, ContentRefused, ContextTooLong, ModelOutputInvalid
+from agenticflow.errors import (
+    CommandRefused,
+    ContentRefused,
+    ContextTooLong,
+    DefinitionError,
+    InvalidInput,
+    ModelOutputInvalid,
+)
 from agenticflow.resilience.budgets import Claim
 
 __all__ = ["Driver"]
@@ -73,7 +80,7 @@ class Driver:
                 if await self._listen(state):
                     state = await place.state()
                     continue
-                speaker = place.speakers.find(self._agent, state.agent)
+                speaker = await self._speaker(state)
                 if state.calls:
                     messages = await self.messages(state)
                     await Calls(place, speaker, messages).make(await place.state())
@@ -90,7 +97,7 @@ class Driver:
             raise
         except Exception as error:
             await place.end(describe_error(error))
-            await place.purse.settle_rest()
+            await place.settle_rest()
             raise
         finally:
             place.unwatch_end()
@@ -112,7 +119,7 @@ class Driver:
                 await place.start(start, blobs)
             except CommandRefused:
                 before = await place.state()
-                await place.purse.reconcile(before)
+                await self._reconcile(before)
                 if before.error is None or place.is_same_attempt(before.driver):
                     return before
                 self._said = Conversation()
@@ -124,7 +131,7 @@ class Driver:
             state = await place.state()
             place.claims = Claims(place.stream_id, state.version)
             if state.version > 1:
-                await place.purse.reconcile(state)
+                await self._reconcile(state)
             await self.messages(state)
             return state
         raise CommandRefused(f"the loop {place.loop_id!r} has ended {MAX_RUNS:,} times", hint="start it anew")
@@ -164,6 +171,27 @@ class Driver:
             callers=callers,
         )
         return start, tuple(one for one in (blob, large) if one is not None)
+
+    async def _speaker(self, state: LoopState) -> Speaker:
+        """Return who speaks now; what it asks for costs its own budget from now on, when it took over and has one."""
+        speaker = self._place.speakers.find(self._agent, state.agent)
+        await self._place.spend_as(speaker.name, self._own_budget(speaker))
+        return speaker
+
+    def _own_budget(self, speaker: Speaker) -> Any:
+        """Return the budget of an agent that took over; that of the first one is the loop's."""
+        return None if speaker.name == self._agent.agent_id else speaker.definition.budget
+
+    async def _reconcile(self, state: LoopState) -> None:
+        """Settle what others who drove the loop have reserved, in the budgets of all agents that have spoken."""
+        place = self._place
+        for name in sorted({*state.callers, state.agent}):  # who passed the conversation on has called a tool for it
+            with suppress(DefinitionError, InvalidInput):  # gone since; what it has reserved stays counted
+                speaker = place.speakers.find(self._agent, name)
+                await place.spend_as(name, self._own_budget(speaker))
+        for purse in place.purses:
+            await purse.reconcile(state)
+        await place.rest()
 
     async def messages(self, state: LoopState) -> list[Message]:
         """Return the conversation; large values are fetched."""

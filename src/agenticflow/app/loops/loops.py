@@ -207,11 +207,11 @@ class EngineLoops:
                 self._errors[place.loop_id] = error
             await self._remember(place)
             if not isinstance(error, BudgetExceeded):  # somebody may allow more, and have it go on
-                await place.purse.close()
+                await place.close_purses()
             raise
         messages = await driver.messages(state)
         await place.remember(state, messages)
-        await place.purse.close()
+        await place.close_purses()
         if place.loop_id in self._awaited:
             self._errors.pop(place.loop_id, None)
             self._results[place.loop_id] = _result(state, place.context.workflow_id, messages)
@@ -384,7 +384,7 @@ class EngineLoops:
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 await place.steadily(lambda: self.host.submit(place.stream_id, place.cancelled()))
-                await place.purse.settle_rest()
+                await place.settle_rest()
                 await self._remember(place)
         except (AgenticFlowError, TimeoutError) as error:
             log.warning("the loop %s is not ended now: %s", place.stream_id, error)
