@@ -18,11 +18,12 @@ from agenticflow.agents.decomposition.templates import WorkflowTemplateRegistry
 from agenticflow.agents.model.client import LLMClient
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle
 from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.app.supervisor.given import check_parts, check_terms
 from agenticflow.app.supervisor.records import PlanRecord, SupervisorResult, Terms
 from agenticflow.app.supervisor.runs import Supervision
 from agenticflow.app.supervisor.services import services_of
 from agenticflow.core.binding import Handler
-from agenticflow.errors import CommandRefused, DefinitionError, InvalidInput, WorkflowNotFoundError
+from agenticflow.errors import CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.approvals.terms import Approval
 from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.definition import WorkflowDefinition
@@ -34,8 +35,6 @@ from agenticflow.resilience.budgets import Budget
 
 __all__ = ["SupervisorAgent"]
 
-MAX_REPLANS: Final = 20
-MAX_ANSWER_SECONDS: Final = 86_400.0
 _OF_THE_WHOLE: Final = frozenset({"pause", "resume", "abort"})
 
 
@@ -75,32 +74,8 @@ class SupervisorAgent:
 
         Raises ``DefinitionError`` for an id that is none or taken and for words that are none, ``InvalidInput`` for the rest.
         """
-        if not isinstance(supervisor_id, str) or not supervisor_id or "@" in supervisor_id:
-            raise DefinitionError(f"{supervisor_id!r:.60} is no id of a supervisor", hint='write "supervisor"')
-        if not isinstance(orchestrator, Orchestrator):
-            raise InvalidInput(
-                f"a supervisor works with an Orchestrator, not a {type(orchestrator).__name__}",
-                hint='write SupervisorAgent("supervisor", Orchestrator())',
-            )
-        if isinstance(max_replans, bool) or not isinstance(max_replans, int) or not 0 <= max_replans <= MAX_REPLANS:
-            raise InvalidInput(f"max_replans is {max_replans!r:.60}", hint=f"give a number from 0 to {MAX_REPLANS}")
-        if (
-            isinstance(answer_timeout_seconds, bool)
-            or not isinstance(answer_timeout_seconds, (int, float))
-            or not (0 < answer_timeout_seconds <= MAX_ANSWER_SECONDS)
-        ):
-            raise InvalidInput(
-                f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
-                hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
-            )
-        if isinstance(agents, str):
-            raise InvalidInput(
-                f"the agents of {supervisor_id!r} are the text {agents!r:.60}", hint=f"write [{agents!r}]"
-            )
-        if not isinstance(budget, (Budget, str, type(None))):
-            raise InvalidInput(
-                f"the budget is {budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open"
-            )
+        check_parts(supervisor_id, orchestrator, agents)
+        check_terms(max_replans, answer_timeout_seconds, budget)
         self.supervisor_id = supervisor_id
         self.orchestrator = orchestrator
         self.decomposer = _decomposer(decomposer, bounds)

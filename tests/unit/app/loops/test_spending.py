@@ -292,16 +292,15 @@ async def test_its_budget_ends_it_and_that_of_the_first_agent_does_not_grow_for_
 async def test_its_time_runs_only_while_it_speaks() -> None:
     async def slowly(request: ModelRequest) -> Any:
         if turns_in(request):
-            await asyncio.sleep(0.15)
-            return "done"
+            await asyncio.sleep(0.25)
         return call_tool("transfer_to_closer")
 
-    agent = pair(slowly, [call_tool("transfer_to_lead")], own=Budget(seconds=0.1))
+    agent = pair(slowly, [call_tool("transfer_to_lead"), "done"], own=Budget(seconds=0.2))
     async with Orchestrator(store="memory:") as orchestrator:
         orchestrator.register_agent(agent)
         assert (await agent.run("go")).output == "done"
         (own,) = (await views(orchestrator)).values()
-    assert own.status == "CLOSED"
+    assert (own.status, own.calls) == ("CLOSED", 2)
 
 
 async def test_a_shared_budget_and_one_that_is_not_there() -> None:
