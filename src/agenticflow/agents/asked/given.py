@@ -65,7 +65,7 @@ def check_parts(agent_id: str, *, concurrency: object, memory: object, breaker: 
 
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise ``InvalidInput`` for an option that no run has, with the one that was meant."""
-    for name in options.keys() - _OPTIONS:
+    for name in sorted(options.keys() - _OPTIONS):
         close = get_close_matches(name, sorted(_OPTIONS), n=1)
         raise InvalidInput(
             f"a run of an agent has no option {name!r}",

@@ -32,7 +32,7 @@ class Draft(msgspec.Struct, frozen=True):
 class Drafts(Generic[T]):
     """Deltas go in, drafts come out. Mutable, private to who asks the model."""
 
-    __slots__ = ("_due", "_expected", "_made_of", "_prefix")
+    __slots__ = ("_due", "_expected", "_is_over", "_made_of", "_prefix")
 
     def __init__(self, expected: Expected[T]) -> None:
         self._expected = expected
@@ -41,6 +41,8 @@ class Drafts(Generic[T]):
     def _begin(self) -> None:
         self._prefix = JsonPrefix()
         self._due = 1
+        self._is_over = False
+        """Whether the last draft was made: what is said after it is not looked at."""
         self._made_of = ""
 
     def add(self, delta: Delta) -> None:
@@ -53,9 +55,11 @@ class Drafts(Generic[T]):
     def next(self) -> Draft | None:
         """Return what the answer says now; ``None`` when that is nothing new, too little more, or nothing that fits."""
         prefix = self._prefix
-        if not (prefix.is_over or prefix.length >= self._due) or prefix.length > MAX_DRAFT_CHARS:
+        is_due = prefix.is_over or prefix.length >= self._due
+        if self._is_over or not is_due or prefix.length > MAX_DRAFT_CHARS:
             return None
-        self._due = MAX_DRAFT_CHARS + 1 if prefix.is_over else prefix.length + 1 + prefix.length // _GROWTH
+        self._is_over = prefix.is_over
+        self._due = prefix.length + 1 + prefix.length // _GROWTH
         for text in prefix.closed():
             if text == self._made_of:
                 return None

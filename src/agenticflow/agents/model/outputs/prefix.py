@@ -13,6 +13,7 @@ MAX_OPEN: Final = 200
 _BEGINS: Final = re.compile(r"[{\[]")
 _OUTSIDE: Final = re.compile(r'["{}\[\],:]')
 _INSIDE: Final = re.compile(r'["\\]')
+_HALF: Final = re.compile(r"\\u[dD][89abAB]")
 _CLOSERS: Final = {"{": "}", "[": "]"}
 
 
@@ -27,6 +28,7 @@ class JsonPrefix:
         "_closers",
         "_end",
         "_escape",
+        "_escape_before",
         "_is_in_text",
         "_is_value",
         "_last",
@@ -53,6 +55,7 @@ class JsonPrefix:
         """Whether the text that is open, or was last, is a value and no name."""
         self._escape = -1
         """Where the last escape of the open text begins."""
+        self._escape_before = -1
         self._skip = 0
         """Characters that belong to it and have not come."""
 
@@ -72,7 +75,7 @@ class JsonPrefix:
             if found is None:
                 at = len(text)
             elif found[0] == "\\":
-                self._escape = before + found.start()
+                self._escape_before, self._escape = self._escape, before + found.start()
                 at = found.end() + 1  # whatever is escaped ends no text
             else:
                 at = found.end()
@@ -83,7 +86,7 @@ class JsonPrefix:
         if sign == '"':
             self._is_in_text = not self._is_in_text
             if self._is_in_text:
-                self._escape = -1
+                self._escape = self._escape_before = -1
                 self._is_value = self._last != "{" and (self._last != "," or self._closers[-1] == "]")
             elif self._is_value:
                 self._end = end
@@ -109,7 +112,10 @@ class JsonPrefix:
         yield said[: self._end] + closing
 
     def _end_of_text(self, said: str) -> int:
-        """Return where the open text ends, an escape that has not all come left out."""
-        wanted = 6 if said.startswith("u", self._escape + 1) else 2
-        is_cut = self._escape >= 0 and self._escape + wanted > len(said)
-        return self._escape if is_cut else len(said)
+        """Return where the open text ends, without an escape that has not all come, and without half of a pair of surrogates."""
+        end = len(said)
+        for begin in (self._escape, self._escape_before):
+            wanted = 6 if said.startswith("u", begin + 1) else 2
+            if begin >= 0 and (begin + wanted > end or (begin + wanted == end and _HALF.match(said, begin))):
+                end = begin
+        return end

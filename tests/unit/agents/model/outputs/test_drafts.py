@@ -104,6 +104,26 @@ def test_all_drafts_of_a_large_answer_cost_what_a_few_answers_do() -> None:
     assert looked < 10 * len(text)
 
 
+def test_what_is_said_after_it_costs_nothing() -> None:
+    class Counting(Expected[Note]):
+        looks = 0
+
+        def begun(self, value: object) -> tuple[object, Note | None] | None:
+            self.looks += 1
+            return super().begun(value)
+
+    for text in (TEXT, '{"title": 5}'):
+        expected = Counting(Note)
+        drafts = Drafts(expected)
+        for piece in (text, *["and so on "] * 100):
+            drafts.add(TextDelta(0, piece))
+            drafts.next()
+        assert expected.looks == 1
+        drafts.add(ResponseRestarted())
+        drafts.add(TextDelta(0, TEXT))
+        assert drafts.next() is not None
+
+
 def test_of_what_is_too_large_no_more_drafts_are_made() -> None:
     found = drafts_of(Note, ['{"title": "', "x" * (MAX_DRAFT_CHARS - 11), "x", "x"])
     assert [len(draft.data.get("title", "")) for draft in found] == [0, MAX_DRAFT_CHARS - 11]
