@@ -77,6 +77,13 @@ HISTORY: Final[tuple[Fact, ...]] = (
     f.LoopEnded(SAID, ErrorInfo("TaskCancelled", "enough", "cancelled"), True),
 )
 
+CHOSEN: Final[tuple[Fact, ...]] = (
+    f.LoopStarted("lead", SAID, SAID, "1.1:x", 9, tool_choice="look", callers=("closer", "lead")),
+    f.AgentHandedOff("c", "closer", SAID, "required"),
+)
+"""With fields that came later: what was written without them is in the history above."""
+EVERY: Final = (*HISTORY, *CHOSEN)
+
 
 def written(fact: Fact) -> dict[str, str]:
     return {"type": fact.event_type, "data": base64.b64encode(f.LOOP_FACTS.encode(fact)).decode()}
@@ -86,11 +93,11 @@ def test_every_fact_has_an_example() -> None:
     assert {fact.event_type for fact in HISTORY} == set(f.LOOP_FACTS.types)
 
 
-@pytest.mark.parametrize("number", range(len(HISTORY)))
+@pytest.mark.parametrize("number", range(len(EVERY)))
 def test_it_is_read_and_written_as_it_was(number: int) -> None:
     was = json.loads(FILE.read_text())["facts"][number]
-    assert written(HISTORY[number]) == was
-    assert f.LOOP_FACTS.decode(was["type"], base64.b64decode(was["data"]), 1) == HISTORY[number]
+    assert written(EVERY[number]) == was
+    assert f.LOOP_FACTS.decode(was["type"], base64.b64decode(was["data"]), 1) == EVERY[number]
 
 
 def test_it_folds_to_what_it_was_and_a_snapshot_of_then_is_read() -> None:
@@ -103,6 +110,7 @@ def test_it_folds_to_what_it_was_and_a_snapshot_of_then_is_read() -> None:
         messages = Conversation().of(found)
         ModelRequest(messages=tuple(messages)).check()
         assert (found.status, found.agent, found.turns, found.feedback) == ("CANCELLED", "closer", 4, 3)
+        assert found.choice == "auto"
 
 
 def record() -> None:
@@ -111,7 +119,7 @@ def record() -> None:
     for version, fact in enumerate(HISTORY, 1):
         guest.evolve(state, fact, version, version)
     snapshot = base64.b64encode(guest.snapshot(state)).decode()
-    FILE.write_text(json.dumps({"facts": [written(fact) for fact in HISTORY], "snapshot": snapshot}, indent=1) + "\n")
+    FILE.write_text(json.dumps({"facts": [written(fact) for fact in EVERY], "snapshot": snapshot}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenticflow import tool
+from agenticflow import Orchestrator, tool
 from agenticflow.agents import Agent
 from agenticflow.agents.model.parts import Role
 from agenticflow.agents.model.requests import ModelRequest
@@ -28,9 +28,11 @@ def turns_in(request: ModelRequest) -> int:
     return sum(message.role is Role.ASSISTANT for message in request.messages)
 
 
-def case() -> CrashCase:
+def case(*, has_budgets: bool = False) -> CrashCase:
     """Tools side by side, an agent as a tool, a handoff, an answer."""
     done = Counter[str]()
+    told = set[str]()
+    left = list[str]()
 
     @tool(effect="at_most_once")
     async def charge(amount: int) -> str:
@@ -45,8 +47,15 @@ def case() -> CrashCase:
         done["look"] += 1
         return f"{what} is fine"
 
+    async def instruct(context: Any) -> str:
+        await asyncio.sleep(0)
+        done["instructed"] += 1
+        return f"Do it well, No. {done['instructed']}."
+
     def lead(request: ModelRequest) -> Any:
+        told.add(request.messages[0].text)
         done["lead"] += 1
+        done["wrongly forced"] += (request.forced_tool == "charge") is (turns_in(request) > 0)
         match turns_in(request):
             case 0:
                 return [call_tool("charge", amount=5), call_tool("look", what="the weather")]
@@ -60,13 +69,38 @@ def case() -> CrashCase:
         return call_tool("look", what="tea") if not turns_in(request) else "tea it is"
 
     helper = Agent("expert", model=ScriptedModel(expert), role="knows tea", tools=[look])
-    closer = Agent("closer", model=ScriptedModel(lambda request: f"closed after {turns_in(request)}"), role="closes")
+    closer = Agent(
+        "closer",
+        model=ScriptedModel(lambda request: f"closed after {turns_in(request)}"),
+        role="closes",
+        budget=Budget(tokens=1_000_000) if has_budgets else None,
+    )
     agent = Agent(
-        "lead", model=ScriptedModel(lead), tools=[charge, look, helper.as_tool()], handoffs=[closer], instructions="x"
+        "lead",
+        model=ScriptedModel(lead),
+        tools=[charge, look, helper.as_tool()],
+        handoffs=[closer],
+        instructions=instruct,
+        tool_choice="charge",
     )
 
+    async def look_at_budgets(orchestrator: Orchestrator, workflow_id: str) -> None:
+        await orchestrator.wait(workflow_id)
+        views = await orchestrator.budgets.list()
+        left[:] = [
+            f"{view.budget_id} is {view.status} with {view.open_count} open calls"
+            for view in views
+            if (view.status, view.open_count) != ("CLOSED", 0)
+        ]
+        if len(views) != 1 or not views[0].spent.tokens:
+            left.append(f"{len(views)} budgets, and nothing is spent")
+
     def check() -> list[str]:
-        found = []
+        found = list(left)
+        if len(told) > 1:
+            found.append(f"its instructions have changed: {sorted(told)}")
+        if done["wrongly forced"]:
+            found.append("a call is forced in the first turn, and in no other")
         if done["charge"] > 1:
             found.append(f"charged {done['charge']} times")
         for who, answers in (("lead", 3), ("expert", 2)):
@@ -75,7 +109,7 @@ def case() -> CrashCase:
         return found
 
     definition = WorkflowDefinition([TaskDefinition("ask", "lead", "ask", params={"prompt": "do it"})], name="ask")
-    return CrashCase(definition, agents=[agent], check=check)
+    return CrashCase(definition, agents=[agent], check=check, steer=look_at_budgets if has_budgets else None)
 
 
 def undone() -> CrashCase:
@@ -123,6 +157,12 @@ def test_killed_at_every_point_in_memory() -> None:
     report = crash_search(case, every=3, double_kills=10, seed=7)
     assert not report.violations, report
     assert report.points > 60
+
+
+def test_killed_while_who_takes_over_spends_of_its_own_budget() -> None:
+    report = crash_search(lambda: case(has_budgets=True), every=7, start=2)
+    assert not report.violations, report
+    assert report.points > 20
 
 
 def test_killed_on_disk(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ from agenticflow.agents import (
     ModelRequest,
     ModelResponse,
 )
+from agenticflow.agents.asked.doors import RunOptions
+from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.agents.model import Delta, system, user
 from agenticflow.app.catalogue import event_catalogue
 from agenticflow.app.crew import AgentOrchestrator, CrewSession, QueryContext, Route, RoutingHelper
@@ -75,8 +77,8 @@ from agenticflow.core.tools import CallGiven
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, UsageError
 from agenticflow.observability import Metrics, increment_counter, measure_latency
-from agenticflow.orchestration import Approval, ApprovalRequest, Escalation, Step, WorkflowFunction
-from agenticflow.resilience import BreakerPolicy, BreakerState, BreakerStatus, Rate
+from agenticflow.orchestration import Approval, ApprovalRequest, Ask, Escalation, Reply, Step, WorkflowFunction
+from agenticflow.resilience import BreakerPolicy, BreakerState, BreakerStatus, Budget, Rate
 from agenticflow.runtime.resources import (
     PoolStatus,
     RateLimiter,
@@ -447,6 +449,8 @@ async def an_inbox_has_requests(orchestrator: Orchestrator, context: TaskContext
     assert_type(page, Sequence[ApprovalRequest])
     assert_type(await orchestrator.approvals.answer(page[0].approval_id, {"amount": 3}, by="ada"), ApprovalRequest)
     assert_type(context.interrupt("Which?", key="title", response_schema={"type": "string"}), object)
+    assert_type(context.interrupt("Sure?", on_rejection="return", quorum=2, assignees=["ada", "eve"]), Reply)
+    assert_type(Ask.of("Sure?", key="a", escalation=[Escalation(60, ["eve"])]), Ask)
     TaskDefinition.ask("may", Approval("Pay?", assignees=["ada"], escalation=[Escalation(60, ["eve"])]))
     WorkflowBuilder("w").add_approval("sure", Approval("Go on?", deadline_seconds=60, on_deadline="reject"))
 
@@ -542,3 +546,13 @@ async def a_crew_is_started_or_run(agent: Agent) -> None:
         answer: str = await shop.run("tea")
         shop.register_guardrail("short", lambda context, value: len(value) < 9, agent="clerk", kinds=["input"])
         assert_type(routing.get_next_agent(QueryContext(), answer), str | None)
+
+
+async def an_agent_is_run(agent: Agent) -> None:
+    options: RunOptions = {"session": "ada", "max_turns": 3, "tool_choice": "none"}
+    assert_type(await agent.run("go", **options), AgentResult)
+    assert_type(agent.run_sync("go", timeout_seconds=5, workflow_id=None), AgentResult)
+    stream = await agent.run_stream("go", budget=Budget(tokens=5), context={"user": "ada"})
+    async for update in stream:
+        assert_type(update, AgentUpdate)
+    assert_type(await stream.result(), AgentResult)

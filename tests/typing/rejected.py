@@ -28,6 +28,7 @@ from agenticflow.core.clocks import Clock, VectorClock
 from agenticflow.core.decider import Command, Decider, fold
 from agenticflow.core.events import AgenticEvent, EventPredicate, TimeRange
 from agenticflow.runtime.resources import RateLimiter, ResourcePool
+from agenticflow.core.interrupts import Ask
 from agenticflow.core.types import Position, StreamId, TaskKey, WorkflowId
 from agenticflow.errors import ConcurrencyConflict
 
@@ -199,3 +200,11 @@ async def a_model_is_asked_for_what_can_be_a_form(client: LLMClient, model: Mode
     LLMClient("openai:gpt-5")  # E: arg-type
     await model.respond("hello")  # E: arg-type
     ModelRequest((user("hello"),))  # E: call-arg
+
+
+async def a_run_of_an_agent_has_known_options(agent: Agent, context: TaskContext) -> None:
+    await agent.run("go", max_turn=3)  # E: call-arg
+    await agent.run_stream("go", max_turns="three")  # E: arg-type
+    agent.run_sync("go", tool_choice=5)  # E: arg-type
+    context.interrupt("Sure?", quorum="two")  # E: call-overload
+    Ask.of("Sure?", who="ada")  # E: call-arg

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from agenticflow.agents.asked.loop_agent import MODEL_SEATS, SEATS, LoopAgent, RunsLoops
+from agenticflow.agents.asked.given import check_id, check_lists, check_parts, checked_capabilities
+from agenticflow.agents.asked.loop_agent import LoopAgent, RunsLoops
 from agenticflow.agents.choreography.reactions import DEFAULT_TIMEOUT_SECONDS, Reaction, ReactionFunction
 from agenticflow.agents.events import NAMED_CHANGES, AgentStateChanged, stream_of_agent
 from agenticflow.agents.memory.store import MemoryStore
@@ -34,7 +35,6 @@ __all__ = ["Agent", "AgentStateChanged", "Recorder", "Watcher"]
 
 F = TypeVar("F", bound=HandlerFunction)
 R = TypeVar("R", bound=ReactionFunction)
-_RIGHT_CALL = 'write Agent("analyst", {"data_analysis"})'
 _FAILURES: Final = frozenset({OutcomeKind.FAILED, OutcomeKind.TIMED_OUT, OutcomeKind.UNKNOWN})
 _SUSPENDED: Final = AgentState.SUSPENDED
 _NO_HANDLERS: Mapping[str, Handler] = {}
@@ -137,6 +137,7 @@ class Agent(LoopAgent):
         guardrails: Sequence[Any] = (),
         budget: Any = None,
         loop: Any = None,
+        tool_choice: str = "auto",
     ) -> None:
         """``memory`` is what the agent remembers; one that belongs to nobody yet is shared out, each agent gets its own part.
 
@@ -146,28 +147,14 @@ class Agent(LoopAgent):
 
         With a ``model`` (``"openai:gpt-5"``, or a ``Model``) it works on tasks without a handler of their own in a loop: the model is
         asked, the tools it asks for are called, until it answers. ``instructions``, ``handoffs``, ``output_type``, ``guardrails``,
-        ``budget`` and ``loop`` (a ``LoopPolicy``) are those of an ``AgentDefinition``.
+        ``budget``, ``loop`` (a ``LoopPolicy``) and ``tool_choice`` are those of an ``AgentDefinition``.
 
         Raises ``DefinitionError`` with the right call when the arguments are mixed up.
         """
-        if not isinstance(agent_id, str) or not agent_id or len(agent_id) > 200 or "/" in agent_id:
-            raise DefinitionError(f"{agent_id!r:.60} is no agent id", hint=_RIGHT_CALL)
-        if isinstance(capabilities, str):
-            raise DefinitionError(
-                f"capabilities of agent {agent_id!r} are the text {capabilities!r}",
-                hint=f"write {{{capabilities!r}}} for one capability, or role={capabilities!r} to describe the agent",
-            )
-        self.capabilities: frozenset[str] = capabilities if type(capabilities) is frozenset else frozenset(capabilities)
-        if not all(isinstance(capability, str) and capability for capability in self.capabilities):
-            raise DefinitionError(
-                f"capabilities of agent {agent_id!r} are texts, not {capabilities!r:.80}", hint=_RIGHT_CALL
-            )
-        for what, given in (("tools", tools), ("handoffs", handoffs), ("guardrails", guardrails)):
-            if isinstance(given, (str, bytes)):
-                raise DefinitionError(
-                    f"{what} of agent {agent_id!r} is {given!r:.60}", hint=f"write {what}=[{given!r:.60}]"
-                )
+        check_id(agent_id)
+        check_lists(agent_id, tools=tools, handoffs=handoffs, guardrails=guardrails)
         self.agent_id = agent_id
+        self.capabilities: frozenset[str] = checked_capabilities(agent_id, capabilities)
         self.role = role
         self._describe(
             {
@@ -179,26 +166,13 @@ class Agent(LoopAgent):
                 "guardrails": guardrails,
                 "budget": budget,
                 "loop": loop,
+                "tool_choice": None if tool_choice == "auto" else tool_choice,
             }
         )
-        if concurrency is None:
-            concurrency = SEATS if self._definition is None else MODEL_SEATS
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-            raise DefinitionError(
-                f"concurrency of agent {agent_id!r} is {concurrency!r}", hint="give a whole number of at least 1"
-            )
-        if memory is not None and not isinstance(memory, MemoryStore):
-            raise DefinitionError(
-                f"the memory of agent {agent_id!r} is a {type(memory).__name__}", hint="give memory=MemoryStore()"
-            )
-        if breaker is not None and not isinstance(breaker, BreakerPolicy):
-            raise DefinitionError(
-                f"the breaker of agent {agent_id!r} is a {type(breaker).__name__}",
-                hint="give breaker=BreakerPolicy(failure_threshold=5)",
-            )
+        self._seats = self._usual_seats if concurrency is None else concurrency
+        check_parts(agent_id, concurrency=self._seats, memory=memory, breaker=breaker)
         self._breaker = AgentBreaker(agent_id, breaker) if breaker is not None else None
         self._memory = memory.for_agent(agent_id) if memory is not None else None
-        self._seats = concurrency
         self._in_work = 0
         self._is_taking_work = True
         self._handlers: dict[str, Handler] | None = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asked.doors import AskedAgent, Conversing
+from agenticflow.agents.asked.doors import AskedAgent, Conversing, RunOptions
 from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.app.loops.loops import AgentRun
 from agenticflow.app.orchestrator import Orchestrator
@@ -56,12 +56,12 @@ class StandaloneLoops:
         """Refuse, as above."""
         return await self.perform(agent, "", {}, context)
 
-    async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
+    async def run(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """See ``Agent.run``."""
         async with _orchestrator() as orchestrator:
             return await _seated(agent, orchestrator).run(prompt, **options)
 
-    async def run_stream(self, agent: Any, prompt: Any, **options: Any) -> StandaloneRun:
+    async def run_stream(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> StandaloneRun:
         """See ``Agent.run_stream``."""
         orchestrator = _orchestrator()
         await orchestrator.start()

@@ -7,9 +7,9 @@ A mapping: ``context["load"]`` is the result of the dependency ``load``, ``conte
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, Literal, Unpack, overload
 
 import msgspec
 
@@ -17,9 +17,8 @@ from agenticflow.core.cancelling import CancelReason
 from agenticflow.core.codec import decode
 from agenticflow.core.interrupts import (
     Ask,
-    EscalationStep,
+    AskOptions,
     Interrupted,
-    OnDeadline,
     OnRejection,
     Replies,
     Reply,
@@ -262,55 +261,16 @@ class TaskContext(Mapping[str, object]):
 
     @overload
     def interrupt(
-        self,
-        value: object = None,
-        *,
-        key: str = "",
-        question: str = "",
-        response_schema: Mapping[str, object] | None = None,
-        assignees: Collection[str] = (),
-        deadline_seconds: float | None = None,
-        on_deadline: OnDeadline = "fail",
-        default: object = None,
-        quorum: int = 1,
-        rejection_ends: bool = True,
-        escalation: Sequence[EscalationStep] = (),
-        on_rejection: Literal["fail"] = "fail",
+        self, value: object = None, *, on_rejection: Literal["fail"] = "fail", **options: Unpack[AskOptions]
     ) -> object: ...
 
     @overload
     def interrupt(
-        self,
-        value: object = None,
-        *,
-        key: str = "",
-        question: str = "",
-        response_schema: Mapping[str, object] | None = None,
-        assignees: Collection[str] = (),
-        deadline_seconds: float | None = None,
-        on_deadline: OnDeadline = "fail",
-        default: object = None,
-        quorum: int = 1,
-        rejection_ends: bool = True,
-        escalation: Sequence[EscalationStep] = (),
-        on_rejection: Literal["return"],
+        self, value: object = None, *, on_rejection: Literal["return"], **options: Unpack[AskOptions]
     ) -> Reply: ...
 
     def interrupt(
-        self,
-        value: object = None,
-        *,
-        key: str = "",
-        question: str = "",
-        response_schema: Mapping[str, object] | None = None,
-        assignees: Collection[str] = (),
-        deadline_seconds: float | None = None,
-        on_deadline: OnDeadline = "fail",
-        default: object = None,
-        quorum: int = 1,
-        rejection_ends: bool = True,
-        escalation: Sequence[EscalationStep] = (),
-        on_rejection: OnRejection = "fail",
+        self, value: object = None, *, on_rejection: OnRejection = "fail", **options: Unpack[AskOptions]
     ) -> object:
         """Ask a person, or with a ``quorum`` several, and return the value of the (last) answer.
 
@@ -324,21 +284,7 @@ class TaskContext(Mapping[str, object]):
         An ``except Exception`` of the handler lets the interrupt through; whoever catches ``BaseException`` asks nobody. Raises
         ``InvalidInput`` for a key that was used before in this attempt, and for what cannot be asked.
         """
-        ask = Ask.of(
-            value,
-            key=key,
-            question=question,
-            response_schema=response_schema,
-            assignees=assignees,
-            deadline_seconds=deadline_seconds,
-            on_deadline=on_deadline,
-            default=default,
-            quorum=quorum,
-            rejection_ends=rejection_ends,
-            escalation=escalation,
-            on_rejection=on_rejection,
-        )
-        (reply,) = self.interrupt_all((ask,))
+        (reply,) = self.interrupt_all((Ask.of(value, on_rejection=on_rejection, **options),))
         return reply if on_rejection == "return" else reply.value
 
     def interrupt_all(self, asks: Sequence[Ask]) -> list[Reply]:

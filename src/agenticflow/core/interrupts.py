@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self, TypedDict, Unpack
 
 import msgspec
 
@@ -24,6 +24,7 @@ __all__ = [
     "MAX_PEOPLE",
     "NO_REPLIES",
     "Ask",
+    "AskOptions",
     "EscalationStep",
     "Interrupted",
     "OnDeadline",
@@ -63,6 +64,28 @@ class EscalationStep(Protocol):
     def to(self) -> Collection[str] | str: ...
 
 
+class AskOptions(TypedDict, total=False):
+    """How something is asked: keyword arguments of ``context.interrupt`` and ``Ask.of``."""
+
+    key: str
+    """Tells several interrupts of one handler apart."""
+    question: str
+    response_schema: Mapping[str, object] | None
+    """The form of an answer, as JSON Schema."""
+    assignees: Collection[str]
+    """Who may answer; without any, everybody."""
+    deadline_seconds: float | None
+    on_deadline: OnDeadline
+    """What happens then."""
+    default: object
+    """The answer that a deadline gives."""
+    quorum: int
+    """How many have to approve."""
+    rejection_ends: bool
+    """Whether one no is enough."""
+    escalation: Sequence[EscalationStep]
+
+
 class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a handler asks."""
 
@@ -83,39 +106,17 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether a no, of a person or by ``on_deadline="reject"``, fails the task, or is a reply like others."""
 
     @classmethod
-    def of(
-        cls,
-        value: object = None,
-        *,
-        key: str = "",
-        question: str = "",
-        response_schema: Mapping[str, object] | None = None,
-        assignees: Collection[str] = (),
-        deadline_seconds: float | None = None,
-        on_deadline: OnDeadline = "fail",
-        default: object = None,
-        quorum: int = 1,
-        rejection_ends: bool = True,
-        escalation: Sequence[EscalationStep] = (),
-        on_rejection: OnRejection = "fail",
-    ) -> Self:
+    def of(cls, value: object = None, *, on_rejection: OnRejection = "fail", **options: Unpack[AskOptions]) -> Self:
         """Return a question in the words of ``context.interrupt``."""
-        return cls(
-            key,
-            value,
-            question,
-            None if response_schema is None else dict(response_schema),
-            (assignees,) if isinstance(assignees, str) else tuple(assignees),
-            deadline_seconds,
-            on_deadline,
-            default,
-            quorum,
-            rejection_ends,
-            tuple(
-                (step.after_seconds, (step.to,) if isinstance(step.to, str) else tuple(step.to)) for step in escalation
-            ),
-            on_rejection,
-        )
+        form = options.get("response_schema")
+        told: dict[str, Any] = {
+            "key": "",
+            **options,
+            "response_schema": None if form is None else dict(form),
+            "assignees": _names(options.get("assignees", ())),
+            "escalation": tuple((step.after_seconds, _names(step.to)) for step in options.get("escalation", ())),
+        }
+        return cls(value=value, on_rejection=on_rejection, **told)
 
     def check(self, task_key: str) -> None:
         """Raise ``InvalidInput`` for what cannot be asked."""
@@ -196,6 +197,10 @@ class Ask(msgspec.Struct, frozen=True, omit_defaults=True):
                     hint="show where the data is, not the data",
                 )
         return codec.encode(self)
+
+
+def _names(given: Collection[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _of_task(task_key: str) -> str:

@@ -85,6 +85,23 @@ async def test_definitions_hand_over_to_each_other() -> None:
         to_sdk_agent(first)
 
 
+async def test_a_forced_call_and_instructions_that_are_waited_for_go_along() -> None:
+    async def instruct(context: Any) -> str:
+        return f"Help {context}."
+
+    @tool
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    model = ScriptedModel([call_tool("look"), "done"])
+    definition = AgentDefinition("guide", "guides", instruct, tools=[look], model=model, tool_choice="look")
+    result = await Runner.run(to_sdk_agent(definition), "hi", context="Ada", run_config=QUIET)
+    assert result.final_output == "done"
+    assert [request.messages[0].text for request in model.requests] == ["Help Ada."] * 2
+    assert [request.forced_tool for request in model.requests] == ["look", ""], "the SDK lets go of it as we do"
+
+
 @pytest.mark.parametrize(
     ("kind", "raised"),
     [

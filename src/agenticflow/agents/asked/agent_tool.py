@@ -11,11 +11,12 @@ from agenticflow.tools.context import ToolContext
 from agenticflow.tools.definition import ToolOptions
 from agenticflow.tools.tool import Tool
 
-__all__ = ["AgentTool", "tool_name_of"]
+__all__ = ["HANDOFF", "AgentTool", "handoff_name_of", "tool_name_of"]
 
 TOOL_SECONDS: Final = 3_600.0
 """Limit of an agent that works as a tool."""
 MAX_NAME_CHARS: Final = 50
+HANDOFF: Final = "transfer_to_"
 
 
 class AgentTool(Tool):
@@ -48,6 +49,11 @@ class AgentTool(Tool):
             return ToolResult.success(await within(self.agent, context.call_id, params["prompt"]))
         result = await runs_agents.get().run(self.agent, params["prompt"])
         return ToolResult.success(result.output)
+
+
+def handoff_name_of(agent_id: str) -> str:
+    """Return the name of the tool by which a model passes the conversation on to that agent."""
+    return HANDOFF + tool_name_of(agent_id)
 
 
 def tool_name_of(agent_id: str) -> str:

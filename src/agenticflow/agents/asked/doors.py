@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypedDict, Unpack
 
 from agenticflow.core.context import TaskContext
 from agenticflow.core.late import Late
@@ -25,10 +25,30 @@ __all__ = [
     "Describes",
     "Loops",
     "Nested",
+    "RunOptions",
     "describes_agents",
     "nested",
     "runs_agents",
 ]
+
+
+class RunOptions(TypedDict, total=False):
+    """How an agent is run by itself: keyword arguments of ``run``, ``run_stream`` and ``run_sync``."""
+
+    session: Any
+    """An ``AgentSession`` or its id: the conversation that it goes on with and adds to."""
+    context: Any
+    """What tools see as ``ctx.context`` and instructions are given: plain data, or an object of this process."""
+    workflow_id: str | None
+    """Asking again under the same one gives the same run."""
+    timeout_seconds: float | None
+    """Of the whole run; an hour by default."""
+    budget: Any
+    """What this run may spend, inside the agent's own: a ``Budget``, or the id of an open one."""
+    max_turns: int | None
+    """How many answers it may take, instead of the agent's."""
+    tool_choice: str | None
+    """Whether it calls tools, instead of the agent's: ``auto``, ``none``, ``required`` or the name of one."""
 
 
 class Described(Protocol):
@@ -54,6 +74,8 @@ class Described(Protocol):
     def budget(self) -> Any: ...
     @property
     def loop(self) -> LoopPolicy: ...
+    @property
+    def tool_choice(self) -> str: ...
 
 
 class AskedAgent(Protocol):
@@ -97,10 +119,10 @@ class Loops(Protocol):
     ) -> Any:
         """The same for a task that has its conversation and what is shared at hand."""
 
-    async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
+    async def run(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """Have the agent work on ``prompt``; see ``Agent.run``."""
 
-    async def run_stream(self, agent: Any, prompt: Any, **options: Any) -> AgentStream:
+    async def run_stream(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentStream:
         """The same, seen as it goes on."""
 
     def run_sync(self, run: Callable[[], Awaitable[AgentResult]]) -> AgentResult:

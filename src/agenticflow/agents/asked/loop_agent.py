@@ -9,10 +9,18 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, Unpack
 
 from agenticflow.agents.asked.agent_tool import AgentTool, tool_name_of
-from agenticflow.agents.asked.doors import AgentStream, Conversing, Described, Loops, describes_agents, runs_agents
+from agenticflow.agents.asked.doors import (
+    AgentStream,
+    Conversing,
+    Described,
+    Loops,
+    RunOptions,
+    describes_agents,
+    runs_agents,
+)
 from agenticflow.core.binding import Handler
 from agenticflow.core.context import TaskContext
 from agenticflow.core.guards import AttemptGuard
@@ -21,7 +29,7 @@ from agenticflow.errors import DefinitionError
 if typing.TYPE_CHECKING:
     from agenticflow.agents.loop.results import AgentResult
 
-__all__ = ["MODEL_SEATS", "SEATS", "LoopAgent", "RunsLoops"]
+__all__ = ["LoopAgent", "RunsLoops"]
 
 SEATS: Final = 1
 """Tasks at once of an agent with handlers alone, unless it is told otherwise."""
@@ -58,63 +66,26 @@ class LoopAgent(ABC):
         """What it was told to be; ``None`` for an agent that asks no model."""
         return self._definition
 
-    async def run(
-        self,
-        prompt: Any,
-        *,
-        session: Any = None,
-        context: Any = None,
-        workflow_id: str | None = None,
-        timeout_seconds: float | None = None,
-        budget: Any = None,
-        max_turns: int | None = None,
-    ) -> AgentResult:
+    async def run(self, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """Have the agent work on ``prompt`` (words, or a ``Message`` of a user) to the end, and return what it came to.
 
         It is a run of a workflow with one task, with the orchestrator that the agent is registered with; an agent that is not gets one in
         memory for the occasion, of which nothing is left. ``session`` (an ``AgentSession`` or its id) is the conversation that it goes on
         with and adds to. ``context`` is what tools see as ``ctx.context`` and instructions are given: plain data, or an object of this
-        process. With a ``workflow_id`` asking again gives the same run. ``budget`` (a ``Budget``, or the id of an open one) is what this
-        run may spend, inside the agent's own; ``max_turns`` how many answers it may take instead of the agent's.
+        process. With a ``workflow_id`` asking again gives the same run, which has ``timeout_seconds``. ``budget`` (a ``Budget``, or the id
+        of an open one) is what it may spend, inside the agent's own. ``max_turns`` and ``tool_choice`` take the place of the agent's.
 
         Raises what the loop ends with: ``MaxTurnsExceeded``, ``GuardrailTripwireTriggered``, ``BudgetExceeded``, ``ModelOutputInvalid``, an
-        error of the model …; ``DefinitionError`` for an agent that asks no model; ``WorkflowExecutionError`` when somebody ended the run.
+        error of the model …; ``DefinitionError`` for an agent that asks no model and for a tool that it does not have, ``InvalidInput``
+        for what is no option; ``WorkflowExecutionError`` when somebody ended the run.
         """
-        return await self._loops().run(
-            self,
-            prompt,
-            session=session,
-            context=context,
-            workflow_id=workflow_id,
-            timeout_seconds=timeout_seconds,
-            budget=budget,
-            max_turns=max_turns,
-        )
+        return await self._loops().run(self, prompt, **options)
 
-    async def run_stream(
-        self,
-        prompt: Any,
-        *,
-        session: Any = None,
-        context: Any = None,
-        workflow_id: str | None = None,
-        timeout_seconds: float | None = None,
-        budget: Any = None,
-        max_turns: int | None = None,
-    ) -> AgentStream:
+    async def run_stream(self, prompt: Any, **options: Unpack[RunOptions]) -> AgentStream:
         """As ``run``, seen as it goes on: ``async for update in await agent.run_stream("…")``, then ``await stream.result()``."""
-        return await self._loops().run_stream(
-            self,
-            prompt,
-            session=session,
-            context=context,
-            workflow_id=workflow_id,
-            timeout_seconds=timeout_seconds,
-            budget=budget,
-            max_turns=max_turns,
-        )
+        return await self._loops().run_stream(self, prompt, **options)
 
-    def run_sync(self, prompt: Any, **options: Any) -> AgentResult:
+    def run_sync(self, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """As ``run``, for programs without an event loop. Raises ``InvalidInput`` where one is running."""
         return self._loops().run_sync(lambda: self.run(prompt, **options))
 
@@ -167,6 +138,11 @@ class LoopAgent(ABC):
         self._definition = None
         if any(value is not None and value != () for name, value in said.items() if name != "tools"):
             self._definition = describes_agents.get()(self.agent_id, self.role, said)
+
+    @property
+    def _usual_seats(self) -> int:
+        """How many tasks it does at once when nobody says: one that asks a model mostly waits."""
+        return SEATS if self._definition is None else MODEL_SEATS
 
     def _loops(self) -> Loops:
         if self._definition is None:

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
 from agenticflow.agents.context import AgentContext, format_schema_for_prompt
+from agenticflow.agents.declared.choosing import problem_of_definition
 from agenticflow.agents.declared.templates import InstructionTemplate
 from agenticflow.agents.guardrails import Guardrail, Guardrails
 from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
 from agenticflow.agents.loop.policy import USUAL_POLICY, LoopPolicy
-from agenticflow.errors import DefinitionError, InvalidInput
+from agenticflow.errors import AgenticFlowError, BoundExceeded, DefinitionError, InvalidInput, TemporaryError
 from agenticflow.resilience.budgets import Budget
 
 __all__ = ["AgentDefinition", "Instructions"]
 
 MAX_NAME_CHARS: Final = 200
 MAX_TOOLS: Final = 200
+MAX_INSTRUCTIONS_CHARS: Final = 1_000_000
 _UNSAID: Final = object()
 
-Instructions = str | InstructionTemplate | Callable[[Any, "AgentDefinition"], str] | Callable[[Any], str]
+Made = str | Awaitable[str]
+Instructions = str | InstructionTemplate | Callable[[Any, "AgentDefinition"], Made] | Callable[[Any], Made]
 
 
 @dataclass(frozen=True, init=False)
 class AgentDefinition:
     """``AgentDefinition("analyst", "answers questions about sales", "Be brief.", tools=["query"])``.
 
-    ``instructions`` are a text, a template (``instructions_file("analyst.md")``), or ``f(context) -> str``, which may take the definition
-    as well: ``f(context, agent_definition)``. ``tools`` are names or tools; ``guardrails`` names (``register_guardrail``), ``Guardrail``s
-    or functions. ``output_type`` is what the answer is made into; ``output_dataclass=`` says the same. With
+    ``instructions`` are a text, a template (``instructions_file("analyst.md")``), or ``f(context) -> str``, plain or async, which may take
+    the definition as well: ``f(context, agent_definition)``. ``tools`` are names or tools; ``guardrails`` names (``register_guardrail``),
+    ``Guardrail``s or functions. ``output_type`` is what the answer is made into; ``output_dataclass=`` says the same. With
     ``requires_schema_injection`` the tables of the run's context follow the instructions. ``handoffs`` are agents, definitions or names of
     definitions that it may pass the conversation on to, or functions that return one of these (for agents that hand off to each other);
-    ``loop`` says on what terms it works, ``budget`` what it may spend.
+    ``loop`` says on what terms it works, ``budget`` what it may spend. ``tool_choice`` is ``auto``, ``none``, ``required``, or the name of
+    the tool (``transfer_to_NAME`` of a handoff) that it has to call before anything else.
     """
 
     name: str
@@ -48,6 +53,7 @@ class AgentDefinition:
     handoffs: tuple[Any, ...]
     budget: Any
     loop: LoopPolicy
+    tool_choice: str
 
     def __init__(
         self,
@@ -64,6 +70,7 @@ class AgentDefinition:
         handoffs: Sequence[Any] = (),
         budget: Any = None,
         loop: LoopPolicy = USUAL_POLICY,
+        tool_choice: str = "auto",
     ) -> None:
         """Raises ``DefinitionError`` with every mistake found."""
         problems: list[str] = []
@@ -93,6 +100,7 @@ class AgentDefinition:
                 for one in guardrails
                 if not (isinstance(one, (str, Guardrail)) or callable(one))
             ]
+            problems += [one for one in [problem_of_definition(tool_choice, tools, handoffs)] if one]
         if problems:
             raise DefinitionError(
                 f"the agent {name!r:.60} is described wrongly: {problems[0]}",
@@ -112,6 +120,7 @@ class AgentDefinition:
             ("handoffs", tuple(handoffs)),
             ("budget", budget),
             ("loop", loop),
+            ("tool_choice", str(tool_choice)),
         ):
             object.__setattr__(self, field, value)
 
@@ -119,26 +128,76 @@ class AgentDefinition:
         """Return the instructions for a run with this context. In a template, ``${context.filters}`` are fields of the context,
         ``${agent.name}`` and ``${agent.description}`` this agent's, and ``variables`` whatever else it names.
 
-        Raises ``InvalidInput`` when a template names what is not known, a function returns no text, or the schema is missing.
+        Raises ``InvalidInput`` when a template names what is not known, a function returns no text or is async (``instruct`` waits for
+        those), or the schema is missing; ``TemporaryError`` for what a function fails with, ``BoundExceeded`` above a million characters.
         """
+        made = self._made(context, variables)
+        if inspect.iscoroutine(made):
+            made.close()
+        return self._whole(made, context)
+
+    async def instruct(self, context: Any = None, **variables: Any) -> str:
+        """The same, also when an async function makes them, within ``loop.instructions_timeout_seconds``.
+
+        Raises what ``render_instructions`` raises, and ``TemporaryError`` when the time has passed.
+        """
+        made = self._made(context, variables)
+        if inspect.isawaitable(made):
+            made = await self._awaited(made)
+        return self._whole(made, context)
+
+    def _made(self, context: Any, variables: dict[str, Any]) -> object:
         match self.instructions:
             case str():
-                text = self.instructions
+                return self.instructions
             case InstructionTemplate():
                 about = {"agent": {"name": self.name, "description": self.description}}
-                text = self.instructions.render({**about, "context": {} if context is None else context, **variables})
+                return self.instructions.render({**about, "context": {} if context is None else context, **variables})
             case function:
-                made = _instructed(function, context, self)
-                if not isinstance(made, str):
-                    if inspect.iscoroutine(made):
-                        made.close()
-                    raise InvalidInput(
-                        f"the instructions of {self.name!r} are a function that returned a {type(made).__name__}, not a text",
-                        hint="it is f(context) -> str or f(context, agent_definition) -> str, and not async",
-                    )
-                text = made
-        if not self.requires_schema_injection:
-            return text
+                try:
+                    return _instructed(function, context, self)
+                except AgenticFlowError:
+                    raise  # it says itself whose move it is
+                except Exception as error:
+                    raise self._failed(error) from error
+
+    async def _awaited(self, made: Awaitable[object]) -> object:
+        seconds = self.loop.instructions_timeout_seconds
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await made
+        except AgenticFlowError:
+            raise
+        except Exception as error:
+            if limit.expired():
+                raise TemporaryError(
+                    f"the instructions of {self.name!r} were not there after {seconds:g} s",
+                    hint="make the function faster, or give loop=LoopPolicy(instructions_timeout_seconds=…)",
+                ) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> TemporaryError:
+        return TemporaryError(
+            f"the instructions of {self.name!r} could not be made: {type(error).__name__}: {error}",
+            hint="mend the function that makes them, or what it asks",
+        )
+
+    def _whole(self, made: object, context: Any) -> str:
+        if not isinstance(made, str):
+            raise InvalidInput(
+                f"the instructions of {self.name!r} are a function that returned a {type(made).__name__}, not a text",
+                hint="it is f(context) -> str or f(context, agent_definition) -> str; an async one is waited for by instruct()",
+            )
+        text = made if not self.requires_schema_injection else self._with_schema(made, context)
+        if len(text) > MAX_INSTRUCTIONS_CHARS:
+            raise BoundExceeded(
+                f"the instructions of {self.name!r} have {len(text):,} characters, and may have {MAX_INSTRUCTIONS_CHARS:,}",
+                hint="give the model a tool that finds what it needs",
+            )
+        return text
+
+    def _with_schema(self, text: str, context: Any) -> str:
         schema = context.schema if isinstance(context, AgentContext) else None
         if not schema:
             raise InvalidInput(

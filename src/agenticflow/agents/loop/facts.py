@@ -105,6 +105,10 @@ class LoopStarted(Fact, frozen=True, omit_defaults=True):
     """How many of them the session has already."""
     max_repairs: int = 2
     max_equal_calls: int = 4
+    tool_choice: str = "auto"
+    """Whether the agent calls tools: ``auto``, ``none``, ``required`` or the name of one. Forced only until it has called one."""
+    callers: tuple[str, ...] = ()
+    """Agents that have called a tool in an earlier run that it goes on from: nothing is forced upon them."""
 
 
 class LoopTakenUp(Fact, frozen=True, omit_defaults=True):
@@ -170,10 +174,12 @@ class AgentHandedOff(Fact, frozen=True, omit_defaults=True):
     call_id: str
     agent: str
     instructions: bytes
+    tool_choice: str = "auto"
+    """That of the other agent."""
 
 
 class OutputRefused(Fact, frozen=True, omit_defaults=True):
-    """The model's last answer does not have the form asked for; it is told what is wrong, and asked again."""
+    """The model's last answer does not have the form asked for, or calls no tool where it has to; it is told, and asked again."""
 
     event_type: ClassVar[str] = "agent_output_refused"
     stream: ClassVar[str] = _STREAM
@@ -247,7 +253,8 @@ class StartLoop(LoopCommand, frozen=True, kw_only=True):
     """Begin, or go on with what is there."""
 
     opens_stream: ClassVar[bool] = True
-    start: LoopStarted
+    start: LoopStarted | None = None
+    """How it begins; ``None`` when it is known that it has begun."""
 
 
 class RecordAnswer(LoopCommand, frozen=True, kw_only=True):

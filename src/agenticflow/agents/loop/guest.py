@@ -38,6 +38,8 @@ from agenticflow.agents.loop.facts import (
 )
 from agenticflow.agents.loop.state import Entry, LoopState, OpenCall, Said, restored, saved
 from agenticflow.agents.model.parts import pack_messages, user
+from agenticflow.agents.model.requests import tool_choice_of
+from agenticflow.agents.model.responses import FinishReason
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import Execution, Summary, TimersDue
@@ -125,8 +127,8 @@ class LoopGuest(TasklessGuest[LoopState]):
                 state.calls[call_id].is_started = True
             case ToolCallEnded(call_id, content, ending):
                 state.end_call(call_id, content, ending)
-            case AgentHandedOff(call_id, agent, instructions):
-                state.agent, state.instructions = agent, instructions
+            case AgentHandedOff(call_id, agent, instructions, tool_choice):
+                state.agent, state.instructions, state.tool_choice = agent, instructions, tool_choice
                 state.end_call(call_id, _words(f"The agent {agent!r} goes on from here."), CallEnding.HANDED_OFF)
             case OutputRefused(message):
                 state.entries.append(Said(message))
@@ -179,6 +181,8 @@ class LoopGuest(TasklessGuest[LoopState]):
 
 def _start(state: LoopState, command: StartLoop) -> Sequence[Fact]:
     if state.version == 0:
+        if command.start is None:
+            raise CommandRefused(f"the loop {state.stream_id!r} has not begun", hint="say how it begins")
         return (command.start,)
     if not state.is_open:
         raise CommandRefused(f"the loop {state.stream_id!r} has ended", hint="go on in its next run")
@@ -195,6 +199,8 @@ def _answered(state: LoopState, command: RecordAnswer) -> Sequence[Fact]:
         ToolCallEnded(call.call_id, _words(call.refusal), CallEnding.REFUSED) for call in answer.calls if call.refusal
     ]
     if not answer.calls:
+        if state.has_to_call and answer.finish_reason is not FinishReason.CONTENT_FILTER:
+            return (answer, *_without_a_call(state))
         if command.output is None and not command.problems:
             return (answer,)  # somebody looks at it first
         return (answer, *_judged(state, command.output, command.problems))
@@ -218,16 +224,32 @@ def _answered(state: LoopState, command: RecordAnswer) -> Sequence[Fact]:
 def _judged(state: LoopState, output: bytes | None, problems: Sequence[str]) -> Sequence[Fact]:
     if not problems:
         return (LoopEnded(output=output),)
-    if state.repairs >= state.max_repairs:
-        error = ModelOutputInvalid(
-            f"the answer of {state.agent!r} does not have its form: {'; '.join(problems[:MAX_PROBLEMS])}",
-            hint="ask for a simpler form, or another model",
-            problems=problems,
-        )
-        return (LoopEnded(error=describe_error(error)),)
     wrong = "\n".join(f"- {problem}" for problem in problems[:MAX_PROBLEMS])
-    told = user(f"That does not have the form asked for:\n{wrong}\nAnswer again, with the mended JSON only.")
-    return (OutputRefused(pack_messages([told])),)
+    told = f"That does not have the form asked for:\n{wrong}\nAnswer again, with the mended JSON only."
+    error = ModelOutputInvalid(
+        f"the answer of {state.agent!r} does not have its form: {'; '.join(problems[:MAX_PROBLEMS])}",
+        hint="ask for a simpler form, or another model",
+        problems=problems,
+    )
+    return _given_back(state, told, error)
+
+
+def _without_a_call(state: LoopState) -> Sequence[Fact]:
+    name = tool_choice_of(state.choice)[1]
+    what = f"the tool {name!r}" if name else "a tool"
+    error = ModelOutputInvalid(
+        f"{state.agent!r} has to call {what}, and its model answers in words",
+        hint='ask a model that can be made to call tools, or leave it to the model: tool_choice="auto"',
+        problems=[f"it calls {what} nowhere"],
+    )
+    return _given_back(state, f"Call {what} before you answer.", error)
+
+
+def _given_back(state: LoopState, told: str, error: ModelOutputInvalid) -> Sequence[Fact]:
+    """Have the model answer again, or end with the error when it was told often enough."""
+    if state.repairs >= state.max_repairs:
+        return (LoopEnded(error=describe_error(error)),)
+    return (OutputRefused(pack_messages([user(told)])),)
 
 
 def _compacted(state: LoopState, compacted: ConversationCompacted) -> Sequence[Fact]:
@@ -300,6 +322,7 @@ def _take_start(state: LoopState, fact: LoopStarted) -> None:
         fact.parent,
     )
     state.max_turns, state.max_repairs, state.max_equal_calls = fact.max_turns, fact.max_repairs, fact.max_equal_calls
+    state.tool_choice, state.callers = fact.tool_choice, set(fact.callers)
     state.first_turns = fact.turns
     state.turns, state.asked_from, state.kept_from = fact.turns, fact.asked_from, fact.kept_from
     state.entries.append(Said(fact.messages))
@@ -318,3 +341,5 @@ def _take_answer(state: LoopState, fact: ModelAnswered) -> None:
         state.repairs = 0
         state.calls = {call.call_id: OpenCall(call) for call in fact.calls}
         state.call_ids.update(state.calls)
+        if not all(call.refusal for call in fact.calls):
+            state.callers.add(state.agent)

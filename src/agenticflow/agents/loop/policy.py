@@ -14,6 +14,7 @@ __all__ = ["USUAL_POLICY", "LoopPolicy"]
 
 MAX_TURNS: Final = 10_000
 MAX_PARALLEL: Final = 100
+MAX_INSTRUCTIONS_SECONDS: Final = 3_600.0
 _OPTIONAL: Final = ("max_output_tokens", "compact_after_tokens")
 
 
@@ -33,6 +34,8 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_output_tokens: int | None = None
     seed: int | None = None
     reasoning_effort: ReasoningEffort = ""
+    instructions_timeout_seconds: float = 30.0
+    """Limit of an async function that makes the instructions."""
     compact_after_tokens: int | None = None
     """Estimated tokens of a conversation above which its oldest part is summarized; ``None``: only when the model takes no more."""
 
@@ -62,9 +65,13 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             if not _is_within(value := getattr(self, name), least, most, may_be_none=name in _OPTIONAL)
         ]
         heat: object = self.temperature
-        is_number = isinstance(heat, int | float) and not isinstance(heat, bool)
-        if heat is not None and not (is_number and 0 <= cast("float", heat) <= MAX_TEMPERATURE):
+        if heat is not None and not (_is_number(heat) and 0 <= cast("float", heat) <= MAX_TEMPERATURE):
             problems.append(f"temperature is {heat!r}: give 0 to {MAX_TEMPERATURE:g}")
+        limit: object = self.instructions_timeout_seconds
+        if not _is_number(limit) or not 0 < cast("float", limit) <= MAX_INSTRUCTIONS_SECONDS:
+            problems.append(
+                f"instructions_timeout_seconds is {limit!r}: give up to {MAX_INSTRUCTIONS_SECONDS:,.0f} seconds"
+            )
         seed: object = self.seed
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             problems.append(f"seed is {seed!r}: give a whole number")
@@ -72,6 +79,10 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             problems.append(f"reasoning_effort is {self.reasoning_effort!r}: give low, medium or high")
         if problems:
             raise DefinitionError(f"this is no LoopPolicy: {problems[0]}", problems=problems)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_within(value: object, least: int, most: int, *, may_be_none: bool) -> bool:

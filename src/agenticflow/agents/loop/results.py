@@ -11,7 +11,7 @@ from agenticflow.agents.model.deltas import Delta
 from agenticflow.agents.model.parts import Message
 from agenticflow.agents.model.responses import FinishReason, Usage
 
-__all__ = ["AgentResult", "AgentUpdate", "HandedOff", "Spoken", "ToolCalled", "ToolReturned", "TurnBegan"]
+__all__ = ["AgentResult", "AgentUpdate", "Drafted", "HandedOff", "Spoken", "ToolCalled", "ToolReturned", "TurnBegan"]
 
 
 class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +50,16 @@ class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
     """Key of the task that the agent works on."""
 
 
+class Drafted(msgspec.Struct, frozen=True, tag_field="kind", tag="drafted"):
+    """What an answer with a form says so far. Void like a ``Spoken`` when the answer restarts, and when it turns out to be no answer."""
+
+    agent: str
+    data: Any
+    """Plain data: names whose values have not come are not there, and the text that is spoken now is there as far as it has come."""
+    value: Any = None
+    """The same as the agent's ``output_type``, once everything that it requires is there; ``None`` before."""
+
+
 class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called"):
     """A tool is called."""
 
@@ -82,5 +92,5 @@ class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off")
     """Key of the task that the agent works on."""
 
 
-AgentUpdate: TypeAlias = TurnBegan | Spoken | ToolCalled | ToolReturned | HandedOff
+AgentUpdate: TypeAlias = TurnBegan | Spoken | Drafted | ToolCalled | ToolReturned | HandedOff
 """Something seen of an agent at work. A view of what goes on: what is recorded is the stream of the loop."""

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from agenticflow.agents.loop.facts import AskedCall, CallEnding
+from agenticflow.agents.model.requests import ToolChoice, tool_choice_of
 from agenticflow.agents.model.responses import FinishReason, Usage
 from agenticflow.core import codec
 from agenticflow.core.guests import read_snapshot
@@ -59,6 +60,7 @@ class LoopState:
         "agent",
         "asked_from",
         "call_ids",
+        "callers",
         "calls",
         "calls_before",
         "driver",
@@ -84,6 +86,7 @@ class LoopState:
         "started_at",
         "stream_id",
         "summaries",
+        "tool_choice",
         "turns",
         "usage",
         "values",
@@ -102,6 +105,10 @@ class LoopState:
         self.instructions = b""
         self.driver = ""
         self.parent: tuple[str, str] | None = None
+        self.tool_choice: str = ToolChoice.AUTO
+        """What the agent was told about calls; ``choice`` says what is in force."""
+        self.callers: set[str] = set()
+        """Agents that have called a tool."""
         self.max_turns = 0
         self.max_repairs = 0
         self.max_equal_calls = 0
@@ -157,6 +164,20 @@ class LoopState:
     def is_open(self) -> bool:
         """Whether something can still happen."""
         return self.ended_at is None
+
+    @property
+    def choice(self) -> str:
+        """Whether the model calls tools in the next turn: ``auto``, ``none``, ``required`` or the name of one.
+
+        A call is forced upon an agent until it has made one: else the loop would never end.
+        """
+        is_forced = tool_choice_of(self.tool_choice)[0] is ToolChoice.REQUIRED
+        return ToolChoice.AUTO if is_forced and self.agent in self.callers else self.tool_choice
+
+    @property
+    def has_to_call(self) -> bool:
+        """Whether the next answer has to be a call."""
+        return tool_choice_of(self.choice)[0] is ToolChoice.REQUIRED
 
     @property
     def open_calls(self) -> list[OpenCall]:
@@ -226,6 +247,8 @@ class _Saved(msgspec.Struct):
     is_cancelled: bool
     started_at: int
     ended_at: int | None
+    tool_choice: str = ToolChoice.AUTO
+    callers: list[str] = []
 
 
 def saved(state: LoopState) -> bytes:
@@ -259,6 +282,8 @@ def saved(state: LoopState) -> bytes:
             is_cancelled=state.is_cancelled,
             started_at=state.started_at,
             ended_at=state.ended_at,
+            tool_choice=state.tool_choice,
+            callers=sorted(state.callers),
         )
     )
 
@@ -273,9 +298,12 @@ def restored(stream_id: str, data: bytes) -> LoopState:
     state.first_turns, state.summaries, state.calls_before = found.counts
     state.calls = {call.asked.call_id: call for call in found.calls}
     state.call_ids = set(found.call_ids)
+    state.callers = set(found.callers)
     return state
 
 
 _PLAIN: Final = tuple(
-    name for name in _Saved.__struct_fields__ if name not in ("form", "limits", "counts", "calls", "call_ids")
+    name
+    for name in _Saved.__struct_fields__
+    if name not in ("form", "limits", "counts", "calls", "call_ids", "callers")
 )

@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from agenticflow.agents.loop.results import AgentUpdate, HandedOff, Spoken, ToolCalled, ToolReturned, TurnBegan
+from agenticflow.agents.loop.results import AgentUpdate, Drafted, HandedOff, Spoken, ToolCalled, ToolReturned, TurnBegan
 from agenticflow.agents.model.deltas import ReasoningDelta, ResponseRestarted, TextDelta
 from agenticflow.errors import InvalidInput
 
@@ -72,6 +72,10 @@ class StreamingHelper:
         """A piece of an answer."""
         await self.emit("token", agent=agent, text=text)
 
+    async def emit_draft(self, data: Any, *, agent: str = "") -> None:
+        """An answer with a form, as far as it has come."""
+        await self.emit("draft", agent=agent, data=data)
+
     async def emit_thinking(self, text: str, *, agent: str = "") -> None:
         """A piece of what a model thinks before it speaks."""
         await self.emit("thinking", agent=agent, text=text)
@@ -120,6 +124,8 @@ class StreamingHelper:
                     await self.emit_thinking(text, agent=agent)
                 case Spoken(agent, ResponseRestarted()):
                     await self.emit_restart(agent=agent)
+                case Drafted(agent, data):
+                    await self.emit_draft(data, agent=agent)
                 case ToolCalled(agent, call_id, name, arguments):
                     await self.emit_tool_call(name, arguments, call_id=call_id, agent=agent)
                 case ToolReturned(agent, call_id, name, content, is_error):

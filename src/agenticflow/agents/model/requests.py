@@ -11,7 +11,15 @@ import msgspec
 from agenticflow.agents.model.parts import FilePart, ImagePart, Message, Role, ToolResultPart
 from agenticflow.errors import InvalidInput
 
-__all__ = ["ModelAbilities", "ModelRequest", "OutputSpec", "ReasoningEffort", "ToolChoice", "ToolSpec"]
+__all__ = [
+    "ModelAbilities",
+    "ModelRequest",
+    "OutputSpec",
+    "ReasoningEffort",
+    "ToolChoice",
+    "ToolSpec",
+    "tool_choice_of",
+]
 
 MAX_TEMPERATURE: Final = 2.0
 ReasoningEffort = Literal["", "low", "medium", "high"]
@@ -60,6 +68,14 @@ class ToolChoice(enum.StrEnum):
     NONE = "none"
     REQUIRED = "required"
     """At least one of them; ``forced_tool`` says which."""
+
+
+def tool_choice_of(word: str) -> tuple[ToolChoice, str]:
+    """Return what one word says of calls: ``auto``, ``none``, ``required``, or else the name of the tool that is called."""
+    try:
+        return ToolChoice(word), ""
+    except ValueError:
+        return ToolChoice.REQUIRED, word
 
 
 class ModelRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -47,6 +47,7 @@ KEYS: Final = (
     "handoffs",
     "budget",
     "loop",
+    "tool_choice",
 )
 MEANT: Final = {
     "id": "name",
@@ -64,6 +65,8 @@ MEANT: Final = {
     "llm": "model",
     "guards": "guardrails",
     "requires_schema": "requires_schema_injection",
+    "function_call": "tool_choice",
+    "tool_use": "tool_choice",
     "max_turns": "loop",
     "temperature": "loop",
 }
@@ -189,6 +192,7 @@ class _AgentReader:
                 handoffs=handoffs,
                 budget=budget,
                 loop=loop or USUAL_POLICY,
+                tool_choice=data.get("tool_choice", "auto"),
             )
         except DefinitionError as error:
             for problem in error.problems:

@@ -178,8 +178,8 @@ class Calls:
     async def _hand_off(self, part: ToolCallPart) -> None:
         place = self._place
         to = place.speakers.of(self._speaker.handoffs[part.name])
-        instructions, blob = store_form(codec.encode(to.instructions(place.shared)))
-        handed = AgentHandedOff(part.call_id, to.name, instructions)
+        instructions, blob = store_form(codec.encode(await to.instructions(place.shared)))
+        handed = AgentHandedOff(part.call_id, to.name, instructions, to.definition.tool_choice)
         await place.submit(HandOff, hand_off=handed, blobs=() if blob is None else (blob,))
         place.tell(HandedOff(self._speaker.name, to.name))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -28,22 +28,30 @@ from agenticflow.agents.loop.facts import (
     RecordAnswer,
 )
 from agenticflow.agents.loop.guest import stream_of_loop
-from agenticflow.agents.loop.results import Spoken, TurnBegan
+from agenticflow.agents.loop.results import TurnBegan
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.loop.summaries import SUMMARY_SYSTEM, summary_message, transcript
 from agenticflow.agents.model.deltas import ResponseFold
 from agenticflow.agents.model.parts import Message, pack_messages, system, user
-from agenticflow.agents.model.requests import ModelRequest
+from agenticflow.agents.model.requests import ModelRequest, ToolChoice, tool_choice_of
 from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import MAX_RUNS, Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
 from agenticflow.app.loops.spending import Claims
+from agenticflow.app.loops.updates import Heard
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
 from agenticflow.core.values import store_form
-from agenticflow.errors import CommandRefused, ContentRefused, ContextTooLong, ModelOutputInvalid
+from agenticflow.errors import (
+    CommandRefused,
+    ContentRefused,
+    ContextTooLong,
+    DefinitionError,
+    InvalidInput,
+    ModelOutputInvalid,
+)
 from agenticflow.resilience.budgets import Claim
 
 __all__ = ["Driver"]
@@ -73,7 +81,7 @@ class Driver:
                 if await self._listen(state):
                     state = await place.state()
                     continue
-                speaker = place.speakers.find(self._agent, state.agent)
+                speaker = await self._speaker(state)
                 if state.calls:
                     messages = await self.messages(state)
                     await Calls(place, speaker, messages).make(await place.state())
@@ -90,7 +98,7 @@ class Driver:
             raise
         except Exception as error:
             await place.end(describe_error(error))
-            await place.purse.settle_rest()
+            await place.settle_rest()
             raise
         finally:
             place.unwatch_end()
@@ -106,12 +114,13 @@ class Driver:
         before: LoopState | None = None
         for run_no in range(place.first_run, place.first_run + MAX_RUNS):
             place.stream_id, place.run_no = stream_of_loop(place.loop_id, run_no), run_no
-            start, blobs = await self._start(before)
+            # what has begun goes on as it was recorded: nobody asks for instructions and for what was said before again
+            start, blobs = (None, ()) if await place.has_begun() else await self._start(before)
             try:
                 await place.start(start, blobs)
             except CommandRefused:
                 before = await place.state()
-                await place.purse.reconcile(before)
+                await self._reconcile(before)
                 if before.error is None or place.is_same_attempt(before.driver):
                     return before
                 self._said = Conversation()
@@ -123,7 +132,7 @@ class Driver:
             state = await place.state()
             place.claims = Claims(place.stream_id, state.version)
             if state.version > 1:
-                await place.purse.reconcile(state)
+                await self._reconcile(state)
             await self.messages(state)
             return state
         raise CommandRefused(f"the loop {place.loop_id!r} has ended {MAX_RUNS:,} times", hint="start it anew")
@@ -136,12 +145,16 @@ class Driver:
         if before is None:
             earlier = await place.earlier_messages()
             messages = [*earlier, place.asked.message]
+            callers: tuple[str, ...] = ()
+            choice = place.asked.tool_choice or speaker.definition.tool_choice
+            speaker.check_choice(choice)
             turns, asked_from, kept_from = 0, len(earlier), len(earlier)
         else:
             messages = list(self._said.of(before))
+            choice, callers = before.tool_choice, tuple(sorted(before.callers))
             turns = before.turns if before.turns < before.max_turns else 0
             asked_from, kept_from = before.asked_from, len(messages) if place.keeps(before) else before.kept_from
-        instructions, blob = store_form(codec.encode(speaker.instructions(place.shared)))
+        instructions, blob = store_form(codec.encode(await speaker.instructions(place.shared)))
         packed, large = store_form(pack_messages(messages))
         start = LoopStarted(
             agent=speaker.name,
@@ -155,8 +168,31 @@ class Driver:
             kept_from=kept_from,
             max_repairs=policy.max_repairs,
             max_equal_calls=policy.max_equal_calls,
+            tool_choice=choice,
+            callers=callers,
         )
         return start, tuple(one for one in (blob, large) if one is not None)
+
+    async def _speaker(self, state: LoopState) -> Speaker:
+        """Return who speaks now; what it asks for costs its own budget from now on, when it took over and has one."""
+        speaker = self._place.speakers.find(self._agent, state.agent)
+        await self._place.spend_as(speaker.name, self._own_budget(speaker))
+        return speaker
+
+    def _own_budget(self, speaker: Speaker) -> Any:
+        """Return the budget of an agent that took over; that of the first one is the loop's."""
+        return None if speaker.name == self._agent.agent_id else speaker.definition.budget
+
+    async def _reconcile(self, state: LoopState) -> None:
+        """Settle what others who drove the loop have reserved, in the budgets of all agents that have spoken."""
+        place = self._place
+        for name in sorted({*state.callers, state.agent}):  # who passed the conversation on has called a tool for it
+            with suppress(DefinitionError, InvalidInput):  # gone since; what it has reserved stays counted
+                speaker = place.speakers.find(self._agent, name)
+                await place.spend_as(name, self._own_budget(speaker))
+        for purse in place.purses:
+            await purse.reconcile(state)
+        await place.rest()
 
     async def messages(self, state: LoopState) -> list[Message]:
         """Return the conversation; large values are fetched."""
@@ -197,10 +233,14 @@ class Driver:
     async def _request(self, state: LoopState, speaker: Speaker, messages: Sequence[Message]) -> ModelRequest:
         policy, model = speaker.definition.loop, speaker.model
         told = await self._place.pure(state, lambda one: codec.decode(one.values.resolve(one.instructions)))
-        expected = speaker.expected
+        speaker.check_choice(state.choice)  # the program may have changed since it was recorded
+        choice, forced = tool_choice_of(state.choice)
+        expected = None if state.has_to_call else speaker.expected
         return ModelRequest(
             messages=(system(str(told)), *messages),
             tools=speaker.specs,
+            tool_choice=choice,
+            forced_tool=forced,
             output=expected.spec if expected is not None and model.abilities.has_output_schemas else None,
             temperature=policy.temperature,
             max_output_tokens=policy.max_output_tokens,
@@ -221,14 +261,17 @@ class Driver:
     async def _ask(self, speaker: Speaker, request: ModelRequest, claim: Claim) -> ModelResponse:
         """Return the model's whole answer, shown to whoever looks as it is spoken."""
         place = self._place
+        expected = None if request.tool_choice is ToolChoice.REQUIRED else speaker.expected
 
         async def ask() -> ModelResponse:
-            fold = ResponseFold()
+            fold, heard = ResponseFold(), Heard(speaker.name, expected)
             async with aclosing(speaker.model.stream(request)) as deltas:
                 async for delta in deltas:
                     fold.add(delta)
+                    heard.add(delta)
                     if place.is_watched:
-                        place.tell(Spoken(speaker.name, delta))
+                        for update in heard.updates():
+                            place.tell(update)
             return fold.response()
 
         return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
@@ -250,7 +293,8 @@ class Driver:
         output: bytes | None = None
         problems: tuple[str, ...] = ()
         blobs = [] if large is None else [large]
-        if not answer.calls and not _is_refused(response) and not speaker.has_rails(GuardrailKind.OUTPUT):
+        is_answer = not answer.calls and not state.has_to_call and not _is_refused(response)
+        if is_answer and not speaker.has_rails(GuardrailKind.OUTPUT):
             try:
                 output, blob = store_form(codec.encode(_read(speaker, message)))
                 blobs += [] if blob is None else [blob]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
@@ -13,7 +13,7 @@ from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
 if typing.TYPE_CHECKING:
-    from agenticflow.agents.asked.doors import AgentStream, AskedAgent, Conversing
+    from agenticflow.agents.asked.doors import AgentStream, AskedAgent, Conversing, RunOptions
     from agenticflow.agents.loop.results import AgentResult, AgentUpdate
     from agenticflow.agents.model.parts import Message
     from agenticflow.app.loops.loops import EngineLoops, Starts
@@ -60,11 +60,11 @@ class LateLoops:
         """See ``agents.asked.doors.Loops``."""
         return await self.get().answer(agent, query, session, shared, context)
 
-    async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
+    async def run(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """See ``Agent.run``."""
         return await self.get().run(agent, prompt, **options)
 
-    async def run_stream(self, agent: Any, prompt: Any, **options: Any) -> AgentStream:
+    async def run_stream(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentStream:
         """See ``Agent.run_stream``."""
         return await self.get().run_stream(agent, prompt, **options)
 

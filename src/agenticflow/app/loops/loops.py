@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, Unpack, cast
 
 import msgspec
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asked.doors import AskedAgent, Conversing
+from agenticflow.agents.asked.doors import AskedAgent, Conversing, RunOptions
+from agenticflow.agents.asked.given import check_options
 from agenticflow.agents.loop.conversation import Conversation
 from agenticflow.agents.loop.facts import KIND, EndLoop
 from agenticflow.agents.loop.guest import LoopGuest
@@ -208,11 +209,11 @@ class EngineLoops:
                 self._errors[place.loop_id] = error
             await self._remember(place)
             if not isinstance(error, BudgetExceeded):  # somebody may allow more, and have it go on
-                await place.purse.close()
+                await place.close_purses()
             raise
         messages = await driver.messages(state)
         await place.remember(state, messages)
-        await place.purse.close()
+        await place.close_purses()
         if place.loop_id in self._awaited:
             self._errors.pop(place.loop_id, None)
             self._results[place.loop_id] = _result(state, place.context.workflow_id, messages)
@@ -254,13 +255,13 @@ class EngineLoops:
 
     # --- agents by themselves -------------------------------------------------------------------------------------------
 
-    async def run(self, agent: Any, prompt: Any, **options: Any) -> AgentResult:
+    async def run(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """See ``Agent.run``."""
-        return await (await self._started(agent, prompt, False, **options)).result()
+        return await (await self._started(agent, prompt, False, options)).result()
 
-    async def run_stream(self, agent: Any, prompt: Any, **options: Any) -> AgentRun:
+    async def run_stream(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentRun:
         """See ``Agent.run_stream``."""
-        return await self._started(agent, prompt, True, **options)
+        return await self._started(agent, prompt, True, options)
 
     def run_sync(self, run: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
         """Refuse: an agent that is registered with an orchestrator works on that one's event loop."""
@@ -269,21 +270,11 @@ class EngineLoops:
             hint="await agent.run(…) there; run_sync is for agents by themselves",
         )
 
-    async def _started(
-        self,
-        agent: Agent,
-        prompt: Any,
-        is_watched: bool,
-        *,
-        session: Any = None,
-        context: Any = None,
-        workflow_id: str | None = None,
-        timeout_seconds: float | None = None,
-        budget: Any = None,
-        max_turns: int | None = None,
-    ) -> AgentRun:
+    async def _started(self, agent: Agent, prompt: Any, is_watched: bool, options: RunOptions) -> AgentRun:
         assert self.starts is not None, "an engine has an orchestrator around it before agents get at it"
-        self.speakers.of(agent)  # what cannot work is told before anything is recorded
+        speaker = self.speakers.of(agent)  # what cannot work is told before anything is recorded
+        check_options(options)
+        session, context, budget = options.get("session"), options.get("context"), options.get("budget")
         _check_asked(prompt, session)
         given: dict[str, Any] = {"prompt": msgspec.to_builtins(prompt) if isinstance(prompt, Message) else prompt}
         if session is not None:
@@ -295,16 +286,18 @@ class EngineLoops:
                 given["context"] = dict(context)
         if budget is not None:
             given["budget"] = budget.to_dict() if isinstance(budget, Budget) else budget
-        if max_turns is not None:
-            given["max_turns"] = max_turns
-        asked_in(TASK, given)
-        workflow_id = workflow_id or f"{agent.agent_id}-{ambient.ids.next_id()}"
+        for name in ("max_turns", "tool_choice"):
+            if options.get(name) is not None:
+                given[name] = options.get(name)
+        speaker.check_choice(asked_in(TASK, given).tool_choice)
+        workflow_id = options.get("workflow_id") or f"{agent.agent_id}-{ambient.ids.next_id()}"
         loop_id = effect_key(workflow_id, TASK, 0)
         if live_context is not None or not isinstance(session, str | None):
             self._live[workflow_id] = (None if isinstance(session, str) else session, live_context)
         self._awaited[loop_id] += 1
         updates = self.updates.subscribe(workflow_id) if is_watched else None
-        seconds = timeout_seconds if timeout_seconds is not None else DEFAULT_SECONDS
+        seconds = options.get("timeout_seconds")
+        seconds = DEFAULT_SECONDS if seconds is None else seconds
         try:
             definition = _definition_for(agent.agent_id, seconds, tuple(sorted(given)))
             handle = await self.starts.start_workflow(definition, given, workflow_id=workflow_id)
@@ -393,7 +386,7 @@ class EngineLoops:
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 await place.steadily(lambda: self.host.submit(place.stream_id, place.cancelled()))
-                await place.purse.settle_rest()
+                await place.settle_rest()
                 await self._remember(place)
         except (AgenticFlowError, TimeoutError) as error:
             log.warning("the loop %s is not ended now: %s", place.stream_id, error)

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 import msgspec
 
 from agenticflow import errors
+from agenticflow.agents.asked.agent_tool import tool_name_of
 from agenticflow.agents.asked.doors import AskedAgent, Conversing
 from agenticflow.agents.loop.facts import AskedCall, EndLoop, LoopCommand, LoopStarted, StartLoop, ToolCallEnded
 from agenticflow.agents.loop.items import items_of, messages_of
@@ -41,7 +42,9 @@ from agenticflow.errors import (
     PermanentError,
     StoreUnavailable,
     TemporaryError,
+    WorkflowNotFoundError,
 )
+from agenticflow.resilience.budgets import Budget
 from agenticflow.runtime.host import Host
 from agenticflow.tools.execution.pipeline import ToolPipeline
 
@@ -91,6 +94,12 @@ def nested_id(stream_id: str, call_id: str) -> str:
     return blake2b(f"{stream_id}\0{call_id}".encode(), digest_size=16).hexdigest()
 
 
+def _budget_name(loop_id: str, agent_id: str) -> str:
+    """Return how the budget of an agent in a loop is called: readable, and another for each agent."""
+    name = tool_name_of(agent_id)
+    return f"{loop_id}-{name}" if name == agent_id else f"{loop_id}-{name}-{nested_id(loop_id, agent_id)[:8]}"
+
+
 class Place:
     """Where one attempt works."""
 
@@ -127,7 +136,11 @@ class Place:
         """What tools and instructions see."""
         self.session = session
         self.purse = purse
+        """Of who speaks now: that of the loop, or one inside it of an agent that took over and has a budget of its own."""
         purse.steadily = self.steadily
+        self._purse_of_loop = purse
+        self._inner_purses: dict[str, Purse] = {}
+        """Of agents that took over."""
         self.path = path
         """Of a loop inside another: the calls that lead to it, for the keys of questions."""
         self.depth = depth
@@ -205,7 +218,15 @@ class Place:
                 raise
             # it was recorded the first time: every command is refused when it comes again
 
-    async def start(self, start: LoopStarted, blobs: tuple[tuple[str, bytes], ...]) -> None:
+    async def has_begun(self) -> bool:
+        """Whether this run of the loop is recorded."""
+        try:
+            await self.steadily(lambda: self.host.read(self.stream_id))
+        except WorkflowNotFoundError:
+            return False
+        return True
+
+    async def start(self, start: LoopStarted | None, blobs: tuple[tuple[str, bytes], ...]) -> None:
         """Have the loop begun, or taken up. Raises ``CommandRefused`` when it has ended."""
         await self.steadily(
             lambda: self.host.submit(
@@ -260,6 +281,44 @@ class Place:
         return EndLoop(
             now=self.now(), driver=self.driver, error=ErrorInfo("TaskCancelled", said, "cancelled"), is_cancelled=True
         )
+
+    # --- what its calls cost ----------------------------------------------------------------------------------------
+
+    @property
+    def purses(self) -> tuple[Purse, ...]:
+        """All that its calls may have cost, that of the loop last."""
+        return (*self._inner_purses.values(), self._purse_of_loop)
+
+    async def spend_as(self, agent_id: str, budget: Budget | str | None) -> None:
+        """Have the calls from now on cost the ``budget`` of the agent that took over as well; that of who spoke before rests meanwhile.
+
+        Without one they cost what the loop's calls do. Raises ``InvalidInput`` for the id of a budget that is not there.
+        """
+        inner = self._inner_purses.get(agent_id)
+        if inner is self.purse or (budget is None and self.purse is self._purse_of_loop):
+            return
+        await self.rest()
+        if budget is not None:
+            name = _budget_name(self.loop_id, agent_id)
+            opened = await self.steadily(lambda: self._purse_of_loop.within(budget, name, kind="handoff"))
+            opened.steadily = self.steadily
+            self.purse = self._inner_purses.setdefault(agent_id, opened)
+
+    async def rest(self) -> None:
+        """Nobody who took over speaks now: their budgets are closed until they do again."""
+        self.purse = self._purse_of_loop
+        for purse in self._inner_purses.values():
+            await purse.close()
+
+    async def settle_rest(self) -> None:
+        """Say of all calls that broke off that nobody knows what they have cost."""
+        for purse in self.purses:
+            await purse.settle_rest()
+
+    async def close_purses(self) -> None:
+        """Nobody spends here any more."""
+        for purse in self.purses:
+            await purse.close()
 
     # --- the conversation before and after -----------------------------------------------------------------------------
 

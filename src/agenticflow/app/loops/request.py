@@ -16,7 +16,8 @@ from agenticflow.resilience.budgets import Budget
 __all__ = ["PROMPT", "Asked", "asked_in"]
 
 PROMPT: Final = "prompt"
-_OURS: Final = (PROMPT, "session_id", "context", "budget", "max_turns")
+MAX_CHOICE_CHARS: Final = 200
+_OURS: Final = (PROMPT, "session_id", "context", "budget", "max_turns", "tool_choice")
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -31,6 +32,8 @@ class Asked(msgspec.Struct, frozen=True):
     """What it may spend, inside the budget of the agent; the id of an open budget is shared."""
     max_turns: int | None = None
     """Answers of models, instead of what the agent says."""
+    tool_choice: str = ""
+    """Whether tools are called, instead of what the agent says; empty leaves it to the agent."""
 
     @property
     def text(self) -> str:
@@ -42,7 +45,8 @@ def asked_in(task_type: str, params: Mapping[str, Any]) -> Asked:
     """Return what the params of a task ask for: the ``prompt``, and other params below it as JSON; without a prompt the type of the task.
 
     A prompt is words, or a ``Message`` of a user as plain data. ``session_id`` names the conversation, ``context`` is for tools,
-    ``budget`` what the task may spend, ``max_turns`` how many answers it may take. Raises ``InvalidInput``, ``DefinitionError``.
+    ``budget`` what the task may spend, ``max_turns`` how many answers it may take, ``tool_choice`` whether tools are called.
+    Raises ``InvalidInput``, ``DefinitionError``.
     """
     session_id = params.get("session_id") or ""
     if not isinstance(session_id, str):
@@ -59,6 +63,7 @@ def asked_in(task_type: str, params: Mapping[str, Any]) -> Asked:
         params.get("context"),
         _budget(params.get("budget")),
         _max_turns(params.get("max_turns")),
+        _tool_choice(params.get("tool_choice")),
     )
 
 
@@ -77,6 +82,15 @@ def _max_turns(given: object) -> int | None:
     if given is None or (isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= MAX_TURNS):
         return given
     raise InvalidInput(f"max_turns is {given!r:.60}", hint=f"give 1 to {MAX_TURNS:,}")
+
+
+def _tool_choice(given: object) -> str:
+    if given is None or (isinstance(given, str) and 1 <= len(given) <= MAX_CHOICE_CHARS):
+        return str(given or "")
+    raise InvalidInput(
+        f"tool_choice is {given!r:.60}",
+        hint='give "auto", "none", "required" or the name of a tool; call it otherwise when the model shall read it',
+    )
 
 
 def _message(prompt: object) -> Message:

@@ -9,8 +9,9 @@ from typing import Any, Final, cast
 import msgspec
 
 from agenticflow.agents.agent import Agent
-from agenticflow.agents.asked.agent_tool import tool_name_of
+from agenticflow.agents.asked.agent_tool import handoff_name_of
 from agenticflow.agents.asked.doors import AskedAgent
+from agenticflow.agents.declared.choosing import choice_problem
 from agenticflow.agents.declared.definition import AgentDefinition
 from agenticflow.agents.declared.definitions import get_agent_registry
 from agenticflow.agents.guardrails import GuardrailKind
@@ -25,7 +26,6 @@ __all__ = ["Speaker", "Speakers"]
 
 MAX_KNOWN: Final = 1_000
 """Agents that are kept ready: programs may make one for each question."""
-HANDOFF: Final = "transfer_to_"
 _NO_PARAMS: Final[dict[str, object]] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -45,6 +45,7 @@ class Speaker:
         form = definition.output_type
         self.expected: Expected[Any] | None = None if form is None or form is str else Expected(form)
         self.specs = self._specs()
+        self.check_choice(definition.tool_choice)
 
     @property
     def name(self) -> str:
@@ -55,9 +56,17 @@ class Speaker:
         """Whether anybody looks at values of this kind."""
         return any(kind in one.kinds for one in self.rails.guardrails)
 
-    def instructions(self, context: Any) -> str:
-        """Return what the model is told first. Raises ``InvalidInput``."""
-        said = self.definition.render_instructions(context)
+    def check_choice(self, choice: str) -> None:
+        """Raise ``DefinitionError`` for a choice of tools that is none for this agent; an empty one leaves it to the agent."""
+        problem = choice_problem(choice, [*self.tools.names(), *self.handoffs]) if choice else ""
+        if problem:
+            raise DefinitionError(
+                f"agent {self.name!r}: {problem}", hint="mend tool_choice, or give the agent the tool that it names"
+            )
+
+    async def instructions(self, context: Any) -> str:
+        """Return what the model is told first. Raises what ``AgentDefinition.instruct`` raises."""
+        said = await self.definition.instruct(context)
         expected = self.expected
         if expected is None or self.model.abilities.has_output_schemas:
             return said
@@ -116,7 +125,7 @@ class Speakers:
         found: dict[str, Agent] = {}
         for one in definition.handoffs:
             other = self._agent(one, agent)
-            name = HANDOFF + tool_name_of(other.agent_id)
+            name = handoff_name_of(other.agent_id)
             if found.setdefault(name, other) is not other:
                 raise DefinitionError(
                     f"agent {agent.agent_id!r} would hand off to {found[name].agent_id!r} and to {other.agent_id!r} "

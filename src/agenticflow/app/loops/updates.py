@@ -6,16 +6,50 @@ Nobody at work waits for who looks: one that falls behind by more than the bound
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from typing import Final
+import logging
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, Final
 
-from agenticflow.agents.loop.results import AgentUpdate
+from agenticflow.agents.loop.results import AgentUpdate, Drafted, Spoken
+from agenticflow.agents.model.deltas import Delta
+from agenticflow.agents.model.outputs import Drafts, Expected
 from agenticflow.errors import BoundExceeded
 
-__all__ = ["Subscription", "Updates", "Watch"]
+__all__ = ["Heard", "Subscription", "Updates", "Watch"]
+
+log = logging.getLogger("agenticflow.engine")
 
 MAX_BEHIND: Final = 10_000
 """Updates that wait for somebody who looks."""
+
+
+class Heard:
+    """One answer, as it is heard: what was said last, and, of an answer with a form, what it says so far."""
+
+    __slots__ = ("_agent", "_delta", "_drafts")
+
+    def __init__(self, agent: str, expected: Expected[Any] | None) -> None:
+        self._agent = agent
+        self._drafts = None if expected is None else Drafts(expected)
+        self._delta: Delta | None = None
+
+    def add(self, delta: Delta) -> None:
+        """Hear what is said next."""
+        self._delta = delta
+        if self._drafts is not None:
+            self._drafts.add(delta)
+
+    def updates(self) -> Iterator[AgentUpdate]:
+        """Yield what whoever looks is shown of it."""
+        if self._delta is not None:
+            yield Spoken(self._agent, self._delta)
+        try:
+            draft = None if self._drafts is None else self._drafts.next()
+        except Exception:  # of the code of a type: who looks at an answer never ends it
+            log.exception("an answer of %r cannot be shown while it is spoken", self._agent)
+            self._drafts = draft = None
+        if draft is not None:
+            yield Drafted(self._agent, draft.data, draft.value)
 
 
 class Subscription:

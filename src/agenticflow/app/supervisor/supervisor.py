@@ -18,11 +18,12 @@ from agenticflow.agents.decomposition.templates import WorkflowTemplateRegistry
 from agenticflow.agents.model.client import LLMClient
 from agenticflow.app.execution import WorkflowExecution, WorkflowHandle
 from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.app.supervisor.given import check_budget, check_kinds, check_parts, check_terms
 from agenticflow.app.supervisor.records import PlanRecord, SupervisorResult, Terms
 from agenticflow.app.supervisor.runs import Supervision
 from agenticflow.app.supervisor.services import services_of
 from agenticflow.core.binding import Handler
-from agenticflow.errors import CommandRefused, DefinitionError, InvalidInput, WorkflowNotFoundError
+from agenticflow.errors import CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.approvals.terms import Approval
 from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.definition import WorkflowDefinition
@@ -34,14 +35,6 @@ from agenticflow.resilience.budgets import Budget
 
 __all__ = ["SupervisorAgent"]
 
-MAX_REPLANS: Final = 20
-MAX_ANSWER_SECONDS: Final = 86_400.0
-_KINDS: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
-    "templates": (WorkflowTemplateRegistry, "give WorkflowTemplateRegistry([WorkflowTemplate(…)])"),
-    "words": (Mapping, 'give {"billing": ["invoice", "refund"]}'),
-    "approval": ((Approval, str), 'give "Carry this out?", or Approval("Carry this out?", assignees=["ada"])'),
-    "bounds": (Bounds, "give Bounds(max_tasks=20)"),
-}
 _OF_THE_WHOLE: Final = frozenset({"pause", "resume", "abort"})
 
 
@@ -81,28 +74,10 @@ class SupervisorAgent:
 
         Raises ``DefinitionError`` for an id that is none or taken and for words that are none, ``InvalidInput`` for the rest.
         """
-        if not isinstance(supervisor_id, str) or not supervisor_id or "@" in supervisor_id:
-            raise DefinitionError(f"{supervisor_id!r:.60} is no id of a supervisor", hint='write "supervisor"')
-        if not isinstance(orchestrator, Orchestrator):
-            raise InvalidInput(
-                f"a supervisor works with an Orchestrator, not a {type(orchestrator).__name__}",
-                hint='write SupervisorAgent("supervisor", Orchestrator())',
-            )
-        if isinstance(max_replans, bool) or not isinstance(max_replans, int) or not 0 <= max_replans <= MAX_REPLANS:
-            raise InvalidInput(f"max_replans is {max_replans!r:.60}", hint=f"give a number from 0 to {MAX_REPLANS}")
-        if (
-            isinstance(answer_timeout_seconds, bool)
-            or not isinstance(answer_timeout_seconds, (int, float))
-            or not (0 < answer_timeout_seconds <= MAX_ANSWER_SECONDS)
-        ):
-            raise InvalidInput(
-                f"answer_timeout_seconds is {answer_timeout_seconds!r:.60}",
-                hint=f"give up to {MAX_ANSWER_SECONDS:,.0f} seconds",
-            )
-        _check_kinds(templates=templates, words=words, approval=approval, bounds=bounds)
-        if not isinstance(version, str) or not version:
-            raise DefinitionError(f"{version!r:.60} is no version of a supervisor", hint='give a text: version="2"')
-        _check_budget(budget)
+        check_parts(supervisor_id, orchestrator, version)
+        check_kinds(templates=templates, words=words, approval=approval, bounds=bounds)
+        check_terms(max_replans, answer_timeout_seconds)
+        check_budget(budget)
         self.supervisor_id = supervisor_id
         self.orchestrator = orchestrator
         self.decomposer = _decomposer(decomposer, bounds)
@@ -175,7 +150,7 @@ class SupervisorAgent:
             NotSerializable: the data have no form on the wire.
             WorkflowIdConflict: the id belongs to another request.
         """
-        _check_budget(budget)
+        check_budget(budget)
         given = self.input_of(query, user_context)
         if budget is not None:
             given["terms"]["has_budget"] = isinstance(budget, Budget)
@@ -292,24 +267,12 @@ class _Supervised:
         return await Supervision(self._supervisor.marked_name, ctx, _checked(given)).run()
 
 
-def _check_kinds(**options: object) -> None:
-    for name, value in options.items():
-        kind, right = _KINDS[name]
-        if value is not None and not isinstance(value, kind):
-            raise InvalidInput(f"{name} is a {type(value).__name__}", hint=right)
-
-
 def _names(what: str, given: object) -> frozenset[str]:
     if isinstance(given, (str, Mapping)) or not isinstance(given, Collection):
         raise InvalidInput(f"{what} is {given!r:.60}, not names", hint=f"write {what}=[{given!r:.60}]")
     if wrong := [one for one in given if not isinstance(one, str)]:
         raise InvalidInput(f"{what} has {wrong[0]!r:.60} in it, which is no name", hint="give texts")
     return frozenset(given)
-
-
-def _check_budget(budget: object) -> None:
-    if not isinstance(budget, (Budget, str, type(None))) or budget == "":
-        raise InvalidInput(f"the budget is {budget!r:.60}", hint="give Budget(usd=0.5), or the id of one that is open")
 
 
 def _checked(given: object) -> Mapping[str, Any]:

@@ -12,13 +12,14 @@ from agenticflow.core.json_schema.compiled import (
     schema_mistakes,
 )
 from agenticflow.core.json_schema.keywords import inner_schemas
-from agenticflow.core.json_schema.weakening import understood_part
+from agenticflow.core.json_schema.weakening import beginning_of, understood_part
 from agenticflow.core.json_schema.words import missing_words, short, unknown_words
 
 __all__ = [
     "MAX_PROBLEMS",
     "CompiledSchema",
     "JsonSchema",
+    "beginning_of",
     "compile_schema",
     "inner_schemas",
     "missing_words",

@@ -1,4 +1,4 @@
-"""The part of somebody else's schema that is understood here: it takes whatever the whole takes, and perhaps more."""
+"""Schemas that take whatever another one takes, and more: the part of it that is understood, and what the beginning of a value fits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from agenticflow.core.json_schema.keywords import (
     is_understood,
 )
 
-__all__ = ["understood_part"]
+__all__ = ["beginning_of", "understood_part"]
 
 _REVERSING: Final = frozenset({"not", "if", "then", "else", "contains", "minContains", "maxContains"})
 """What takes less when a schema in it takes more."""
+_LATER: Final = frozenset({"required", "dependentRequired", "minItems", "minProperties"})
+"""What a value fits only when all of it is there."""
 
 
 def understood_part(schema: Mapping[str, object]) -> dict[str, object]:
@@ -28,6 +30,34 @@ def understood_part(schema: Mapping[str, object]) -> dict[str, object]:
     lost: list[str] = []
     part = _known(schema, lost)
     return _monotone(part) if lost else part
+
+
+def beginning_of(schema: Mapping[str, object]) -> dict[str, object]:
+    """Return what every value fits that may yet become one that fits ``schema``: objects without some of their fields, lists without the
+    rest. What is there already, texts and numbers, is held to all that is said of it."""
+    return _begun(_monotone(schema))
+
+
+def _begun(schema: Mapping[str, object]) -> dict[str, object]:
+    return _inside(
+        {
+            keyword: said
+            for keyword, said in schema.items()
+            if keyword not in _LATER
+            and not (keyword == "const" and _has_parts(said))
+            and not _has_choices(keyword, said)
+        },
+        _begun,
+    )
+
+
+def _has_choices(keyword: str, said: object) -> bool:
+    """Whether one of the values to choose from is there bit by bit."""
+    return keyword == "enum" and any(map(_has_parts, _listed(said)))
+
+
+def _has_parts(value: object) -> bool:
+    return isinstance(value, (Mapping, list, tuple))
 
 
 def _known(schema: Mapping[str, object], lost: list[str]) -> dict[str, object]:

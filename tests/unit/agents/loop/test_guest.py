@@ -40,6 +40,15 @@ def test_a_loop_begins_once_and_is_gone_on_with() -> None:
     assert play.state.driver == "1.2:life"
 
 
+def test_a_loop_that_has_begun_is_taken_up_without_saying_how_it_begins() -> None:
+    play = Play(is_started=False)
+    command = f.StartLoop(now=play.now, driver="1.2:life")
+    with pytest.raises(CommandRefused, match="has not begun"):
+        play.take(command)
+    play.begin(started())
+    assert kinds(play.take(command)) == ["agent_loop_taken_up"]
+
+
 def test_who_was_superseded_is_refused_whatever_it_asks() -> None:
     play = Play()
     play.begin(started(), "1.2:life")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agenticflow.agents import StreamingHelper
-from agenticflow.agents.loop.results import AgentUpdate, HandedOff, Spoken, ToolCalled, ToolReturned, TurnBegan
+from agenticflow.agents.loop.results import AgentUpdate, Drafted, HandedOff, Spoken, ToolCalled, ToolReturned, TurnBegan
 from agenticflow.agents.loop.streaming import MAX_EVENT_CHARS
 from agenticflow.agents.model.deltas import ReasoningDelta, ResponseBegan, ResponseRestarted, TextDelta
 from agenticflow.errors import InvalidInput
@@ -22,6 +22,7 @@ async def test_everything_that_is_seen_is_emitted_in_order() -> None:
         yield Spoken("guide", TextDelta(1, "Hel"))
         yield Spoken("guide", TextDelta(1, ""))
         yield Spoken("guide", ResponseRestarted())
+        yield Drafted("guide", {"a": 1})
         yield ToolCalled("guide", "c1", "look", {"what": "tea"})
         yield ToolReturned("guide", "c1", "look", "found", False)
         yield HandedOff("guide", "other")
@@ -38,6 +39,7 @@ async def test_everything_that_is_seen_is_emitted_in_order() -> None:
         {"type": "thinking", "agent": "guide", "text": "hm"},
         {"type": "token", "agent": "guide", "text": "Hel"},
         {"type": "restart", "agent": "guide"},
+        {"type": "draft", "agent": "guide", "data": {"a": 1}},
         {"type": "tool_call", "agent": "guide", "call_id": "c1", "tool": "look", "arguments": {"what": "tea"}},
         {
             "type": "tool_result",
@@ -53,7 +55,7 @@ async def test_everything_that_is_seen_is_emitted_in_order() -> None:
         {"type": "agent_end", "agent": "other", "turns": 2},
         {"type": "error", "message": "no luck"},
     ]
-    assert (helper.emitted, helper.failed) == (11, 0)
+    assert (helper.emitted, helper.failed) == (12, 0)
 
 
 async def test_a_callback_may_be_async_and_may_fail() -> None:

@@ -179,11 +179,11 @@ async def test_instructions_are_a_function_of_the_context_alone_too() -> None:
     assert (await agent.run("?", context={"city": "Graz"})).output == "In Graz."
 
 
-async def test_instructions_that_are_async_are_refused_in_words() -> None:
-    async def later(context: Any, definition: Any) -> str:
-        return "?"
+async def test_instructions_that_are_no_text_are_refused_in_words() -> None:
+    async def later(context: Any, definition: Any) -> Any:
+        return 5
 
-    with pytest.raises(WorkflowExecutionError, match="returned a coroutine, not a text"):
+    with pytest.raises(WorkflowExecutionError, match="returned a int, not a text"):
         await guide(instructions=later).run("Go.")
 
 

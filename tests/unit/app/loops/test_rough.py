@@ -160,7 +160,8 @@ async def test_a_provider_that_is_away_for_good_is_told_as_it_is() -> None:
 
 
 async def all_of(seen: Subscription) -> list[AgentUpdate]:
-    return [update async for update in seen]
+    async with asyncio.timeout(5):  # who is told nothing waits for ever
+        return [update async for update in seen]
 
 
 async def test_who_looks_too_slowly_is_told_and_nobody_waits_for_them() -> None:

@@ -239,3 +239,116 @@ async def test_money_is_reserved_by_what_the_models_cost(monkeypatch: pytest.Mon
         with pytest.raises(BudgetExceeded) as caught:
             await agent.run("go")
         assert (caught.value.dimension, model.asked) == ("usd", 0)
+
+
+# --- who takes over -----------------------------------------------------------------------------------------------------
+
+
+def pair(lead: Any, closer: Any, *, budget: Any = None, own: Any = None) -> Agent:
+    """Two agents that hand off to each other; ``own`` is the budget of the second."""
+    first: list[Agent] = []
+    second = Agent(
+        "closer", instructions="x", model=ScriptedModel(closer), budget=own, loop=SHORT, handoffs=[lambda: first[0]]
+    )
+    first.append(
+        Agent("lead", instructions="x", model=ScriptedModel(lead), budget=budget, loop=SHORT, handoffs=[second])
+    )
+    return first[0]
+
+
+def there_and_back() -> tuple[list[Any], list[Any]]:
+    to, back = call_tool("transfer_to_closer"), call_tool("transfer_to_lead")
+    return [to, to], [back, "closed"]
+
+
+async def test_who_takes_over_spends_of_its_own_budget_while_it_speaks_and_of_that_of_the_loop() -> None:
+    agent = pair(*there_and_back(), budget=Budget(tokens=100_000), own=Budget(tokens=10_000))
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        result = await agent.run("go", workflow_id="one")
+        found = await views(orchestrator)
+    own = next(view for name, view in found.items() if name.startswith("handoff-"))
+    whole = next(view for name, view in found.items() if name.startswith("loop-"))
+    assert own.budget_id.endswith("-closer")
+    assert own.lineage == (own.budget_id, whole.budget_id)
+    assert whole.spent.tokens == result.usage.total_tokens > own.spent.tokens > 0
+    assert (own.calls, whole.calls) == (2, 4), "both of its turns, and none of the other's"
+    assert {view.status for view in found.values()} == {"CLOSED"}
+    assert not any(view.open_count for view in found.values())
+
+
+async def test_its_budget_ends_it_and_that_of_the_first_agent_does_not_grow_for_it() -> None:
+    agent = pair(*there_and_back(), own=Budget(tokens=50))
+    with pytest.raises(BudgetExceeded) as caught:
+        await agent.run("go")
+    assert caught.value.dimension == "tokens"
+    assert str(caught.value.budget_id).startswith("handoff-")
+    agent = pair(*there_and_back(), budget=Budget(tokens=250), own=Budget(tokens=10_000))
+    with pytest.raises(BudgetExceeded) as caught:
+        await agent.run("go")
+    assert str(caught.value.budget_id).startswith("loop-"), "inside that of the loop"
+
+
+async def test_its_time_runs_only_while_it_speaks() -> None:
+    async def slowly(request: ModelRequest) -> Any:
+        if turns_in(request):
+            await asyncio.sleep(0.25)
+        return call_tool("transfer_to_closer")
+
+    agent = pair(slowly, [call_tool("transfer_to_lead"), "done"], own=Budget(seconds=0.2))
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        assert (await agent.run("go")).output == "done"
+        (own,) = (await views(orchestrator)).values()
+    assert (own.status, own.calls) == ("CLOSED", 2)
+
+
+async def test_a_shared_budget_and_one_that_is_not_there() -> None:
+    agent = pair(*there_and_back(), budget=Budget(tokens=100_000), own="team")
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        with pytest.raises(InvalidInput, match="team"):
+            await agent.run("go")
+    agent = pair(*there_and_back(), budget=Budget(tokens=100_000), own="team")
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        await orchestrator.budgets.open("team", Budget(tokens=10_000))
+        result = await agent.run("go")
+        found = await views(orchestrator)
+    assert (found["team"].calls, found["team"].status) == (2, "OPEN")
+    assert sum(view.spent.tokens for view in found.values()) > result.usage.total_tokens
+
+
+async def test_what_it_reserved_stays_counted_after_a_restart_in_its_budget_too() -> None:
+    asked, store = asyncio.Event(), MemoryStore()
+
+    async def speak(request: ModelRequest) -> Any:
+        if not asked.is_set():
+            asked.set()
+            await asyncio.Event().wait()
+        return "done"
+
+    def made() -> Agent:
+        return pair(
+            lambda _: call_tool("transfer_to_closer"), speak, budget=Budget(tokens=50_000), own=Budget(tokens=9_000)
+        )
+
+    first, second = made(), made()
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(first)
+        await first.run_stream("go", workflow_id="one")
+        await asyncio.wait_for(asked.wait(), 5)
+        own = next(view for name, view in (await views(orchestrator)).items() if name.startswith("handoff-"))
+        reserved = own.reserved.tokens
+        await orchestrator.stop(drain_seconds=0)
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(second)
+        result = await second.run("go", workflow_id="one")
+        found = await views(orchestrator)
+    own = found[own.budget_id]
+    (whole,) = (view for name, view in found.items() if name.startswith("loop-"))
+    assert reserved > 100
+    assert whole.spent.tokens == reserved + result.usage.total_tokens
+    assert whole.spent.tokens > own.spent.tokens > reserved
+    for view in found.values():
+        assert (view.unmetered_calls, view.open_count, view.status) == (1, 0, "CLOSED")

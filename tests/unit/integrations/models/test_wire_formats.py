@@ -207,6 +207,16 @@ def test_a_choice_of_tools_is_told() -> None:
         assert messages_body((user("a"),), tools=tools, **fields)["tool_choice"] == messages
 
 
+@pytest.mark.parametrize("forced", [{"tool_choice": ToolChoice.REQUIRED}, {"forced_tool": "look"}])
+def test_a_forced_call_comes_without_thoughts_where_the_format_refuses_both(forced: dict[str, Any]) -> None:
+    fields: dict[str, Any] = {"tools": (ToolSpec("look"),), "reasoning_effort": "low"}
+    assert "thinking" in messages_body((user("a"),), **fields)
+    body = messages_body((user("a"),), **fields, **forced)
+    assert "thinking" not in body
+    assert body["output_config"] == {"effort": "low"}
+    assert chat_body((user("a"),), **fields, **forced)["reasoning_effort"] == "low"
+
+
 def test_how_to_think_is_told() -> None:
     fields: dict[str, Any] = {"reasoning_effort": "low", "seed": 7, "stop": ("END",), "temperature": 0.5}
     chat, messages = chat_body((user("a"),), **fields), messages_body((user("a"),), **fields)

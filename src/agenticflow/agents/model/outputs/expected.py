@@ -10,7 +10,7 @@ import msgspec
 from agenticflow.agents.model.outputs.closing import closed
 from agenticflow.agents.model.outputs.extraction import candidates
 from agenticflow.agents.model.requests import OutputSpec
-from agenticflow.core.json_schema import compile_schema, inner_schemas, schema_mistakes
+from agenticflow.core.json_schema import CompiledSchema, beginning_of, compile_schema, inner_schemas, schema_mistakes
 from agenticflow.errors import DefinitionError, ModelOutputInvalid
 
 __all__ = ["Expected"]
@@ -34,7 +34,7 @@ class _Pydantic(Protocol):
 class Expected(Generic[T]):
     """The form of an answer. ``spec`` is what a provider is told, ``read`` makes a ``T`` of a model's words."""
 
-    __slots__ = ("_compiled", "_is_wrapped", "_type", "spec")
+    __slots__ = ("_beginning", "_compiled", "_is_wrapped", "_schema", "_type", "spec")
 
     def __init__(self, form: type[T] | Mapping[str, object]) -> None:
         """Take a type (a dataclass, a msgspec Struct, a TypedDict, a pydantic model, ``list[str]`` …) or a JSON Schema.
@@ -62,7 +62,9 @@ class Expected(Generic[T]):
                 name: schema.pop(name) for name in ("$defs", "definitions") if name in schema
             }
             schema = {"type": "object", "properties": {WRAPPED: schema}, "required": [WRAPPED], **definitions}
+        self._schema = schema
         self._compiled = compile_schema(schema)
+        self._beginning: CompiledSchema | None = None
         self.spec = OutputSpec(_name_of(form, schema), closed(schema))
 
     def read(self, text: str) -> T:
@@ -86,6 +88,27 @@ class Expected(Generic[T]):
             problems=problems,
             text=text,
         )
+
+    def begun(self, value: object) -> tuple[object, T | None] | None:
+        """Return what the beginning of an answer says: plain data, and a ``T`` once all is there that it requires. ``None`` when it does
+        not fit, as far as it goes."""
+        if self._is_wrapped and isinstance(value, list):
+            value = {WRAPPED: value}
+        if self._beginning is None:
+            self._beginning = compile_schema(beginning_of(self._schema))
+        if self._beginning.problems(value):
+            return None
+        data = value
+        if self._is_wrapped:
+            if not isinstance(value, Mapping) or WRAPPED not in value:
+                return None
+            data = value[WRAPPED]
+        if self._type is None and self._compiled.problems(value):
+            return data, None
+        try:
+            return data, self._made(value)
+        except (msgspec.ValidationError, ValueError, TypeError):
+            return data, None
 
     def made(self, value: object) -> T:
         """Return plain data that was read before as what the form says. Raises ``ModelOutputInvalid`` when it does not fit any more."""

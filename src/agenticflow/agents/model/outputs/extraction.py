@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-__all__ = ["candidates"]
+__all__ = ["NOTHING", "candidates", "decoded"]
 
 MAX_TRIES: Final = 50
 """Places where JSON could begin that are tried; words of a model are no reason to try for ever."""
@@ -27,13 +27,13 @@ _scanner: Final = json.JSONDecoder(parse_constant=_no_number)
 
 def candidates(text: str) -> Iterator[object]:
     """Yield the JSON values in ``text``, the likeliest first: all of it, what stands in a fence, what stands between words."""
-    whole = _decoded(text)
-    if whole is not _NOTHING:
+    whole = decoded(text)
+    if whole is not NOTHING:
         yield whole
         return
     for fenced in _FENCED.finditer(text):
-        value = _decoded(fenced[1])
-        if value is not _NOTHING:
+        value = decoded(fenced[1])
+        if value is not NOTHING:
             yield value
     at = tries = 0
     while tries < MAX_TRIES and (begin := _BEGINS.search(text, at)) is not None:
@@ -43,19 +43,20 @@ def candidates(text: str) -> Iterator[object]:
             _, end = _scanner.raw_decode(text, begin.start())
         except (ValueError, RecursionError):
             continue
-        value = _decoded(text[begin.start() : end])
-        if value is not _NOTHING:
+        value = decoded(text[begin.start() : end])
+        if value is not NOTHING:
             yield value
         at = end
 
 
-_NOTHING: Final = object()
+NOTHING: Final = object()
+"""What a text says that is no JSON."""
 
 
-def _decoded(text: str) -> object:
+def decoded(text: str) -> object:
     """Return the value that ``text`` is. The strict reader decides: the other takes numbers and characters that have no form at rest."""
     try:
         value: object = msgspec.json.decode(text.strip())
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        return _NOTHING
+        return NOTHING
     return value

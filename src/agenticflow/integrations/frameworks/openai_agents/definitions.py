@@ -12,6 +12,7 @@ from agents import (
     GuardrailFunctionOutput,
     InputGuardrail,
     Model,
+    ModelSettings,
     OutputGuardrail,
     RunContextWrapper,
     ToolGuardrailFunctionOutput,
@@ -62,10 +63,15 @@ def _made(
     if definition.name in made:
         return made[definition.name]
     guardrails = definition.resolve_guardrails()
-    given: dict[str, Any] = {"output_type": definition.output_type, **options}
+    choice = None if definition.tool_choice == "auto" else definition.tool_choice
+    given: dict[str, Any] = {
+        "output_type": definition.output_type,
+        "model_settings": ModelSettings(tool_choice=choice),
+        **options,
+    }
 
     async def instruct(context: RunContextWrapper[Any], agent: Agent[Any]) -> str:
-        return definition.render_instructions(context.context)
+        return await definition.instruct(context.context)
 
     agent: Agent[Any] = Agent(
         name=definition.name,

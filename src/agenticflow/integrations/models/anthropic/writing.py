@@ -54,7 +54,10 @@ def body_of(request: ModelRequest, model: str, *, max_tokens: int) -> Body:
         config["format"] = {"type": "json_schema", "schema": request.output.schema}
     if request.reasoning_effort:
         config["effort"] = request.reasoning_effort
-        body["thinking"] = {"type": "adaptive"}
+        if (
+            not request.forced_tool and request.tool_choice is not ToolChoice.REQUIRED
+        ):  # the format refuses both at once
+            body["thinking"] = {"type": "adaptive"}
     if config:
         body["output_config"] = config
     if request.stop:
