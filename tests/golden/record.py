@@ -511,6 +511,34 @@ async def sagas(orchestrator: Orchestrator) -> None:
     await expect_failure(handle.result())
 
 
+@scenario("a saga with a completed sub-workflow and a map of them: they are undone, and a person decides about one")
+async def undone_children(orchestrator: Orchestrator) -> None:
+    once = RetryPolicy(max_attempts=1)
+    undo = Compensation("fail", params={"message": "refund ${pay}"}, retry_policy=once)
+    inner = W(
+        T("book", "double", {"value": "${n}"}, compensation="double"),
+        T("pay", "double", {"value": 20}, dependencies={"book"}, compensation=undo),
+        name="inner",
+        context={"n": 1},
+    )
+    outer = W(
+        TaskDefinition("one", workflow=inner),
+        TaskDefinition(
+            "each",
+            workflow=W(T("seat", "double", {"value": "${n}"}, compensation="double"), name="seat"),
+            params={"n": "${item}"},
+            for_each=[1, 2],
+            max_parallel=1,
+            dependencies={"one"},
+        ),
+        T("ship", "fail", dependencies={"each"}, retry_policy=once),
+    )
+    handle = await orchestrator.start_workflow(outer, workflow_id="trip")
+    await asyncio.sleep(5)
+    await orchestrator.resolve("trip~one", "undo:pay", "completed", reason="by hand")
+    await expect_failure(handle.result())
+
+
 @scenario("a person steps in: something said, tried now, skipped, given its result, other tasks; then the next run")
 async def interventions(orchestrator: Orchestrator) -> None:
     definition = W(

@@ -18,7 +18,6 @@ from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, stream_of
-from agenticflow.orchestration.plan import compile_plan
 from agenticflow.orchestration.undoing.carrying import to_undo
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.testing.scenarios import Scenario, given
@@ -209,16 +208,6 @@ def test_what_went_through_late_is_undone_and_what_failed_is_not() -> None:
 
 def test_what_cannot_be_read_is_told() -> None:
     run = Run(task("pay", compensation="refund"))
-    started = f.WorkflowStarted(
-        workflow_id="w",
-        run_no=2,
-        name="w",
-        definition=msgspec.Raw(compile_plan(run.definition).encoded),
-        input=msgspec.Raw(codec.encode({})),
-        seed="s",
-        fingerprint="",
-        started_by="p",
-        undoing=msgspec.Raw(codec.encode("damaged")),
-    )
-    with pytest.raises(CorruptStore, match="what run 'workflow-w/2' undoes cannot be read"):
-        GUEST.evolve(GUEST.initial("workflow-w/2"), started, 1, 0)
+    started = f.CompensationStarted(error=WHY, undoing=msgspec.Raw(codec.encode("damaged")))
+    with pytest.raises(CorruptStore, match="what run 'workflow-w/1' undoes cannot be read"):
+        GUEST.evolve(run.state, started, run.state.version + 1, 0)

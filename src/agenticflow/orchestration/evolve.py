@@ -82,7 +82,6 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     plan = decode_plan(state.values.resolve(bytes(fact.definition)))
     kept = _mapping(state, bytes(fact.kept), "kept results")
     signals = _mapping(state, bytes(fact.signals), "signals")
-    course = course_of(state, fact)
     if plan.definition.code:
         plan = GrowingPlan(plan)
         state.planning = Planning()
@@ -101,9 +100,6 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     state.has_live_dependency = bytearray(len(plan.nodes))
     state.has_failed_dependency = bytearray(len(plan.nodes))
     state.version = version
-    if course is not None:
-        state.course = course  # it does none of its tasks: what it undoes is laid out when that begins
-        return
     if fact.deadline is not None:
         state.add_timer(fact.deadline, DEADLINE, "")
     kept_nodes = [node for node in plan.nodes if node.task.task_id in kept] if kept else []
@@ -324,13 +320,14 @@ def _late(state: RunState, fact: f.TaskLateOutcome, version: int, at: int) -> No
 
 
 def _compensation_started(state: RunState, fact: f.CompensationStarted, version: int, at: int) -> None:
+    course = course_of(state, fact)
     state.phase = Phase.COMPENSATING
-    state.problem = fact
+    state.problem = fact if course is None else f.CompensationStarted(error=fact.error)
     state.is_paused = False
     state.ready.clear()
     _ask_nobody(state)
-    if state.course is not None:
-        lay_out(state, state.course, at)
+    if course is not None:
+        lay_out(state, course, at)
     next_undo(state)
 
 

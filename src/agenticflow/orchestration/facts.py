@@ -109,9 +109,6 @@ class WorkflowStarted(Fact, frozen=True, kw_only=True):
     """How many runs it is a sub-workflow of, one inside the other."""
     first_generation: int = 0
     """Generation of every task that was not run again within this run: higher in each run that continues another as new."""
-    undoing: msgspec.Raw = _NOTHING
-    """Of a run that undoes the run before, and does nothing else: an encoded ``Course``, or a reference to it;
-    null for every other run."""
 
 
 class TaskScheduled(Fact, frozen=True, gc=False):
@@ -440,6 +437,8 @@ class CompensationStarted(Fact, frozen=True, kw_only=True):
     """Keys of failed tasks, at most 100."""
     remaining: list[str] = []
     """Ids of tasks that never ran, at most 100."""
+    undoing: msgspec.Raw = _NOTHING
+    """Of a run that undoes the run before, and does nothing else: an encoded ``Course``, or a reference to it; null for every other."""
 
 
 class WorkflowCompensated(Fact, frozen=True, gc=False):

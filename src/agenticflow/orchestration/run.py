@@ -194,29 +194,29 @@ class RunDecider:
             raise CommandRefused(f"run {command.run_no} of workflow {command.workflow_id!r} has started already")
         plan = decode_plan(state.values.resolve(command.definition))
         limit = plan.definition.timeout_seconds if command.undone_for is None else None
+        started = f.WorkflowStarted(
+            workflow_id=command.workflow_id,
+            run_no=command.run_no,
+            name=plan.definition.name,
+            definition=msgspec.Raw(command.definition),
+            input=msgspec.Raw(command.input),
+            seed=command.seed,
+            fingerprint=command.fingerprint,
+            started_by=command.requested_by,
+            deadline=None if limit is None else command.now + int(limit * NANOSECONDS),
+            kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
+            generations=command.generations,
+            signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
+            parent=command.parent,
+            depth=command.depth,
+            first_generation=command.first_generation,
+        )
         return [
-            f.WorkflowStarted(
-                workflow_id=command.workflow_id,
-                run_no=command.run_no,
-                name=plan.definition.name,
-                definition=msgspec.Raw(command.definition),
-                input=msgspec.Raw(command.input),
-                seed=command.seed,
-                fingerprint=command.fingerprint,
-                started_by=command.requested_by,
-                deadline=None if limit is None else command.now + int(limit * NANOSECONDS),
-                kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
-                generations=command.generations,
-                signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
-                parent=command.parent,
-                depth=command.depth,
-                first_generation=command.first_generation,
-                undoing=msgspec.Raw(codec.NULL if command.course is None else command.course),
-            ),
+            started,
             *(() if (terms := command.replan) is None else [ReplanAgreed(terms.times, terms.limit_seconds)]),
             *said_before(command.feedback),
             *(() if command.answers is None else [AnswersKept(msgspec.Raw(command.answers))]),
-            *(() if command.undone_for is None else begin_undoing(command.undone_for, command.steps)),
+            *(() if command.undone_for is None else begin_undoing(command.undone_for, command.course, command.steps)),
         ]
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:

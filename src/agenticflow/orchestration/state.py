@@ -20,7 +20,7 @@ from agenticflow.core.results import ErrorInfo
 from agenticflow.core.values import Values
 from agenticflow.errors import InvariantError
 from agenticflow.orchestration.approvals.requests import Request
-from agenticflow.orchestration.facts import CompensationStarted, Course, WorkflowCancelRequested, WorkflowFailed
+from agenticflow.orchestration.facts import CompensationStarted, WorkflowCancelRequested, WorkflowFailed
 from agenticflow.orchestration.ledger import Planning
 from agenticflow.orchestration.plan import Node, Plan
 from agenticflow.orchestration.replanning.terms import Replanning
@@ -130,7 +130,6 @@ class RunState:
         "barred",
         "cancel",
         "completed",
-        "course",
         "deadline",
         "deliverable",
         "depth",
@@ -220,8 +219,6 @@ class RunState:
         """Of maps, the keys of failed items that are to be tried again as soon as there is room."""
         self.undoable: list[str] = []
         """Keys of what was completed and can be undone, in the order of completion."""
-        self.course: Course | None = None
-        """Of a run that undoes the run before, until it begins to: what that did."""
         self.undecided: dict[str, None] = {}
         """Loops whose last iteration has ended: somebody has to say whether there is another."""
         self.final: str | None = None

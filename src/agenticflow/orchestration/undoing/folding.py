@@ -6,14 +6,17 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.errors import CorruptStore
-from agenticflow.orchestration.facts import Course, WorkflowStarted
+from agenticflow.orchestration.facts import CompensationStarted, Course
 from agenticflow.orchestration.state import RunState, TaskRecord, TaskStatus
 
 __all__ = ["course_of", "lay_out"]
 
 
-def course_of(state: RunState, fact: WorkflowStarted) -> Course | None:
-    """Return what the run that starts undoes, ``None`` when it does its tasks. Raises ``BlobMissing`` and ``CorruptStore``."""
+def course_of(state: RunState, fact: CompensationStarted) -> Course | None:
+    """Return what the run before did that this one undoes, ``None`` when it undoes its own.
+
+    Raises ``BlobMissing`` and ``CorruptStore``.
+    """
     data = bytes(fact.undoing)
     if data == codec.NULL:
         return None
@@ -26,6 +29,7 @@ def course_of(state: RunState, fact: WorkflowStarted) -> Course | None:
 def lay_out(state: RunState, course: Course, at: int) -> None:
     """What the run before had completed is completed, and what of it can be undone is to be undone."""
     plan = state.laid_out
+    state.tasks = {}  # none of its own has begun
     values: dict[str, bytes | None] = {**dict.fromkeys(course.items), **state.kept}
     for key, value in values.items():
         task_id, _, index = key.partition("[")
@@ -36,4 +40,3 @@ def lay_out(state: RunState, course: Course, at: int) -> None:
         state.tasks[key] = record
     state.undoable = list(course.order)
     state.kept = {}
-    state.course = None

@@ -182,14 +182,14 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
         answers: bytes | None = None
         undone_for: ErrorInfo | None = None
         steps: list[f.PlannedStep] = []
-        is_undoing = bytes(fact.undoing) != codec.NULL
+        course: bytes | None = None
         for event in rest:
             said = event.fact
-            if is_undoing and isinstance(said, f.StepsPlanned):
+            if isinstance(said, f.StepsPlanned) and event.cause == "StartRun":
                 steps += said.steps
                 continue
-            if is_undoing and isinstance(said, f.CompensationStarted):
-                undone_for = said.error
+            if isinstance(said, f.CompensationStarted) and bytes(said.undoing) != codec.NULL:
+                undone_for, course = said.error, bytes(said.undoing)
                 break
             if isinstance(said, AnswersKept):
                 answers = bytes(said.answers)
@@ -220,8 +220,8 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
             first_generation=fact.first_generation,
             replan=terms,
             undone_for=undone_for,
-            course=bytes(fact.undoing),
-            steps=tuple(steps),
+            course=course,
+            steps=() if course is None else tuple(steps),
         )
 
 

@@ -152,11 +152,11 @@ class _History:
                 self._is_paused = isinstance(fact, f.WorkflowPaused)
             case f.WorkflowCancelRequested():
                 self._is_ending = True
-            case f.CompensationStarted():
+            case f.CompensationStarted(undoing=undoing):
                 self._is_undoing = True
-            case f.WorkflowStarted(undoing=undoing) if bytes(undoing) != NULL and reference_in(bytes(undoing)) is None:
-                self._undoable = msgspec.msgpack.decode(undoing, type=f.Course).order
-                self._completed = list(self._undoable)
+                if bytes(undoing) != NULL and reference_in(bytes(undoing)) is None:
+                    self._undoable = msgspec.msgpack.decode(undoing, type=f.Course).order
+                    self._completed = list(self._undoable)
             case f.TaskLateOutcome():
                 self._undoable += [fact.task_key] * fact.is_undoable
             case _:
