@@ -31,26 +31,27 @@ class AgentResult(msgspec.Struct, frozen=True, kw_only=True):
     """Why the model ended its last answer: ``length`` for one that was cut at ``max_output_tokens``."""
 
 
-class TurnBegan(msgspec.Struct, frozen=True, tag_field="kind", tag="turn_began"):
+class _Seen(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    task: str = ""
+    """Key of the task that the agent works on."""
+
+
+class TurnBegan(_Seen, frozen=True, tag="turn_began"):
     """A model is asked."""
 
     agent: str
     turn: int
     """From 1."""
-    task: str = ""
-    """Key of the task that the agent works on."""
 
 
-class Spoken(msgspec.Struct, frozen=True, tag_field="kind", tag="spoken"):
+class Spoken(_Seen, frozen=True, tag="spoken"):
     """A piece of an answer, as it is spoken. A ``ResponseRestarted`` means that what came of this turn before is void."""
 
     agent: str
     delta: Delta
-    task: str = ""
-    """Key of the task that the agent works on."""
 
 
-class Drafted(msgspec.Struct, frozen=True, tag_field="kind", tag="drafted"):
+class Drafted(_Seen, frozen=True, tag="drafted"):
     """What an answer with a form says so far. Void like a ``Spoken`` when the answer restarts, and when it turns out to be no answer."""
 
     agent: str
@@ -60,18 +61,16 @@ class Drafted(msgspec.Struct, frozen=True, tag_field="kind", tag="drafted"):
     """The same as the agent's ``output_type``, once everything that it requires is there; ``None`` before."""
 
 
-class ToolCalled(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_called"):
+class ToolCalled(_Seen, frozen=True, tag="tool_called"):
     """A tool is called."""
 
     agent: str
     call_id: str
     name: str
     arguments: dict[str, object]
-    task: str = ""
-    """Key of the task that the agent works on."""
 
 
-class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_returned"):
+class ToolReturned(_Seen, frozen=True, tag="tool_returned"):
     """A call has its result, which is recorded."""
 
     agent: str
@@ -79,17 +78,13 @@ class ToolReturned(msgspec.Struct, frozen=True, tag_field="kind", tag="tool_retu
     name: str
     content: str
     is_error: bool
-    task: str = ""
-    """Key of the task that the agent works on."""
 
 
-class HandedOff(msgspec.Struct, frozen=True, tag_field="kind", tag="handed_off"):
+class HandedOff(_Seen, frozen=True, tag="handed_off"):
     """Another agent goes on."""
 
     agent: str
     to: str
-    task: str = ""
-    """Key of the task that the agent works on."""
 
 
 AgentUpdate: TypeAlias = TurnBegan | Spoken | Drafted | ToolCalled | ToolReturned | HandedOff
