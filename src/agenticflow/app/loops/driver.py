@@ -37,7 +37,7 @@ from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
-from agenticflow.app.loops.spending import Claims
+from agenticflow.app.loops.spending import Claims, reconcile
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
@@ -110,7 +110,7 @@ class Driver:
                 await place.start(start, blobs)
             except CommandRefused:
                 before = await place.state()
-                await place.purse.reconcile(before)
+                await reconcile(place.purse, before)
                 if before.error is None or place.is_same_attempt(before.driver):
                     return before
                 self._said = Conversation()
@@ -122,7 +122,7 @@ class Driver:
             state = await place.state()
             place.claims = Claims(place.stream_id, state.version)
             if state.version > 1:
-                await place.purse.reconcile(state)
+                await reconcile(place.purse, state)
             await self.messages(state)
             return state
         raise CommandRefused(f"the loop {place.loop_id!r} has ended {MAX_RUNS:,} times", hint="start it anew")
@@ -191,7 +191,7 @@ class Driver:
                 return
             raise
         await self._record(state, speaker, response)
-        await place.purse.settle_answer(claim, speaker.model.identity, response)
+        await place.purse.settle_answer(claim, speaker.model.identity, response.usage, response.lost_usage)
 
     async def _request(self, state: LoopState, speaker: Speaker, messages: Sequence[Message]) -> ModelRequest:
         policy, model = speaker.definition.loop, speaker.model
@@ -230,7 +230,8 @@ class Driver:
                         place.tell(Spoken(speaker.name, delta))
             return fold.response()
 
-        return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
+        limit = request.max_output_tokens
+        return await place.purse.model_call(speaker.model.identity, claim, self._said.chars, limit, ask)
 
     async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
         place, turn = self._place, state.turns
@@ -288,14 +289,18 @@ class Driver:
         request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(transcript(old))))
         claim = place.claims.summary(state)
         response = await place.purse.model_call(
-            speaker, request, claim, self._said.chars, lambda: speaker.model.respond(request)
+            speaker.model.identity,
+            claim,
+            self._said.chars,
+            request.max_output_tokens,
+            lambda: speaker.model.respond(request),
         )
         message, blob = store_form(pack_messages([summary_message(response.text)]))
         compacted = ConversationCompacted(
             entries=cut, message=message, model=speaker.model.identity, usage=response.usage
         )
         await place.submit(Compact, compacted=compacted, blobs=() if blob is None else (blob,))
-        await place.purse.settle_answer(claim, speaker.model.identity, response)
+        await place.purse.settle_answer(claim, speaker.model.identity, response.usage, response.lost_usage)
         return True
 
 

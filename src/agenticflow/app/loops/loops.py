@@ -24,14 +24,13 @@ from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.outputs import Expected
 from agenticflow.agents.model.parts import Message, user
-from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.session.session import AgentSession
+from agenticflow.agents.spending.purse import Accounts, Purse
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
 from agenticflow.app.loops.place import Place, Superseded, nested_id, raised
 from agenticflow.app.loops.request import PROMPT, Asked, asked_in
 from agenticflow.app.loops.speakers import Speakers
-from agenticflow.app.loops.spending import Purse
 from agenticflow.app.loops.updates import Subscription, Updates
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
@@ -48,7 +47,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
-from agenticflow.resilience.budgets import Budget, KeepsBudgets
+from agenticflow.resilience.budgets import Budget
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
@@ -119,7 +118,7 @@ class AgentRun:
 class EngineLoops:
     """Drives the loops of agents that are registered with one orchestrator."""
 
-    def __init__(self, host: Host, store: Store, clock: Clock, budgets: KeepsBudgets, prices: PriceTable) -> None:
+    def __init__(self, host: Host, store: Store, clock: Clock, accounts: Accounts) -> None:
         host.add_guest(LoopGuest())
         self.host = host
         self.clock = clock
@@ -128,7 +127,7 @@ class EngineLoops:
         self.pipeline = get_tool_pipeline()
         self.starts: Starts | None = None
         """The orchestrator, once there is one around the engine."""
-        self._purse = Purse(budgets, prices)
+        self._purse = Purse(accounts)
         self._store = store
         self._life = ambient.ids.next_id()
         self._ending: set[asyncio.Task[None]] = set()

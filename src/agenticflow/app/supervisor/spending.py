@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -11,25 +10,19 @@ from agenticflow.agents.decomposition.decomposer import TaskDecomposer
 from agenticflow.agents.model.deltas import Delta, deltas_of
 from agenticflow.agents.model.parts import pack_messages
 from agenticflow.agents.model.port import Model
-from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.model.requests import ModelRequest
-from agenticflow.agents.model.responses import ModelResponse, Usage
+from agenticflow.agents.model.responses import ModelResponse
+from agenticflow.agents.spending.purse import Accounts, Purse
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
-from agenticflow.errors import BudgetExceeded, CommandRefused, ModelRateLimited, UsageError
+from agenticflow.errors import CommandRefused
 from agenticflow.resilience.budgets import Amounts, Budget, Claim, KeepsBudgets
 
 __all__ = ["PaidModel", "close_budget", "paying"]
 
-CHARS_PER_TOKEN: Final = 3
-"""For what is reserved: fewer than there are, so that it is more than what is asked for."""
-OUTPUT_TOKENS: Final = 4_096
-"""Reserved for an answer."""
 MAX_CALLS: Final = 64
 """Of the model for one answer, with all attempts and crashes."""
 _MAX_OWNER_BYTES: Final = 150
-_NOT_BILLED: Final = (UsageError, ModelRateLimited)
-"""Errors of a model that has not answered: the request was refused before."""
 
 
 async def paying(
@@ -44,13 +37,13 @@ async def paying(
         lineage = (await keeper.get(budget)).lineage
     else:
         lineage = (await keeper.open(_own_id(context), Budget.from_dict(budget))).lineage
-    owner = _short(f"{context.workflow_id}/{context.run_no}#{context.task_key}")
-    for claim in (await keeper.get(lineage[0])).open_calls:
-        if claim.owner == owner:
-            await keeper.settle(lineage, claim, None)
     client = decomposer.client
-    paid = PaidModel(client.model, keeper, lineage, owner, client.spending.prices)
-    return decomposer.through(client.through(paid))
+    purse = Purse(Accounts(keeper, client.spending.prices), lineage)
+    owner = _short(f"{context.workflow_id}/{context.run_no}#{context.task_key}")
+    for claim in await purse.left_open(owner):
+        if claim.owner == owner:
+            await purse.settle(claim, None)
+    return decomposer.through(client.through(PaidModel(client.model, purse, owner)))
 
 
 async def close_budget(keeper: KeepsBudgets, context: TaskContext) -> None:
@@ -62,48 +55,28 @@ async def close_budget(keeper: KeepsBudgets, context: TaskContext) -> None:
 class PaidModel(Model):
     """A model that is asked once, when its cost is covered."""
 
-    def __init__(
-        self, model: Model, keeper: KeepsBudgets, lineage: Sequence[str], owner: str, prices: PriceTable
-    ) -> None:
+    def __init__(self, model: Model, purse: Purse, owner: str) -> None:
         self.provider = model.provider
         self.name = model.name
         self.abilities = model.abilities
         self._model = model
-        self._keeper = keeper
-        self._lineage = lineage
+        self._purse = purse
         self._owner = owner
-        self._prices = prices
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Delta, None]:
         for delta in deltas_of(await self.respond(request)):
             yield delta
 
     async def respond(self, request: ModelRequest) -> ModelResponse:
+        purse = self._purse
         chars = len(pack_messages(request.messages))
-        wanted = Usage(chars // CHARS_PER_TOKEN + 1, request.max_output_tokens or OUTPUT_TOKENS)
-        claim, left_seconds = await self._reserved(self._prices.amounts_of(self.identity, wanted))
+        claim, left_seconds = await self._reserved(purse.wanted(self.identity, chars, request.max_output_tokens))
         try:
-            async with asyncio.timeout(left_seconds):
-                response = await self._model.respond(request)
-        except TimeoutError as error:
-            await self._keeper.settle(self._lineage, claim, None)
-            raise BudgetExceeded(
-                f"the time of {self._lineage[0]!r} ended while {self.identity!r} was asked",
-                hint="give it more seconds=",
-                budget_id=self._lineage[0],
-                dimension="seconds",
-            ) from error
-        except _NOT_BILLED:
-            await self._keeper.release(self._lineage, claim)
-            raise
+            response = await purse.within_time(self.identity, claim, left_seconds, lambda: self._model.respond(request))
         except Exception:
-            await self._keeper.settle(self._lineage, claim, None)
+            await purse.settle_rest()
             raise
-        used = response.usage
-        if used is not None and response.lost_usage is not None:
-            used += response.lost_usage
-        cost = None if used is None else self._prices.amounts_of(self.identity, used)
-        await self._keeper.settle(self._lineage, claim, cost)
+        await purse.settle_answer(claim, self.identity, response.usage, response.lost_usage)
         return response
 
     async def _reserved(self, amounts: Amounts) -> tuple[Claim, float | None]:
@@ -112,7 +85,7 @@ class PaidModel(Model):
         while True:
             claim = Claim(self._owner, number)
             try:
-                return claim, (await self._keeper.reserve(self._lineage, claim, amounts)).left_seconds
+                return claim, (await self._purse.reserve(claim, amounts)).left_seconds
             except CommandRefused:
                 if number == MAX_CALLS:
                     raise
