@@ -59,7 +59,8 @@ class JournalledPurse:
         self._task = task
         self._left: dict[str, list[Claim]] = {}
         """Calls that an earlier life has left open, by owner."""
-        self._problem: BudgetExceeded | None = None
+        self.problem: BudgetExceeded | None = None
+        """The first call that was not covered: it is the outcome of the run."""
 
     async def begin(self) -> None:
         """Find what earlier lives have left open."""
@@ -68,8 +69,8 @@ class JournalledPurse:
 
     def check(self) -> None:
         """Raise what a call was refused with before: loops pass over errors, and what comes about without the call does not count."""
-        if self._problem is not None:
-            raise self._problem
+        if self.problem is not None:
+            raise self.problem
 
     async def ask(
         self, key: str, asked: AskedModel, perform: Callable[[], Awaitable[object]], options: Mapping[str, Any]
@@ -126,7 +127,7 @@ class JournalledPurse:
             found = await self._task.journal.call(key, perform, before=cover, **options)
         except Exception as error:
             if isinstance(error, BudgetExceeded):
-                self._problem = self._problem or error
+                self.problem = self.problem or error
             for claim, _ in covered:
                 if self._purse.is_open(claim):
                     await self._purse.settle(claim, broken)
@@ -215,7 +216,9 @@ async def purse_for(
             is_done = True
         except BudgetExceeded:
             raise
-        except Exception:
+        except Exception as error:
+            if purse.problem is not None:
+                raise purse.problem from error
             is_done = True
             raise
         finally:

@@ -164,3 +164,23 @@ async def test_without_an_engine_a_budget_is_refused_and_no_budget_is_no_purse()
     with pytest.raises(DefinitionError, match="nobody keeps budgets here"):
         async with purse_for(context(), {"tokens": 5}, None):
             pytest.fail("it has no budget to spend from")
+
+
+async def test_what_a_loop_makes_of_a_refusal_does_not_count_and_its_budgets_stay_open() -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        desk = Desk(orchestrator)
+
+        async def shrugging(*, raises: bool) -> None:
+            async with purse_for(desk.attempt(), {"tokens": 5}, Budget(tokens=500)) as purse:
+                assert purse is not None
+                with pytest.raises(BudgetExceeded):
+                    await purse.ask("k", ASKED, say, {})
+                with pytest.raises(BudgetExceeded):
+                    await purse.call("small", say, {})
+                if raises:
+                    raise RuntimeError("it made something else of it")
+
+        for raises in (True, False):
+            with pytest.raises(BudgetExceeded, match="5 tokens"):
+                await shrugging(raises=raises)
+        assert [view.status for view in await orchestrator.budgets.list()] == ["OPEN", "OPEN"]

@@ -443,3 +443,5 @@ def test_what_is_covered_counts_those_beside_it() -> None:
     assert is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.4"), 50))
     assert not is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.5"), 50))
     assert not is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.4"), 51))
+    ledger.ask(ChangeBudget(now=ledger.now, limits=Budget()))
+    assert is_covered(ledger.state, usd("900", 10**9), Sums()), "there are no limits"
