@@ -447,3 +447,34 @@ async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
             await budgets.reserve(lineage, Claim("b", 1), FIVE, wait_seconds=60)
         await budgets.release(lineage, Claim("other", 1))
         await first
+
+
+@in_virtual_time
+async def test_what_is_settled_while_a_call_is_being_refused_is_not_missed() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        for turns in range(40):
+            await budgets.reserve(lineage, Claim("other", turns + 1), Amounts(tokens=8))
+            asking = asyncio.ensure_future(
+                waited(budgets.reserve(lineage, Claim("a", turns + 1), FIVE, wait_seconds=60))
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await budgets.release(lineage, Claim("other", turns + 1))
+            assert await asking < 1
+            await budgets.release(lineage, Claim("a", turns + 1))
+
+
+@in_virtual_time
+async def test_who_waits_is_told_the_moment_that_others_have_spent_too_much() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        asking = asyncio.ensure_future(budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60))
+        await asyncio.sleep(0.5)
+        await budgets.settle(lineage, Claim("other", 1), Amounts(tokens=8))
+        with pytest.raises(BudgetExceeded) as refused:
+            await asyncio.wait_for(asking, 0.1)
+        assert not refused.value.is_held

@@ -31,7 +31,7 @@ from agenticflow.resilience.budgets.facts import (
 )
 from agenticflow.resilience.budgets.state import BudgetState
 
-__all__ = ["KIND", "BudgetGuest", "is_covered", "stream_of_budget"]
+__all__ = ["KIND", "BudgetGuest", "is_covered", "is_hopeless", "stream_of_budget"]
 
 KIND: Final = "budget"
 MAX_OPEN: Final = 10_000
@@ -207,6 +207,14 @@ def is_covered(state: BudgetState, amounts: Amounts, beside: Sums) -> bool:
     limits, spent, reserved = state.limits, state.spent.sums, state.reserved
     return _fits(limits.money, spent.usd, plus(reserved.usd, beside.usd), amounts.usd) and _fits(
         limits.tokens, spent.tokens, reserved.tokens + beside.tokens, amounts.tokens
+    )
+
+
+def is_hopeless(state: BudgetState, amounts: Amounts) -> bool:
+    """Whether money or tokens of the call are not covered even when all that is reserved comes to nothing."""
+    limits, spent = state.limits, state.spent.sums
+    return not (
+        _fits(limits.money, spent.usd, 0, amounts.usd) and _fits(limits.tokens, spent.tokens, 0, amounts.tokens)
     )
 
 

@@ -26,9 +26,9 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
-from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, check_budget_id
+from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, Sums, check_budget_id
 from agenticflow.resilience.budgets.facts import ChangeBudget, CloseBudget, OpenBudget, Release, Reserve, Settle
-from agenticflow.resilience.budgets.guest import KIND, stream_of_budget
+from agenticflow.resilience.budgets.guest import KIND, is_covered, stream_of_budget
 from agenticflow.resilience.budgets.keeping import BudgetView, KeepsBudgets, Reservation, view_of
 from agenticflow.resilience.budgets.state import BudgetState
 from agenticflow.runtime.actors import Answer
@@ -104,6 +104,8 @@ class BudgetKeeper(KeepsBudgets):
                     raise _in_vain(error, waited) from error
                 held = error.budget_id
             left = min(wait_seconds - waited, await self._left_seconds(lineage))
+            if is_covered(await self._state(held), amounts, Sums()):
+                continue  # since it was asked: nobody wakes who does not wait yet
             if not await self._waiters.wait(held, amounts, left):
                 await self._look_again(held)
 

@@ -10,7 +10,7 @@ import asyncio
 from typing import Final
 
 from agenticflow.resilience.budgets.amounts import Amounts, Sums
-from agenticflow.resilience.budgets.guest import is_covered
+from agenticflow.resilience.budgets.guest import is_covered, is_hopeless
 from agenticflow.resilience.budgets.state import BudgetState
 
 __all__ = ["Waiters"]
@@ -63,7 +63,11 @@ class Waiters:
         """Something has happened to the budget, which is at ``state``; ``None`` when that is not known: then all look."""
         beside = Sums()
         for waiting in self._of.get(budget_id, ()):
-            if state is None or not state.is_open or is_covered(state, waiting.amounts, beside):
+            if state is None or not state.is_open or is_hopeless(state, waiting.amounts):
+                pass  # it asks again, and is told
+            elif is_covered(state, waiting.amounts, beside):
                 beside = beside.plus(waiting.amounts)
-                if not waiting.woken.done():
-                    waiting.woken.set_result(None)
+            else:
+                continue
+            if not waiting.woken.done():
+                waiting.woken.set_result(None)

@@ -34,7 +34,7 @@ from agenticflow.resilience.budgets.facts import (
     Reserve,
     Settle,
 )
-from agenticflow.resilience.budgets.guest import BudgetGuest, is_covered, stream_of_budget
+from agenticflow.resilience.budgets.guest import BudgetGuest, is_covered, is_hopeless, stream_of_budget
 from agenticflow.resilience.budgets.keeping import view_of
 from agenticflow.resilience.budgets.state import BudgetState
 from agenticflow.resilience.gate import PermitReleased
@@ -443,5 +443,8 @@ def test_what_is_covered_counts_those_beside_it() -> None:
     assert is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.4"), 50))
     assert not is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.5"), 50))
     assert not is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.4"), 51))
+    assert is_hopeless(ledger.state, usd("1.1"))
+    assert is_hopeless(ledger.state, usd("0.4", 101))
+    assert not is_hopeless(ledger.state, usd("1", 100)), "what is reserved may come to nothing"
     ledger.ask(ChangeBudget(now=ledger.now, limits=Budget()))
     assert is_covered(ledger.state, usd("900", 10**9), Sums()), "there are no limits"
