@@ -37,7 +37,7 @@ async def main() -> None:
     orchestrator = Orchestrator()
     # asked a third time, this model would have nothing to say
     lm = DummyLM([{"notes": "leaves, water, heat"}, {"text": "Tea is leaves and hot water."}])
-    writer = dspy_worker("writer", lm=lm, budget=Budget(tokens=50_000), budgets=lambda: orchestrator.budgets)(Writer)
+    writer = dspy_worker("writer", lm=lm, budget=Budget(tokens=50_000))(Writer)
     task = TaskDefinition(
         "write", "writer", params={"topic": "tea"}, retry_policy=RetryPolicy(max_attempts=2, initial_delay_seconds=0.01)
     )
@@ -45,7 +45,7 @@ async def main() -> None:
         orchestrator.register_worker(writer)
         handle = await orchestrator.start_workflow(WorkflowDefinition([task], output="${write}"), workflow_id="tea")
         print(await handle.result())
-        spent = await orchestrator.budgets.get("tea.write")
+        (spent,) = await orchestrator.budgets.list()
         print(f"{spent.calls} calls of the model in two attempts")
 
 

@@ -181,16 +181,20 @@ class BoundExceeded(UsageError):
 class BudgetExceeded(UsageError):
     """A call may cost more than is left of a budget, or its time is over; nothing was reserved, the call must not be made.
 
-    ``budget_id`` names the budget, ``dimension`` what it lacks: ``usd``, ``tokens``, ``tool_calls`` or ``seconds``.
+    ``budget_id`` names the budget, ``dimension`` what it lacks: ``usd``, ``tokens``, ``tool_calls`` or ``seconds``. ``is_held`` says that
+    the call would be covered without what open calls have reserved, which may come to less.
     """
 
     code = "budget_exceeded"
     told: ClassVar[tuple[str, ...]] = ("budget_id", "dimension")
 
-    def __init__(self, message: str, *, hint: str = "", budget_id: str = "", dimension: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", budget_id: str = "", dimension: str = "", is_held: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.budget_id = budget_id
         self.dimension = dimension
+        self.is_held = is_held
 
 
 class ConcurrencyConflict(UsageError):

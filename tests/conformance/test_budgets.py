@@ -196,3 +196,24 @@ async def test_budgets_are_listed_page_by_page(world: World) -> None:
         for limit in (0, 1_001, True):
             with pytest.raises(InvalidInput, match="give 1 to 1,000"):
                 await orchestrator.budgets.list(limit=limit)
+
+
+async def test_a_call_waits_for_what_others_hold_and_a_restart_finds_every_open_one(world: World) -> None:
+    async with world.life() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("wide", Budget())).lineage
+        claims = [Claim(f"{'a' if number % 2 else 'b'}/{number}", 1) for number in range(240)]
+        await asyncio.gather(*(budgets.reserve(lineage, claim, cents(1)) for claim in claims))
+    async with world.life() as orchestrator:
+        budgets = orchestrator.budgets
+        found = await budgets.open_calls("wide", "a/")
+        assert set(found) == set(claims[1::2]), "all of them, where a view shows a hundred"
+        await asyncio.gather(*(budgets.release(["wide"], claim) for claim in claims if claim.owner != "a/1"))
+        await budgets.change("wide", Budget(usd=0.015))
+        asking = asyncio.ensure_future(budgets.reserve(["wide"], Claim("c", 1), cents(1), wait_seconds=30))
+        await asyncio.sleep(0.01)
+        assert not asking.done()
+        await budgets.settle(["wide"], Claim("a/1", 1), Amounts(usd=Decimal("0.005")))
+        assert not (await asyncio.wait_for(asking, 5)).is_repeated
+        with pytest.raises(InvalidInput, match="no budget"):
+            await budgets.open_calls("nobody", "a")

@@ -11,8 +11,9 @@ import enum
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final, get_origin, get_type_hints
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -81,9 +82,22 @@ class _Signature(msgspec.Struct, frozen=True):
     """A parameter that cannot be filled by name, if there is one."""
 
 
-@lru_cache(maxsize=256)
+_known: Final[WeakKeyDictionary[HandlerFunction, _Signature]] = WeakKeyDictionary()
+"""Weak, because a function made for one agent has that agent, and all it works with, in its closure."""
+
+
 def _signature_of(function: HandlerFunction) -> _Signature:
     """Work out the parameters of ``function`` once, however many agents share it."""
+    try:
+        known = _known.get(function)
+        if known is None:
+            known = _known[function] = _worked_out(function)
+    except TypeError:  # a callable that cannot be hashed, or referred to weakly
+        return _worked_out(function)
+    return known
+
+
+def _worked_out(function: HandlerFunction) -> _Signature:
     parameters: list[_Parameter] = []
     context_name = params_name = None
     takes_rest = False
@@ -152,10 +166,7 @@ class Handler:
         self.name = name
         self.check: Check | None = None
         self.runs_in = _place(function, name, run_in)
-        try:
-            signature = _signature_of(function)
-        except TypeError:  # a callable that cannot be hashed
-            signature = _signature_of.__wrapped__(function)
+        signature = _signature_of(function)
         if signature.unnamed:
             raise DefinitionError(
                 f"the handler {name!r} has the parameter {signature.unnamed!r}, which has no name to fill it by",

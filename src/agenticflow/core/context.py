@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
-from typing import Any, Final, Literal, Unpack, overload
+from typing import Any, Final, Literal, Protocol, Unpack, overload
 
 import msgspec
 
@@ -28,7 +28,7 @@ from agenticflow.core.journal import KeepsJournals, TaskJournal
 from agenticflow.core.tools import CallGiven, ToolAccess, ToolCall, ToolResult, call_of, tool_effect_key
 from agenticflow.errors import DefinitionError, InvalidInput, TaskCancelled
 
-__all__ = ["CancelReason", "Feedback", "Progress", "TaskContext", "effect_key"]
+__all__ = ["CancelReason", "Feedback", "HasAccounts", "Progress", "TaskContext", "effect_key"]
 
 _UNREAD: Final = object()
 _NO_REPLIES: Final[Mapping[str, Reply]] = Replies()
@@ -43,6 +43,13 @@ def effect_key(workflow_id: str, task_key: str, generation: int) -> str:
     It changes only when somebody explicitly asks to run the task again. Hand it to outside services as their idempotency key.
     """
     return blake2b(f"{workflow_id}\0{task_key}\0{generation}".encode(), digest_size=16).hexdigest()
+
+
+class HasAccounts(Protocol):
+    """Whoever knows what the calls of a task's handler are paid from."""
+
+    def accounts(self) -> Any:
+        """Return the ``agents.spending`` ``Accounts`` of the orchestrator."""
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -105,6 +112,7 @@ class TaskContext(Mapping[str, object]):
         "_journal",
         "_logger",
         "_open",
+        "accounts",
         "agent_id",
         "attempt",
         "cancel_reason",
@@ -182,6 +190,8 @@ class TaskContext(Mapping[str, object]):
         """The tools of the agent that performs the task; ``None`` when it has none."""
         self.journals: KeepsJournals | None = None
         """Where journals are; ``None`` outside of the engine."""
+        self.accounts: HasAccounts | None = None
+        """Who knows its budgets, and what models cost; ``None`` outside of the engine."""
         self.token = 0
         """Tells this attempt from others of its run."""
         self._journal: TaskJournal | None = None

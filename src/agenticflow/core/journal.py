@@ -191,6 +191,7 @@ class TaskJournal:
         request: object = None,
         interrupted: object = _NOT_GIVEN,
         on_difference: OnDifference = "fail",
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> object:
         """Return what is recorded under ``key``, plain data as results of tasks are; when nothing is, ``perform`` and record it first.
 
@@ -198,12 +199,13 @@ class TaskJournal:
         recorded before it is made: what it raised is recorded too and raised again as ``PermanentError``; if nobody knows what came of it
         this is ``interrupted``, or ``OutcomeUnknown`` is raised. ``request`` is what is asked. When something else was recorded under the
         key, the handler does not repeat itself, which is a ``NonDeterminismError``; ``on_difference="forget"`` forgets that call and all
-        after it instead, unless one of them must not happen twice. Raises ``InvalidInput`` for a key that was answered in this attempt
+        after it instead, unless one of them must not happen twice. ``before`` is awaited when the call is to be made, before anything says
+        so; what it raises leaves no trace. Raises ``InvalidInput`` for a key that was answered in this attempt
         already.
         """
         fingerprint = self._begin(key, effect, request)
         try:
-            entry = await self._recorded(key, fingerprint, effect, on_difference, interrupted)
+            entry = await self._recorded(key, fingerprint, effect, on_difference, interrupted, before)
             if entry is not None:
                 return self._value_of(key, entry)
             try:
@@ -276,6 +278,7 @@ class TaskJournal:
         effect: CallEffect,
         on_difference: OnDifference,
         interrupted: object,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> Entry | None:
         """Return what came of the call before; ``None`` when it is to be made, and may be."""
         entry = await self._desk.find(key)
@@ -293,6 +296,8 @@ class TaskJournal:
                     hint="ask the same again, or under another key; run_again of the task begins with an empty journal",
                 )
             await self._desk.forget(key)
+        if before is not None:
+            await before()
         if effect == "at_most_once":
             await self._desk.start(key, fingerprint)
         return None

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final
 
+from agenticflow.agents.spending.journalled import AskedModel, JournalledPurse, plain
 from agenticflow.core.context import TaskContext
 from agenticflow.core.journal import MAX_KEY_CHARS, CallEffect, OnDifference
 
@@ -26,10 +27,19 @@ INTERRUPTED: Final = (
 class ForeignLoop:
     """The calls of one loop of the handler whose attempt ``task`` is."""
 
-    __slots__ = ("_counts", "_inner", "_turn", "on_difference", "path", "task")
+    __slots__ = ("_counts", "_inner", "_turn", "on_difference", "path", "purse", "task")
 
-    def __init__(self, task: TaskContext, path: str = "", *, on_difference: OnDifference = "fail") -> None:
+    def __init__(
+        self,
+        task: TaskContext,
+        path: str = "",
+        *,
+        on_difference: OnDifference = "fail",
+        purse: JournalledPurse | None = None,
+    ) -> None:
         self.task = task
+        self.purse = purse
+        """What its calls are paid from; ``None`` without a budget."""
         self.on_difference: OnDifference = on_difference
         self.path = path
         """Stands before the names of its calls."""
@@ -56,13 +66,21 @@ class ForeignLoop:
         """Return the loop ``name`` that goes on inside this one, and begins now."""
         number = self._inner[name] = self._inner.get(name, 0) + 1
         path = f"{self.path}{self._turn}.{name}{f'#{number}' if number > 1 else ''}/"
-        return ForeignLoop(self.task, path, on_difference=self.on_difference)
+        return ForeignLoop(self.task, path, on_difference=self.on_difference, purse=self.purse)
 
-    async def ask(self, perform: Callable[[], Awaitable[object]], request: object) -> Any:
-        """Ask the model, or have what it answered before."""
-        value = await self.task.journal.call(
-            self._key(f"model-{self._turn + 1}"), perform, request=request, on_difference=self.on_difference
-        )
+    async def ask(
+        self, perform: Callable[[], Awaitable[object]], request: object, asked: Callable[[], AskedModel]
+    ) -> Any:
+        """Ask the model, or have what it answered before. ``asked`` says what it may cost, where there is a budget.
+
+        Raises ``BudgetExceeded``.
+        """
+        key = self._key(f"model-{self._turn + 1}")
+        options: dict[str, Any] = {"request": request, "on_difference": self.on_difference}
+        if self.purse is None:
+            value = plain(await self.task.journal.call(key, perform, **options))
+        else:
+            value = await self.purse.ask(key, asked(), perform, options)
         self._turn += 1
         self._counts.clear()
         self._inner.clear()
@@ -76,17 +94,18 @@ class ForeignLoop:
         request: object = None,
         effect: CallEffect = "idempotent",
         interrupted: object = INTERRUPTED,
+        is_tool: bool = False,
     ) -> Any:
-        """Make a call between two answers of the model, or have what came of it before."""
-        more = {"interrupted": interrupted} if effect == "at_most_once" else {}
-        value = await self.task.journal.call(
-            self.key_of(name),
-            perform,
-            request=request,
-            effect=effect,
-            on_difference=self.on_difference,
-            **more,
-        )
+        """Make a call between two answers of the model, or have what came of it before. Budgets are about those of
+        tools. Raises ``BudgetExceeded``."""
+        options: dict[str, Any] = {"request": request, "effect": effect, "on_difference": self.on_difference}
+        if effect == "at_most_once":
+            options["interrupted"] = interrupted
+        key = self.key_of(name)
+        if self.purse is None or not is_tool:
+            value = plain(await self.task.journal.call(key, perform, **options))
+        else:
+            value = await self.purse.call(key, perform, options)
         self._counts[name] = self._counts.get(name, 0) + 1
         return value
 

@@ -38,13 +38,13 @@ class Report(dspy.Module):
 async def main() -> None:
     engine = Orchestrator(store=f"sqlite:///{FOLDER}/state.db")
     lm = dspy.LM("openai/gpt-test", api_base=URL, api_key="not-a-key", cache=False)
-    report = dspy_worker("report", lm=lm, budget=Budget(tokens=100_000), budgets=lambda: engine.budgets)(Report)
+    report = dspy_worker("report", lm=lm, budget=Budget(tokens=100_000))(Report)
     engine.register_worker(report)
     task = TaskDefinition("report", "report", params={"topics": ["tea", "rice", "salt"]})
     async with engine:
         handle = await engine.start_workflow(WorkflowDefinition([task], output="${report}"), workflow_id="w")
         print(await handle.result())
-        view = await engine.budgets.get("w.report")
+        (view,) = await engine.budgets.list()
         print(view.calls, view.unmetered_calls, view.open_count)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -21,11 +22,12 @@ from agenticflow import (
     WorkflowDefinition,
     WorkflowExecutionError,
 )
-from agenticflow.agents.model import PriceTable, Usage
+from agenticflow.agents.model import Usage
 from agenticflow.errors import (
     BudgetExceeded,
     ConfigurationError,
     ContextTooLong,
+    InvalidInput,
     ModelAccessDenied,
     ModelAnswerGarbled,
     ModelRateLimited,
@@ -153,8 +155,8 @@ def test_what_is_no_module_says_why() -> None:
         dspy_worker("function")(lambda needed: needed)
     with pytest.raises(DefinitionError, match="has no signature"):
         dspy_worker("signature")("no arrow")
-    with pytest.raises(DefinitionError, match="nobody keeps the budget"):
-        dspy_worker("budget", budget=Budget(tokens=1))
+    with pytest.raises(InvalidInput, match="the budget is 7"):
+        dspy_worker("budget", budget=7)  # type: ignore[arg-type]  # what a newcomer writes
     with pytest.raises(DefinitionError, match="got 'Thrice', not a name"):
         dspy_worker(Thrice)  # type: ignore[arg-type]  # what a newcomer writes
     with pytest.raises(DefinitionError, match="run_in='process'"):
@@ -361,20 +363,22 @@ async def test_real_models_are_not_asked_where_that_is_forbidden() -> None:
 
 # --- budgets --------------------------------------------------------------------------------------------------------------
 
-PRICES = PriceTable.from_dict({"openai:gpt-test": {"input_per_million": 1_000, "output_per_million": 1_000}})
+PRICES = '{"openai:gpt-test": {"input_per_million": 1000, "output_per_million": 1000}}'
 
 
-async def test_a_task_keeps_to_its_budget_over_all_attempts(server: Provider) -> None:
+async def test_a_task_keeps_to_its_budget_over_all_attempts(
+    server: Provider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "prices.json").write_text(PRICES, encoding="utf-8")
+    monkeypatch.setenv("AGENTICFLOW_MODELS__PRICES", str(tmp_path / "prices.json"))
     async with Orchestrator(store="memory:") as engine:
         worker = dspy_worker(
             "thrice",
             lm=server.lm(max_tokens=100),
             budget=Budget(usd=10, tokens=100_000),
-            budgets=lambda: engine.budgets,
-            prices=PRICES,
         )(Thrice(failures=2))
         await run(worker, {"topic": "tea"}, engine=engine, retry_policy=AGAIN)
-        view = await engine.budgets.get("w.only")
+        (view,) = await engine.budgets.list()
         assert (view.calls, view.spent.tokens, view.open_count, view.is_complete) == (3, 75, 0, True)
         assert float(view.spent.usd) == pytest.approx(0.075)
 
@@ -404,22 +408,21 @@ async def test_a_call_that_does_not_fit_is_not_made(server: Provider) -> None:
 
     async with Orchestrator(store="memory:") as engine:
         await engine.budgets.open("all", Budget(tokens=50))
-        worker = dspy_worker(
-            "shrugs", lm=server.lm(), budget=Budget(tokens=100_000), budgets=engine.budgets, budget_parent="all"
-        )(Shrugs)
-        reason = await failure_of(worker, {"question": "tea"}, engine=engine, retry_policy=AGAIN)
+        worker = dspy_worker("shrugs", lm=server.lm(), budget=Budget(tokens=100_000))(Shrugs)
+        params = {"question": "tea", "budget": "all"}
+        reason = await failure_of(worker, params, engine=engine, retry_policy=AGAIN)
         assert reason.startswith(f"{BudgetExceeded.__name__}: the budget 'all' of 50 tokens")
         assert server.asked == []
-        view = await engine.budgets.get("w.only")
-        assert (view.calls, view.open_count) == (0, 0)
+        for view in await engine.budgets.list():
+            assert (view.calls, view.open_count) == (0, 0)
 
 
 async def test_what_was_refused_costs_nothing_and_what_broke_counts_as_made(server: Provider) -> None:
     server.refusals = [429, 500]
     async with Orchestrator(store="memory:") as engine:
-        worker = dspy_worker(
-            "answer", lm=server.lm(max_tokens=100), budget=Budget(tokens=100_000), budgets=engine.budgets
-        )("question -> answer")
+        worker = dspy_worker("answer", lm=server.lm(max_tokens=100), budget=Budget(tokens=100_000))(
+            "question -> answer"
+        )
         assert await run(worker, {"question": "tea"}, engine=engine, retry_policy=AGAIN) == {"answer": "all about tea"}
-        view = await engine.budgets.get("w.only")
+        (view,) = await engine.budgets.list()
         assert (view.calls, view.unmetered_calls, view.open_count) == (2, 1, 0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -366,3 +368,17 @@ def test_a_check_takes_of_the_params_what_it_names_and_needs_no_process() -> Non
     in_process = Handler(double, name="double", run_in="process")
     with pytest.raises(DefinitionError, match="'double' would run in a process of its own"):
         Check.of(in_process, 1)
+
+
+def test_what_a_function_was_made_for_is_let_go_with_it() -> None:
+    class Owner:
+        def handler(self) -> Callable[[int], object]:
+            return lambda load: (self, load)
+
+    owner = Owner()
+    handler = Handler(owner.handler(), name="h")
+    assert call(handler.function, {"load": 1}) == (owner, 1)
+    gone = weakref.ref(owner)
+    del owner, handler
+    gc.collect()
+    assert gone() is None

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from agenticflow.agents.model.responses import Usage
+from agenticflow.agents.spending.journalled import AskedModel
 from agenticflow.integrations.loops import ForeignLoop
 from agenticflow.testing import MemoryJournals
 from tests.contracts.house import plain_environment
@@ -58,6 +60,10 @@ async def answer(value: object) -> object:
     return value
 
 
+def priced() -> AskedModel:
+    return AskedModel(model="scripted:m", chars=30, max_output_tokens=10, used=lambda value: Usage(5, 5))
+
+
 def attempt(journals: MemoryJournals) -> ForeignLoop:
     task = context()
     task.journals = journals
@@ -68,21 +74,21 @@ async def test_calls_have_the_same_names_in_each_attempt_whatever_failed_meanwhi
     journals = MemoryJournals()
     first = attempt(journals)
     with pytest.raises(ZeroDivisionError):
-        await first.ask(_fail, "hello")
-    assert await first.ask(lambda: answer("one"), "hello") == "one"
+        await first.ask(_fail, "hello", priced)
+    assert await first.ask(lambda: answer("one"), "hello", priced) == "one"
     await first.call("tool", lambda: answer(1))
     await first.call("tool", lambda: answer(2))
     inner, again = first.inside("agent"), first.inside("agent")
     assert (inner.path, again.path) == ("1.agent/", "1.agent#2/")
-    await inner.ask(lambda: answer("inside"), "x")
-    assert await first.ask(lambda: answer("two"), "world") == "two"
+    await inner.ask(lambda: answer("inside"), "x", priced)
+    assert await first.ask(lambda: answer("two"), "world", priced) == "two"
     (entries,) = journals.entries.values()
     names = ["model-1", "1.tool", "1.tool#2", "1.agent/model-1", "model-2"]
     assert list(entries) == names
     second = attempt(journals)
-    assert await second.ask(_fail, "hello") == "one"
+    assert await second.ask(_fail, "hello", priced) == "one"
     assert [await second.call("tool", _fail), await second.call("tool", _fail)] == [1, 2]
-    assert await second.ask(_fail, "world") == "two"
+    assert await second.ask(_fail, "world", priced) == "two"
     assert list(entries) == names
 
 

@@ -13,6 +13,7 @@ from agenticflow.errors import BudgetExceeded, CommandRefused, InvalidInput, Sto
 from agenticflow.resilience import Amounts, Budget, Claim
 from agenticflow.resilience.budgets import guest
 from agenticflow.runtime.coordination import budgets as room
+from agenticflow.runtime.coordination import waiting
 from agenticflow.storage.commits import Commit
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing.fakes import FlakyStore
@@ -310,3 +311,170 @@ async def test_names_may_be_what_can_be_printed() -> None:
             await orchestrator.budgets.open(name, Budget(tokens=10))
             await orchestrator.budgets.reserve([name], Claim("x" * 200, 1), FIVE)
             assert (await orchestrator.budgets.get(name)).reserved.tokens == 5
+
+
+# --- waiting for what others hold -----------------------------------------------------------------------------------------
+
+
+async def waited(work: Awaitable[object]) -> float:
+    """Return how many seconds pass until ``work`` is done."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await work
+    return loop.time() - began
+
+
+@in_virtual_time
+async def test_a_call_waits_for_what_others_hold_and_has_it_the_moment_they_settle() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        asking = asyncio.ensure_future(waited(budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60)))
+        await asyncio.sleep(7.25)
+        assert not asking.done()
+        assert (await budgets.get("b")).open_count == 1, "who waits holds nothing"
+        await budgets.settle(lineage, Claim("other", 1), Amounts(tokens=5))
+        assert await asking == pytest.approx(7.25, abs=0.01)
+        view = await budgets.get("b")
+        assert (view.spent.tokens, view.reserved.tokens) == (5, 5)
+
+
+@in_virtual_time
+async def test_who_waits_in_vain_is_told_and_what_cannot_fit_is_refused_at_once() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        outer = (await budgets.open("outer", Budget(tokens=10))).lineage
+        lineage = (await budgets.open("inner", Budget(), parent="outer")).lineage
+        await budgets.reserve(outer, Claim("other", 1), Amounts(tokens=8))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for tokens, seconds, wait, words in (
+            (11, 0, 60, "reserved"),
+            (5, 0, 0, "8 reserved"),
+            (5, 60, 60, "after 60 s these"),
+        ):
+            with pytest.raises(BudgetExceeded, match=words) as refused:
+                await budgets.reserve(lineage, Claim("a", 1), Amounts(tokens=tokens), wait_seconds=wait)
+            assert (refused.value.budget_id, refused.value.dimension) == ("outer", "tokens")
+            assert loop.time() - began == pytest.approx(seconds, abs=0.1)
+        assert (await budgets.get("inner")).open_count == 0
+
+
+@in_virtual_time
+async def test_nobody_waits_beyond_the_time_of_a_budget() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10, seconds=9))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(BudgetExceeded) as refused:
+            await budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60)
+        assert refused.value.dimension == "seconds"
+        assert loop.time() - began == pytest.approx(9, abs=0.1)
+
+
+@in_virtual_time
+async def test_those_who_wait_are_served_in_their_order_as_many_as_fit() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=10))
+        served: list[int] = []
+
+        async def ask(number: int) -> None:
+            await budgets.reserve(lineage, Claim(f"a{number}", 1), Amounts(tokens=4), wait_seconds=60)
+            served.append(number)
+
+        asking = [asyncio.ensure_future(ask(number)) for number in range(4)]
+        await asyncio.sleep(0.5)
+        await budgets.settle(lineage, Claim("other", 1), Amounts(tokens=1))
+        await asyncio.sleep(0.5)
+        assert served == [0, 1]
+        asking[2].cancel()
+        await asyncio.sleep(0)
+        await budgets.release(lineage, Claim("a0", 1))
+        await asyncio.sleep(0.5)
+        assert served == [0, 1, 3], "who was cancelled is not in the way"
+        with pytest.raises(asyncio.CancelledError):
+            await asking[2]
+        view = await budgets.get("b")
+        assert (view.spent.tokens, view.reserved.tokens) == (1, 8)
+
+
+@in_virtual_time
+@pytest.mark.parametrize("change", ["allow", "redefine", "release"])
+async def test_who_waits_hears_of_everything_that_happens_to_the_budget(change: str) -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        asking = asyncio.ensure_future(budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60))
+        await asyncio.sleep(0.5)
+        if change == "allow":
+            await budgets.change("b", Budget(tokens=20))
+        elif change == "redefine":
+            await budgets.open("b", Budget(tokens=20))
+        else:
+            await budgets.release(lineage, Claim("other", 1))
+        assert (await asyncio.wait_for(asking, 0.1)).amounts == FIVE
+
+
+@in_virtual_time
+async def test_what_another_process_settles_is_seen_after_a_moment() -> None:
+    store = MemoryStore()
+    async with running(store=store) as one:
+        lineage = (await one.budgets.open("b", Budget(tokens=10))).lineage
+        await one.budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        asking = asyncio.ensure_future(waited(one.budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60)))
+        await asyncio.sleep(0.5)
+        async with running(store=store) as two:
+            await two.budgets.settle(lineage, Claim("other", 1), Amounts(tokens=5))
+        assert 1 < await asking < 5
+
+
+@in_virtual_time
+async def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAITING", 1)
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        first = asyncio.ensure_future(budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60))
+        await asyncio.sleep(0.5)
+        with pytest.raises(BudgetExceeded, match="8 reserved"):
+            await budgets.reserve(lineage, Claim("b", 1), FIVE, wait_seconds=60)
+        await budgets.release(lineage, Claim("other", 1))
+        await first
+
+
+@in_virtual_time
+async def test_what_is_settled_while_a_call_is_being_refused_is_not_missed() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        for turns in range(40):
+            await budgets.reserve(lineage, Claim("other", turns + 1), Amounts(tokens=8))
+            asking = asyncio.ensure_future(
+                waited(budgets.reserve(lineage, Claim("a", turns + 1), FIVE, wait_seconds=60))
+            )
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await budgets.release(lineage, Claim("other", turns + 1))
+            assert await asking < 1
+            await budgets.release(lineage, Claim("a", turns + 1))
+
+
+@in_virtual_time
+async def test_who_waits_is_told_the_moment_that_others_have_spent_too_much() -> None:
+    async with running() as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tokens=10))).lineage
+        await budgets.reserve(lineage, Claim("other", 1), Amounts(tokens=8))
+        asking = asyncio.ensure_future(budgets.reserve(lineage, Claim("a", 1), FIVE, wait_seconds=60))
+        await asyncio.sleep(0.5)
+        await budgets.settle(lineage, Claim("other", 1), Amounts(tokens=8))
+        with pytest.raises(BudgetExceeded) as refused:
+            await asyncio.wait_for(asking, 0.1)
+        assert not refused.value.is_held

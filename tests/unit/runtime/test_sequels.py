@@ -172,7 +172,7 @@ async def test_a_child_whose_run_was_begun_by_somebody_else_is_started_in_the_us
     orchestrator.register_agent(counter(calls))
     async with orchestrator:
         with monkeypatch.context() as earlier:
-            earlier.setattr("agenticflow.app.orchestrator.check_new_id", lambda workflow_id: None)
+            earlier.setattr("agenticflow.app.engine.starting.check_new_id", lambda workflow_id: None)
             await orchestrator.execute_workflow(INNER, workflow_id="w~s1")
         with pytest.raises(WorkflowExecutionError, match="somebody else started"):
             await orchestrator.execute_workflow(chain(3), workflow_id="w")

@@ -37,9 +37,12 @@ class Budgets(KeepsBudgets):
         """Open a budget, or find it as it stands; what is spent of it is spent of ``parent`` too."""
         return await (await self._engine()).budgets.open(budget_id, budget, parent)
 
-    async def reserve(self, lineage: Sequence[str], claim: Claim, amounts: Amounts) -> Reservation:
-        """Reserve ``amounts`` in every budget of ``lineage``. Raises ``BudgetExceeded`` when one of them does not cover it."""
-        return await (await self._engine()).budgets.reserve(lineage, claim, amounts)
+    async def reserve(
+        self, lineage: Sequence[str], claim: Claim, amounts: Amounts, *, wait_seconds: float = 0
+    ) -> Reservation:
+        """Reserve ``amounts`` in every budget of ``lineage``. Raises ``BudgetExceeded`` when one of them does not cover it; when it would
+        without what other calls have reserved, after waiting for these up to ``wait_seconds``."""
+        return await (await self._engine()).budgets.reserve(lineage, claim, amounts, wait_seconds=wait_seconds)
 
     async def settle(self, lineage: Sequence[str], claim: Claim, actual: Amounts | None) -> None:
         """Say what the call has cost; ``None`` when nobody knows."""
@@ -48,6 +51,10 @@ class Budgets(KeepsBudgets):
     async def release(self, lineage: Sequence[str], claim: Claim) -> None:
         """Say that the call was not made, for certain."""
         await (await self._engine()).budgets.release(lineage, claim)
+
+    async def open_calls(self, budget_id: str, owners: str) -> Sequence[Claim]:
+        """Return the open calls whose owner begins with ``owners``."""
+        return await (await self._engine()).budgets.open_calls(budget_id, owners)
 
     async def lineage_of(self, workflow_id: str) -> tuple[str, ...]:
         """Return the budgets that each call of a workflow costs, the innermost first: its own, then those of what it is a part of.

@@ -6,7 +6,6 @@ that takes it up finds the same budgets, also in the next run of its chain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,7 +18,7 @@ from agenticflow.resilience.budgets.guest import KIND
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
-__all__ = ["RunBudgets", "budget_of_run", "out_of_time"]
+__all__ = ["RunBudgets", "budget_of_run"]
 
 _PREFIX: Final = f"{WORKFLOWS}-"
 PAGE: Final = 1_000
@@ -30,15 +29,6 @@ _GOES_ON: Final = frozenset({WorkflowStatus.FAILED, WorkflowStatus.PARTIALLY_FAI
 def budget_of_run(workflow_id: str) -> str:
     """Return the id of the budget that is of this workflow alone, in all runs of its chain."""
     return f"{_PREFIX}{workflow_id}"
-
-
-async def out_of_time(keeper: KeepsBudgets, lineage: Sequence[str]) -> str:
-    """Return which budget of a lineage has the least time left: a call that took too long took too long for that one."""
-    left: list[tuple[float, str]] = []
-    for budget_id in lineage:
-        seconds = (await keeper.get(budget_id)).left.seconds
-        left += [] if seconds is None else [(seconds, budget_id)]
-    return min(left, default=(0.0, lineage[0]))[1]
 
 
 class RunBudgets:

@@ -184,6 +184,8 @@ def assemble(
     gates = Gatekeeper(host, store, clock)
     launches = Launches(host, store, clock, workflows.plan_of)
     children = Children(host, gates, clock, launches)
+    budgets = BudgetKeeper(host, store, clock)
+    loops = LateLoops(host, store, clock, budgets, settings.models.prices)
     dispatcher = Dispatcher(
         host,
         clock,
@@ -191,9 +193,9 @@ def assemble(
         children,
         max_workers=max_concurrency or settings.engine.max_concurrency,
         max_threads=max_threads or settings.engine.max_threads,
+        accounts=loops,
     )
     dispatcher.keep_reports_with(LastReports(store, clock))
-    budgets = BudgetKeeper(host, store, clock)
     engine = Engine(
         store,
         host,
@@ -206,7 +208,7 @@ def assemble(
         launches,
         settings,
         workflows,
-        LateLoops(host, store, clock, budgets, settings.models.prices),
+        loops,
     )
     workflows.planners.on_wanted = lambda: engine.ask_functions(clock.now_ns())
     return engine

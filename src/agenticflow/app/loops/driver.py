@@ -38,7 +38,7 @@ from agenticflow.agents.model.responses import FinishReason, ModelResponse
 from agenticflow.app.loops.calls import Calls
 from agenticflow.app.loops.place import MAX_RUNS, Place, Superseded, raised
 from agenticflow.app.loops.speakers import Speaker
-from agenticflow.app.loops.spending import Claims
+from agenticflow.app.loops.spending import Claims, reconcile
 from agenticflow.app.loops.updates import Heard
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
@@ -191,7 +191,7 @@ class Driver:
                 speaker = place.speakers.find(self._agent, name)
                 await place.spend_as(name, self._own_budget(speaker))
         for purse in place.purses:
-            await purse.reconcile(state)
+            await reconcile(purse, state)
         await place.rest()
 
     async def messages(self, state: LoopState) -> list[Message]:
@@ -228,7 +228,7 @@ class Driver:
                 return
             raise
         await self._record(state, speaker, response)
-        await place.purse.settle_answer(claim, speaker.model.identity, response)
+        await place.purse.settle_answer(claim, speaker.model.identity, response.usage, response.lost_usage)
 
     async def _request(self, state: LoopState, speaker: Speaker, messages: Sequence[Message]) -> ModelRequest:
         policy, model = speaker.definition.loop, speaker.model
@@ -274,7 +274,8 @@ class Driver:
                             place.tell(update)
             return fold.response()
 
-        return await place.purse.model_call(speaker, request, claim, self._said.chars, ask)
+        limit = request.max_output_tokens
+        return await place.purse.model_call(speaker.model.identity, claim, self._said.chars, limit, ask)
 
     async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
         place, turn = self._place, state.turns
@@ -351,7 +352,7 @@ class Driver:
             kept_from=kept_from,
         )
         await place.submit(Compact, compacted=compacted, blobs=() if blob is None else (blob,))
-        await place.purse.settle_answer(claim, speaker.model.identity, response)
+        await place.purse.settle_answer(claim, speaker.model.identity, response.usage, response.lost_usage)
         if is_history:
             await place.summarized(summary)
         return True
@@ -362,7 +363,7 @@ class Driver:
             request = ModelRequest(messages=(system(SUMMARY_SYSTEM), user(text)))
             ask = partial(speaker.model.respond, request)
             try:
-                return await self._place.purse.model_call(speaker, request, claim, len(text), ask)
+                return await self._place.purse.model_call(speaker.model.identity, claim, len(text), None, ask)
             except ContextTooLong:
                 if len(text) < LEAST_CHARS:
                     raise

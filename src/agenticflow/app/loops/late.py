@@ -6,6 +6,7 @@ import typing
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from typing import Any, Unpack
 
+from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
 from agenticflow.resilience.budgets import KeepsBudgets
@@ -16,6 +17,7 @@ if typing.TYPE_CHECKING:
     from agenticflow.agents.asked.doors import AgentStream, AskedAgent, Conversing, RunOptions
     from agenticflow.agents.loop.results import AgentResult, AgentUpdate
     from agenticflow.agents.model.parts import Message
+    from agenticflow.agents.spending.purse import Accounts
     from agenticflow.app.loops.loops import EngineLoops, Starts
 
 __all__ = ["LateLoops"]
@@ -24,9 +26,10 @@ __all__ = ["LateLoops"]
 class LateLoops:
     """What an engine gives its agents."""
 
-    __slots__ = ("_budgets", "_clock", "_host", "_loops", "_prices", "_store", "starts")
+    __slots__ = ("_accounts", "_budgets", "_clock", "_host", "_loops", "_prices", "_store", "starts")
 
     def __init__(self, host: Host, store: Store, clock: Clock, budgets: KeepsBudgets, prices: str) -> None:
+        self._accounts: Accounts | None = None
         self._budgets = budgets
         self._prices = prices
         self._host = host
@@ -42,13 +45,22 @@ class LateLoops:
             # late: programs without agents that ask a model load nothing of models
             from agenticflow.app.loops.loops import EngineLoops
 
+            self._loops = EngineLoops(self._host, self._store, self._clock, self.accounts())
+            self._loops.starts = self.starts
+        return self._loops
+
+    def accounts(self) -> Accounts:
+        """See ``core.context.HasAccounts``. Raises ``ConfigurationError`` for a table of prices that cannot be read."""
+        if self._accounts is None:
+            # late: as above
+            from agenticflow.agents.spending.purse import Accounts
+
             # late: as above
             from agenticflow.app.models.pricing import read_prices
 
-            prices = read_prices(self._prices)
-            self._loops = EngineLoops(self._host, self._store, self._clock, self._budgets, prices)
-            self._loops.starts = self.starts
-        return self._loops
+            runs = RunBudgets(self._host, self._store, self._budgets)
+            self._accounts = Accounts(self._budgets, read_prices(self._prices), runs.lineage)
+        return self._accounts
 
     async def perform(self, agent: AskedAgent, task_type: str, params: Mapping[str, Any], context: TaskContext) -> Any:
         """See ``agents.asked.doors.Loops``."""

@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar, Unpack, cast
 
 import msgspec
@@ -25,15 +25,13 @@ from agenticflow.agents.loop.results import AgentResult, AgentUpdate
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.outputs import Expected
 from agenticflow.agents.model.parts import Message, user
-from agenticflow.agents.model.prices import PriceTable
 from agenticflow.agents.session.session import AgentSession
-from agenticflow.app.budgets.runs import RunBudgets
+from agenticflow.agents.spending.purse import Accounts
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
 from agenticflow.app.loops.place import MAX_DEPTH, Place, Superseded, nested_id, raised
 from agenticflow.app.loops.request import PROMPT, Asked, asked_in
 from agenticflow.app.loops.speakers import Speakers
-from agenticflow.app.loops.spending import Purse
 from agenticflow.app.loops.undoing.undoing import Undoing, is_undoing
 from agenticflow.app.loops.updates import Subscription, Updates
 from agenticflow.core import codec
@@ -51,7 +49,7 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
-from agenticflow.resilience.budgets import Budget, KeepsBudgets
+from agenticflow.resilience.budgets import Budget
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
@@ -120,7 +118,7 @@ class AgentRun:
 class EngineLoops:
     """Drives the loops of agents that are registered with one orchestrator."""
 
-    def __init__(self, host: Host, store: Store, clock: Clock, budgets: KeepsBudgets, prices: PriceTable) -> None:
+    def __init__(self, host: Host, store: Store, clock: Clock, accounts: Accounts) -> None:
         host.add_guest(LoopGuest())
         self.host = host
         self.clock = clock
@@ -129,8 +127,7 @@ class EngineLoops:
         self.pipeline = get_tool_pipeline()
         self.starts: Starts | None = None
         """The orchestrator, once there is one around the engine."""
-        self._runs = RunBudgets(host, store, budgets)
-        self._purse_of = partial(Purse, budgets, prices)
+        self._accounts = accounts
         self._store = store
         self._life = ambient.ids.next_id()
         self._ending: set[asyncio.Task[None]] = set()
@@ -164,7 +161,7 @@ class EngineLoops:
     async def _at(
         self, agent: AskedAgent, asked: Asked, session: Conversing | None, shared: Any, context: TaskContext
     ) -> Any:
-        of_run = self._purse_of(await self._runs.lineage(context.workflow_id, context.run_no))
+        of_run = await self._accounts.of_run(context.workflow_id, context.run_no)
         place = Place(
             self,
             context.effect_key,

@@ -22,9 +22,10 @@ from agenticflow.agents.loop.results import AgentUpdate
 from agenticflow.agents.loop.state import LoopState
 from agenticflow.agents.model.parts import Message, ToolCallPart
 from agenticflow.agents.session.session import AgentSession
+from agenticflow.agents.spending.purse import Purse
 from agenticflow.app.loops.request import Asked
 from agenticflow.app.loops.speakers import Speaker, Speakers
-from agenticflow.app.loops.spending import Claims, Purse
+from agenticflow.app.loops.spending import Claims
 from agenticflow.app.loops.updates import Updates
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock

@@ -9,6 +9,7 @@ import msgspec
 
 from agenticflow.agents.loop.policy import MAX_TURNS
 from agenticflow.agents.model.parts import Message, Role, TextPart
+from agenticflow.agents.spending.rules import budget_in
 from agenticflow.core import codec
 from agenticflow.errors import InvalidInput
 from agenticflow.resilience.budgets import Budget
@@ -61,20 +62,9 @@ def asked_in(task_type: str, params: Mapping[str, Any]) -> Asked:
         Message(Role.USER, tuple(parts)),
         session_id,
         params.get("context"),
-        _budget(params.get("budget")),
+        budget_in(params.get("budget")),
         _max_turns(params.get("max_turns")),
         _tool_choice(params.get("tool_choice")),
-    )
-
-
-def _budget(given: object) -> Budget | str | None:
-    if given is None or isinstance(given, Budget) or (isinstance(given, str) and given):
-        return given
-    if isinstance(given, Mapping):
-        return Budget.from_dict(given)
-    raise InvalidInput(
-        f"the budget is {given!r:.60}",
-        hint='give Budget(usd=0.5), {"usd": 0.5} or the id of an open one; call it otherwise when the model shall read it',
     )
 
 

@@ -14,7 +14,7 @@ from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import Summary, TimersDue
 from agenticflow.core.guests import TasklessGuest
 from agenticflow.errors import BoundExceeded, BudgetExceeded, CommandRefused, InvariantError
-from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Claim, plus
+from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Claim, Sums, plus
 from agenticflow.resilience.budgets.facts import (
     BUDGET_FACTS,
     BudgetChanged,
@@ -32,7 +32,7 @@ from agenticflow.resilience.budgets.facts import (
 )
 from agenticflow.resilience.budgets.state import BudgetState
 
-__all__ = ["KIND", "BudgetGuest", "stream_of_budget"]
+__all__ = ["KIND", "BudgetGuest", "is_covered", "is_hopeless", "stream_of_budget"]
 
 KIND: Final = "budget"
 MAX_OPEN: Final = 10_000
@@ -183,46 +183,77 @@ def _reserve(state: BudgetState, command: Reserve) -> Sequence[Fact]:
     return (BudgetReserved(claim, amounts),)
 
 
-def _check_limits(state: BudgetState, amounts: Amounts, now: int) -> None:
-    """Raise ``BudgetExceeded`` when the call may cost more than is left, or more than is left was spent already."""
+def is_covered(state: BudgetState, amounts: Amounts, beside: Sums) -> bool:
+    """Whether money and tokens of one call more are covered when so much more than now is reserved ``beside`` it."""
     limits, spent, reserved = state.limits, state.spent.sums, state.reserved
-    if (money := limits.money) is not None:
-        is_gone = amounts.usd is None and plus(spent.usd, reserved.usd) >= money
-        _check(state, "usd", money, spent.usd, reserved.usd, amounts.usd, is_gone)
-    if limits.tokens is not None:
-        _check(state, "tokens", limits.tokens, spent.tokens, reserved.tokens, amounts.tokens)
-    if limits.tool_calls is not None:
-        _check(state, "tool_calls", limits.tool_calls, spent.tool_calls, reserved.tool_calls, amounts.tool_calls)
+    return _fits(limits.money, spent.usd, plus(reserved.usd, beside.usd), amounts.usd) and _fits(
+        limits.tokens, spent.tokens, reserved.tokens + beside.tokens, amounts.tokens
+    )
+
+
+def is_hopeless(state: BudgetState, amounts: Amounts) -> bool:
+    """Whether money or tokens of the call are not covered even when all that is reserved comes to nothing."""
+    limits, spent = state.limits, state.spent.sums
+    return not (
+        _fits(limits.money, spent.usd, 0, amounts.usd) and _fits(limits.tokens, spent.tokens, 0, amounts.tokens)
+    )
+
+
+def _fits(
+    limit: Decimal | int | None, spent: Decimal | int, reserved: Decimal | int, asked: Decimal | int | None
+) -> bool:
+    """Whether what is counted and what is asked for keep to the limit. What nobody can price is held back when all is gone."""
+    if limit is None:
+        return True
+    counted = plus(plus(Decimal(spent), Decimal(reserved)), Decimal(asked or 0))
+    return counted <= limit if asked is not None else counted < limit
+
+
+def _check_limits(state: BudgetState, amounts: Amounts, now: int) -> None:
+    """Raise ``BudgetExceeded`` when the call may cost more than is left, or more than is left was spent already.
+
+    Rather for what no settlement of other calls can change.
+    """
+    limits, spent, reserved = state.limits, state.spent.sums, state.reserved
+    lacks = [
+        _lack(state, "usd", limits.money, spent.usd, reserved.usd, amounts.usd),
+        _lack(state, "tokens", limits.tokens, spent.tokens, reserved.tokens, amounts.tokens),
+        _lack(state, "tool_calls", limits.tool_calls, spent.tool_calls, reserved.tool_calls, amounts.tool_calls),
+    ]
     if state.left_ns(now) == 0:
-        raise BudgetExceeded(
+        over = BudgetExceeded(
             f"the budget {state.budget_id!r} is over: it has been open for {state.used_ns(now) / NANOSECONDS:,.1f} s of "
             f"{limits.seconds:,.1f} s",
             hint=_hint(state.budget_id),
             budget_id=state.budget_id,
             dimension="seconds",
         )
+        lacks.append(over)
+    found = [lack for lack in lacks if lack is not None]
+    if found:
+        raise min(found, key=lambda lack: lack.is_held)
 
 
-def _check(
+def _lack(
     state: BudgetState,
     dimension: str,
-    limit: Decimal | int,
+    limit: Decimal | int | None,
     spent: Decimal | int,
     reserved: Decimal | int,
     asked: Decimal | int | None,
-    is_gone: bool = False,
-) -> None:
-    """Raise ``BudgetExceeded`` when what is counted and what is asked for pass the limit, or when all ``is_gone``."""
-    counted = plus(plus(Decimal(spent), Decimal(reserved)), Decimal(asked or 0))
-    if not is_gone and counted <= limit:
-        return
+) -> BudgetExceeded | None:
+    """Return why the call is not covered in this dimension; ``None`` when it is."""
+    if limit is None or _fits(limit, spent, reserved, asked):
+        return None
     needs = "the price of this call is not known" if asked is None else f"this call may need {Decimal(asked):,f}"
-    raise BudgetExceeded(
+    return BudgetExceeded(
         f"the budget {state.budget_id!r} of {Decimal(limit):,f} {dimension} does not cover this call: {Decimal(spent):,f} spent, "
         f"{Decimal(reserved):,f} reserved by {len(state.claims):,} open calls, and {needs}",
         hint=_hint(state.budget_id),
         budget_id=state.budget_id,
         dimension=dimension,
+        # A tool call that is reserved comes to just that; and one that is an agent would wait for itself.
+        is_held=dimension != "tool_calls" and _fits(limit, spent, 0, asked),
     )
 
 

@@ -114,8 +114,13 @@ class KeepsBudgets(Protocol):
         a parent that is closed, and too many inside each other.
         """
 
-    async def reserve(self, lineage: Sequence[str], claim: Claim, amounts: Amounts) -> Reservation:
+    async def reserve(
+        self, lineage: Sequence[str], claim: Claim, amounts: Amounts, *, wait_seconds: float = 0
+    ) -> Reservation:
         """Reserve ``amounts`` in every budget of ``lineage``, innermost first; return once all of it is durable. Then make the call.
+
+        A call that one of them would cover if what is reserved in it came to nothing waits for that, holding nothing, up to
+        ``wait_seconds`` and never beyond the time of a budget. One that does not fit at all is refused at once.
 
         Raises ``BudgetExceeded`` when one of them does not cover it, ``CommandRefused`` for a call that is settled, ``BoundExceeded``.
         What it has reserved is given back then, and also when it is cancelled; what was reserved before by a call that may have been made
@@ -136,6 +141,10 @@ class KeepsBudgets(Protocol):
 
     async def close(self, budget_id: str) -> BudgetView:
         """Say that nobody needs it now: retention may let go of it. Raises ``InvalidInput``, ``CommandRefused`` while calls are open."""
+
+    async def open_calls(self, budget_id: str, owners: str) -> Sequence[Claim]:
+        """Return the open calls whose owner begins with ``owners``: what a crash has left of whoever spends. All of them, where a view
+        shows the first hundred. Raises ``InvalidInput`` when there is no such budget."""
 
     async def get(self, budget_id: str) -> BudgetView:
         """Return a budget as it stands. Raises ``InvalidInput`` when there is none of that id."""

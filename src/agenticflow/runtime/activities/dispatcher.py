@@ -16,7 +16,7 @@ from typing import Any, Final
 from agenticflow.core.assignment import Assigner
 from agenticflow.core.binding import Handler
 from agenticflow.core.clocks import Clock
-from agenticflow.core.context import CancelReason, Progress
+from agenticflow.core.context import CancelReason, HasAccounts, Progress
 from agenticflow.core.engine import (
     ActivityFinished,
     AskForPlan,
@@ -71,6 +71,7 @@ class Dispatcher:
         *,
         max_workers: int = MAX_WORKERS,
         max_threads: int = MAX_THREADS,
+        accounts: HasAccounts | None = None,
     ) -> None:
         self._host = host
         self._clock = clock
@@ -78,7 +79,7 @@ class Dispatcher:
         self._children = children
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
-        self._worker = LocalWorker(host, clock, max_threads=max_threads)
+        self._worker = LocalWorker(host, clock, max_threads=max_threads, accounts=accounts)
         self._placement = Placement()
         self._seats = self._placement.seats
         self._isolation = Isolation()

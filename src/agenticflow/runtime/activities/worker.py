@@ -19,7 +19,7 @@ from typing import Any, Final
 from agenticflow.core import codec
 from agenticflow.core.binding import RunsIn
 from agenticflow.core.clocks import Clock
-from agenticflow.core.context import CancelReason, TaskContext
+from agenticflow.core.context import CancelReason, HasAccounts, TaskContext
 from agenticflow.core.engine import ActivityFinished, ActivityInput, ActivityStarted, EffectClass
 from agenticflow.core.guards import AttemptGuard
 from agenticflow.core.interrupts import Replies, interrupt_in, question_in
@@ -65,7 +65,7 @@ Ended = tuple[Outcome, tuple[tuple[str, bytes], ...]]
 class LocalWorker:
     """Performs attempts in this process."""
 
-    def __init__(self, host: Host, clock: Clock, *, max_threads: int) -> None:
+    def __init__(self, host: Host, clock: Clock, *, max_threads: int, accounts: HasAccounts | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._host = host
@@ -74,6 +74,7 @@ class LocalWorker:
         self._threads: ThreadPoolExecutor | None = None
         self._processes = ProcessPool()
         self._journals = Journals(host, clock)
+        self._accounts = accounts
         self._slots = {
             RunsIn.THREAD: asyncio.Semaphore(max_threads),
             RunsIn.PROCESS: asyncio.Semaphore(self._processes.limit),
@@ -215,6 +216,7 @@ class LocalWorker:
             context.journals, context.token = self._journals, effect.token
             if effect.caution and self.last_reports is not None:
                 self.last_reports.follow(attempt)
+            context.accounts = self._accounts
             arguments = handler.arguments(given.params, context)
         except TemporaryError:
             raise

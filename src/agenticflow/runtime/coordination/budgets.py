@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 from agenticflow.core.clocks import Clock
@@ -25,12 +26,13 @@ from agenticflow.errors import (
     TemporaryError,
     WorkflowNotFoundError,
 )
-from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, check_budget_id
+from agenticflow.resilience.budgets.amounts import NANOSECONDS, Amounts, Budget, Claim, Sums, check_budget_id
 from agenticflow.resilience.budgets.facts import ChangeBudget, CloseBudget, OpenBudget, Release, Reserve, Settle
-from agenticflow.resilience.budgets.guest import KIND, stream_of_budget
+from agenticflow.resilience.budgets.guest import KIND, is_covered, stream_of_budget
 from agenticflow.resilience.budgets.keeping import BudgetView, KeepsBudgets, Reservation, view_of
 from agenticflow.resilience.budgets.state import BudgetState
 from agenticflow.runtime.actors import Answer
+from agenticflow.runtime.coordination.waiting import Waiters
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
@@ -60,6 +62,7 @@ class BudgetKeeper(KeepsBudgets):
         self._clock = clock
         self._run_nos: OrderedDict[str, int] = OrderedDict()
         """In which stream budgets go on that are open."""
+        self._waiters = Waiters()
         self._returning: dict[Claim, asyncio.Task[None]] = {}
         """What is being given back."""
 
@@ -83,9 +86,43 @@ class BudgetKeeper(KeepsBudgets):
         await self._open(budget_id, budget, parent or "")
         return await self.get(budget_id)
 
-    async def reserve(self, lineage: Sequence[str], claim: Claim, amounts: Amounts) -> Reservation:
-        """See ``KeepsBudgets.reserve``."""
+    async def reserve(
+        self, lineage: Sequence[str], claim: Claim, amounts: Amounts, *, wait_seconds: float = 0
+    ) -> Reservation:
+        """See ``KeepsBudgets.reserve``. Between two requests a waiting call has given back whatever it had: nobody waits for who waits."""
         _check(lineage, claim, amounts)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            try:
+                return await self._reserve(lineage, claim, amounts)
+            except BudgetExceeded as error:
+                waited = loop.time() - began
+                if not error.is_held or wait_seconds <= 0 or not self._waiters.has_room(error.budget_id):
+                    raise
+                if waited >= wait_seconds:
+                    raise _in_vain(error, waited) from error
+                held = error.budget_id
+            left = min(wait_seconds - waited, await self._left_seconds(lineage))
+            if is_covered(await self._state(held), amounts, Sums()):
+                continue  # since it was asked: nobody wakes who does not wait yet
+            if not await self._waiters.wait(held, amounts, left):
+                await self._look_again(held)
+
+    async def _left_seconds(self, lineage: Sequence[str]) -> float:
+        """Return how long calls may still be made by the tightest of the budgets."""
+        now = self._clock.now_ns()
+        left = [(await self._state(budget_id)).left_ns(now) for budget_id in lineage]
+        return min((one / NANOSECONDS for one in left if one is not None), default=inf)
+
+    async def _look_again(self, budget_id: str) -> None:
+        """Have the budget folded anew: somebody else may have written to it."""
+        stream_id = (await self._state(budget_id)).stream_id
+        actor = self._host.actors.get(stream_id)
+        if actor is not None and actor.is_idle:
+            del self._host.actors[stream_id]
+
+    async def _reserve(self, lineage: Sequence[str], claim: Claim, amounts: Amounts) -> Reservation:
         await self._returned(claim)
         asked: list[str] = []
         left: list[int] = []
@@ -135,6 +172,11 @@ class BudgetKeeper(KeepsBudgets):
         if (await self._state(budget_id)).is_open:
             await self._decide(budget_id, lambda: CloseBudget(now=self._clock.now_ns()))
         return await self.get(budget_id)
+
+    async def open_calls(self, budget_id: str, owners: str) -> Sequence[Claim]:
+        """See ``KeepsBudgets.open_calls``."""
+        state = _there(budget_id, await self._newest(budget_id, begin=False))
+        return tuple(claim for claim in state.claims if claim.owner.startswith(owners))
 
     async def get(self, budget_id: str) -> BudgetView:
         """See ``KeepsBudgets.get``."""
@@ -189,6 +231,7 @@ class BudgetKeeper(KeepsBudgets):
                     raise
                 continue  # it was closed meanwhile, or goes on in another stream
             self._remember(budget_id, run_no)
+            self._waiters.wake(budget_id, self._host.actors.peek(stream_of_budget(budget_id, run_no)))
             if carried is None or answer.facts:
                 return
         raise _restless(budget_id)
@@ -199,6 +242,7 @@ class BudgetKeeper(KeepsBudgets):
             stream_id = (await self._state(budget_id)).stream_id
             try:
                 await self._submit(stream_id, command())
+                self._waiters.wake(budget_id, self._host.actors.peek(stream_id))
                 return
             except CommandRefused:
                 if not (await self._host.read(stream_id)).is_continued:
@@ -329,6 +373,16 @@ def _there(budget_id: str, state: BudgetState | None) -> BudgetState:
     if state is None:
         raise InvalidInput(f"there is no budget {budget_id!r} in this store", hint="open it first")
     return state
+
+
+def _in_vain(error: BudgetExceeded, waited: float) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"{error.message}; after {waited:,.0f} s these have not settled for less",
+        hint=error.hint,
+        budget_id=error.budget_id,
+        dimension=error.dimension,
+        is_held=True,
+    )
 
 
 def _restless(budget_id: str) -> TemporaryError:

@@ -190,6 +190,8 @@ async def test_instructions_that_are_no_text_are_refused_in_words() -> None:
 class Babbling(Model):
     """Streams what is no delta."""
 
+    provider = name = "babbling"
+
     async def stream(self, request: ModelRequest) -> Any:
         yield 5
 

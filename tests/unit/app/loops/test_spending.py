@@ -241,6 +241,43 @@ async def test_money_is_reserved_by_what_the_models_cost(monkeypatch: pytest.Mon
         assert (caught.value.dimension, model.asked) == ("usd", 0)
 
 
+async def test_a_timeout_of_the_model_is_not_told_as_the_end_of_the_budget() -> None:
+    async def slow(_: ModelRequest) -> str:
+        raise TimeoutError("the model's own")
+
+    agent = Agent("lead", instructions="x", budget=Budget(seconds=3_600), model=ScriptedModel(slow), loop=SHORT)
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        with pytest.raises(Exception, match="the model's own") as caught:
+            await agent.run("go")
+        assert not isinstance(caught.value, BudgetExceeded)
+
+
+async def test_agents_side_by_side_wait_for_what_the_others_have_reserved() -> None:
+    """Each reserves more than half of the budget and needs a small part of it."""
+    at_once: list[int] = [0, 0]
+
+    async def speak(_: ModelRequest) -> str:
+        at_once[0] += 1
+        at_once[1] = max(at_once)
+        await asyncio.sleep(0.005)
+        at_once[0] -= 1
+        return "done"
+
+    agents = [
+        Agent(f"a{number}", instructions="x", budget="team", model=ScriptedModel(speak), loop=SHORT)
+        for number in range(4)
+    ]
+    async with Orchestrator(store="memory:") as orchestrator:
+        for agent in agents:
+            orchestrator.register_agent(agent)
+        await orchestrator.budgets.open("team", Budget(tokens=190))
+        results = await asyncio.wait_for(asyncio.gather(*(agent.run("go") for agent in agents)), 10)
+        view = await orchestrator.budgets.get("team")
+    assert [result.output for result in results] == ["done"] * 4
+    assert (at_once[1], view.calls, view.open_count) == (1, 4, 0)
+
+
 # --- who takes over -----------------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ async def test_an_answer_with_a_form_is_seen_growing() -> None:
     seen, output = await seen_of(judge(['{"is_fine": true, "why": "short and clear"}']))
     drafts = [update for update in seen if isinstance(update, Drafted)]
     assert drafts[0] == Drafted("judge", {}, task="run")
-    assert Drafted("judge", {"is_fine": True, "why": "short "}, Verdict(True, "short ")) in drafts
+    assert Drafted("judge", {"is_fine": True, "why": "short "}, Verdict(True, "short "), task="run") in drafts
     assert drafts[-1].value == output == Verdict(True, "short and clear")
     whys = [draft.data["why"] for draft in drafts if "why" in draft.data]
     assert all(later.startswith(earlier) for earlier, later in pairwise(whys))

@@ -22,6 +22,7 @@ from agenticflow.agents.model import (
     Usage,
     user,
 )
+from agenticflow.agents.spending.purse import Accounts, Purse
 from agenticflow.app.supervisor import SupervisorAgent, Verdict
 from agenticflow.app.supervisor.records import Way
 from agenticflow.app.supervisor.spending import PaidModel
@@ -654,7 +655,7 @@ async def test_a_paid_model_streams_in_one_piece_and_is_asked_only_so_often() ->
             parts=(TextPart("Again."),), finish_reason=FinishReason.STOP, usage=Usage(5, 5), lost_usage=Usage(3, 1)
         )
         script = ScriptedModel([unmetered, lost, "more"])
-        paid = PaidModel(script, orchestrator.budgets, lineage, "o", PriceTable({}))
+        paid = PaidModel(script, Purse(Accounts(orchestrator.budgets, PriceTable({})), lineage), "o")
         request = ModelRequest(messages=(user("Hi"),))
         said = [delta.text async for delta in paid.stream(request) if isinstance(delta, TextDelta)]
         assert said == ["Hello."]

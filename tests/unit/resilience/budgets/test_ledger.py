@@ -34,7 +34,7 @@ from agenticflow.resilience.budgets.facts import (
     Reserve,
     Settle,
 )
-from agenticflow.resilience.budgets.guest import BudgetGuest, stream_of_budget
+from agenticflow.resilience.budgets.guest import BudgetGuest, is_covered, is_hopeless, stream_of_budget
 from agenticflow.resilience.budgets.keeping import view_of
 from agenticflow.resilience.budgets.state import BudgetState
 from agenticflow.resilience.gate import PermitReleased
@@ -404,3 +404,47 @@ def test_a_snapshot_that_cannot_be_read_is_told() -> None:
         GUEST.initial("budget-b/1", bytes(saved[:-4]))
     with pytest.raises(CorruptStore, match="form 2, this program knows 1"):
         GUEST.initial("budget-b/1", bytes(saved.replace(b"\xa4form\x01", b"\xa4form\x02")))
+
+
+# --- what others hold ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "asked", "dimension", "is_held"),
+    [
+        (Budget(usd=1), usd("0.5"), "usd", True),
+        (Budget(usd=1), usd("0.9"), "usd", False),
+        (Budget(usd=1, tokens=100), usd("0.5", 95), "tokens", False),
+        (Budget(usd=1, tokens=100), usd("0.5", 70), "usd", True),
+        (Budget(tokens=100), Amounts(usd=None, tokens=70), "tokens", True),
+        (Budget(tool_calls=1), Amounts(tool_calls=1), "tool_calls", False),
+        (Budget(usd=0.8), Amounts(usd=None), "usd", True),
+        (Budget(usd=0.2), Amounts(usd=None), "usd", False),
+        (Budget(usd=1, seconds=0), usd("0.5"), "seconds", False),
+    ],
+)
+def test_a_refusal_says_whether_it_is_for_what_others_hold(
+    limits: Budget, asked: Amounts, dimension: str, is_held: bool
+) -> None:
+    """0.2 dollars and 10 tokens are spent, 0.6 dollars, 40 tokens and a call of a tool reserved."""
+    ledger = Ledger(Budget())
+    ledger.reserve(1, usd("0.2", 10))
+    ledger.settle(1, usd("0.2", 10))
+    ledger.reserve(2, Amounts(usd=Decimal("0.6"), tokens=40, tool_calls=1))
+    ledger.ask(ChangeBudget(now=ledger.now, limits=limits))
+    with pytest.raises(BudgetExceeded) as refused:
+        GUEST.decide(ledger.state, ledger.reserving(3, asked))
+    assert (refused.value.dimension, refused.value.is_held) == (dimension, is_held)
+
+
+def test_what_is_covered_counts_those_beside_it() -> None:
+    ledger = Ledger(Budget(usd=1, tokens=100))
+    ledger.reserve(1, usd("0.2", 10))
+    assert is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.4"), 50))
+    assert not is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.5"), 50))
+    assert not is_covered(ledger.state, usd("0.4", 40), Sums(Decimal("0.4"), 51))
+    assert is_hopeless(ledger.state, usd("1.1"))
+    assert is_hopeless(ledger.state, usd("0.4", 101))
+    assert not is_hopeless(ledger.state, usd("1", 100)), "what is reserved may come to nothing"
+    ledger.ask(ChangeBudget(now=ledger.now, limits=Budget()))
+    assert is_covered(ledger.state, usd("900", 10**9), Sums()), "there are no limits"

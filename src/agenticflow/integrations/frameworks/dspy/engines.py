@@ -23,11 +23,11 @@ from dspy.lm15 import Request, Response
 
 from agenticflow.agents.model.permission import permission
 from agenticflow.agents.model.responses import Usage
+from agenticflow.agents.spending.journalled import AskedModel, JournalledPurse, plain
 from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.errors import AgenticFlowError, DefinitionError, InvariantError, ModelTimeout, TaskCancelled
 from agenticflow.integrations.frameworks.dspy.failures import is_unmade
-from agenticflow.integrations.frameworks.dspy.spending import Purse
 
 __all__ = ["Calls", "usage_of"]
 
@@ -41,9 +41,11 @@ THREAD_SECONDS: Final = 3_600.0
 class Calls:
     """All calls that the module makes in one attempt."""
 
-    def __init__(self, context: TaskContext, purse: Purse | None) -> None:
+    def __init__(self, context: TaskContext, purse: JournalledPurse | None, max_output_tokens: int) -> None:
+        """``max_output_tokens`` is reserved for a call that names no limit of its own."""
         self._context = context
         self._purse = purse
+        self._max_output_tokens = max_output_tokens
         self._loop = asyncio.get_running_loop()
         self._asked: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -105,13 +107,11 @@ class Calls:
         encoded = codec.encode(request_to_dict(request), is_canonical=True)
         key = self._key(encoded)
         try:
-            recorded: Any = await self._context.journal.call(key, lambda: self._made(lm, request, key, len(encoded)))
-            if self._purse is not None and recorded["try"]:
-                await self._purse.settle(key, recorded["try"], _name(lm), usage_of(_name(lm), recorded["response"]))
+            recorded = await self._recorded(lm, request, key, len(encoded))
         except AgenticFlowError as error:
             self.problem = self.problem or error
             raise
-        return response_from_dict(recorded["response"])
+        return response_from_dict(recorded)
 
     def is_on_loop(self) -> bool:
         """Whether the caller runs on the loop of the engine."""
@@ -126,20 +126,24 @@ class Calls:
             self._asked[digest] += 1
             return f"lm-{digest}-{self._asked[digest]}"
 
-    async def _made(self, lm: dspy.BaseLM, request: Request, key: str, prompt_bytes: int) -> dict[str, Any]:
-        """Make the call, and keep to the budget. When the process dies here, the next try counts this one as made."""
-        purse = self._purse
-        _demand_permission(lm)
-        number = 0 if purse is None else await purse.reserve(key, _name(lm), prompt_bytes, request.config.max_tokens)
-        try:
-            response = await _asked_beneath(lm, request)
-        except Exception as error:
-            if purse is not None and is_unmade(error):
-                await purse.release(key, number)
-            elif purse is not None:
-                await purse.settle(key, number, _name(lm), None)
-            raise
-        return {"try": number, "response": response_to_dict(response)}
+    async def _recorded(self, lm: dspy.BaseLM, request: Request, key: str, prompt_bytes: int) -> Any:
+        """Return the recorded answer, as plain data; when there is none, ask the model, within the budget."""
+
+        async def make() -> object:
+            _demand_permission(lm)
+            return response_to_dict(await _asked_beneath(lm, request))
+
+        if self._purse is None:
+            return plain(await self._context.journal.call(key, make))
+        name = _name(lm)
+        asked = AskedModel(
+            model=name,
+            chars=prompt_bytes,
+            max_output_tokens=request.config.max_tokens or self._max_output_tokens,
+            used=lambda response: usage_of(name, response),
+            is_refused=is_unmade,
+        )
+        return await self._purse.ask(key, asked, make, {})
 
     def _told_to_stop(self) -> TaskCancelled:
         return TaskCancelled(f"task {self._context.task_key!r} was told to stop, and asks no model any more")

@@ -19,6 +19,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
+from agenticflow.agents.spending.rules import is_not_billed
 from agenticflow.errors import (
     AgenticFlowError,
     ConfigurationError,
@@ -47,7 +48,7 @@ _UNMADE: Final = (
 
 def is_unmade(error: BaseException) -> bool:
     """Whether a call that raised ``error`` was refused before a model read it, for certain: it costs nothing."""
-    return isinstance(error, (*_UNMADE, AgenticFlowError))
+    return isinstance(error, _UNMADE) or is_not_billed(error)
 
 
 def mapped(worker: str, error: BaseException) -> AgenticFlowError | None:

@@ -13,20 +13,22 @@ from typing import Any, Final, cast
 
 import dspy
 
-from agenticflow.agents.model.prices import PriceTable
+from agenticflow.agents.spending.journalled import purse_for
+from agenticflow.agents.spending.rules import OUTPUT_TOKENS, budget_in
 from agenticflow.agents.workers import Worker, worker
 from agenticflow.core.context import TaskContext
 from agenticflow.errors import ConfigurationError, DefinitionError
 from agenticflow.integrations.frameworks.dspy.engines import Calls
 from agenticflow.integrations.frameworks.dspy.failures import mapped
 from agenticflow.integrations.frameworks.dspy.signatures import is_async, module_of, parameters_of, plain
-from agenticflow.integrations.frameworks.dspy.spending import BudgetTerms, Purse
-from agenticflow.resilience.budgets import Budget, KeepsBudgets
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["dspy_worker"]
 
 DEFAULT_CONCURRENCY: Final = 16
 """Each task of a plain module holds a thread."""
+BUDGET: Final = "budget"
+"""The param of a task that says what it may spend."""
 
 
 def dspy_worker(
@@ -35,11 +37,8 @@ def dspy_worker(
     lm: dspy.BaseLM | None = None,
     run_in: str | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
-    budget: Budget | None = None,
-    budgets: KeepsBudgets | Callable[[], KeepsBudgets] | None = None,
-    budget_parent: str | None = None,
-    prices: PriceTable | None = None,
-    max_output_tokens: int = 4_096,
+    budget: Budget | str | None = None,
+    max_output_tokens: int = OUTPUT_TOKENS,
 ) -> Callable[[object], Worker[..., Any]]:
     """Make a worker of a DSPy module: ``@dspy_worker("answer")`` above a module class, or above a function that returns a module;
     ``dspy_worker("answer")(module)`` for a module, say one that was compiled, or for a signature (``"question -> answer"``).
@@ -49,44 +48,26 @@ def dspy_worker(
     with an ``aforward`` runs on the event loop and can be interrupted; one with a ``forward`` only, or with ``run_in="thread"``, runs in a
     thread, which is interrupted when it asks a model. ``forward`` gets the context of the task when it has a parameter ``context``.
 
-    With a ``budget`` each task has one of its own, ``<workflow id>.<task key>``, kept by ``budgets`` (``orchestrator.budgets``, or a
-    function that returns it), as a part of ``budget_parent`` when that is given. ``prices`` are those of ``openai:gpt-5`` and so on;
-    ``max_output_tokens`` is reserved for a call that names no limit.
+    Each call spends from the ``budget`` of the worker (limits for each task, over all of its attempts, or the id of an open budget that
+    is shared), inside that of the task: its param ``budget``, unless the module has an input of that name. Prices are those of the
+    orchestrator (setting ``models.prices``), of ``openai:gpt-5`` and so on; ``max_output_tokens`` is reserved for a call without a limit.
 
     DSPy's own errors become ours; what the module raises itself is the outcome of the attempt. Raises ``DefinitionError`` for what is no
-    module, and for a budget that nobody keeps.
+    module.
     """
     if not isinstance(name, str):
         raise DefinitionError(
             f"@dspy_worker got {getattr(name, '__name__', name)!r}, not a name",
             hint='write @dspy_worker("answer") above the class',
         )
-    terms = _terms(name, budget, budgets, budget_parent, prices, max_output_tokens)
+    own = budget_in(budget)
 
     def make(given: object) -> Worker[..., Any]:
         module = module_of(name, given)
         program = _Program(name, module, lm, is_async(name, module, run_in), concurrency)
-        return worker(name, concurrency=concurrency)(_performer(program, terms))
+        return worker(name, concurrency=concurrency)(_performer(program, own, max_output_tokens))
 
     return make
-
-
-def _terms(
-    name: str,
-    budget: Budget | None,
-    budgets: KeepsBudgets | Callable[[], KeepsBudgets] | None,
-    parent: str | None,
-    prices: PriceTable | None,
-    max_output_tokens: int,
-) -> BudgetTerms | None:
-    if budget is None:
-        return None
-    if budgets is None:
-        raise DefinitionError(
-            f"nobody keeps the budget of the worker {name!r}", hint="give budgets=lambda: orchestrator.budgets as well"
-        )
-    keeper = budgets if callable(budgets) else lambda: budgets
-    return BudgetTerms(budget, keeper, parent, prices or PriceTable({}), max_output_tokens)
 
 
 class _Program:
@@ -141,36 +122,43 @@ class _Program:
             raise
 
 
-def _performer(program: _Program, terms: BudgetTerms | None) -> Callable[..., Any]:
-    """Return the handler: a function with the module's parameters, and the context beside them."""
+def _performer(program: _Program, budget: Budget | str | None, max_output_tokens: int) -> Callable[..., Any]:
+    """Return the handler: a function with the module's parameters, and the context and a budget beside them."""
+    takes_budget = all(each.name != BUDGET for each in program.parameters)
 
     async def perform(*, context: TaskContext, **inputs: Any) -> Any:
-        purse = None if terms is None else Purse(terms, context)
-        if purse is not None:
-            await purse.open()
-        calls = Calls(context, purse)
-        try:
-            result = plain(await program.call(calls, inputs, context))
-        except Exception as error:
-            if calls.problem is not None:
-                raise calls.problem from error
-            if (ours := mapped(program.name, error)) is None:
-                raise
-            raise ours from error
-        finally:
-            calls.close()
-        if calls.problem is not None:
-            raise calls.problem
-        return result
+        given = context.params.get(BUDGET) if takes_budget else None
+        if takes_budget:
+            inputs.pop(BUDGET, None)
+        async with purse_for(context, given, budget) as purse:
+            return await _performed(program, Calls(context, purse, max_output_tokens), inputs, context)
 
     chosen: Any = perform
     own = [each for each in program.parameters if each.name != "context"]
-    ours = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)
+    ours = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)]
+    if takes_budget:
+        ours.append(inspect.Parameter(BUDGET, inspect.Parameter.KEYWORD_ONLY, default=None))
     place = len(own) - (bool(own) and own[-1].kind is inspect.Parameter.VAR_KEYWORD)
-    chosen.__signature__ = inspect.Signature([*own[:place], ours, *own[place:]])
+    chosen.__signature__ = inspect.Signature([*own[:place], *ours, *own[place:]])
     empty, rest = inspect.Parameter.empty, inspect.Parameter.VAR_KEYWORD
     chosen.__annotations__ = {
         each.name: each.annotation for each in own if each.annotation is not empty and each.kind is not rest
     }
     chosen.__name__ = program.name
     return cast("Callable[..., Any]", chosen)
+
+
+async def _performed(program: _Program, calls: Calls, inputs: dict[str, Any], context: TaskContext) -> Any:
+    try:
+        result = plain(await program.call(calls, inputs, context))
+    except Exception as error:
+        if calls.problem is not None:
+            raise calls.problem from error
+        if (ours := mapped(program.name, error)) is None:
+            raise
+        raise ours from error
+    finally:
+        calls.close()
+    if calls.problem is not None:
+        raise calls.problem
+    return result

@@ -192,6 +192,8 @@ def _response(answer: ours.ModelResponse) -> ModelResponse:
         for call in answer.tool_calls
     ]
     used = answer.usage or ours.Usage()
+    if answer.usage is not None and answer.lost_usage is not None:
+        used += answer.lost_usage
     usage = Usage(
         requests=1,
         input_tokens=used.input_tokens,

@@ -10,6 +10,7 @@ from agents import Agent, RunConfig, Runner, RunResult
 from agents.items import ToolApprovalItem
 
 from agenticflow.agents import Agent as OurAgent
+from agenticflow.agents.spending.journalled import purse_for
 from agenticflow.core.context import TaskContext
 from agenticflow.core.interrupts import MAX_NAME_CHARS, Ask
 from agenticflow.core.journal import OnDifference
@@ -23,6 +24,7 @@ from agenticflow.integrations.frameworks.openai_agents.durable.scope import Dura
 from agenticflow.integrations.frameworks.openai_agents.durable.sessions import JournalledSession
 from agenticflow.integrations.frameworks.openai_agents.errors import error_of
 from agenticflow.integrations.loops import ForeignLoop
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["from_sdk_agent", "run_durably"]
 
@@ -45,6 +47,7 @@ async def run_durably(
     approval: Mapping[str, Any] | None = None,
     on_difference: OnDifference = "fail",
     key: str = "",
+    budget: Budget | Mapping[str, object] | str | None = None,
 ) -> RunResult:
     """Run ``agent`` in the handler whose attempt ``task`` is, and return the SDK's own result.
 
@@ -57,25 +60,45 @@ async def run_durably(
     goes to the model with the comment. ``session`` is the SDK's or an ``AgentSession``. Several runs in one handler are told apart by the
     order in which they begin, or by a ``key`` each.
 
-    Raises ``GuardrailTripwireTriggered``, ``MaxTurnsExceeded``, ``NonDeterminismError``, ``PermanentError`` when the model's words cannot
-    be used, and what the SDK raises otherwise.
+    Each call of a model and of a tool spends from the ``budget`` of this run (limits, or the id of an open one), inside that of the
+    task (its param ``budget``), as do agents that work for this one: reserved before, settled when its answer is recorded. Prices are
+    those of the orchestrator (setting ``models.prices``).
+
+    Raises ``BudgetExceeded``, ``GuardrailTripwireTriggered``, ``MaxTurnsExceeded``, ``NonDeterminismError``, ``PermanentError`` when the
+    model's words cannot be used, and what the SDK raises otherwise.
     """
     if not isinstance(agent, Agent):
         raise DefinitionError(f"{agent!r:.80} is no agent of the OpenAI Agents SDK", hint="give agents.Agent(…)")
     have_nested_runs_found()
     run = DurableRun(task, at_most_once)
     loop = ForeignLoop.begin(task, key, on_difference=on_difference)
+    async with purse_for(task, task.params.get("budget"), budget, loop.path) as loop.purse:
+        return await _run(run, loop, agent, input, context, session, max_turns, run_config, hooks, approval or {})
+
+
+async def _run(
+    run: DurableRun,
+    loop: ForeignLoop,
+    agent: Agent[Any],
+    given: Any,
+    context: Any,
+    session: Any,
+    max_turns: int,
+    run_config: RunConfig | dict[str, Any] | None,
+    hooks: Any,
+    approval: Mapping[str, Any],
+) -> RunResult:
+    task = loop.task
     config = _traced(journalled_config(run_config), task)
     kept = None if session is None else JournalledSession(session, loop)
     options: dict[str, Any] = {"max_turns": max_turns, "run_config": config, "session": kept, "hooks": hooks}
-    given = input
     try:
         while True:
             with entered(run, loop):
                 result = await Runner.run(clone_of(agent, run), given, context=context, **options)
             if not result.interruptions:
                 return result
-            given = _answered(task, result, approval or {}, loop.path)
+            given = _answered(task, result, approval, loop.path)
     except Exception as error:
         raised = error_of(error, agent.name)
         if raised is error:
@@ -96,8 +119,8 @@ def from_sdk_agent(
     session: Callable[[str], Any] | None = None,
     **options: Any,
 ) -> OurAgent:
-    """Return an agent of ours that runs ``agent`` of the SDK: its task takes ``input`` (text, or the SDK's items) and perhaps a
-    ``session_id``, and returns the final output.
+    """Return an agent of ours that runs ``agent`` of the SDK: its task takes ``input`` (text, or the SDK's items), perhaps a
+    ``session_id`` and a ``budget``, and returns the final output.
 
     ``session(session_id)`` gives the conversation of that id: ``lambda name: AgentSession(name, store=store)``. ``options`` are those of
     ``run_durably``.
@@ -105,7 +128,7 @@ def from_sdk_agent(
     ours = OurAgent(agent_id or agent.name, capabilities, concurrency=concurrency)
 
     @ours.task(task_type)
-    async def run(input: Any, task: TaskContext, session_id: str = "") -> Any:
+    async def run(input: Any, task: TaskContext, session_id: str = "", budget: Any = None) -> Any:
         if session_id and session is None:
             raise DefinitionError(
                 f"agent {ours.agent_id!r} is given the session {session_id!r}, and nobody has said where sessions are",

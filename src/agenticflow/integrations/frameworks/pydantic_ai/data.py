@@ -10,7 +10,9 @@ from pydantic_ai import ApprovalRequired, CallDeferred, ModelRetry, ToolFailed, 
 from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ModelResponse, ToolReturnContent
 from pydantic_ai.models import ModelRequestParameters
 
-__all__ = ["answer_of", "as_answer", "outcome_of", "raised_or_returned", "request_of", "signal_of"]
+from agenticflow.agents.model.responses import Usage
+
+__all__ = ["answer_of", "as_answer", "outcome_of", "raised_or_returned", "request_of", "signal_of", "used_in"]
 
 _CONTENT: Final[TypeAdapter[Any]] = TypeAdapter(ToolReturnContent)
 _RETURN: Final[TypeAdapter[ToolReturn]] = TypeAdapter(ToolReturn)
@@ -28,6 +30,15 @@ def answer_of(data: object) -> ModelResponse:
     (message,) = ModelMessagesTypeAdapter.validate_python([data])
     assert isinstance(message, ModelResponse)
     return message
+
+
+def used_in(data: object) -> Usage | None:
+    """Return what the answer that was made into ``data`` used; ``None`` when the model did not tell."""
+    used = answer_of(data).usage
+    if not used.input_tokens and not used.output_tokens:
+        return None
+    thought = used.details.get("reasoning_tokens", 0)
+    return Usage(used.input_tokens, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens, thought)
 
 
 def request_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +17,9 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
 
 from agenticflow.agents.model.permission import permission
+from agenticflow.agents.spending.journalled import AskedModel
+from agenticflow.agents.spending.rules import is_not_billed
+from agenticflow.core import codec
 from agenticflow.core.context import TaskContext
 from agenticflow.core.interrupts import MAX_NAME_CHARS, Ask
 from agenticflow.core.journal import CallEffect
@@ -27,7 +30,9 @@ from agenticflow.integrations.frameworks.pydantic_ai.data import (
     raised_or_returned,
     request_of,
     signal_of,
+    used_in,
 )
+from agenticflow.integrations.frameworks.pydantic_ai.errors import error_of
 from agenticflow.integrations.loops import ForeignLoop
 
 __all__ = ["Journalled"]
@@ -54,7 +59,7 @@ class JournalledModel(WrapperModel):
             self._demand()
             return as_answer(await self.wrapped.request(messages, model_settings, model_request_parameters))
 
-        return answer_of(await self._loop.ask(ask, request_of(messages, model_settings, model_request_parameters)))
+        return await self._answer(ask, messages, model_settings, model_request_parameters)
 
     @asynccontextmanager
     async def request_stream(
@@ -75,8 +80,30 @@ class JournalledModel(WrapperModel):
                     pass
             return as_answer(stream.get())
 
-        answer = answer_of(await self._loop.ask(ask, request_of(messages, model_settings, model_request_parameters)))
+        answer = await self._answer(ask, messages, model_settings, model_request_parameters)
         yield CompletedStreamedResponse(answer, model_request_parameters=model_request_parameters, replay_events=True)
+
+    async def _answer(
+        self,
+        ask: Callable[[], Awaitable[object]],
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        request = request_of(messages, settings, parameters)
+
+        def asked() -> AskedModel:
+            tools = [*parameters.function_tools, *parameters.output_tools]
+            schemas = [(tool.description, tool.parameters_json_schema) for tool in tools]
+            return AskedModel(
+                model=self.wrapped.model_id,
+                chars=len(codec.encode([request, schemas])),
+                max_output_tokens=(settings or {}).get("max_tokens"),
+                used=used_in,
+                is_refused=lambda error: is_not_billed(error_of(error, "the model")),
+            )
+
+        return answer_of(await self._loop.ask(ask, request, asked))
 
     def _demand(self) -> None:
         """Raise ``ModelCallsForbidden`` where real models may not be asked."""
@@ -108,7 +135,8 @@ class JournalledTools(WrapperToolset[Any]):
                 return signal
 
         request = {"tool": name, "arguments": _ARGUMENTS.dump_python(tool_args, mode="json", fallback=repr)}
-        found = await self.loop.call(f"tool-{ctx.tool_call_id}", perform, effect=effect, request=request)
+        call = f"tool-{ctx.tool_call_id}"
+        found = await self.loop.call(call, perform, effect=effect, request=request, is_tool=True)
         return raised_or_returned(found)
 
 

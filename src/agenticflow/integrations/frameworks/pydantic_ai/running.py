@@ -10,12 +10,14 @@ from pydantic_ai import AgentRunResult
 from pydantic_ai.agent import AbstractAgent
 
 from agenticflow.agents import Agent as OurAgent
+from agenticflow.agents.spending.journalled import purse_for
 from agenticflow.core.context import TaskContext
 from agenticflow.core.journal import OnDifference
 from agenticflow.errors import DefinitionError
 from agenticflow.integrations.frameworks.pydantic_ai.errors import error_of
 from agenticflow.integrations.frameworks.pydantic_ai.journalled import Journalled
 from agenticflow.integrations.loops import ForeignLoop
+from agenticflow.resilience.budgets import Budget
 
 __all__ = ["from_pydantic_agent", "run_durably", "run_inside"]
 
@@ -31,6 +33,7 @@ async def run_durably(
     approval: Mapping[str, Any] | None = None,
     on_difference: OnDifference = "fail",
     key: str = "",
+    budget: Budget | Mapping[str, object] | str | None = None,
     **options: Any,
 ) -> AgentRunResult[Any]:
     """Run ``agent`` in the handler whose attempt ``task`` is, and return Pydantic AI's own result.
@@ -44,11 +47,16 @@ async def run_durably(
     terms of ``context.interrupt`` in ``approval``; a no goes to the model with the comment. An agent that a tool asks is run with
     ``run_inside``. Several runs in one handler are told apart by the order in which they begin, or by a ``key`` each.
 
-    Raises errors of models as the rest of this package does, ``NonDeterminismError``, ``PermanentError`` for limits that were reached
-    and for words of a model that cannot be used.
+    Each call of a model and of a tool spends from the ``budget`` of this run (limits, or the id of an open one), inside that of the
+    task (its param ``budget``), as do agents that work for this one: reserved before, settled when its answer is recorded. Prices are
+    those of the orchestrator (setting ``models.prices``).
+
+    Raises ``BudgetExceeded``, errors of models as the rest of this package does, ``NonDeterminismError``, ``PermanentError`` for limits
+    that were reached and for words of a model that cannot be used.
     """
     loop = ForeignLoop.begin(task, key, on_difference=on_difference)
-    return await _run(Journalled(task, loop, at_most_once, approval or {}), agent, prompt, options)
+    async with purse_for(task, task.params.get("budget"), budget, loop.path) as loop.purse:
+        return await _run(Journalled(task, loop, at_most_once, approval or {}), agent, prompt, options)
 
 
 async def run_inside(agent: AbstractAgent[Any, Any], prompt: Any = None, **options: Any) -> AgentRunResult[Any]:
@@ -70,15 +78,15 @@ def from_pydantic_agent(
     concurrency: int = 10,
     **options: Any,
 ) -> OurAgent:
-    """Return an agent of ours that runs ``agent`` of Pydantic AI: its task takes the ``prompt`` and returns the output. ``options`` are
-    those of ``run_durably``. Raises ``DefinitionError`` for an agent without a name."""
+    """Return an agent of ours that runs ``agent`` of Pydantic AI: its task takes the ``prompt``, perhaps a ``budget``, and returns the
+    output. ``options`` are those of ``run_durably``. Raises ``DefinitionError`` for an agent without a name."""
     name = agent_id or agent.name
     if not name:
         raise DefinitionError("an agent of Pydantic AI has no name", hint='give it one: agent_id="researcher"')
     ours = OurAgent(name, capabilities, concurrency=concurrency)
 
     @ours.task(task_type)
-    async def run(prompt: Any, task: TaskContext) -> Any:
+    async def run(prompt: Any, task: TaskContext, budget: Any = None) -> Any:
         return (await run_durably(task, agent, prompt, **options)).output
 
     return ours

@@ -155,9 +155,8 @@ class _Journalled(_Invoker):
         async def perform() -> object:
             return _as_data(await invoke_function_tool(function_tool=self._tool, context=context, arguments=arguments))
 
-        found = await place.loop.call(
-            f"tool-{call_id}", perform, effect=self._effect, request={"tool": self._tool.name, "arguments": arguments}
-        )
+        request = {"tool": self._tool.name, "arguments": arguments}
+        found = await place.loop.call(f"tool-{call_id}", perform, effect=self._effect, request=request, is_tool=True)
         return _from_data(found)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from agents import (
     AgentOutputSchemaBase,
+    FunctionTool,
     Handoff,
     Model,
     ModelProvider,
@@ -23,10 +24,14 @@ from openai.types.responses import Response, ResponseCompletedEvent
 from pydantic import TypeAdapter
 
 from agenticflow.agents.model.permission import permission
+from agenticflow.agents.model.responses import Usage as OurUsage
+from agenticflow.agents.spending.journalled import AskedModel
+from agenticflow.agents.spending.rules import is_not_billed
 from agenticflow.core import codec
 from agenticflow.integrations.frameworks.openai_agents.durable.scope import current
+from agenticflow.integrations.frameworks.openai_agents.errors import error_of
 
-__all__ = ["JournalledModel", "JournalledProvider", "as_data", "completed", "from_data", "request_of"]
+__all__ = ["JournalledModel", "JournalledProvider", "as_data", "completed", "from_data", "request_of", "used_in"]
 
 _ITEMS: Final[TypeAdapter[list[TResponseOutputItem]]] = TypeAdapter(list[TResponseOutputItem])
 _USAGE: Final[TypeAdapter[Usage]] = TypeAdapter(Usage)
@@ -55,7 +60,8 @@ class JournalledModel(Model):
             self._demand()
             return as_data(await self.inner.get_response(*args, **kwargs))
 
-        return from_data(await place.loop.ask(ask, request_of(*args, **kwargs)))
+        request = request_of(*args, **kwargs)
+        return from_data(await place.loop.ask(ask, request, lambda: self._asked(request, *args, **kwargs)))
 
     async def stream_response(self, *args: Any, **kwargs: Any) -> AsyncIterator[TResponseStreamEvent]:
         place = current()
@@ -78,7 +84,8 @@ class JournalledModel(Model):
 
         async def ask() -> Any:
             try:
-                return await place.loop.ask(listen, request_of(*args, **kwargs))
+                request = request_of(*args, **kwargs)
+                return await place.loop.ask(listen, request, lambda: self._asked(request, *args, **kwargs))
             finally:
                 await events.put(None)
 
@@ -92,6 +99,29 @@ class JournalledModel(Model):
         finally:
             asking.cancel()
         yield completed(answer)
+
+    def _asked(
+        self,
+        request: object,
+        system_instructions: str | None,
+        input: str | list[TResponseInputItem],
+        model_settings: ModelSettings,
+        tools: list[Tool],
+        output_schema: AgentOutputSchemaBase | None,
+        handoffs: list[Handoff[Any, Any]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> AskedModel:
+        schemas = [(tool.description, tool.params_json_schema) for tool in tools if isinstance(tool, FunctionTool)]
+        schemas += [(handoff.tool_description, handoff.input_json_schema) for handoff in handoffs]
+        form = None if output_schema is None or output_schema.is_plain_text() else output_schema.json_schema()
+        return AskedModel(
+            model=_identity(self.inner),
+            chars=len(codec.encode([request, schemas, form])),
+            max_output_tokens=model_settings.max_tokens,
+            used=used_in,
+            is_refused=_is_refused,
+        )
 
     def get_retry_advice(self, request: Any) -> Any:
         return self.inner.get_retry_advice(request)
@@ -128,6 +158,37 @@ def as_data(response: ModelResponse) -> dict[str, object]:
         "response_id": response.response_id,
         "request_id": response.request_id,
     }
+
+
+def used_in(data: Mapping[str, Any]) -> OurUsage | None:
+    """Return what the answer that was made into ``data`` used; ``None`` when the model did not tell."""
+    usage = _USAGE.validate_python(data["usage"])
+    if not usage.total_tokens:
+        return None
+    read = usage.input_tokens_details
+    return OurUsage(
+        usage.input_tokens,
+        usage.output_tokens,
+        read.cached_tokens,
+        getattr(read, "cache_write_tokens", 0),
+        usage.output_tokens_details.reasoning_tokens,
+    )
+
+
+def _identity(model: Model) -> str:
+    """Return the name of a model as tables of prices have it: ``openai:gpt-5``; ``sdk:<class>`` for one without a name."""
+    ours = getattr(getattr(model, "model", None), "identity", None)
+    if isinstance(ours, str):
+        return ours
+    name = getattr(model, "model", None)
+    if not isinstance(name, str):
+        return f"sdk:{type(model).__name__}"
+    provider, slash, rest = name.partition("/")
+    return f"{provider}:{rest}" if slash else f"openai:{name}"
+
+
+def _is_refused(error: Exception) -> bool:
+    return is_not_billed(error_of(error, "the model"))
 
 
 def from_data(data: Mapping[str, Any]) -> ModelResponse:
