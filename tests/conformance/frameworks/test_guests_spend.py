@@ -165,6 +165,32 @@ async def test_every_call_is_paid_once_over_all_attempts_by_the_run_and_its_task
     assert guest.asked == 4
 
 
+async def test_the_budget_of_the_workflow_pays_as_well_and_holds_it_back(guest: Guest) -> None:
+    definition = WorkflowDefinition([TaskDefinition("work", "agent", "do", retry_policy=TWICE)])
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(worker_of(guest, budget=Budget(tokens=90_000)))
+        handle = await orchestrator.start_workflow(definition, workflow_id="w", budget=Budget(tokens=90_000))
+        await handle.result()
+        found = await views(orchestrator)
+        assert found["loop"].lineage == (found["loop"].budget_id, "workflow-w")
+        assert found["workflow"].spent.tokens == found["loop"].spent.tokens == 4 * ANSWER
+        handle = await orchestrator.start_workflow(definition, workflow_id="short", budget=Budget(tokens=100))
+        with pytest.raises(WorkflowExecutionError, match="BudgetExceeded: the budget 'workflow-short'"):
+            await handle.result()
+        assert guest.asked == 4
+        await orchestrator.budgets.change("workflow-short", Budget(tokens=90_000))
+        assert await (await orchestrator.resume_workflow("short")).result() == {"work": "in short"}
+
+
+async def test_a_guest_without_a_budget_of_its_own_is_paid_by_the_workflow(guest: Guest) -> None:
+    definition = WorkflowDefinition([TaskDefinition("work", "agent", "do")], budget=Budget(tokens=90_000))
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(worker_of(guest))
+        await orchestrator.execute_workflow(definition, workflow_id="w")
+        (view,) = await orchestrator.budgets.list()
+    assert (view.budget_id, view.spent.tokens, view.open_count) == ("workflow-w", 4 * ANSWER, 0)
+
+
 async def test_prices_are_those_of_the_orchestrator(
     guest: Guest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
