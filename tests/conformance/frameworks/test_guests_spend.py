@@ -92,12 +92,16 @@ def of_pydantic() -> Guest:
         await asyncio.sleep(0.001)
         return f"{city} is fine"
 
-    inner = PydanticAgent(FunctionModel(lambda messages, info: spoken([TextPart("in short")])), name="inner")
+    # async ones: a plain function is called in a thread, which virtual time does not wait for
+    async def inside(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        return spoken([TextPart("in short")])
+
+    inner = PydanticAgent(FunctionModel(inside), name="inner")
 
     async def sum_up(words: str) -> str:
         return str((await run_inside(inner, words)).output)
 
-    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    async def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
         parts = [part for message in messages for part in message.parts if isinstance(part, ToolReturnPart)]
         if not parts:
             return spoken([ToolCallPart("look", {"city": city}, tool_call_id=city) for city in ("Graz", "Oslo")])
