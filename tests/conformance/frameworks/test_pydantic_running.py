@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent as TheirAgent
@@ -45,7 +46,8 @@ class Answering:
         self.answer = answer
         self.calls = 0
 
-    def __call__(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    async def __call__(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        """Async: a plain function is called in a thread, which virtual time does not wait for."""
         self.calls += 1
         found = {
             part.tool_call_id: part.content
@@ -297,8 +299,8 @@ async def test_errors_are_ours() -> None:
 
 async def test_over_the_wire_and_where_that_is_forbidden() -> None:
     server = ChatServer([Says(spoken("Sunny."))])
-    async with server.running():
-        provider = OpenAIProvider(base_url=f"{server.url}/v1", api_key="k")
+    async with server.running(), openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="k") as client:
+        provider = OpenAIProvider(openai_client=client)
         guide: TheirAgent[Any, Any] = TheirAgent(OpenAIChatModel("gpt-test", provider=provider), name="guide")
         async with running(task_of(guide, failures=1)) as orchestrator:
             assert (await done(orchestrator))[0] == "Sunny."
