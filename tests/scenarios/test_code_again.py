@@ -292,6 +292,17 @@ def test_a_child_that_waited_for_its_function_is_asked_when_its_parent_names_it(
     assert child.in_work == ["in"]
 
 
+def test_nothing_follows_of_a_run_that_is_asked_when_it_has_ended() -> None:
+    run = CodeRun(everything)
+    play(run)
+    before = len(run.scenario.history)
+    run.ask(c.Plan(now=run.now))
+    planner = run.state.planner
+    assert isinstance(planner, Planners)
+    assert planner.plan(run.state) == ()
+    assert (run.status, len(run.scenario.history)) == ("COMPLETED", before)
+
+
 def test_a_run_that_stands_still_can_be_ended() -> None:
     run = CodeRun(original)
     run.succeed("a", value=5)
