@@ -117,7 +117,8 @@ async def test_a_handoff_may_be_forced_and_the_other_one_has_a_choice_of_its_own
         await wrong.run("go")
 
 
-async def test_a_restart_asks_as_it_was_recorded() -> None:
+async def stopped_while_asking() -> tuple[MemoryStore, ScriptedModel]:
+    """Return a store whose engine stopped while an agent that has to look first waited for its model."""
     store, asked = MemoryStore(), asyncio.Event()
 
     async def hang(request: ModelRequest) -> str:
@@ -125,12 +126,17 @@ async def test_a_restart_asks_as_it_was_recorded() -> None:
         await asyncio.Event().wait()
         return "never"
 
-    agent, before = agent_with(hang, "look")
+    agent, model = agent_with(hang, "look")
     async with Orchestrator(store=store) as orchestrator:
         orchestrator.register_agent(agent)
         await agent.run_stream("go", workflow_id="one")
         await asyncio.wait_for(asked.wait(), 5)
         await orchestrator.stop(drain_seconds=0)
+    return store, model
+
+
+async def test_a_restart_asks_as_it_was_recorded() -> None:
+    store, before = await stopped_while_asking()
     again, after = agent_with([call_tool("look"), "done"])  # the program says "auto" now
     async with Orchestrator(store=store) as orchestrator:
         orchestrator.register_agent(again)
@@ -148,19 +154,7 @@ async def test_another_attempt_does_not_force_what_was_called() -> None:
 
 
 async def test_a_recorded_choice_of_a_tool_that_is_gone_says_so() -> None:
-    store, asked = MemoryStore(), asyncio.Event()
-
-    async def hang(request: ModelRequest) -> str:
-        asked.set()
-        await asyncio.Event().wait()
-        return "never"
-
-    agent, _ = agent_with(hang, "look")
-    async with Orchestrator(store=store) as orchestrator:
-        orchestrator.register_agent(agent)
-        await agent.run_stream("go", workflow_id="one")
-        await asyncio.wait_for(asked.wait(), 5)
-        await orchestrator.stop(drain_seconds=0)
+    store, _ = await stopped_while_asking()
     bare = Agent("lead", instructions="x", model=ScriptedModel([]), tools=[peek])
     async with Orchestrator(store=store) as orchestrator:
         orchestrator.register_agent(bare)
