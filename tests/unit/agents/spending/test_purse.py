@@ -184,3 +184,17 @@ async def test_what_a_loop_makes_of_a_refusal_does_not_count_and_its_budgets_sta
             with pytest.raises(BudgetExceeded, match="5 tokens"):
                 await shrugging(raises=raises)
         assert [view.status for view in await orchestrator.budgets.list()] == ["OPEN", "OPEN"]
+
+
+async def test_what_another_has_left_open_is_counted_and_the_next_call_is_another() -> None:
+    async with Orchestrator(store="memory:") as orchestrator:
+        budgets = orchestrator.budgets
+        lineage = (await budgets.open("b", Budget(tool_calls=3))).lineage
+        await budgets.reserve(lineage, Claim("a", 1), TOOL_CALL)
+        purse = Purse(Accounts(budgets, PriceTable({})), lineage)
+        assert await purse.reserve_next("a", TOOL_CALL, 5) == (Claim("a", 2), None)
+        view = await budgets.get("b")
+        assert (view.spent.tool_calls, view.unmetered_calls, view.open_calls) == (1, 1, (Claim("a", 2),))
+        await purse.settle(Claim("a", 2), TOOL_CALL)
+        with pytest.raises(BoundExceeded, match="2 times without an answer"):
+            await purse.reserve_next("a", TOOL_CALL, 2)
