@@ -50,7 +50,7 @@ def responses(draw: st.DrawFn) -> ModelResponse:
     calls = [
         ToolCallPart(call_id, draw(names), draw(arguments))
         if draw(st.booleans())
-        else ToolCallPart(call_id, draw(names), malformed="{" + draw(words))
+        else ToolCallPart(call_id, draw(names), malformed="{," + draw(words))
         for call_id in call_ids
     ]
     reasoning = st.builds(ReasoningPart, words, names, st.just(""), st.just(PROVIDER)) | st.builds(
