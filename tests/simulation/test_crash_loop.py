@@ -23,6 +23,9 @@ from tests.simulation import letters
 
 pytestmark = pytest.mark.proof
 
+SHARES = 4
+"""A run with a server is in real time: all its points take minutes one after the other."""
+
 
 def turns_in(request: ModelRequest) -> int:
     return sum(message.role is Role.ASSISTANT for message in request.messages)
@@ -222,8 +225,9 @@ def test_eight_branches_with_budgets_killed_after_every_event() -> None:
 
 
 @pytest.mark.crash
-def test_eight_branches_that_ask_a_server_killed_after_every_event(tmp_path: Path) -> None:
-    report = ask_a_server(tmp_path)
+@pytest.mark.parametrize("share", range(1, SHARES + 1))
+def test_eight_branches_that_ask_a_server_killed_after_every_event(share: int, tmp_path: Path) -> None:
+    report = ask_a_server(tmp_path, every=SHARES, start=share)
     assert not report.violations, report
     assert report.points > 300
 
