@@ -36,8 +36,7 @@ def content(round_: int, number: int, *, is_kept: bool) -> bytes:
 
 async def bring(store: SQLiteStore, data: bytes, *, is_kept: bool) -> None:
     """Commit a value, and an event that refers to it when it is to be kept."""
-    reference, blob = store_form(data)
-    assert blob is not None
+    reference, (blob,) = store_form(data)
     event = NewEvent("happened", codec.encode(msgspec.Raw(reference) if is_kept else None), 1)
     await store.commit(Commit(stream_id=f"s-{blob[0]}", events=[event], rows=[Blob(*blob)]))
     if is_kept:

@@ -437,8 +437,7 @@ def test_a_large_result_that_is_not_at_hand_is_asked_for_and_told_once() -> None
 
 
 def _stored(data: bytes) -> tuple[bytes, tuple[str, bytes]]:
-    stored, blob = store_form(data)
-    assert blob is not None
+    stored, (blob,) = store_form(data)
     return stored, blob
 
 

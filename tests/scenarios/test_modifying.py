@@ -237,14 +237,14 @@ def test_the_next_run_and_a_look_at_both_have_the_definition_there_is_now() -> N
 def test_a_large_modification_is_a_reference() -> None:
     run = Run(task("a"), task("b", "a"))
     given = [add("large", "a", params={"text": "x" * 100_000})]
-    stored, blob = store_form(encode_modifications(modifications_of(given)))
-    assert blob is not None
+    stored, blobs = store_form(encode_modifications(modifications_of(given)))
+    assert blobs
     command = c.Modify(
         now=START,
         modifications=stored,
         requested_by="ada",
         definition=run.state.laid_out.content_hash,
-        blobs=(blob,),
+        blobs=blobs,
     )
     run.ask(command)
     run.succeed("a")

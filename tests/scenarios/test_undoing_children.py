@@ -134,7 +134,7 @@ def undoing(run: Run, guest: WorkflowGuest = GUEST) -> Run:
     found = to_undo(run.state)
     scenario: Scenario[Any] = given(guest, stream_id=stream_of("w", 2))
     following = Run(scenario=scenario, run_no=2, now=run.now)
-    course, blob = store_form(msgspec.msgpack.encode(found.course))
+    course, blobs = store_form(msgspec.msgpack.encode(found.course))
     following.ask(
         c.StartRun(
             now=run.now,
@@ -153,7 +153,7 @@ def undoing(run: Run, guest: WorkflowGuest = GUEST) -> Run:
             undone_for=WHY,
             course=course,
             steps=found.steps,
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
     )
     return following

@@ -82,14 +82,14 @@ class Intervening(Steering):
         Raises ``NotSerializable`` and ``BoundExceeded`` for what no handler could return.
         """
         check_words(given_by, reason, task_key)
-        stored, blob = store_form(codec.encode(value))
+        stored, blobs = store_form(codec.encode(value))
         command = c.SetResult(
             now=self._clock.now_ns(),
             task_key=task_key,
             value=stored,
             requested_by=given_by,
             reason=reason,
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
         await self._command(workflow_id, command)
 
@@ -154,7 +154,7 @@ class Intervening(Steering):
             raise DefinitionError(
                 f"workflow {workflow_id!r} cannot be modified so: {'; '.join(problems)}", problems=problems
             )
-        stored, blob = store_form(encoded)
+        stored, blobs = store_form(encoded)
         if not dry_run:
             command = c.Modify(
                 now=self._clock.now_ns(),
@@ -163,7 +163,7 @@ class Intervening(Steering):
                 reason=reason,
                 definition=seen,
                 expected_version=expected_version,
-                blobs=() if blob is None else (blob,),
+                blobs=blobs,
             )
             await self._command(workflow_id, command)
         return changes

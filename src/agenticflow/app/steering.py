@@ -92,13 +92,13 @@ class Steering(ABC):
         """
         if not isinstance(name, str) or not name:
             raise InvalidInput(f"{name!r} is no name of a signal")
-        stored, blob = store_form(codec.encode(value))
+        stored, blobs = store_form(codec.encode(value))
         command = c.Signal(
             now=self._clock.now_ns(),
             signal=name,
             value=stored,
             requested_by=LOCAL_OWNER,
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
         await self._command(workflow_id, command, None if signal_id is None else f"signal:{workflow_id}:{signal_id}")
 
@@ -129,14 +129,14 @@ class Steering(ABC):
         """
         check_words(approved_by, comment, task_key)
         answer = {"approved": True, "by": approved_by, "comment": comment, "value": value}
-        stored, blob = store_form(codec.encode(answer))
+        stored, blobs = store_form(codec.encode(answer))
         command = c.Approve(
             now=self._clock.now_ns(),
             task_key=task_key,
             requested_by=approved_by,
             comment=comment,
             result=stored,
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
         await self._command(workflow_id, command)
 
@@ -162,7 +162,7 @@ class Steering(ABC):
         check_words(LOCAL_OWNER, reason, task_key)
         if decision not in ("completed", "failed", "run_again"):
             raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
-        stored, blob = store_form(codec.encode(value))
+        stored, blobs = store_form(codec.encode(value))
         command = msgspec.convert(
             {
                 "now": self._clock.now_ns(),
@@ -171,7 +171,7 @@ class Steering(ABC):
                 "requested_by": LOCAL_OWNER,
                 "value": stored,
                 "reason": reason,
-                "blobs": () if blob is None else (blob,),
+                "blobs": blobs,
             },
             c.Resolve,
         )

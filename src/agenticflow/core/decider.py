@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol, TypeVar
 import msgspec
 
 from agenticflow.core import codec
+from agenticflow.core.types import Blobs
 from agenticflow.errors import CorruptStore, InvariantError
 
 __all__ = ["Command", "Decider", "Fact", "FactCodec", "decide_fully", "fold"]
@@ -40,7 +41,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     opens_stream: ClassVar[bool] = False
     """Whether it is only ever accepted on an empty stream: then nobody needs to read the stream first."""
     now: int
-    blobs: tuple[tuple[str, bytes], ...] = ()
+    blobs: Blobs = ()
 
 
 class Decider(Protocol[S]):

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_RUN_EVENTS",
     "NO_STREAM",
     "SNAPSHOT_EVERY",
+    "Blobs",
     "CommandId",
     "EventId",
     "PerformerId",
@@ -41,6 +42,9 @@ Position = NewType("Position", int)
 
 Token = NewType("Token", int)
 """The stream version at which an attempt was scheduled. It fences late reports of superseded attempts."""
+
+Blobs = tuple[tuple[str, bytes], ...]
+"""Large values beside what refers to them, each with its content hash: mostly none."""
 
 ANY_VERSION: Final = -1
 """Append after whatever is there."""

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from agenticflow.core import codec
-from agenticflow.core.types import MAX_BLOB_BYTES, MAX_INLINE_BYTES
+from agenticflow.core.types import MAX_BLOB_BYTES, MAX_INLINE_BYTES, Blobs
 from agenticflow.errors import BoundExceeded
 
 __all__ = ["BlobMissing", "BlobRef", "Values", "reference_in", "store_form"]
@@ -35,14 +35,14 @@ class BlobMissing(Exception):  # a question to the host, not a failure
         self.reference = reference
 
 
-def store_form(data: bytes) -> tuple[bytes, tuple[str, bytes] | None]:
-    """Return what to record for the encoded value ``data``, and the blob ``(hash, data)`` to store beside it, if any.
+def store_form(data: bytes) -> tuple[bytes, Blobs]:
+    """Return what to record for the encoded value ``data``, and what to store beside it: the blob ``(hash, data)``, or none.
 
     Raises ``BoundExceeded`` above ``MAX_BLOB_BYTES``.
     """
     size = len(data)
     if size <= MAX_INLINE_BYTES:
-        return data, None
+        return data, ()
     if size > MAX_BLOB_BYTES:
         raise BoundExceeded(
             f"a value of {size:,} bytes passes the limit of {MAX_BLOB_BYTES:,}",
@@ -50,7 +50,7 @@ def store_form(data: bytes) -> tuple[bytes, tuple[str, bytes] | None]:
         )
     name = codec.content_hash(data)
     stand_in = codec.encode(msgspec.msgpack.Ext(_EXTENSION, bytes.fromhex(name) + size.to_bytes(8, "big")))
-    return stand_in, (name, data)
+    return stand_in, ((name, data),)
 
 
 def reference_in(data: bytes) -> BlobRef | None:

@@ -39,8 +39,7 @@ OLD: Final = NOW - 30 * DAY
 
 def large_value(content: object, size: int = MAX_INLINE_BYTES + 1) -> tuple[bytes, Blob]:
     """Return a reference, and the blob that it names."""
-    stand_in, blob = store_form(codec.encode([content, bytes(size)]))
-    assert blob is not None
+    stand_in, (blob,) = store_form(codec.encode([content, bytes(size)]))
     return stand_in, Blob(*blob)
 
 
@@ -288,8 +287,7 @@ class RetentionKit(Place):
                 name: large_value(name) for name in ("shared", "archived", "event", "value", "snapshot", "inner")
             }
             inner, _ = references["inner"]
-            outer_form, outer = store_form(codec.encode([msgspec.Raw(inner), bytes(MAX_INLINE_BYTES)]))
-            assert outer is not None
+            outer_form, (outer,) = store_form(codec.encode([msgspec.Raw(inner), bytes(MAX_INLINE_BYTES)]))
             blobs = [blob for _, blob in references.values()]
             await commit(store, "x", rows=(*blobs, Blob(*outer), Blob(*_unreferenced())))
             await run(store, "gone", payload=[msgspec.Raw(references["shared"][0]), msgspec.Raw(outer_form)])

@@ -15,23 +15,23 @@ from agenticflow.errors import BoundExceeded
 
 def test_up_to_the_bound_a_value_stands_for_itself() -> None:
     data = bytes(MAX_INLINE_BYTES)
-    assert store_form(data) == (data, None)
+    assert store_form(data) == (data, ())
 
 
 def test_above_it_a_stand_in_of_31_bytes_does() -> None:
     data = codec.encode("x" * MAX_INLINE_BYTES)
-    stand_in, blob = store_form(data)
+    stand_in, (blob,) = store_form(data)
     assert blob == (codec.content_hash(data), data)
     assert len(stand_in) == 31
     reference = reference_in(stand_in)
     assert reference == codec.BlobRef(codec.content_hash(data), len(data))
     assert codec.decode(stand_in) == reference
-    assert store_form(data) == (stand_in, blob), "stored once, whoever stores it"
+    assert store_form(data) == (stand_in, (blob,)), "stored once, whoever stores it"
 
 
 def test_beyond_the_largest_blob_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "MAX_BLOB_BYTES", MAX_INLINE_BYTES + 10)
-    assert store_form(bytes(MAX_INLINE_BYTES + 10))[1] is not None
+    assert store_form(bytes(MAX_INLINE_BYTES + 10))[1]
     with pytest.raises(BoundExceeded, match="65,547 bytes") as refusal:
         store_form(bytes(MAX_INLINE_BYTES + 11))
     assert "object store" in refusal.value.hint
@@ -64,8 +64,7 @@ def test_what_only_looks_like_a_stand_in_is_none(data: bytes) -> None:
 
 def test_what_is_at_hand_is_resolved_and_the_rest_asked_for() -> None:
     data = bytes(MAX_INLINE_BYTES + 1)
-    stand_in, blob = store_form(data)
-    assert blob is not None
+    stand_in, (blob,) = store_form(data)
     at_hand = Values()
     assert at_hand.resolve(b"\x01") == b"\x01"
     with pytest.raises(BlobMissing) as question:

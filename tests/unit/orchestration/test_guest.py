@@ -86,8 +86,7 @@ def test_the_index_says_where_a_run_stands() -> None:
 
 
 def test_large_values_are_asked_for_and_nothing_has_changed_before() -> None:
-    stored, blob = store_form(codec.encode({"rows": [BIG, 2]}))
-    assert blob is not None
+    stored, (blob,) = store_form(codec.encode({"rows": [BIG, 2]}))
     run = Run(task("a"), task("m", "a", for_each="${a.rows}"))
     state = run.state
     state.values = Values()

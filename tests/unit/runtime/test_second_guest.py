@@ -155,9 +155,8 @@ async def test_large_values_reach_its_handlers() -> None:
         return note
 
     engine.dispatcher.seat(agent)
-    note, blob = store_form(codec.encode("x" * 200_000))
-    assert blob is not None
-    await engine.host.submit(stream_of("a"), begin(engine, 2, note=note, blobs=(blob,)))
+    note, blobs = store_form(codec.encode("x" * 200_000))
+    await engine.host.submit(stream_of("a"), begin(engine, 2, note=note, blobs=blobs))
     await engine.host.ended(stream_of("a"))
     assert lengths == [200_000, 200_000]
     await engine.stop()

@@ -35,8 +35,7 @@ async def put(store: SQLiteStore, *datas: bytes, stream: str = "s", refers: bool
     """Commit the values, with one event that refers to each of them; return their names."""
     references, rows = [], []
     for data in datas:
-        stand_in, blob = store_form(codec.encode(data))
-        assert blob is not None
+        stand_in, (blob,) = store_form(codec.encode(data))
         references.append(msgspec.Raw(stand_in))
         rows.append(Blob(*blob))
     event = NewEvent("happened", codec.encode(references if refers else []), 1)
@@ -327,8 +326,7 @@ async def test_of_a_commit_with_several_values_that_fails_nothing_is_left(tmp_pa
 
 async def test_trouble_with_the_folder_refuses_what_follows_and_not_what_it_follows_from(tmp_path: Path) -> None:
     store = await SQLiteStore.open(tmp_path / "state.db", blobs=tmp_path / "values")
-    _, blob = store_form(codec.encode(LARGE))
-    assert blob is not None
+    _, (blob,) = store_form(codec.encode(LARGE))
 
     def chain(prefix: str) -> list[Commit]:
         rows: list[list[Blob]] = [[], [Blob(*blob)], []]

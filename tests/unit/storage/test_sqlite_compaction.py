@@ -50,8 +50,7 @@ async def test_a_blob_that_is_referred_to_while_others_are_collected_stays(
 ) -> None:
     store = any_store
     inner, inner_blob = large_value("inner")
-    form, outer = store_form(codec.encode([msgspec.Raw(inner), bytes(70_000)]))
-    assert outer is not None
+    form, (outer,) = store_form(codec.encode([msgspec.Raw(inner), bytes(70_000)]))
     value, value_blob = large_value("value")
     lonely = large_value("lonely")[1]
     await commit(store, "x", rows=(Blob(*outer), inner_blob, value_blob, lonely))

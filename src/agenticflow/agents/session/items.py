@@ -15,6 +15,7 @@ import msgspec
 from agenticflow.agents.context.outputs import structured_text
 from agenticflow.agents.session.facts import SessionItem
 from agenticflow.core import codec
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import store_form
 from agenticflow.errors import BoundExceeded, InvalidInput
 
@@ -23,8 +24,6 @@ __all__ = ["MAX_ITEM_BYTES", "encode_items", "plain_item"]
 MAX_ITEM_BYTES: Final = 8 * 1024 * 1024
 MAX_ITEMS_AT_ONCE: Final = 10_000
 OUTPUT_ENDING: Final = "_output"
-
-Blobs = tuple[tuple[str, bytes], ...]
 
 
 def plain_item(item: object, *, cleans: bool = False) -> dict[str, Any]:
@@ -75,9 +74,8 @@ def encode_items(items: Iterable[object], *, cleans: bool = False) -> tuple[tupl
                 f"an item of {len(data):,} bytes passes the limit of {MAX_ITEM_BYTES:,}",
                 hint="keep large content in a file and say in the item where it is",
             )
-        stored, blob = store_form(data)
-        if blob is not None:
-            blobs.append(blob)
+        stored, large = store_form(data)
+        blobs += large
         opens, closes = _calls_in(plain)
         if plain.get("type") == "reasoning" and isinstance(plain.get("id"), str):
             thought = plain["id"]

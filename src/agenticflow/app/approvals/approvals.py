@@ -162,7 +162,7 @@ class Approvals:
         """
         _check_person(by, "by")
         given = {"approved": True, "by": by, "comment": comment, "value": value}
-        stored, blob = store_form(codec.encode(given))
+        stored, blobs = store_form(codec.encode(given))
         _, _, key, token = split_approval_id(approval_id)
         command = c.Approve(
             now=self._clock.now_ns(),
@@ -171,7 +171,7 @@ class Approvals:
             requested_by=by,
             comment=comment,
             result=stored,
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
         return await self._say(approval_id, command)
 

@@ -17,6 +17,7 @@ from agenticflow.core import codec
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import Outcome, OutcomeKind
+from agenticflow.core.types import Blobs
 from agenticflow.errors import CommandRefused, InvalidInput, WorkflowIdConflict
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.plan import decode_plan
@@ -25,7 +26,6 @@ from agenticflow.orchestration.schedules.facts import ContinueSchedule, NextSche
 from agenticflow.orchestration.schedules.guest import KIND, stream_of_schedule
 from agenticflow.orchestration.schedules.state import ScheduleState, what_is_left
 from agenticflow.orchestration.state import RunState, WorkflowStatus
-from agenticflow.runtime.coordination.children import Blobs
 
 __all__ = ["Launches", "zone_of"]
 

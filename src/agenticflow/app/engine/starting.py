@@ -65,8 +65,8 @@ def first_run(
             f"workflow {plan.definition.name!r} cannot start with this input: {'; '.join(problems)}",
             problems=problems,
         )
-    stored_input, input_blob = store_form(codec.encode(merged))
-    stored_definition, definition_blob = store_form(plan.encoded)
+    stored_input, input_blobs = store_form(codec.encode(merged))
+    stored_definition, definition_blobs = store_form(plan.encoded)
     return c.StartRun(
         now=now,
         workflow_id=workflow_id,
@@ -80,7 +80,7 @@ def first_run(
         parent=parent,
         depth=depth,
         replan=replan,
-        blobs=() if input_blob is definition_blob else tuple(filter(None, (input_blob, definition_blob))),
+        blobs=input_blobs + definition_blobs,
     )
 
 
@@ -94,10 +94,10 @@ def next_run(
     replan: ReplanTerms | None = None,
 ) -> c.StartRun:
     """Return the command that starts the run after ``state``, with what it keeps."""
-    stored_kept, kept_blob = store_form(codec.encode(carried.kept))
-    stored_signals, signals_blob = store_form(codec.encode(carried.signals))
-    stored_answers, answers_blob = store_form(codec.encode(carried.answers)) if carried.answers else (None, None)
-    stored_definition, definition_blob = store_form(state.laid_out.encoded)
+    stored_kept, kept_blobs = store_form(codec.encode(carried.kept))
+    stored_signals, signals_blobs = store_form(codec.encode(carried.signals))
+    stored_answers, answers_blobs = store_form(codec.encode(carried.answers)) if carried.answers else (None, ())
+    stored_definition, definition_blobs = store_form(state.laid_out.encoded)
     return c.StartRun(
         now=now,
         workflow_id=state.workflow_id,
@@ -116,7 +116,7 @@ def next_run(
         depth=state.depth,
         first_generation=state.first_generation,
         replan=replan,
-        blobs=tuple(blob for blob in (kept_blob, definition_blob, signals_blob, answers_blob) if blob is not None),
+        blobs=kept_blobs + definition_blobs + signals_blobs + answers_blobs,
     )
 
 
@@ -124,9 +124,10 @@ def undoing_run(state: RunState, why: ErrorInfo, *, requested_by: str, now: int,
     """Return the command that starts the run which undoes the completed run ``state`` and does nothing else."""
     found = to_undo(state)
     command = next_run(state, found.carried, requested_by=requested_by, now=now, parent=parent)
-    course, blob = store_form(msgspec.msgpack.encode(found.course))
-    blobs = command.blobs if blob is None else (*command.blobs, blob)
-    return msgspec.structs.replace(command, undone_for=why, course=course, steps=found.steps, blobs=blobs)
+    course, blobs = store_form(msgspec.msgpack.encode(found.course))
+    return msgspec.structs.replace(
+        command, undone_for=why, course=course, steps=found.steps, blobs=command.blobs + blobs
+    )
 
 
 def forked_run(
@@ -146,15 +147,14 @@ def forked_run(
     command = first_run(plan, given, workflow_id, requested_by=requested_by, now=now, replan=replan)
     is_planned = bool(plan.definition.code)  # then its function says which steps there are
     kept = {key: value for key, value in carried.kept.items() if is_planned or key.partition("[")[0] in plan.by_id}
-    stored_kept, kept_blob = store_form(codec.encode(kept))
-    stored_signals, signals_blob = store_form(codec.encode(carried.signals))
-    blobs = tuple(blob for blob in (kept_blob, signals_blob) if blob is not None)
+    stored_kept, kept_blobs = store_form(codec.encode(kept))
+    stored_signals, signals_blobs = store_form(codec.encode(carried.signals))
     return msgspec.structs.replace(
         command,
         kept=stored_kept,
         signals=stored_signals,
         feedback=tuple(carried.feedback),
-        blobs=(*command.blobs, *blobs),
+        blobs=command.blobs + kept_blobs + signals_blobs,
     )
 
 
@@ -171,8 +171,8 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> c.StartRun:
     It keeps no results; signals nobody took are kept. Everything in it is new work, so its effect keys are others.
     """
     signals = {name: list(values) for name, values in state.signals.items() if values}
-    stored_signals, signals_blob = store_form(codec.encode(signals))
-    stored_definition, definition_blob = store_form(state.laid_out.encoded)
+    stored_signals, signals_blobs = store_form(codec.encode(signals))
+    stored_definition, definition_blobs = store_form(state.laid_out.encoded)
     return c.StartRun(
         now=now,
         workflow_id=state.workflow_id,
@@ -187,7 +187,7 @@ def continued_run(state: RunState, given: bytes, *, now: int) -> c.StartRun:
         depth=state.depth,
         first_generation=state.first_generation + max(state.generations.values(), default=0) + 1,
         replan=None if state.replanning is None else state.replanning.terms,
-        blobs=tuple(blob for blob in (definition_blob, signals_blob) if blob is not None),
+        blobs=definition_blobs + signals_blobs,
     )
 
 

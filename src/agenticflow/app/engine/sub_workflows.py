@@ -17,6 +17,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import BlobMissing, store_form
 from agenticflow.errors import (
     AgenticFlowError,
@@ -33,7 +34,6 @@ from agenticflow.orchestration.chain import carry_over
 from agenticflow.orchestration.guest import run_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
 from agenticflow.orchestration.state import IN_QUESTION, Phase, RunState, WorkflowStatus, undo_key
-from agenticflow.runtime.coordination.children import Blobs
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
@@ -195,12 +195,12 @@ class SubWorkflows:
         if state.outcome is WorkflowStatus.COMPLETED:
             value = run_output(state)
             try:
-                stored, blob = store_form(codec.encode(value))
+                stored, blobs = store_form(codec.encode(value))
             except AgenticFlowError as error:
                 problem = ErrorInfo(type(error).__name__, str(error), error.code, is_permanent=True)
                 return Outcome(OutcomeKind.FAILED, error=problem), ()
             outcome = Outcome(OutcomeKind.SUCCEEDED, stored, is_undoable=bool(state.undoable))
-            return outcome, (blob,) if blob is not None else ()
+            return outcome, blobs
         if state.outcome is WorkflowStatus.COMPENSATED and state.parent and state.parent[1].startswith(undo_key("")):
             return Outcome(OutcomeKind.SUCCEEDED, codec.NULL), ()  # that was all it had to do
         failure = failure_of(state)

@@ -27,6 +27,7 @@ from agenticflow.app.loops.speakers import Speaker
 from agenticflow.core import codec
 from agenticflow.core.interrupts import Ask, Interrupted, Reply, interrupt_in
 from agenticflow.core.tools import LOCAL_OWNER, Caller, ToolCall, ToolResult, tool_effect_key
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import store_form
 from agenticflow.errors import GuardrailTripwireTriggered
 from agenticflow.resilience.budgets import Claim
@@ -178,22 +179,23 @@ class Calls:
     async def _hand_off(self, part: ToolCallPart) -> None:
         place = self._place
         to = place.speakers.of(self._speaker.handoffs[part.name])
-        instructions, blob = store_form(codec.encode(await to.instructions(place.shared)))
+        instructions, blobs = store_form(codec.encode(await to.instructions(place.shared)))
         handed = AgentHandedOff(part.call_id, to.name, instructions, to.definition.tool_choice)
-        await place.submit(HandOff, hand_off=handed, blobs=() if blob is None else (blob,))
+        await place.submit(HandOff, hand_off=handed, blobs=blobs)
         place.tell(HandedOff(self._speaker.name, to.name))
 
 
 def _ended(
     part: ToolCallPart, text: str, ending: CallEnding, attempts: int, called: ToolCall | None
-) -> tuple[ToolCallEnded, tuple[tuple[str, bytes], ...]]:
+) -> tuple[ToolCallEnded, Blobs]:
     """Return how a call ended, as it is recorded, and the large values in that."""
-    content, large = store_form(codec.encode(text))
-    params, more = b"", None
+    content, blobs = store_form(codec.encode(text))
+    params = b""
     if called is not None and called.params != part.arguments:
-        params, more = store_form(codec.encode(called.params))
+        params, large = store_form(codec.encode(called.params))
+        blobs += large
     end = ToolCallEnded(part.call_id, content, ending, attempts, "" if called is None else called.approved_by, params)
-    return end, tuple(one for one in (large, more) if one is not None)
+    return end, blobs
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:

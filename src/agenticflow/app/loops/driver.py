@@ -43,6 +43,7 @@ from agenticflow.app.loops.updates import Heard
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.results import describe_error
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
     CommandRefused,
@@ -137,7 +138,7 @@ class Driver:
             return state
         raise CommandRefused(f"the loop {place.loop_id!r} has ended {MAX_RUNS:,} times", hint="start it anew")
 
-    async def _start(self, before: LoopState | None) -> tuple[LoopStarted, tuple[tuple[str, bytes], ...]]:
+    async def _start(self, before: LoopState | None) -> tuple[LoopStarted, Blobs]:
         """Return how the loop begins, after the run ``before`` when that came to nothing, and the large values in it."""
         place = self._place
         speaker = place.speakers.of(self._agent) if before is None else place.speakers.find(self._agent, before.agent)
@@ -154,8 +155,8 @@ class Driver:
             choice, callers = before.tool_choice, tuple(sorted(before.callers))
             turns = before.turns if before.turns < before.max_turns else 0
             asked_from, kept_from = before.asked_from, len(messages) if place.keeps(before) else before.kept_from
-        instructions, blob = store_form(codec.encode(await speaker.instructions(place.shared)))
-        packed, large = store_form(pack_messages(messages))
+        instructions, large = store_form(codec.encode(await speaker.instructions(place.shared)))
+        packed, larger = store_form(pack_messages(messages))
         start = LoopStarted(
             agent=speaker.name,
             instructions=instructions,
@@ -171,7 +172,7 @@ class Driver:
             tool_choice=choice,
             callers=callers,
         )
-        return start, tuple(one for one in (blob, large) if one is not None)
+        return start, (*large, *larger)
 
     async def _speaker(self, state: LoopState) -> Speaker:
         """Return who speaks now; what it asks for costs its own budget from now on, when it took over and has one."""
@@ -280,7 +281,7 @@ class Driver:
     async def _record(self, state: LoopState, speaker: Speaker, response: ModelResponse) -> None:
         place, turn = self._place, state.turns
         message = unique_calls(response.message, turn, state.call_ids, self._said.call_ids)
-        packed, large = store_form(pack_messages([message]))
+        packed, blobs = store_form(pack_messages([message]))
         answer = ModelAnswered(
             message=packed,
             model=speaker.model.identity,
@@ -293,15 +294,14 @@ class Driver:
         )
         output: bytes | None = None
         problems: tuple[str, ...] = ()
-        blobs = [] if large is None else [large]
         is_answer = not answer.calls and not state.has_to_call and not _is_refused(response)
         if is_answer and not speaker.has_rails(GuardrailKind.OUTPUT):
             try:
-                output, blob = store_form(codec.encode(_read(speaker, message)))
-                blobs += [] if blob is None else [blob]
+                output, large = store_form(codec.encode(_read(speaker, message)))
+                blobs += large
             except ModelOutputInvalid as error:
                 problems = error.problems
-        await place.submit(RecordAnswer, turn=turn, answer=answer, output=output, problems=problems, blobs=tuple(blobs))
+        await place.submit(RecordAnswer, turn=turn, answer=answer, output=output, problems=problems, blobs=blobs)
 
     async def _judge(self, state: LoopState, speaker: Speaker) -> None:
         """Look at the last answer: whether it has its form, and whether the guardrails let it pass."""
@@ -319,8 +319,8 @@ class Driver:
             await place.submit(JudgeAnswer, problems=error.problems)
             return
         await speaker.rails.check(GuardrailKind.OUTPUT, place.shared, output)
-        encoded, blob = store_form(codec.encode(output))
-        await place.submit(JudgeAnswer, output=encoded, blobs=() if blob is None else (blob,))
+        encoded, blobs = store_form(codec.encode(output))
+        await place.submit(JudgeAnswer, output=encoded, blobs=blobs)
 
     # --- a conversation that has grown too long ---------------------------------------------------------------------
 
@@ -342,7 +342,7 @@ class Driver:
         claim = place.claims.summary(state)
         response = await self._summarized(speaker, claim, transcript(old))
         summary = summary_message(response.text)
-        message, blob = store_form(pack_messages([summary, *left]))
+        message, blobs = store_form(pack_messages([summary, *left]))
         compacted = ConversationCompacted(
             entries=entries,
             message=message,
@@ -351,7 +351,7 @@ class Driver:
             asked_from=asked_from,
             kept_from=kept_from,
         )
-        await place.submit(Compact, compacted=compacted, blobs=() if blob is None else (blob,))
+        await place.submit(Compact, compacted=compacted, blobs=blobs)
         await place.purse.settle_answer(claim, speaker.model.identity, response.usage, response.lost_usage)
         if is_history:
             await place.summarized(summary)

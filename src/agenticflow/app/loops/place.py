@@ -33,6 +33,7 @@ from agenticflow.core.context import TaskContext
 from agenticflow.core.engine import EffectClass
 from agenticflow.core.interrupts import MAX_NAME_CHARS
 from agenticflow.core.results import ErrorInfo
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
@@ -151,7 +152,7 @@ class Place:
         self._read_to: tuple[int, int] | None = None
         """How far its session was read when the loop began."""
         self._end: asyncio.Future[LoopState] | None = None
-        self.refused: list[tuple[ToolCallEnded, tuple[tuple[str, bytes], ...]]] = []
+        self.refused: list[tuple[ToolCallEnded, Blobs]] = []
         """Calls that guardrails ended, and with them the loop; with the large values in that."""
         self._remembered: set[str] = set()
         """Runs of the loop that are in the session."""
@@ -227,7 +228,7 @@ class Place:
             return False
         return True
 
-    async def start(self, start: LoopStarted | None, blobs: tuple[tuple[str, bytes], ...]) -> None:
+    async def start(self, start: LoopStarted | None, blobs: Blobs) -> None:
         """Have the loop begun, or taken up. Raises ``CommandRefused`` when it has ended."""
         await self.steadily(
             lambda: self.host.submit(

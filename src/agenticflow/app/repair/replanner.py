@@ -135,14 +135,14 @@ class Replans:
         encoded = encode_modifications(modifications_of(plan.modifications))
         if problems := self._unperformed(decode_modifications(encoded)):
             return self._refusal(replanner, request, tuple(problems))
-        stored, blob = store_form(encoded)
+        stored, blobs = store_form(encoded)
         return Propose(
             now=self._clock.now_ns(),
             number=request.number,
             requested_by=replanner.recorded_as,
             modifications=stored,
             reason=plan.reason,
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
 
     def _refusal(self, replanner: Replanner, request: AskForPlan, problems: tuple[str, ...]) -> Propose:

@@ -17,7 +17,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.results import ErrorInfo, describe_error
-from agenticflow.core.types import MAX_INLINE_BYTES
+from agenticflow.core.types import MAX_INLINE_BYTES, Blobs
 from agenticflow.core.values import store_form
 from agenticflow.errors import AgenticFlowError, BoundExceeded, DefinitionError, NonDeterminismError, StepFailed
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
@@ -197,9 +197,9 @@ class Drive:
                 hint=f'each needs its own key: f"{key}-{{number}}" in a loop',
             )
         data = codec.encode_ordered(params) if params else codec.EMPTY
-        blob = None
+        blobs: Blobs = ()
         if len(data) > MAX_INLINE_BYTES:
-            data, blob = store_form(data)
+            data, blobs = store_form(data)
         if not is_usual:
             task = _as_recorded(task)
         is_new = key not in self._state.laid_out.by_id
@@ -210,8 +210,7 @@ class Drive:
             if self.steps:
                 self._demand_room(len(data))
             self.steps.append(PlannedStep(task, msgspec.Raw(data)))
-            if blob is not None:
-                self.made.append(blob)
+            self.made += blobs
         return step
 
     def _demand_room(self, more: int) -> None:

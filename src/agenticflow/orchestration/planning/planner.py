@@ -181,15 +181,16 @@ def _closed(state: RunState, drive: Drive) -> f.PlanClosed:
 def _with_value(state: RunState, drive: Drive, how: Literal["returned", "continued"], value: object) -> f.PlanClosed:
     try:
         data = codec.encode(value)
-        stored, blob = store_form(data)
-        if blob is not None and how == "continued":
+        stored, blobs = store_form(data)
+        if blobs and how == "continued":
             raise BoundExceeded(
                 f"continue_as_new gives {len(data):,} bytes, above the limit of {MAX_INLINE_BYTES:,}",
                 hint="hand on where the data is, not the data",
             )
     except (NotSerializable, BoundExceeded) as error:
         return f.PlanClosed(after=drive.turns, how="raised", error=describe_raised(error, drive.function))
-    if blob is not None:
-        state.values.put(*blob)
-        drive.made = [blob]
+    if blobs:
+        drive.made = list(blobs)
+        for blob in blobs:
+            state.values.put(*blob)
     return f.PlanClosed(after=drive.turns, how=how, value=msgspec.Raw(stored))

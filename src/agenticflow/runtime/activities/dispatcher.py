@@ -32,6 +32,7 @@ from agenticflow.core.engine import (
     StopActivity,
 )
 from agenticflow.core.results import SUCCEEDED, Outcome, OutcomeKind, describe_error
+from agenticflow.core.types import Blobs
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.activities.attempts import Attempt, Seat, StopCause
 from agenticflow.runtime.activities.isolation import Isolation
@@ -360,7 +361,7 @@ class Dispatcher:
         performer = seat.performer
         attempt.worker = task
         outcome: Outcome | None = None
-        blobs: tuple[tuple[str, bytes], ...] = ()
+        blobs: Blobs = ()
         is_working = is_over = False
         try:
             if attempt.cause is None and stream_id not in worker.paused:

@@ -25,6 +25,7 @@ from agenticflow.core.guards import AttemptGuard
 from agenticflow.core.interrupts import Replies, interrupt_in, question_in
 from agenticflow.core.plain import called
 from agenticflow.core.results import SUCCEEDED, ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
     AgenticFlowError,
@@ -58,7 +59,7 @@ LOOKS_PER_SILENCE: Final = 4
 """How often one looks for a report of progress within its limit: the end of a silence is noticed a quarter late at most."""
 
 
-Ended = tuple[Outcome, tuple[tuple[str, bytes], ...]]
+Ended = tuple[Outcome, Blobs]
 """How an attempt ended, and the large values that its outcome refers to."""
 
 
@@ -187,7 +188,7 @@ class LocalWorker:
         is_recorded_first = effect.effect is _AT_MOST_ONCE or effect.caution
         if is_recorded_first and not await self.record_intent(attempt):
             return None
-        blobs: tuple[tuple[str, bytes], ...] = ()
+        blobs: Blobs = ()
         try:
             try:
                 given = await self._host.inputs(attempt.stream_id, effect.task_key)
@@ -236,9 +237,7 @@ class LocalWorker:
                 return await self._in_process(attempt, given.params, handler.gather(given.params, context))
             attempt.task = None
             reach("worker.after_handler")
-            stored, blob = store_form(codec.encode(value))
-            if blob is not None:
-                blobs = (blob,)
+            stored, blobs = store_form(codec.encode(value))
             return Outcome(SUCCEEDED, stored), blobs
         except asyncio.CancelledError:
             attempt.task = None
@@ -262,7 +261,7 @@ class LocalWorker:
             if task.cancelling() and not self.is_stopping:
                 await _take_back_cancellation(task)
 
-    async def report(self, attempt: Attempt, outcome: Outcome, blobs: tuple[tuple[str, bytes], ...], now: int) -> None:
+    async def report(self, attempt: Attempt, outcome: Outcome, blobs: Blobs, now: int) -> None:
         """Have the outcome, which came at ``now``, recorded."""
         reach("worker.before_report")
         effect = attempt.effect
@@ -317,8 +316,8 @@ class LocalWorker:
         attempt.process = self._loop.create_future()
         outcome = await self._processes.run(attempt.handler, params, values, attempt.process)
         if outcome.kind is OutcomeKind.SUCCEEDED:
-            stored, blob = store_form(outcome.value)
-            return Outcome(OutcomeKind.SUCCEEDED, stored), (blob,) if blob is not None else ()
+            stored, blobs = store_form(outcome.value)
+            return Outcome(OutcomeKind.SUCCEEDED, stored), blobs
         if attempt.cause is not None:
             return self._interrupted(attempt), ()
         return _said_by(attempt, outcome), ()

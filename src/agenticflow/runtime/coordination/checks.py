@@ -22,6 +22,7 @@ from agenticflow.core.engine import CheckActivity, EffectClass, OutcomeChecked, 
 from agenticflow.core.plain import called
 from agenticflow.core.redaction import redact_text
 from agenticflow.core.results import NOT_HAPPENED, Happened
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import store_form
 from agenticflow.errors import (
     AgenticFlowError,
@@ -179,10 +180,11 @@ class Checks:
     def _command(self, effect: RunActivity, answer: object) -> OutcomeChecked | None:
         """Return what is decided; ``None`` leaves it to a person. Raises ``DefinitionError`` for what is no answer."""
         decision: Literal["completed", "run_again"]
-        value, blob = codec.NULL, None
+        value = codec.NULL
+        blobs: Blobs = ()
         if isinstance(answer, Happened):
             decision = "completed"
-            value, blob = store_form(codec.encode(answer.value))
+            value, blobs = store_form(codec.encode(answer.value))
         elif answer is NOT_HAPPENED:
             if effect.generation >= MAX_RERUNS:
                 return None
@@ -200,7 +202,7 @@ class Checks:
             decision=decision,
             value=value,
             checked_by=f"check of {effect.performer_id}",
-            blobs=() if blob is None else (blob,),
+            blobs=blobs,
         )
 
     async def _submit(self, stream_id: str, command: OutcomeChecked, what: str) -> None:

@@ -16,6 +16,7 @@ from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunChild
 from agenticflow.core.results import ErrorInfo, Outcome, OutcomeKind, describe_error
+from agenticflow.core.types import Blobs
 from agenticflow.core.values import BlobMissing
 from agenticflow.errors import (
     AgenticFlowError,
@@ -37,7 +38,6 @@ log = logging.getLogger("agenticflow.engine")
 
 RETRY_SECONDS: Final = 0.2
 COMPLAIN_SECONDS: Final = 1.0
-Blobs = tuple[tuple[str, bytes], ...]
 
 
 class Launcher(Protocol):

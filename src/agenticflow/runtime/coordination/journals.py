@@ -166,11 +166,11 @@ class Desk:
         is_given: bool = False,
     ) -> None:
         opening = await self._opened()
-        stored, blob = (None, None) if value is None else store_form(value)
+        stored, blobs = (None, ()) if value is None else store_form(value)
         await self._write(
             EndCall(
                 now=0,
-                blobs=() if blob is None else (blob,),
+                blobs=blobs,
                 opening=opening,
                 key=key,
                 fingerprint=fingerprint,

@@ -120,13 +120,13 @@ class StateManager:
             while True:
                 seen, stored = fold.state.get(state_key)
                 encoded = await self._modified(task, state_key, await self._resolved(stored), modification_fn)
-                value, blob = store_form(encoded)
+                value, blobs = store_form(encoded)
                 command = ModifyState(
                     now=(self._clock or ambient.clock).now_ns(),
                     key=state_key,
                     seen=seen,
                     value=value,
-                    blobs=() if blob is None else (blob,),
+                    blobs=blobs,
                 )
                 try:
                     committed = await self._folds.commit(fold, command, command_id, tries)

@@ -69,8 +69,8 @@ def redecide(cassette: Cassette, plan: Plan | None, planners: Planners | None = 
                 hint="export the run again",
             )
         if plan is not None and start is None and isinstance(commands[0], c.StartRun):
-            stored, blob = store_form(plan.encoded)
-            if blob is not None:
+            stored, blobs = store_form(plan.encoded)
+            for blob in blobs:
                 state.values.put(*blob)
             start = msgspec.structs.replace(commands[0], definition=stored)
             commands = [start]

@@ -96,8 +96,7 @@ def test_a_shorter_conversation_of_another_run_is_read_anew() -> None:
 def test_large_values_are_asked_for_and_it_goes_on_where_it_was() -> None:
     play = Play()
     play.answer(calling("a"))
-    content, blob = store_form(codec.encode("x" * 100_000))
-    assert blob is not None
+    content, (blob,) = store_form(codec.encode("x" * 100_000))
     play.do(f.EndCall, end=f.ToolCallEnded("a", content, CallEnding.SUCCEEDED))
     said = Conversation()
     values = play.state.values = Values()
