@@ -19,6 +19,7 @@ __all__ = [
     "Histogram",
     "NoTelemetry",
     "Telemetry",
+    "Watches",
 ]
 
 SECONDS_BOUNDS: Final = (
@@ -133,7 +134,49 @@ class NoTelemetry:
 
 
 def _nothing_to_end() -> None:
-    """Nobody looks."""
+    """Nobody listens."""
 
 
 NO_TELEMETRY: Final = NoTelemetry()
+
+
+class Watches:
+    """What belongs to the process is measured once for each who listens: the first engine that asks begins it, the last one ends it."""
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[int, ...], _Watch] = {}
+
+    def join(
+        self, telemetry: Telemetry, begin: Callable[[], Callable[[], None]], *watched: object
+    ) -> Callable[[], None]:
+        """Have ``watched`` measured for ``telemetry``; return what ends this asker's part, once. ``begin`` returns what ends the whole."""
+        if not telemetry.is_listening:
+            return _nothing_to_end
+        key = (id(telemetry), *map(id, watched))
+        watch = self._running.get(key)
+        if watch is None:
+            watch = self._running[key] = _Watch((telemetry, *watched), begin())
+        watch.users += 1
+        is_over = False
+
+        def end() -> None:
+            nonlocal is_over
+            if is_over:
+                return
+            is_over = True
+            watch.users -= 1
+            if watch.users == 0:
+                del self._running[key]
+                watch.end()
+
+        return end
+
+
+class _Watch:
+    __slots__ = ("end", "kept", "users")
+
+    def __init__(self, kept: tuple[object, ...], end: Callable[[], None]) -> None:
+        self.kept = kept
+        """Known by their ids: nothing else may have these meanwhile."""
+        self.end = end
+        self.users = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agenticflow.core.measures import ResourceMeasures
-from agenticflow.core.telemetry import Telemetry
+from agenticflow.core.telemetry import Telemetry, Watches
 from agenticflow.resilience.breaker import BreakerState
 from agenticflow.runtime.resources.breakers import list_breakers
 from agenticflow.runtime.resources.limiters import list_limiters
@@ -18,11 +18,9 @@ LEVELS: Final = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState
 
 
 class _Watch:
-    """Fills one listener, however many engines of this process asked for it: breakers belong to the process."""
+    """Fills one listener."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self.telemetry = telemetry
-        self.users = 0
         self._measures = ResourceMeasures(telemetry)
         self._counted: dict[tuple[str, ...], tuple[str, int]] = {}
         self._end = telemetry.before_look(self._refresh)
@@ -55,31 +53,9 @@ class _Watch:
         return count - before if stretch == since else count
 
 
-_WATCHES: Final[dict[int, _Watch]] = {}
+_WATCHES: Final = Watches()
 
 
 def measure_resources(telemetry: Telemetry) -> Callable[[], None]:
     """Let ``telemetry`` know of the breakers, limiters and pools of this process; return what ends that. Asking twice counts once."""
-    if not telemetry.is_listening:
-        return _nothing_to_end
-    watch = _WATCHES.get(id(telemetry))
-    if watch is None:
-        watch = _WATCHES[id(telemetry)] = _Watch(telemetry)
-    watch.users += 1
-    is_over = False
-
-    def end() -> None:
-        nonlocal is_over
-        if is_over:
-            return
-        is_over = True
-        watch.users -= 1
-        if watch.users == 0:
-            _WATCHES.pop(id(telemetry), None)
-            watch.end()
-
-    return end
-
-
-def _nothing_to_end() -> None:
-    """Nobody listens."""
+    return _WATCHES.join(telemetry, lambda: _Watch(telemetry).end)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agenticflow.core.measures import ToolMeasures
-from agenticflow.core.telemetry import Telemetry
+from agenticflow.core.telemetry import Telemetry, Watches
 from agenticflow.tools.execution.pipeline import ToolPipeline, ToolUse, get_tool_pipeline
 
 __all__ = ["measure_tools"]
@@ -16,10 +16,9 @@ UNKNOWN: Final = "unknown"
 
 
 class _Watch:
-    """Fills one listener, however many engines of this process asked for it: the pipeline belongs to the process."""
+    """Fills one listener with what goes through one pipeline."""
 
     def __init__(self, telemetry: Telemetry, pipeline: ToolPipeline) -> None:
-        self.users = 0
         self._measures = ToolMeasures(telemetry)
         self._pipeline = pipeline
         self._ends = (pipeline.listen(self._ended), telemetry.before_look(self._refresh))
@@ -37,33 +36,10 @@ class _Watch:
         self._measures.abandoned.set(self._pipeline.abandoned)
 
 
-_WATCHES: Final[dict[tuple[int, int], _Watch]] = {}
+_WATCHES: Final = Watches()
 
 
 def measure_tools(telemetry: Telemetry, pipeline: ToolPipeline | None = None) -> Callable[[], None]:
     """Let ``telemetry`` know of every call from now on; return what ends that. Asking twice counts once."""
-    if not telemetry.is_listening:
-        return _nothing_to_end
     chosen = pipeline if pipeline is not None else get_tool_pipeline()
-    key = (id(telemetry), id(chosen))
-    watch = _WATCHES.get(key)
-    if watch is None:
-        watch = _WATCHES[key] = _Watch(telemetry, chosen)
-    watch.users += 1
-    is_over = False
-
-    def end() -> None:
-        nonlocal is_over
-        if is_over:
-            return
-        is_over = True
-        watch.users -= 1
-        if watch.users == 0:
-            _WATCHES.pop(key, None)
-            watch.end()
-
-    return end
-
-
-def _nothing_to_end() -> None:
-    """Nobody listens."""
+    return _WATCHES.join(telemetry, lambda: _Watch(telemetry, chosen).end, chosen)
