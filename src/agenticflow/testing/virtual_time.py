@@ -22,7 +22,7 @@ from typing import Any, Final, TypeVar, TypeVarTuple, Unpack
 
 from agenticflow.runtime.timers import Tick
 
-__all__ = ["EPOCH_NS", "VirtualClock", "VirtualDeadlock", "VirtualLoop", "run_virtual"]
+__all__ = ["EPOCH_NS", "VirtualClock", "VirtualDeadlock", "VirtualLoop", "run_virtual", "waiting_tasks"]
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
@@ -131,12 +131,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def waiting(self) -> list[str]:
         """Return, in words, what every unfinished task waits for."""
-        found: list[str] = []
-        for task in asyncio.all_tasks(self):
-            frames = task.get_stack(limit=1)
-            at = f"{frames[0].f_code.co_qualname}, line {frames[0].f_lineno}" if frames else "nowhere yet"
-            found.append(f"{task.get_name()} at {at}")
-        return sorted(found)
+        return waiting_tasks(self)
+
+
+def waiting_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """Return, in words, what every unfinished task of the loop waits for."""
+    found: list[str] = []
+    for task in asyncio.all_tasks(loop):
+        frames = task.get_stack(limit=1)
+        at = f"{frames[0].f_code.co_qualname}, line {frames[0].f_lineno}" if frames else "nowhere yet"
+        found.append(f"{task.get_name()} at {at}")
+    return sorted(found)
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -148,26 +148,14 @@ class ProcessStore(FencedStore):
 
     async def commit(self, commit: Commit) -> Committed:
         traffic = self._traffic
-        fault = traffic.fault_of_commit()
-        traffic.demand()
-        await asyncio.sleep(traffic.latency())
-        traffic.arrive("commit.sent")
-        traffic.demand()
-        if fault is FaultKind.REFUSED:
-            raise StoreUnavailable("no space is left on the device", hint="make room")
-        if fault is FaultKind.LOST:
-            raise OutcomeUnknown("the disk failed in the middle of a commit", hint="ask again")
+        fault = await self._send()
         try:
             committed, entry = await self._disk.commit(commit)
         except Exception:
             traffic.conflicted(commit)
             raise
         traffic.became_true(commit, committed)
-        traffic.arrive("commit.true")
-        if fault is FaultKind.UNANSWERED:
-            raise OutcomeUnknown("the disk failed at the end of a commit", hint="ask again")
-        await asyncio.sleep(traffic.latency())
-        self._hear()
+        await self._answer(fault)
         if entry is not None and self._disk.store is self._inner:
             self._disk.answered(entry)
         return committed
@@ -183,15 +171,7 @@ class ProcessStore(FencedStore):
     async def _commit_together(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
         """On their way together: one fault strikes all of them."""
         traffic, disk = self._traffic, self._disk
-        fault = traffic.fault_of_commit()
-        traffic.demand()
-        await asyncio.sleep(traffic.latency())
-        traffic.arrive("commit.sent")
-        traffic.demand()
-        if fault is FaultKind.REFUSED:
-            raise StoreUnavailable("no space is left on the device", hint="make room")
-        if fault is FaultKind.LOST:
-            raise OutcomeUnknown("the disk failed in the middle of a commit", hint="ask again")
+        fault = await self._send()
         answers: list[Committed | AgenticFlowError] = []
         entries: list[Written | None] = []
         for commit in commits:
@@ -206,15 +186,32 @@ class ProcessStore(FencedStore):
             entries.append(entry)
             if committed.is_repeated:
                 break
-        traffic.arrive("commit.true")
-        if fault is FaultKind.UNANSWERED:
-            raise OutcomeUnknown("the disk failed at the end of a commit", hint="ask again")
-        await asyncio.sleep(traffic.latency())
-        self._hear()
+        await self._answer(fault)
         if disk.store is self._inner:
             for entry in filter(None, entries):
                 disk.answered(entry)
         return answers
+
+    async def _send(self) -> FaultKind | None:
+        """Bring a commit to the disk; return the fault that strikes it, unless that has kept it from being written."""
+        fault = self._traffic.fault_of_commit()
+        self._traffic.demand()
+        await asyncio.sleep(self._traffic.latency())
+        self._traffic.arrive("commit.sent")
+        self._traffic.demand()
+        if fault is FaultKind.REFUSED:
+            raise StoreUnavailable("no space is left on the device", hint="make room")
+        if fault is FaultKind.LOST:
+            raise OutcomeUnknown("the disk failed in the middle of a commit", hint="ask again")
+        return fault
+
+    async def _answer(self, fault: FaultKind | None) -> None:
+        """Bring the answer to a commit that has become true."""
+        self._traffic.arrive("commit.true")
+        if fault is FaultKind.UNANSWERED:
+            raise OutcomeUnknown("the disk failed at the end of a commit", hint="ask again")
+        await asyncio.sleep(self._traffic.latency())
+        self._hear()
 
     async def _written(self, write: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         traffic = self._traffic

@@ -222,15 +222,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.run_until(task.done, limit_seconds=1e6)
         return task.result()
 
-    def waiting(self) -> list[str]:
-        """Return, in words, what every unfinished task of the living waits for."""
-        found: list[str] = []
-        for task in asyncio.all_tasks(self):
-            frames = task.get_stack(limit=1)
-            at = f"{frames[0].f_code.co_qualname}, line {frames[0].f_lineno}" if frames else "nowhere yet"
-            found.append(f"{task.get_name()} at {at}")
-        return sorted(found)
-
     def close(self) -> None:
         """End what is suspended, the dead too. Nothing that happens on the way out counts any more."""
         self._is_over = True

@@ -32,6 +32,7 @@ from agenticflow.testing.simulation.faults import Fault, FaultKind, Plan, counti
 from agenticflow.testing.simulation.loop import PROCESS, SimulatedLoop, Standstill
 from agenticflow.testing.simulation.outside import WORKFLOW_ID, Outside
 from agenticflow.testing.simulation.process import SimulatedProcess, stream_of_call
+from agenticflow.testing.virtual_time import waiting_tasks
 
 __all__ = ["Schedule"]
 
@@ -201,7 +202,7 @@ class Schedule:
         rows = at_once(self.disk.store.list_runs(kind="workflow", is_open=True))
         alive = ", ".join(str(process) for process in self.processes if not process.is_dead)
         runs = "; ".join(f"{row.stream_id} {row.status} due {row.next_due}" for row in rows) or "no run is open"
-        return f"{runs}; alive: {alive or 'nobody'}; waiting: {'; '.join(self.loop.waiting())}"[:2_000]
+        return f"{runs}; alive: {alive or 'nobody'}; waiting: {'; '.join(waiting_tasks(self.loop))}"[:2_000]
 
     def demand_life(self) -> None:
         """End whoever asks if it is dead."""
