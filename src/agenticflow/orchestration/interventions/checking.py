@@ -20,10 +20,11 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.interventions.modification import Modification, applied, decode_modifications
 from agenticflow.orchestration.interventions.moments import MAX_REASON_CHARS
 from agenticflow.orchestration.plan import Plan, decode_plan, unknown_roots
+from agenticflow.orchestration.replanning.commands import Propose
 from agenticflow.orchestration.state import RunState, TaskStatus
 from agenticflow.orchestration.validation import meant, validate
 
-__all__ = ["demand_version", "has_started", "modify", "problems_of"]
+__all__ = ["demand_version", "has_started", "modified", "modify", "problems_of"]
 
 
 def modify(state: RunState, command: c.Modify) -> Sequence[Fact]:
@@ -39,18 +40,24 @@ def modify(state: RunState, command: c.Modify) -> Sequence[Fact]:
         raise DefinitionError(
             f"workflow {state.workflow_id!r} cannot be modified so: {'; '.join(problems)}", problems=problems
         )
-    return [
-        f.WorkflowModified(
-            msgspec.Raw(command.modifications),
-            command.requested_by,
-            command.reason[:MAX_REASON_CHARS],
-            {
-                one.task_id: state.generations.get(one.task_id, 0) + 1
-                for one in modifications
-                if one.task_id in state.laid_out.by_id
-            },
-        )
-    ]
+    return [modified(state, command, modifications)]
+
+
+def modified(
+    state: RunState, command: c.Modify | Propose, modifications: Collection[Modification], number: int = 0
+) -> f.WorkflowModified:
+    """Return the fact that the run takes ``modifications``, as an answer to request ``number`` for another plan or unasked."""
+    return f.WorkflowModified(
+        msgspec.Raw(command.modifications),
+        command.requested_by,
+        command.reason[:MAX_REASON_CHARS],
+        {
+            one.task_id: state.generations.get(one.task_id, 0) + 1
+            for one in modifications
+            if one.task_id in state.laid_out.by_id
+        },
+        number,
+    )
 
 
 def demand_version(state: RunState, expected: int | None) -> None:

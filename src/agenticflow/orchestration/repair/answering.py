@@ -9,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from agenticflow.core.decider import Fact
-from agenticflow.orchestration import facts as f
-from agenticflow.orchestration.interventions.checking import problems_of
+from agenticflow.orchestration.interventions.checking import modified, problems_of
 from agenticflow.orchestration.interventions.modification import decode_modifications
-from agenticflow.orchestration.interventions.moments import MAX_REASON_CHARS
 from agenticflow.orchestration.interventions.relaying import replaceable
 from agenticflow.orchestration.replanning.commands import Propose
 from agenticflow.orchestration.replanning.facts import ReplanAgreed, ReplanRefused, ReplanRequested
@@ -41,19 +37,7 @@ def proposed(state: RunState, command: Propose) -> Sequence[Fact]:
     if problems:
         cut = tuple(problem[:MAX_PROBLEM_CHARS] for problem in problems[:MAX_PROBLEMS])
         return [ReplanRefused(command.number, cut, command.requested_by)]
-    return [
-        f.WorkflowModified(
-            msgspec.Raw(command.modifications),
-            command.requested_by,
-            command.reason[:MAX_REASON_CHARS],
-            {
-                one.task_id: state.generations.get(one.task_id, 0) + 1
-                for one in modifications
-                if one.task_id in state.laid_out.by_id
-            },
-            command.number,
-        )
-    ]
+    return [modified(state, command, modifications, command.number)]
 
 
 def not_in_time(state: RunState) -> Fact:
