@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from agenticflow.agents import Agent
+from agenticflow.app.commands import door
 from agenticflow.app.commands.door import carry_out
 from agenticflow.app.commands.operations import Start
 from agenticflow.app.orchestrator import Orchestrator
@@ -118,3 +120,7 @@ async def test_a_bug_behind_the_door_is_answered_too(tmp_path: Path, monkeypatch
         monkeypatch.setattr(owner, "pause", broken)
         with pytest.raises(InvariantError, match="the owner failed at 'pause': ZeroDivisionError: oh"):
             await send_command(file, "pause", {"workflow_id": "w"})
+
+
+def test_every_operation_says_how_it_is_carried_out() -> None:
+    assert all(inspect.iscoroutinefunction(kind.carry_out) for kind in door._OPERATIONS.values())

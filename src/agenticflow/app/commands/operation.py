@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 
@@ -72,10 +72,9 @@ class Steered(Controls, Protocol):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A request from outside. ``name`` is what it is called on the wire; its fields are its arguments."""
+    """A request from outside; its fields are its arguments."""
 
     name: ClassVar[str]
-
-    async def carry_out(self, orchestrator: Steered) -> dict[str, object]:
-        """Do it; return the answer once it is durable."""
-        raise NotImplementedError
+    """What it is called on the wire."""
+    carry_out: ClassVar[Callable[[Self, Steered], Coroutine[Any, Any, dict[str, object]]]]
+    """Does it; returns the answer once it is durable."""
