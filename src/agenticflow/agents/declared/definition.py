@@ -10,18 +10,15 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from agenticflow.agents.context import AgentContext, format_schema_for_prompt
-from agenticflow.agents.declared.choosing import problem_of_definition
+from agenticflow.agents.declared.checking import in_lists, in_terms, in_what_is_listed, in_words
 from agenticflow.agents.declared.templates import InstructionTemplate
 from agenticflow.agents.guardrails import Guardrail, Guardrails
 from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
 from agenticflow.agents.loop.policy import USUAL_POLICY, LoopPolicy
 from agenticflow.errors import AgenticFlowError, BoundExceeded, DefinitionError, InvalidInput, TemporaryError
-from agenticflow.resilience.budgets import Budget
 
 __all__ = ["AgentDefinition", "Instructions"]
 
-MAX_NAME_CHARS: Final = 200
-MAX_TOOLS: Final = 200
 MAX_INSTRUCTIONS_CHARS: Final = 1_000_000
 _UNSAID: Final = object()
 
@@ -73,34 +70,15 @@ class AgentDefinition:
         tool_choice: str = "auto",
     ) -> None:
         """Raises ``DefinitionError`` with every mistake found."""
-        problems: list[str] = []
-        if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME_CHARS or not name.isprintable() or "/" in name:
-            problems.append(f"{name!r:.60} is no name of an agent")
-        if not isinstance(description, str):
-            problems.append(f"the description is {description!r:.60}, not a text")
-        if not (isinstance(instructions, (str, InstructionTemplate)) or callable(instructions)):
-            problems.append(f"the instructions are {instructions!r:.60}: give a text, a template or a function")
-        elif isinstance(instructions, str) and not instructions.strip():
-            problems.append("there are no instructions")
-        for what, given in (("tools", tools), ("guardrails", guardrails), ("handoffs", handoffs)):
-            if isinstance(given, (str, bytes)) or not isinstance(given, Sequence):
-                problems.append(f"{what} is {given!r:.60}: give a list")
-            elif len(given) > MAX_TOOLS:
-                problems.append(f"{len(given)} {what} are more than {MAX_TOOLS}")
-        if not isinstance(loop, LoopPolicy):
-            problems.append(f"loop is {loop!r:.60}: give a LoopPolicy")
-        if not (budget is None or isinstance(budget, Budget) or (isinstance(budget, str) and budget)):
-            problems.append(f"the budget is {budget!r:.60}: give Budget(usd=0.5), or the id of one that is open")
+        problems = [
+            *in_words(name, description, instructions),
+            *in_lists({"tools": tools, "guardrails": guardrails, "handoffs": handoffs}),
+            *in_terms(loop, budget),
+        ]
         if output_type is not _UNSAID and output_dataclass is not _UNSAID and output_type is not output_dataclass:
             problems.append("output_type and output_dataclass say two things")
         if not problems:
-            problems += _doubles("tools", tools) + _doubles("guardrails", guardrails)
-            problems += [
-                f"a guardrail is {one!r:.60}: give a name, a Guardrail or a function"
-                for one in guardrails
-                if not (isinstance(one, (str, Guardrail)) or callable(one))
-            ]
-            problems += [one for one in [problem_of_definition(tool_choice, tools, handoffs)] if one]
+            problems += in_what_is_listed(tools, guardrails, handoffs, tool_choice)
         if problems:
             raise DefinitionError(
                 f"the agent {name!r:.60} is described wrongly: {problems[0]}",
@@ -240,10 +218,3 @@ def _instructed(function: Callable[..., object], context: Any, definition: Agent
     except ValueError:  # it does not tell what it takes
         return function(context, definition)
     return function(context, definition)
-
-
-def _doubles(what: str, given: Sequence[Any]) -> list[str]:
-    names = [one for one in given if isinstance(one, str)]
-    return [
-        f"{name!r} stands twice among the {what}" for name in sorted({name for name in names if names.count(name) > 1})
-    ]
