@@ -30,7 +30,7 @@ from agenticflow.agents.spending.purse import Accounts
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.loops.driver import Driver
 from agenticflow.app.loops.place import MAX_DEPTH, Place, Superseded, nested_id, raised
-from agenticflow.app.loops.request import PROMPT, Asked, asked_in
+from agenticflow.app.loops.request import PROMPT, Asked, asked_in, params_of
 from agenticflow.app.loops.speakers import Speakers
 from agenticflow.app.loops.undoing.undoing import Undoing, is_undoing
 from agenticflow.app.loops.updates import Subscription, Updates
@@ -49,7 +49,6 @@ from agenticflow.errors import (
     WorkflowNotFoundError,
 )
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
-from agenticflow.resilience.budgets import Budget
 from agenticflow.resilience.retry import RetryPolicy
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
@@ -254,11 +253,11 @@ class EngineLoops:
 
     async def run(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentResult:
         """See ``Agent.run``."""
-        return await (await self._started(agent, prompt, False, options)).result()
+        return await (await self._started(agent, prompt, options, is_watched=False)).result()
 
     async def run_stream(self, agent: Any, prompt: Any, **options: Unpack[RunOptions]) -> AgentRun:
         """See ``Agent.run_stream``."""
-        return await self._started(agent, prompt, True, options)
+        return await self._started(agent, prompt, options, is_watched=True)
 
     def run_sync(self, run: Callable[[], Awaitable[AgentResult]]) -> AgentResult:
         """Refuse: an agent that is registered with an orchestrator works on that one's event loop."""
@@ -267,30 +266,17 @@ class EngineLoops:
             hint="await agent.run(…) there; run_sync is for agents by themselves",
         )
 
-    async def _started(self, agent: Agent, prompt: Any, is_watched: bool, options: RunOptions) -> AgentRun:
+    async def _started(self, agent: Agent, prompt: Any, options: RunOptions, *, is_watched: bool) -> AgentRun:
         assert self.starts is not None, "an engine has an orchestrator around it before agents get at it"
         speaker = self.speakers.of(agent)  # what cannot work is told before anything is recorded
         check_options(options)
-        session, context, budget = options.get("session"), options.get("context"), options.get("budget")
-        _check_asked(prompt, session)
-        given: dict[str, Any] = {"prompt": msgspec.to_builtins(prompt) if isinstance(prompt, Message) else prompt}
-        if session is not None:
-            given["session_id"] = session if isinstance(session, str) else session.session_id
-        live_context = None
-        if context is not None:
-            live_context = context
-            if isinstance(context, Mapping):
-                given["context"] = dict(context)
-        if budget is not None:
-            given["budget"] = budget.to_dict() if isinstance(budget, Budget) else budget
-        for name in ("max_turns", "tool_choice"):
-            if options.get(name) is not None:
-                given[name] = options.get(name)
+        given = params_of(prompt, options)
         speaker.check_choice(asked_in(TASK, given).tool_choice)
         workflow_id = options.get("workflow_id") or f"{agent.agent_id}-{ambient.ids.next_id()}"
         loop_id = effect_key(workflow_id, TASK, 0)
-        if live_context is not None or not isinstance(session, str | None):
-            self._live[workflow_id] = (None if isinstance(session, str) else session, live_context)
+        session, context = options.get("session"), options.get("context")
+        if context is not None or not isinstance(session, str | None):
+            self._live[workflow_id] = (None if isinstance(session, str) else session, context)
         self._awaited[loop_id] += 1
         updates = self.updates.subscribe(workflow_id) if is_watched else None
         seconds = options.get("timeout_seconds")
@@ -437,24 +423,6 @@ def _seen(task: asyncio.Task[Any]) -> None:
     """Whoever asks for the result is told of the error; nobody has to."""
     if not task.cancelled():
         task.exception()
-
-
-def _check_asked(prompt: object, session: object) -> None:
-    """Raise ``InvalidInput`` for what is no prompt, and for what is no conversation."""
-    if not isinstance(prompt, str | Message):
-        raise InvalidInput(
-            f"the prompt is a {type(prompt).__name__}",
-            hint='give words, or a message: user("what is this?", ImagePart(…))',
-        )
-    if session is None or isinstance(session, str):
-        if session == "":
-            raise InvalidInput("the session has no id", hint='session="ada", or leave it out')
-        return
-    lacks = [name for name in ("session_id", "get_items", "add_items") if not hasattr(session, name)]
-    if lacks:
-        raise InvalidInput(
-            f"the session is a {type(session).__name__} without {lacks[0]}", hint="give an AgentSession, or its id"
-        )
 
 
 def _result(state: LoopState, workflow_id: str, messages: Sequence[Message]) -> AgentResult:

@@ -344,9 +344,8 @@ class Place:
         self._read_to = None
         try:
             await session.let_stand(items_of([summary])[0], mark)
-        except (
-            AgenticFlowError
-        ) as error:  # somebody has changed it meanwhile; what is recorded of the loop is enough for it
+        except AgenticFlowError as error:
+            # Somebody has changed it meanwhile; what is recorded of the loop is enough for it.
             log.info("the summary made in %s is not in its session: %s", self.stream_id, error)
 
     @property

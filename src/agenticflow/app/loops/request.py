@@ -1,4 +1,4 @@
-"""What a task asks of an agent that asks a model: words out of params, and whose conversation it goes on with."""
+"""What a task asks of an agent that asks a model: words out of params, and whose conversation it goes on with; and such params."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agenticflow.agents.asked.doors import RunOptions
 from agenticflow.agents.loop.policy import MAX_TURNS
 from agenticflow.agents.model.parts import Message, Role, TextPart
 from agenticflow.agents.spending.rules import budget_in
@@ -14,7 +15,7 @@ from agenticflow.core import codec
 from agenticflow.errors import InvalidInput
 from agenticflow.resilience.budgets import Budget
 
-__all__ = ["PROMPT", "Asked", "asked_in"]
+__all__ = ["PROMPT", "Asked", "asked_in", "params_of"]
 
 PROMPT: Final = "prompt"
 MAX_CHOICE_CHARS: Final = 200
@@ -66,6 +67,43 @@ def asked_in(task_type: str, params: Mapping[str, Any]) -> Asked:
         _max_turns(params.get("max_turns")),
         _tool_choice(params.get("tool_choice")),
     )
+
+
+def params_of(prompt: object, options: RunOptions) -> dict[str, Any]:
+    """Return the params of a task that asks ``prompt`` on these terms, for ``asked_in``: of objects what is recorded of them.
+
+    Raises ``InvalidInput`` for what is no prompt, and for what is no conversation.
+    """
+    session, context, budget = options.get("session"), options.get("context"), options.get("budget")
+    _check(prompt, session)
+    params: dict[str, Any] = {PROMPT: msgspec.to_builtins(prompt) if isinstance(prompt, Message) else prompt}
+    if session is not None:
+        params["session_id"] = session if isinstance(session, str) else session.session_id
+    if isinstance(context, Mapping):
+        params["context"] = dict(context)
+    if budget is not None:
+        params["budget"] = budget.to_dict() if isinstance(budget, Budget) else budget
+    for name in ("max_turns", "tool_choice"):
+        if options.get(name) is not None:
+            params[name] = options.get(name)
+    return params
+
+
+def _check(prompt: object, session: object) -> None:
+    if not isinstance(prompt, str | Message):
+        raise InvalidInput(
+            f"the prompt is a {type(prompt).__name__}",
+            hint='give words, or a message: user("what is this?", ImagePart(…))',
+        )
+    if session is None or isinstance(session, str):
+        if session == "":
+            raise InvalidInput("the session has no id", hint='session="ada", or leave it out')
+        return
+    lacks = [name for name in ("session_id", "get_items", "add_items") if not hasattr(session, name)]
+    if lacks:
+        raise InvalidInput(
+            f"the session is a {type(session).__name__} without {lacks[0]}", hint="give an AgentSession, or its id"
+        )
 
 
 def _max_turns(given: object) -> int | None:
