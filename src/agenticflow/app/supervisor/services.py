@@ -57,24 +57,7 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
 
     @worker(f"{supervisor.marked_name}.ask")
     async def ask(query: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
-        decomposer = supervisor.decomposer
-        if decomposer is None:
-            raise DefinitionError(
-                "this request was begun with a decomposer, and its supervisor has none now",
-                hint="make the SupervisorAgent with decomposer=TaskDecomposer(…) again",
-            )
-        decomposer = await paying(decomposer, supervisor.orchestrator.budgets, context)
-        answer = await decomposer.ask(
-            query,
-            params["context"],
-            supervisor.doers(),
-            problems=params["problems"],
-            answered=params["answered"],
-            done=params["done"],
-            failed=params["failed"],
-        )
-        told = (params["context"], params["done"], params["failed"])
-        return {"answer": answer, "foreign": decomposer.foreign(answer, query, *told)}
+        return await _asked(supervisor, query, context, params)
 
     @worker(f"{supervisor.marked_name}.plan")
     async def plan(query: str, number: int, way: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -82,26 +65,7 @@ def services_of(supervisor: Supervising) -> list[Worker[..., Any]]:
 
     @worker(f"{supervisor.marked_name}.look")
     async def look(run_key: str, problem: str, context: TaskContext, params: dict[str, Any]) -> dict[str, Any]:
-        execution = await supervisor.orchestrator.get_execution(context.workflow_id)
-        found = await supervisor.orchestrator.get_execution(execution.children[run_key])
-        results = found.task_results
-        # What ends a request fails here, and is looked at anew when it is resumed.
-        if found.status is WorkflowStatus.CANCELLED:
-            raise PermanentError(f"somebody has ended the plan, and wants no other: {problem}")
-        check_paid(await supervisor.orchestrator.budgets.lineage_of(context.workflow_id), results, context)
-        happened = [
-            msgspec.to_builtins(task)
-            for task in found.definition.tasks
-            if task.effect is EffectClass.AT_MOST_ONCE
-            and task.task_id in results
-            and results[task.task_id].is_success()
-        ]
-        return {
-            "happened": happened,
-            "results": {name: result.value for name, result in results.items() if result.is_success()},
-            "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()}
-            or {run_key: problem},
-        }
+        return await _looked_at(supervisor, run_key, problem, context)
 
     @worker(f"{supervisor.marked_name}.close")
     async def close(context: TaskContext, params: dict[str, Any]) -> dict[str, Any] | None:
@@ -127,6 +91,30 @@ def _analysed(supervisor: Supervising, query: str, context: Mapping[str, Any]) -
     plain: dict[str, Any] = msgspec.to_builtins(analysis)
     del plain["query"]  # every step has it
     return {**plain, "way": way.value, "template": None if template is None else template.name, "reason": reason}
+
+
+async def _asked(
+    supervisor: Supervising, query: str, context: TaskContext, params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the model says, and why it is no answer to this request, if so."""
+    decomposer = supervisor.decomposer
+    if decomposer is None:
+        raise DefinitionError(
+            "this request was begun with a decomposer, and its supervisor has none now",
+            hint="make the SupervisorAgent with decomposer=TaskDecomposer(…) again",
+        )
+    decomposer = await paying(decomposer, supervisor.orchestrator.budgets, context)
+    answer = await decomposer.ask(
+        query,
+        params["context"],
+        supervisor.doers(),
+        problems=params["problems"],
+        answered=params["answered"],
+        done=params["done"],
+        failed=params["failed"],
+    )
+    told = (params["context"], params["done"], params["failed"])
+    return {"answer": answer, "foreign": decomposer.foreign(answer, query, *told)}
 
 
 def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,3 +154,25 @@ def _planned(supervisor: Supervising, number: int, way: Way, params: Mapping[str
         record = record_of(number, way, made, laid_out, repairs, why)
     plain: dict[str, Any] = msgspec.to_builtins(record)
     return plain
+
+
+async def _looked_at(supervisor: Supervising, run_key: str, problem: str, context: TaskContext) -> dict[str, Any]:
+    """Return what came of a plan that has failed. Raises ``PermanentError`` when somebody has ended it."""
+    execution = await supervisor.orchestrator.get_execution(context.workflow_id)
+    found = await supervisor.orchestrator.get_execution(execution.children[run_key])
+    results = found.task_results
+    # What ends a request fails here, and is looked at anew when it is resumed.
+    if found.status is WorkflowStatus.CANCELLED:
+        raise PermanentError(f"somebody has ended the plan, and wants no other: {problem}")
+    check_paid(await supervisor.orchestrator.budgets.lineage_of(context.workflow_id), results, context)
+    happened = [
+        msgspec.to_builtins(task)
+        for task in found.definition.tasks
+        if task.effect is EffectClass.AT_MOST_ONCE and task.task_id in results and results[task.task_id].is_success()
+    ]
+    return {
+        "happened": happened,
+        "results": {name: result.value for name, result in results.items() if result.is_success()},
+        "failed": {name: str(result.error) for name, result in results.items() if not result.is_success()}
+        or {run_key: problem},
+    }
