@@ -34,6 +34,8 @@ class Feed:
         self._log = log
         self.position = 0
         """Everything up to here has been passed on to those who keep up."""
+        self._pause = RETRY_SECONDS
+        """How long the follower waits when the store is away the next time; longer each time, until it has passed on a page."""
         self._follower: asyncio.Task[None] | None = None
         self._is_following = asyncio.Event()
         self._readers: dict[str, asyncio.Task[None]] = {}
@@ -76,30 +78,34 @@ class Feed:
             subscription.progress.pass_over(max(self.position, subscription.read_position))
 
     async def _follow(self) -> None:
-        pause = RETRY_SECONDS
+        self._pause = RETRY_SECONDS
         try:
             while True:
                 try:
-                    with self._store.followers.follow() as follower:
-                        self._is_following.set()
-                        while True:
-                            while page := await self._store.scan_page(self.position, PAGE_EVENTS):
-                                await self._pass_on_all(page)
-                                pause = RETRY_SECONDS
-                            turns = 0
-                            async for stored in follower.drain(self.position):
-                                self._pass_on(stored)
-                                turns += 1
-                                if turns % EVENTS_A_TURN == 0:
-                                    await asyncio.sleep(0)
+                    await self._hear()
                 except TemporaryError as error:
-                    self._log.warning("subscribers are told nothing for %g s: %s", pause, error)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, MAX_RETRY_SECONDS)
+                    self._log.warning("subscribers are told nothing for %g s: %s", self._pause, error)
+                    await asyncio.sleep(self._pause)
+                    self._pause = min(2 * self._pause, MAX_RETRY_SECONDS)
         except AgenticFlowError as error:
             self._log.error("subscribers are not told any more: %s", error)
         finally:
             self._is_following.set()
+
+    async def _hear(self) -> None:
+        """Pass on what is there and what comes, for ever. Raises ``TemporaryError`` when the store is away."""
+        with self._store.followers.follow() as follower:
+            self._is_following.set()
+            while True:
+                while page := await self._store.scan_page(self.position, PAGE_EVENTS):
+                    await self._pass_on_all(page)
+                    self._pause = RETRY_SECONDS
+                turns = 0
+                async for stored in follower.drain(self.position):
+                    self._pass_on(stored)
+                    turns += 1
+                    if turns % EVENTS_A_TURN == 0:
+                        await asyncio.sleep(0)
 
     async def _pass_on_all(self, page: Sequence[StoredEvent]) -> None:
         for number, stored in enumerate(page, 1):

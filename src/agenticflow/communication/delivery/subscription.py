@@ -232,7 +232,7 @@ class Subscription:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
 
-    def _make_room(self, is_empty: bool) -> None:
+    def _make_room(self, *, is_empty: bool) -> None:
         """Wake the sender that has waited longest, if the load allows; everybody when nothing is left to wake them later."""
         while self._waiters and (is_empty or len(self._queue) < self._threshold):
             waiter = self._waiters.popleft()
