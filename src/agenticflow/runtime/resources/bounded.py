@@ -130,27 +130,8 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
     bulkhead = None if bounds.max_concurrent is None else Bulkhead(name, bounds.max_concurrent)
     # Made of the function itself, for its checks: what a process cannot find or be told by name is refused now.
     checked = Handler(function, name=name)
-    if "<" in name:
-        raise DefinitionError(
-            f"{name!r} runs in a process of its own and must be importable by name",
-            hint="define it at the top level of a module",
-        )
-    if checked.takes_context:
-        raise DefinitionError(
-            f"{name!r} runs in a process of its own and cannot take the context there",
-            hint="take the values it needs as parameters",
-        )
+    _demand_reachable(checked)
     handler: Handler
-
-    def is_right_here() -> bool:
-        if not is_child():
-            return False
-        if bounds_in_force() is not bounds:
-            raise UsageError(
-                f"{name!r} was called inside the process of another call, where its own bounds cannot be enforced",
-                hint="call it from where the engine runs, or give all of it to the bounds of the outer function",
-            )
-        return True
 
     async def call(args: tuple[object, ...], kwargs: dict[str, object]) -> object:
         params = _named(signature, name, args, kwargs)
@@ -164,7 +145,7 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
 
         @wraps(function)
         async def held_async(*args: object, **kwargs: object) -> object:
-            if is_right_here():
+            if _is_right_here(bounds, name):
                 return await function(*args, **kwargs)
             return await call(args, kwargs)
 
@@ -173,7 +154,7 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
 
         @wraps(function)
         def held_plain(*args: object, **kwargs: object) -> object:
-            if is_right_here():
+            if _is_right_here(bounds, name):
                 return function(*args, **kwargs)
             _refuse_to_block(name)
             return asyncio.run(call(args, kwargs))
@@ -184,6 +165,32 @@ def _apart(function: Callable[..., Any], bounds: ResourceBounds, name: str, *, i
     set_bounds(held, bounds)
     handler = Handler(held, name=checked.name)
     return held
+
+
+def _demand_reachable(handler: Handler) -> None:
+    """Raise ``DefinitionError`` for what a process cannot find, or be given."""
+    if "<" in handler.name:
+        raise DefinitionError(
+            f"{handler.name!r} runs in a process of its own and must be importable by name",
+            hint="define it at the top level of a module",
+        )
+    if handler.takes_context:
+        raise DefinitionError(
+            f"{handler.name!r} runs in a process of its own and cannot take the context there",
+            hint="take the values it needs as parameters",
+        )
+
+
+def _is_right_here(bounds: ResourceBounds, name: str) -> bool:
+    """Whether this is the process that was made for the call. Raises ``UsageError`` in that of another call."""
+    if not is_child():
+        return False
+    if bounds_in_force() is not bounds:
+        raise UsageError(
+            f"{name!r} was called inside the process of another call, where its own bounds cannot be enforced",
+            hint="call it from where the engine runs, or give all of it to the bounds of the outer function",
+        )
+    return True
 
 
 async def _called(handler: Handler, params: dict[str, object]) -> object:
