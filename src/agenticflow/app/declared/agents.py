@@ -145,20 +145,9 @@ class _AgentReader:
             self._tell(way, f"an agent is a mapping, not {data!r:.60}")
             return None
         count = len(self.problems)
-        for key in data:
-            if key not in KEYS:
-                near = [MEANT[key]] if key in MEANT else get_close_matches(key, KEYS, n=1)
-                self._tell((*way, key), f"{key!r} is not known{f', did you mean {near[0]!r}?' if near else ''}")
-        for key in ("name", "description"):
-            if not isinstance(data.get(key), str):
-                self._tell(
-                    (*way, key), f"an agent needs a {key}, a text" if key not in data else f"the {key} is no text"
-                )
+        self._check_keys(data, way)
         instructions = self._instructions(data, way)
-        tools = self._list(data, "tools", way)
-        for index, tool in enumerate(tools):
-            if not isinstance(tool, str):
-                self._tell((*way, "tools", index), f"a tool is {tool!r:.60}: give its name")
+        tools = self._listed_names(data, "tools", way, "a tool", "its name")
         rails = [
             self._guardrail(one, (*way, "guardrails", at)) for at, one in enumerate(self._list(data, "guardrails", way))
         ]
@@ -171,10 +160,7 @@ class _AgentReader:
         model = data.get("model")
         if not isinstance(model, (str, type(None))):
             self._tell((*way, "model"), f"the model is {model!r:.60}: give its name")
-        handoffs = self._list(data, "handoffs", way)
-        for index, other in enumerate(handoffs):
-            if not isinstance(other, str):
-                self._tell((*way, "handoffs", index), f"a handoff is {other!r:.60}: give the name of an agent")
+        handoffs = self._listed_names(data, "handoffs", way, "a handoff", "the name of an agent")
         budget = self._made(data, "budget", way, Budget.from_dict)
         loop = self._made(data, "loop", way, LoopPolicy.from_dict)
         if len(self.problems) > count:
@@ -199,6 +185,17 @@ class _AgentReader:
                 self._tell(way, problem)
             return None
 
+    def _check_keys(self, data: Mapping[str, Any], way: Way) -> None:
+        for key in data:
+            if key not in KEYS:
+                near = [MEANT[key]] if key in MEANT else get_close_matches(key, KEYS, n=1)
+                self._tell((*way, key), f"{key!r} is not known{f', did you mean {near[0]!r}?' if near else ''}")
+        for key in ("name", "description"):
+            if not isinstance(data.get(key), str):
+                self._tell(
+                    (*way, key), f"an agent needs a {key}, a text" if key not in data else f"the {key} is no text"
+                )
+
     def _instructions(self, data: Mapping[str, Any], way: Way) -> Any:
         given = [key for key in ("instructions", "instructions_file") if key in data]
         if len(given) != 1:
@@ -222,6 +219,14 @@ class _AgentReader:
             return said
         self._tell((*way, key), f"{key} is {said!r:.60}: give a list")
         return []
+
+    def _listed_names(self, data: Mapping[str, Any], key: str, way: Way, one: str, meant: str) -> list[Any]:
+        """Return the list under ``key``, of names; ``one`` of them, in words, is told to be ``meant`` when it is something else."""
+        said = self._list(data, key, way)
+        for index, name in enumerate(said):
+            if not isinstance(name, str):
+                self._tell((*way, key, index), f"{one} is {name!r:.60}: give {meant}")
+        return said
 
     def _made(self, data: Mapping[str, Any], key: str, way: Way, make: Callable[[Mapping[str, Any]], T]) -> T | None:
         """Return what a mapping stands for; ``None`` when there is none."""
