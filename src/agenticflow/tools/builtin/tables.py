@@ -111,14 +111,7 @@ def table_tools(root: str | Path | Root) -> tuple[Tool, ...]:
     def table_describe(path: Path_, ctx: ToolContext, delimiter: Delimiter = None) -> Described:
         """Describe a CSV file: its rows, and of each column the kind, how many cells are filled, the least, the greatest and the total."""
         with _table(place, path, delimiter, ctx.raise_if_cancelled) as (columns, rows), localcontext(_EXACT):
-            sketches = [_Sketch() for _ in columns]
-            count = 0
-            for _, row in rows:
-                count += 1
-                for sketch, cell in zip(sketches, row, strict=True):
-                    sketch.add(cell)
-            described = [sketch.described(name) for name, sketch in zip(columns, sketches, strict=True)]
-        return Described(rows=count, columns=described)
+            return _described(columns, rows)
 
     @tool(category="data", effect="pure", permissions=["file:read"])
     def table_filter(
@@ -134,14 +127,7 @@ def table_tools(root: str | Path | Root) -> tuple[Tool, ...]:
             raise InvalidInput(f"max_rows is {max_rows}", hint=f"give 1 to {MAX_ROWS_SHOWN:,}")
         with _table(place, path, delimiter, ctx.raise_if_cancelled) as (names, rows):
             shown = [_place(name, names) for name in columns] if columns is not None else list(range(len(names)))
-            is_wanted = _test(conditions or [], names)
-            matched = 0
-            kept: list[list[str]] = []
-            for _, row in rows:
-                if is_wanted(row):
-                    matched += 1
-                    if len(kept) < max_rows:
-                        kept.append([row[number] for number in shown])
+            matched, kept = _filtered(rows, _test(conditions or [], names), shown, max_rows)
         return Filtered(
             matched=matched, columns=[names[number] for number in shown], rows=kept, is_complete=matched == len(kept)
         )
@@ -297,6 +283,20 @@ _COMPARE: Final[Mapping[str, Callable[[int], bool]]] = {
 }
 
 
+def _filtered(
+    rows: Iterator[tuple[int, Row]], is_wanted: Callable[[Row], bool], shown: Sequence[int], max_rows: int
+) -> tuple[int, list[list[str]]]:
+    """Return how many rows are wanted, and of the first ``max_rows`` the cells that are shown."""
+    matched = 0
+    kept: list[list[str]] = []
+    for _, row in rows:
+        if is_wanted(row):
+            matched += 1
+            if len(kept) < max_rows:
+                kept.append([row[number] for number in shown])
+    return matched, kept
+
+
 # --- figures ------------------------------------------------------------------------------------------------------------
 
 
@@ -403,20 +403,10 @@ class _Sketch:
             self.values.add(text)
         self.least = text if self.least is None or text < self.least else self.least
         self.most = text if self.most is None or text > self.most else self.most
-        self.kinds = {kind for kind in self.kinds if self._fits(kind, text)}
-
-    def _fits(self, kind: str, text: str) -> bool:
-        if kind == "boolean":
-            return text.lower() in _BOOLEANS
-        if kind == "date":
-            return _is_date(text)
         number = _number_in(text)
-        if number is None:
-            return False
-        if kind == "number":
+        self.kinds = {kind for kind in self.kinds if _fits(kind, text, number)}
+        if number is not None and "number" in self.kinds:
             self.sum.add(number)
-            return True
-        return "." not in text
 
     @property
     def kind(self) -> str:
@@ -438,12 +428,36 @@ class _Sketch:
         )
 
 
+def _fits(kind: str, text: str, number: Decimal | None) -> bool:
+    match kind:
+        case "boolean":
+            return text.lower() in _BOOLEANS
+        case "date":
+            return _is_date(text)
+        case "number":
+            return number is not None
+        case _:
+            return number is not None and "." not in text
+
+
 def _is_date(text: str) -> bool:
     try:
         date.fromisoformat(text)
     except ValueError:
         return False
     return "-" in text
+
+
+def _described(columns: Sequence[str], rows: Iterator[tuple[int, Row]]) -> Described:
+    sketches = [_Sketch() for _ in columns]
+    count = 0
+    for _, row in rows:
+        count += 1
+        for sketch, cell in zip(sketches, row, strict=True):
+            sketch.add(cell)
+    return Described(
+        rows=count, columns=[sketch.described(name) for name, sketch in zip(columns, sketches, strict=True)]
+    )
 
 
 def _written(number: Decimal | None) -> str | None:
