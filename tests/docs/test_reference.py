@@ -47,6 +47,7 @@ NO_LIMITS = {
     "core.decider.MAX_ROUNDS": "only a broken decider reaches it",
     "integrations.stores.sqlite.store.MAX_INTEGER": "what a SQLite integer holds",
     "integrations.stores.sqlite.store.MAX_TYPES": "how a query is asked, not what it answers",
+    "integrations.causes.MAX_CAUSES": "how deep a reason is looked for; frameworks wrap twice",
     "integrations.transport.MAX_CAUSES": "how deep a reason is looked for; clients wrap twice",
     "runtime.coordination.budgets.MAX_TURNS": "only a budget that ends and goes on all the time reaches it",
     "runtime.activities.dispatcher.MAX_THREADS": "the orchestrator's default is listed",

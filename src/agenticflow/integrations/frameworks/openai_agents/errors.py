@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import openai
 from agents import exceptions as theirs
 
@@ -19,21 +17,20 @@ from agenticflow.errors import (
     PermanentError,
     ToolExecutionError,
 )
+from agenticflow.integrations.causes import causes_of
 
 __all__ = ["error_of"]
-
-CAUSES = 10
 
 
 def error_of(error: Exception, agent: str) -> BaseException:
     """Return the error that ``error`` of a run of ``agent`` means: one of ours that it was made of, or one of ours for it."""
-    for one in _causes(error):
+    for one in causes_of(error):
         interrupt = interrupt_in(one)
         if interrupt is not None:
             return interrupt
         if isinstance(one, AgenticFlowError):
             return one
-    for one in _causes(error):
+    for one in causes_of(error):
         found = _of_client(one)
         if found is not None:
             return found
@@ -71,13 +68,3 @@ def _of_client(error: BaseException) -> AgenticFlowError | None:
     if isinstance(error, openai.APIConnectionError):
         return ModelUnavailable(f"the model is out of reach: {error}", hint="ask again later")
     return None
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what it was made of."""
-    one: BaseException | None = error
-    for _ in range(CAUSES):
-        if one is None:
-            return
-        yield one
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)

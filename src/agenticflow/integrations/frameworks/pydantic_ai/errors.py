@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pydantic_ai import exceptions as theirs
 
 from agenticflow.core.interrupts import interrupt_in
 from agenticflow.errors import AgenticFlowError, DefinitionError, PermanentError
+from agenticflow.integrations.causes import causes_of
 from agenticflow.integrations.refusals import refusal_in
 
 __all__ = ["error_of"]
-
-CAUSES = 10
 
 
 def error_of(error: BaseException, agent: str) -> BaseException:
@@ -20,7 +17,7 @@ def error_of(error: BaseException, agent: str) -> BaseException:
     interrupt = interrupt_in(error)
     if interrupt is not None:
         return interrupt
-    for one in _causes(error):
+    for one in causes_of(error):
         if isinstance(one, AgenticFlowError):
             return one
     found = refusal_in(error)
@@ -36,16 +33,3 @@ def error_of(error: BaseException, agent: str) -> BaseException:
             return DefinitionError(f"the agent {agent!r} cannot run like that: {error}")
         case _:
             return error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error and what it was made of."""
-    one: BaseException | None = error
-    for _ in range(CAUSES):
-        if one is None:
-            return
-        yield one
-        if isinstance(one, BaseExceptionGroup) and len(one.exceptions) == 1:
-            one = one.exceptions[0]
-        else:
-            one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
