@@ -5,7 +5,7 @@ Whoever makes calls that cost something is given this as ``KeepsBudgets``. Works
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from agenticflow.app.budgets.runs import RunBudgets
@@ -78,9 +78,12 @@ class Budgets(KeepsBudgets):
         """
         return await (await self._engine()).budgets.list(after=after, limit=limit)
 
-    async def change(self, budget_id: str, budget: Budget) -> BudgetView:
-        """Give a budget other limits, whatever the program asks for: for who wants work to go on that ended with ``BudgetExceeded``."""
-        return await (await self._engine()).budgets.change(budget_id, budget)
+    async def change(self, budget_id: str, budget: Budget, *, only: Collection[str] | None = None) -> BudgetView:
+        """Give a budget other limits, whatever the program asks for: for who wants work to go on that ended with ``BudgetExceeded``.
+
+        All of them are those of ``budget``; with ``only=("tokens",)`` those named, and the others stay.
+        """
+        return await (await self._engine()).budgets.change(budget_id, budget, only=only)
 
     async def close(self, budget_id: str) -> BudgetView:
         """Say that nobody needs it now: retention may let go of it. Raises ``CommandRefused`` while calls are open."""

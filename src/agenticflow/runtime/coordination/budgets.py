@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import inf
 from typing import Final
 
@@ -160,11 +160,12 @@ class BudgetKeeper(KeepsBudgets):
 
     # --- what people ask --------------------------------------------------------------------------------------------
 
-    async def change(self, budget_id: str, budget: Budget) -> BudgetView:
+    async def change(self, budget_id: str, budget: Budget, *, only: Collection[str] | None = None) -> BudgetView:
         """See ``KeepsBudgets.change``."""
         if not isinstance(budget, Budget):
             raise InvalidInput(f"{budget!r:.80} is no budget", hint="give Budget(usd=…, tokens=…)")
-        await self._decide(budget_id, lambda: ChangeBudget(now=self._clock.now_ns(), limits=budget))
+        names = None if only is None else _limits_named(only)
+        await self._decide(budget_id, lambda: ChangeBudget(now=self._clock.now_ns(), limits=budget, only=names))
         return await self.get(budget_id)
 
     async def close(self, budget_id: str) -> BudgetView:
@@ -367,6 +368,13 @@ def _check(lineage: Sequence[str], claim: Claim, amounts: Amounts | None = None)
         raise InvalidInput(f"{claim!r:.80} is no claim", hint="give Claim(owner, number)")
     if amounts is not None and not isinstance(amounts, Amounts):
         raise InvalidInput(f"{amounts!r:.80} are no amounts", hint="give Amounts(usd=…, tokens=…, tool_calls=…)")
+
+
+def _limits_named(only: Collection[str]) -> tuple[str, ...]:
+    names = Budget.__struct_fields__
+    if isinstance(only, str) or not isinstance(only, Collection) or not only or not all(one in names for one in only):
+        raise InvalidInput(f"{only!r:.80} names no limits of a budget", hint=f"give some of {', '.join(names)}")
+    return tuple(only)
 
 
 def _there(budget_id: str, state: BudgetState | None) -> BudgetState:
