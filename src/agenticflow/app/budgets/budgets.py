@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from agenticflow.app.budgets.runs import RunBudgets
+from agenticflow.core.ids import check_id
 from agenticflow.resilience.budgets import Amounts, Budget, BudgetView, Claim, KeepsBudgets, Reservation
 from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.host import Host
@@ -62,6 +63,7 @@ class Budgets(KeepsBudgets):
         For handlers that make calls themselves: give it to ``reserve`` and ``settle``. Empty when nothing limits it. Raises
         ``WorkflowNotFoundError``, and ``InvalidInput`` when it names a budget that is not there.
         """
+        check_id(workflow_id, "a workflow")
         engine = await self._engine()
         return await RunBudgets(engine.host, engine.store, engine.budgets).newest(workflow_id)
 

@@ -176,6 +176,8 @@ class BudgetKeeper(KeepsBudgets):
 
     async def open_calls(self, budget_id: str, owners: str) -> Sequence[Claim]:
         """See ``KeepsBudgets.open_calls``."""
+        if not isinstance(owners, str):
+            raise InvalidInput(f"{owners!r:.80} begins no owner of calls", hint="give a text; an empty one is all")
         state = _there(budget_id, await self._newest(budget_id, begin=False))
         return tuple(claim for claim in state.claims if claim.owner.startswith(owners))
 
@@ -190,7 +192,7 @@ class BudgetKeeper(KeepsBudgets):
         Raises ``InvalidInput`` for a limit outside 1 to 1,000 and an ``after`` that is not there.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
-            raise InvalidInput(f"a page of {limit!r} budgets", hint=f"give 1 to {MAX_LISTED:,}")
+            raise InvalidInput(f"a page of {limit!r:.80} budgets", hint=f"give 1 to {MAX_LISTED:,}")
         found: list[BudgetView] = []
         last = None if after is None else _there(after, await self._newest(after, begin=False)).stream_id
         while rows := await self._store.list_runs(kind=KIND, after=last, limit=limit):
@@ -313,6 +315,7 @@ class BudgetKeeper(KeepsBudgets):
 
         ``begin`` that stream when it is missing: not for who only reads the store.
         """
+        check_budget_id(budget_id)
         # Only streams that are open are remembered: others may be deleted.
         run_no = self._run_nos.pop(budget_id, None) or await self._last_run(budget_id)
         while run_no:
@@ -360,7 +363,13 @@ class BudgetKeeper(KeepsBudgets):
 
 
 def _check(lineage: Sequence[str], claim: Claim, amounts: Amounts | None = None) -> None:
-    if isinstance(lineage, str) or not lineage or len(lineage) > MAX_NESTING or len(set(lineage)) < len(lineage):
+    if (
+        isinstance(lineage, str)
+        or not isinstance(lineage, Sequence)
+        or not 0 < len(lineage) <= MAX_NESTING
+        or not all(isinstance(one, str) for one in lineage)
+        or len(set(lineage)) < len(lineage)
+    ):
         raise InvalidInput(
             f"{lineage!r:.80} is no lineage of a budget", hint="take the lineage of the innermost budget's view"
         )
