@@ -50,6 +50,7 @@ from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
+from agenticflow.core.ids import check_run
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
 from agenticflow.errors import (
     CommandRefused,
@@ -431,7 +432,7 @@ class Orchestrator(Looking, Intervening):
         state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
         plan = state.laid_out if definition is None else self._workflows.plan_of(definition)
         given = await engine.pure(stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
-        fork_id = new_workflow_id or id_after(f"{workflow_id}-fork")
+        fork_id = id_after(f"{workflow_id}-fork") if new_workflow_id is None else new_workflow_id
         check_new_id(fork_id)
         command = forked_run(
             plan,
@@ -454,6 +455,7 @@ class Orchestrator(Looking, Intervening):
 
     async def wait(self, workflow_id: str, run_no: int | None = None) -> object:
         """Wait for the end of a run (by default the latest) and return its output. Raises ``WorkflowExecutionError``."""
+        check_run(workflow_id, run_no)
         engine = await self._running()
         if run_no is None:
             run_no = (await self._row(engine, workflow_id)).run_no

@@ -117,9 +117,9 @@ def _task_id(key: str) -> str:
 def _run_again(state: RunState, from_task: str) -> set[str]:
     """Return the ids of ``from_task`` (unless it is completed) and of everything that depends on it."""
     plan = state.laid_out
-    if from_task not in plan.by_id:
+    if not isinstance(from_task, str) or from_task not in plan.by_id:
         raise InvalidInput(
-            f"workflow {state.workflow_id!r} has no task {from_task!r}",
+            f"workflow {state.workflow_id!r} has no task {from_task!r:.80}",
             hint=f"it has {', '.join(list(plan.by_id)[:20])}",
         )
     record = state.tasks.get(from_task)
