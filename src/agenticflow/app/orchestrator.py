@@ -495,7 +495,9 @@ class Orchestrator(Looking, Intervening):
         engine.host.actors.forget_ended()
         try:
             now = self._clock.now_ns()
-            await RunBudgets(engine.host, engine.store, engine.budgets).close_ended(policy.deletes_before(now))
+            budgets, due = RunBudgets(engine.host, engine.store, engine.budgets), policy.deletes_before(now)
+            await budgets.keep_for_parts(due)
+            await budgets.close_ended(due)
             return await engine.store.compact(policy, now=now)
         finally:
             engine.host.actors.forget_ended()
