@@ -55,6 +55,19 @@ def test_every_internal_link_leads_somewhere(page: Path) -> None:
     assert not broken
 
 
+@pytest.mark.parametrize(("index", "below"), [("docs/index.md", "docs"), ("docs/adr/README.md", "docs/adr")])
+def test_every_page_is_on_its_index(index: str, below: str) -> None:
+    page = ROOT / index
+    listed = {
+        (page.parent / unquote(urlsplit(link).path)).resolve() for link in links(page.read_text(encoding="utf-8"))
+    }
+    decisions = ROOT / "docs" / "adr"
+    written = {
+        path.resolve() for path in (ROOT / below).rglob("*.md") if below == "docs/adr" or decisions not in path.parents
+    }
+    assert not written - listed - {page.resolve()}
+
+
 def test_the_readme_begins_with_a_complete_program(tmp_path: Path) -> None:
     """The first block runs as a file of its own, is about thirty lines long, and prints something."""
     programs = [

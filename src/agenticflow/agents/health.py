@@ -22,6 +22,7 @@ from agenticflow.errors import DefinitionError
 
 __all__ = [
     "HEALTHY",
+    "NS",
     "AgentHealth",
     "AgentLife",
     "AgentStatus",

@@ -18,6 +18,7 @@ from agenticflow.agents.capabilities import Candidate, CapabilityMatcher, Capabi
 from agenticflow.agents.events import AgentDraining, AgentHealthChanged, AgentStarted, AgentStopped, stream_of_agent
 from agenticflow.agents.health import (
     HEALTHY,
+    NS,
     AgentHealth,
     AgentLife,
     AgentStatus,
@@ -184,7 +185,7 @@ class AgentRegistry:
         if record.vitals.beat_at is not None:
             record.vitals.beat_at = self._now(now)
         self._tell(agent_id, AgentStarted(reason=reason), now)
-        agent.take_work(True)
+        agent.take_work(is_taking_work=True)
         self._notify(agent_id)
 
     def drain(self, agent_id: str, *, reason: str = "", now: int | None = None) -> None:
@@ -197,7 +198,7 @@ class AgentRegistry:
         if record.life is not AgentLife.RUNNING:
             return
         record.life = AgentLife.DRAINING
-        agent.take_work(False)
+        agent.take_work(is_taking_work=False)
         self._tell(agent_id, AgentDraining(in_flight=agent.in_work, reason=reason), now)
         if not agent.in_work:
             self._stopped(agent, record, reason, now)
@@ -213,7 +214,7 @@ class AgentRegistry:
         if record.life is AgentLife.STOPPED:
             return
         was_running = record.life is AgentLife.RUNNING
-        agent.take_work(False)
+        agent.take_work(is_taking_work=False)
         self._stopped(agent, record, reason, now)
         if was_running:
             self._notify(agent_id)
@@ -461,7 +462,7 @@ class AgentRegistry:
         policy = self.policy
         if policy.heartbeat_seconds is None or len(self._agents) < 2 or not self._last_beat_at:
             return False
-        return now - self._last_beat_at >= int(policy.heartbeat_seconds * policy.unhealthy_after_missed * 1_000_000_000)
+        return now - self._last_beat_at >= int(policy.heartbeat_seconds * policy.unhealthy_after_missed * NS)
 
     def _stopped(self, agent: Agent, record: _Record, reason: str, now: int | None) -> None:
         record.life = AgentLife.STOPPED

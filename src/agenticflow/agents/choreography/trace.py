@@ -128,22 +128,34 @@ def _parent_task(event: RecordedEvent) -> str | None:
 
 def _laid_out(family: _Family) -> list[TracedEvent]:
     """Return the tree, each event before what it caused. No recursion: chains are as long as runs are."""
-    events = family.events
+    causes = _causes(family)
     effects: dict[str | None, list[RecordedEvent]] = {}
-    reaction: RecordedEvent | None = None
-    by_stream: dict[str, tuple[RecordedEvent, int]] = {}
-    causes: dict[str, str | None] = {}
+    for event_id, cause in causes.items():
+        effects.setdefault(cause, []).append(family.events[event_id])
+    laid_out: list[TracedEvent] = []
+    open_events = [(event, 0) for event in reversed(effects.get(None, []))]
+    while open_events:
+        event, depth = open_events.pop()
+        laid_out.append(TracedEvent(event, depth, causes[event.id]))
+        open_events.extend((effect, depth + 1) for effect in reversed(effects.get(event.id, [])))
+    return laid_out
+
+
+def _causes(family: _Family) -> dict[str, str | None]:
+    """Return which event of the family each one comes of, ``None`` where there is none; in order of position."""
+    events = family.events
     starters = set(family.started_by.values())
+    emitters: dict[str, tuple[str, int]] = {}
+    """By stream: the last reaction, and the version up to which events are what it emitted."""
+    causes: dict[str, str | None] = {}
     for event in sorted(events.values(), key=lambda one: one.position):
-        cause: str | None = None
-        emitter = by_stream.get(event.stream_id)
+        reaction, last = emitters.get(event.stream_id, ("", 0))
         if event.event_type == AGENT_REACTED:
             emitted = event.payload.get("emitted", 0)
-            reaction = event
-            by_stream[event.stream_id] = (reaction, event.version + (emitted if isinstance(emitted, int) else 0))
+            emitters[event.stream_id] = event.id, event.version + (emitted if isinstance(emitted, int) else 0)
             cause = event.causation_id
-        elif emitter is not None and event.version <= emitter[1]:
-            cause = emitter[0].id
+        elif event.version <= last:
+            cause = reaction
         elif event.stream_id.startswith(_WORKFLOW) and event.version == 1:
             cause = _parent_task(event) or family.started_by.get(event.correlation_id or "")
         elif event.stream_id.startswith(_WORKFLOW) and event.causation_id not in events:
@@ -153,13 +165,5 @@ def _laid_out(family: _Family) -> list[TracedEvent]:
         above = events.get(cause) if cause is not None else None
         # What came later caused nothing, whatever an event says; only a workflow is there before the reaction that started it.
         is_above = above is not None and (above.position < event.position or cause in starters)
-        known = cause if is_above else None
-        causes[event.id] = known
-        effects.setdefault(known, []).append(event)
-    laid_out: list[TracedEvent] = []
-    open_events = [(event, 0) for event in reversed(effects.get(None, []))]
-    while open_events:
-        event, depth = open_events.pop()
-        laid_out.append(TracedEvent(event, depth, causes[event.id]))
-        open_events.extend((effect, depth + 1) for effect in reversed(effects.get(event.id, [])))
-    return laid_out
+        causes[event.id] = cause if is_above else None
+    return causes

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from agenticflow.app.cassettes import CassetteEvent
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact
@@ -175,32 +177,42 @@ def _ask(fact: TaskInterrupted, now: int) -> Ask:
 Reader = Callable[[RunState, Fact, int, Iterable[CassetteEvent]], Iterator[Command]]
 
 
+class _Beginning(msgspec.Struct):
+    """What a run was started with beside what stands in its first event, as the facts behind that tell."""
+
+    heard: list[Heard] = []
+    terms: ReplanTerms | None = None
+    answers: bytes | None = None
+    undone_for: ErrorInfo | None = None
+    steps: list[f.PlannedStep] = []
+    course: bytes | None = None
+
+    def take(self, event: CassetteEvent) -> bool:
+        """Take what the next event tells; return whether there may be more."""
+        match event.fact:
+            case f.StepsPlanned(steps=steps) if event.cause == "StartRun":
+                self.steps += steps
+            case f.CompensationStarted(error=error, undoing=undoing) if bytes(undoing) != codec.NULL:
+                self.undone_for, self.course = error, bytes(undoing)
+                return False
+            case AnswersKept(answers=answers):
+                self.answers = bytes(answers)
+            case ReplanAgreed(times=times, limit_seconds=limit):
+                self.terms = ReplanTerms(times, limit)
+            case f.FeedbackGiven() as said if event.cause == "StartRun":
+                at = event.at if said.said_at is None else said.said_at
+                self.heard.append(Heard(bytes(said.feedback), said.given_by, at, said.task_key, said.reason))
+            case _:
+                return False
+        return True
+
+
 def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent]) -> Iterator[Command]:
     if isinstance(fact, f.WorkflowStarted):
-        heard: list[Heard] = []
-        terms: ReplanTerms | None = None
-        answers: bytes | None = None
-        undone_for: ErrorInfo | None = None
-        steps: list[f.PlannedStep] = []
-        course: bytes | None = None
+        begun = _Beginning()
         for event in rest:
-            said = event.fact
-            if isinstance(said, f.StepsPlanned) and event.cause == "StartRun":
-                steps += said.steps
-                continue
-            if isinstance(said, f.CompensationStarted) and bytes(said.undoing) != codec.NULL:
-                undone_for, course = said.error, bytes(said.undoing)
+            if not begun.take(event):
                 break
-            if isinstance(said, AnswersKept):
-                answers = bytes(said.answers)
-                continue
-            if isinstance(said, ReplanAgreed):
-                terms = ReplanTerms(said.times, said.limit_seconds)
-                continue
-            if not isinstance(said, f.FeedbackGiven) or event.cause != "StartRun":
-                break
-            at = event.at if said.said_at is None else said.said_at
-            heard.append(Heard(bytes(said.feedback), said.given_by, at, said.task_key, said.reason))
         yield c.StartRun(
             now=now,
             workflow_id=fact.workflow_id,
@@ -213,15 +225,15 @@ def _start(state: RunState, fact: Fact, now: int, rest: Iterable[CassetteEvent])
             kept=bytes(fact.kept),
             generations=fact.generations,
             signals=bytes(fact.signals),
-            answers=answers,
-            feedback=tuple(heard),
+            answers=begun.answers,
+            feedback=tuple(begun.heard),
             parent=fact.parent,
             depth=fact.depth,
             first_generation=fact.first_generation,
-            replan=terms,
-            undone_for=undone_for,
-            course=course,
-            steps=() if course is None else tuple(steps),
+            replan=begun.terms,
+            undone_for=begun.undone_for,
+            course=begun.course,
+            steps=() if begun.course is None else tuple(begun.steps),
         )
 
 

@@ -135,7 +135,7 @@ def _read(
     reader = SchemaReader(document)
     properties: dict[str, Any] = {}
     required: list[str] = []
-    parameters = []
+    parameters: list[Parameter] = []
     for given in _parameters(document, item, operation):
         read = _parameter(given, properties)
         if read is None:
@@ -144,9 +144,7 @@ def _read(
         properties[read.key] = _schema_of(given, reader)
         if read.is_required:
             required.append(read.key)
-    missing = set(re.findall(r"{([^{}]*)}", path)) - {one.name for one in parameters if one.place == "path"}
-    if missing:
-        raise DefinitionError(f"nobody says what {min(missing)!r} in its path is")
+    _demand_path(path, parameters)
     body_key, body_type = "", ""
     if "requestBody" in operation:
         body = resolved(operation["requestBody"], document)
@@ -156,14 +154,6 @@ def _read(
             properties[body_key] = reader.read(content.get("schema", {}))
             if body.get("required") is True:
                 required.append(body_key)
-    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    if required:
-        schema["required"] = required
-    if reader.defs:
-        schema["$defs"] = reader.defs
-    schema = understood_part(schema)
-    if mistakes := schema_mistakes(schema):
-        raise DefinitionError(f"the schema of its params is wrong: {mistakes[0]}")
     tags = operation.get("tags")
     return Operation(
         name=name,
@@ -173,7 +163,7 @@ def _read(
         parameters=tuple(parameters),
         body_key=body_key,
         body_type=body_type,
-        schema=schema,
+        schema=_whole_schema(properties, required, reader.defs),
         tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
         security=_security(operation.get("security", document.get("security"))),
         server=servers_in(operation) or servers_in(item),
@@ -233,6 +223,25 @@ def _schema_of(given: Mapping[str, Any], reader: SchemaReader) -> Any:
     if isinstance(made, dict) and isinstance(words, str) and words:
         made = {**made, "description": words[:MAX_DESCRIPTION_CHARS]}
     return made
+
+
+def _demand_path(path: str, parameters: Sequence[Parameter]) -> None:
+    missing = set(re.findall(r"{([^{}]*)}", path)) - {one.name for one in parameters if one.place == "path"}
+    if missing:
+        raise DefinitionError(f"nobody says what {min(missing)!r} in its path is")
+
+
+def _whole_schema(properties: dict[str, Any], required: list[str], defs: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of all params together, as far as it is understood here. Raises ``DefinitionError``."""
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    if required:
+        schema["required"] = required
+    if defs:
+        schema["$defs"] = defs
+    schema = understood_part(schema)
+    if mistakes := schema_mistakes(schema):
+        raise DefinitionError(f"the schema of its params is wrong: {mistakes[0]}")
+    return schema
 
 
 def _content(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
