@@ -14,6 +14,7 @@ from agenticflow.app.execution import WorkflowState
 from agenticflow.app.registration.agents import agent_state_at
 from agenticflow.app.schedules.absence import absent
 from agenticflow.core.clocks import Clock
+from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.guest import WorkflowGuest
 from agenticflow.orchestration.state import WorkflowStatus
@@ -95,6 +96,10 @@ class Looking(ABC):
         return await watch.check()
 
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
+        if not isinstance(workflow_id, str):
+            raise InvalidInput(
+                f"{workflow_id!r:.80} is no workflow id", hint="give the text that the run was started with"
+            )
         row = await engine.store.get_run(workflow_id, run_no)
         if row is None:
             raise await absent(engine, workflow_id, run_no)

@@ -22,7 +22,7 @@ from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.app.commands.door import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.liveness import Watch
-from agenticflow.app.engine.lives import check_lost_limit
+from agenticflow.app.engine.lives import check_lost_limit, check_setting
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
 from agenticflow.app.engine.starting import (
@@ -127,6 +127,12 @@ class Orchestrator(Looking, Intervening):
     ) -> None:
         if max_lost_processes is not None:
             check_lost_limit(max_lost_processes)
+        for name, count in (("max_concurrency", max_concurrency), ("max_threads", max_threads)):
+            check_setting(name, count)
+        if settings is not None and not isinstance(settings, Settings):
+            raise InvalidInput(
+                f"settings is a {type(settings).__name__}, not Settings", hint="write settings=load_settings().settings"
+            )
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
                 f"the first argument is a {type(event_bus).__name__}, not an EventBus",
