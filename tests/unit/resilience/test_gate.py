@@ -130,7 +130,7 @@ def test_at_once_a_closed_gate_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     door = Door()
     door.acquire("a")
     assert door.release("a") == [PermitReleased("a"), GateClosed()]
-    assert door.at_once("b") == []
+    door.scenario.when(Acquire(now=door.now, holder="b", permit=ONE, at_once=True)).then_nothing()
 
 
 def test_a_rate_looks_back_on_the_last_starts() -> None:
