@@ -4,7 +4,7 @@ The gates themselves are executions of the engine (``resilience.gate``): who hol
 and have what they had; what belongs to nobody any more is released by ``clear``.
 
 Nearly always there is nothing to wait for. Then a permit is had in the transaction that schedules the attempt, and given back in that of
-its end (``Entry`` and ``Exit``, see ``runtime.turns.sequels``); what cannot be done so is asked for and told as said above.
+its end (``_Entry`` and ``_Exit``, see ``runtime.turns.sequels``); what cannot be done so is asked for and told as said above.
 """
 
 from __future__ import annotations
