@@ -73,7 +73,7 @@ def test_a_snapshot_holds_the_whole_state() -> None:
 
 @pytest.mark.parametrize("agent_id", ["", "a/b", "x" * 201, None])
 def test_shared_state_belongs_to_an_agent(agent_id: Any) -> None:
-    with pytest.raises(InvalidInput, match="is no agent id"):
+    with pytest.raises(InvalidInput, match="is no id of an agent"):
         stream_of_state(agent_id)
 
 

@@ -430,8 +430,8 @@ async def test_nothing_that_was_answered_is_lost_when_the_process_dies(tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("", "key", one_more), "is no agent id"),
-        (("a/b", "key", one_more), "is no agent id"),
+        (("", "key", one_more), "is no id of an agent"),
+        (("a/b", "key", one_more), "is no id of an agent"),
         (("analyst", "", one_more), "is no key"),
         (("analyst", ["key"], one_more), "is no key"),
         (("analyst", "key", 7), "is a int, not a function"),
