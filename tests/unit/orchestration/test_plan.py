@@ -158,7 +158,6 @@ def test_what_is_read_back_differently_is_refused_when_it_is_written() -> None:
     wrong: Any = {1: "a key that is no text"}
     for definition in (
         definition_of([task("a", params=wrong)]),
-        definition_of([task("m", for_each=[wrong])]),
         definition_of([task("a")], context=wrong),
         definition_of([task("a")], version=2),
     ):
