@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from agenticflow.core import codec
+from agenticflow.core.values import store_form
 from agenticflow.errors import DefinitionError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
@@ -115,6 +117,63 @@ def test_a_fallback_is_given_what_the_task_it_stands_in_for_was_given() -> None:
     run.succeed("load", value=[1])
     run.fail_for_good("fast")
     assert run.params("slow") == {"rows": [1]}
+
+
+def test_a_map_stands_in_with_the_results_of_its_items() -> None:
+    run = Run(
+        task("fast", fallback="each"),
+        task("each", for_each=[1, 2], fallback="last"),
+        task("last"),
+        task("end", "fast", params={"got": "${fast}"}),
+    )
+    run.fail_for_good("fast")
+    run.succeed("each[1]", value="b")
+    run.succeed("each[0]", value="a")
+    assert (run.statuses["fast"], run.statuses["last"]) == ("COMPLETED", "SKIPPED")
+    assert run.params("end") == {"got": ["a", "b"]}
+    run.fail_for_good("end")
+    again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+    assert again.in_work == ["end"]
+    assert again.params("end") == {"got": ["a", "b"]}
+
+
+def test_a_map_that_stands_in_for_a_map_gives_its_own_results() -> None:
+    run = Run(
+        task("many", for_each=[1, 2, 3], fallback="few"), task("few", for_each=[1], fallback="none"), task("none")
+    )
+    run.fail_for_good("many[0]")
+    run.succeed("many[1]", value="of many")
+    run.succeed("many[2]", value="of many")
+    run.succeed("few[0]", value="of few")
+    assert (run.status, run.result("many")) == ("COMPLETED", ["of few"])
+
+
+def test_a_map_with_large_results_that_stood_in_is_asked_again_in_the_next_run() -> None:
+    run = Run(task("fast", fallback="each"), task("each", for_each=[1]), task("end", "fast"), task("below", "each"))
+    run.fail_for_good("fast")
+    run.succeed("each[0]")
+    run.fail_for_good("end")
+    run.fail_for_good("below")
+    run.record("each[0]").value, _ = store_form(codec.encode("x" * 100_000))  # as the host records it
+    again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+    assert again.in_work == ["fast"]
+    again.fail_for_good("fast")
+    assert sorted(again.in_work) == ["below", "end"], "its items are kept"
+
+
+def test_a_loop_stands_in_with_its_last_result() -> None:
+    run = Run(
+        task("fast", fallback="loop"),
+        task("loop", repeat_until="${iteration} == 2"),
+        task("end", "fast", params={"got": "${fast}"}),
+    )
+    run.fail_for_good("fast")
+    run.succeed("loop[0]", value=1)
+    run.succeed("loop[1]", value=2)
+    assert run.params("end") == {"got": 2}
+    run.fail_for_good("end")
+    again = Run(*run.definition.tasks, run_no=2, carried=carry_over(run.state))
+    assert again.in_work == ["end"]
 
 
 def test_the_next_run_keeps_what_stood_in() -> None:

@@ -455,7 +455,8 @@ class Interpreter:
     def results_to_keep(self) -> dict[str, object]:
         """Return what the next run is given."""
         done = {key: self.value[key] for key, s in self.status.items() if s == COMPLETED and key in self.value}
-        return self.kept | done
+        stood_in = {key: self.result(key) for key in self.stands_in_for if self.status.get(key) == COMPLETED}
+        return self.kept | done | stood_in
 
     # --- conditions ---------------------------------------------------------------------------------------------------
 

@@ -172,12 +172,20 @@ def _add_fallbacks(draw: st.DrawFn, story: Story) -> None:
             second = f"g{task.task_id[1:]}" if _rarely(draw) else None
             once = RetryPolicy(1)
             story.tasks.append(
-                TaskDefinition(name, "agent", "work", fallback=second, on_failure=skip, retry_policy=once)
+                msgspec.structs.replace(_fallback(draw, story, name, once), fallback=second, on_failure=skip)
             )
             if second is not None:
-                story.tasks.append(TaskDefinition(second, "agent", "work", retry_policy=once))
+                story.tasks.append(_fallback(draw, story, second, once))
             if _rarely(draw):
                 story.tasks.append(TaskDefinition(f"a{task.task_id[1:]}", "agent", "work", None, [name]))
+
+
+def _fallback(draw: st.DrawFn, story: Story, task_id: str, once: RetryPolicy) -> TaskDefinition:
+    """Whatever a task can be, a fallback can be: most often something plain, for simple stories."""
+    kind = draw(st.sampled_from(("plain", "plain", "map", "loop", "timer", "signal", "approval")))
+    if kind == "plain":
+        return TaskDefinition(task_id, "agent", "work", retry_policy=once)
+    return msgspec.structs.replace(_task(draw, story, task_id, kind, []), reassign_to=(), on_failure="fail")
 
 
 def _add_cancels(draw: st.DrawFn, story: Story) -> None:

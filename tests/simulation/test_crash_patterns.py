@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from agenticflow import (
 from agenticflow.orchestration import Approval, Escalation
 from agenticflow.resilience.limits import Limit
 from agenticflow.runtime.failpoints import POINTS
+from agenticflow.testing import FaultKind, simulate
 from agenticflow.testing.crashes import CrashCase, CrashSignal, crash_search
 
 pytestmark = pytest.mark.proof
@@ -201,6 +203,48 @@ def locks_and_limits() -> CrashCase:
         return [f"{door}: {number} at once" for door, number in most.items() if number > {"one": 1, "two": 2}[door]]
 
     return CrashCase(WorkflowDefinition(tasks), workers=[enter], check=check)
+
+
+def chains_of_locks() -> CrashCase:
+    """A chain with a lock of its own, two that want the same one, one that changes between two and fails once, and a sub-workflow: what can
+    be is committed along with ends and beginnings of attempts. Who dies inside is inside until it has run again."""
+    inside: dict[str, set[str]] = {}
+    wrong: list[str] = []
+
+    @worker("enter")
+    async def enter(context: TaskContext, door: str) -> str:
+        behind = inside.setdefault(door, set())
+        if others := behind - {context.task_key}:
+            wrong.append(f"{context.task_key} finds {others} behind {door}")
+        behind.add(context.task_key)
+        await asyncio.sleep(0.003)
+        behind.discard(context.task_key)
+        if context.task_key == "change1" and context.attempt == 1:
+            raise ValueError("once")
+        return context.task_key
+
+    def through(name: str, *doors: str) -> list[TaskDefinition]:
+        return [
+            TaskDefinition(
+                f"{name}{number}",
+                "enter",
+                params={"door": door},
+                dependencies=[f"{name}{number - 1}"] if number else [],
+                locks={door},
+                retry_policy=QUICKLY,
+            )
+            for number, door in enumerate(doors)
+        ]
+
+    inner = WorkflowDefinition(through("in", "other", "other"))
+    tasks = [
+        *through("own", "own", "own", "own"),
+        *through("one", "shared", "shared"),
+        *through("two", "shared", "shared"),
+        *through("change", "other", "mine", "other"),
+        TaskDefinition("child", workflow=inner, dependencies={"one0"}),
+    ]
+    return CrashCase(WorkflowDefinition(tasks), workers=[enter], check=lambda: wrong)
 
 
 def approvals() -> CrashCase:
@@ -415,6 +459,7 @@ CASES = [
     sub_workflows,
     a_sub_workflow_that_is_not_wanted,
     locks_and_limits,
+    chains_of_locks,
     approvals,
     three_requests_at_once,
     a_handler_that_asks,
@@ -431,6 +476,24 @@ def test_killed_at_every_point(
     record_property("crash", f"{what}|{report.points}|{report.kills}|{report.calls}|{len(report.violations)}")
     assert not report.violations, report
     assert report.kills >= report.points
+
+
+def test_chains_of_locks_are_killed_at_every_point_over_one_file(tmp_path: Path) -> None:
+    report = crash_search(chains_of_locks, directory=tmp_path, every=7, double_kills=4, seed=5)
+    assert not report.violations, report
+    assert report.kills > 30
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_chains_of_locks_are_killed_with_slow_commits(seed: int) -> None:
+    report = crash_search(chains_of_locks, every=3, double_kills=20, latency_seed=seed, seed=seed)
+    assert not report.violations, report
+
+
+def test_chains_of_locks_are_sound_whatever_the_disk_does() -> None:
+    report = simulate(chains_of_locks, schedules=150, may_abort=True)
+    assert report.is_sound, str(report)
+    assert set(report.faults) > {FaultKind.KILL.value, FaultKind.LOST.value, FaultKind.UNANSWERED.value}
 
 
 def test_children_and_gates_are_killed_at_their_own_points() -> None:

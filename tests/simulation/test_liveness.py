@@ -130,7 +130,7 @@ async def test_work_that_has_begun_and_vanished_is_told_and_never_begun_again() 
         await passes(1)
         assert calls == ["work"]
 
-        async def swallow(stream_id: str, command: object) -> None:
+        async def swallow(stream_id: str, command: object, sequels: object = ()) -> None:
             """The report gets lost."""
 
         report, engine.host.report = engine.host.report, swallow  # type: ignore[method-assign]  # what breaks is the test's

@@ -32,6 +32,7 @@ from agenticflow.agents.states import AgentState
 from agenticflow.core.assignment import Load
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Fact
+from agenticflow.core.ids import check_id
 from agenticflow.core.results import Outcome, OutcomeKind
 from agenticflow.errors import AgentNotFoundError, DefinitionError, NoHealthyAgentError
 from agenticflow.storage.key_values import KeyValues
@@ -118,7 +119,8 @@ class AgentRegistry:
         return agent
 
     def get(self, agent_id: str) -> Agent:
-        """Return the agent. Raises ``AgentNotFoundError``."""
+        """Return the agent. Raises ``AgentNotFoundError``, ``InvalidInput`` for what is no id."""
+        check_id(agent_id, "an agent")
         agent = self._agents.get(agent_id)
         if agent is None:
             known = ", ".join(map(repr, sorted(self._agents)[:10])) or "none"

@@ -32,6 +32,7 @@ from agenticflow.communication.delivery.subscription import Log, Subscription, t
 from agenticflow.communication.matching import EventPattern, EventPatterns
 from agenticflow.core.clocks import ambient
 from agenticflow.core.events import AgenticEvent
+from agenticflow.core.ids import check_id
 from agenticflow.core.results import ErrorInfo
 from agenticflow.core.schemas import SchemaRegistry
 from agenticflow.errors import ConfigurationError, InvalidInput
@@ -157,6 +158,7 @@ class EventBus:
 
     async def unsubscribe(self, subscription_id: str) -> None:
         """End the subscription; an unknown id changes nothing. A durable one keeps its position and may be subscribed again."""
+        check_id(subscription_id, "a subscription")
         subscription = self._router.remove(subscription_id)
         if subscription is not None:
             await self._end([subscription])
@@ -277,7 +279,9 @@ class EventBus:
         With a store they are there after a restart; without one the newest thousand are kept in memory.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
-            raise InvalidInput(f"limit is {limit!r}", hint=f"give a whole number from 1 to {MAX_LISTED:,}")
+            raise InvalidInput(f"limit is {limit!r:.80}", hint=f"give a whole number from 1 to {MAX_LISTED:,}")
+        if subscription is not None:
+            check_id(subscription, "a subscription")
         return list(await self._letters.open_letters(subscription, limit))
 
     async def retry_dead_letter(self, letter_id: str) -> bool:
@@ -287,6 +291,7 @@ class EventBus:
         Raises ``InvalidInput`` when no letter of that id is open, or its subscription is not there.
         """
         letters = self._letters
+        check_id(letter_id, "a dead letter")
         letter = await letters.get(letter_id, is_to_be_delivered=True)
         subscription = self._router.get(letter.subscription)
         if subscription is None:
@@ -301,6 +306,7 @@ class EventBus:
 
     async def discard_dead_letter(self, letter_id: str, *, reason: str = "") -> None:
         """Close a letter without delivering it. Raises ``InvalidInput`` when none of that id is open."""
+        check_id(letter_id, "a dead letter")
         letters = self._letters
         await letters.close(await letters.get(letter_id), "discarded", reason)
 

@@ -214,7 +214,7 @@ class WorkflowExecution:
         self.children = {
             key: child_id(state.workflow_id, key, state.generation_of(key))
             for key, record in state.tasks.items()
-            if record.node.task.workflow is not None and record.items is None
+            if record.node.task.workflow is not None and _has_asked(state, record)
         }
         """Workflow ids of the sub-workflows that it asked for, by task key."""
         self.waits_for = waits_for
@@ -234,6 +234,13 @@ class WorkflowExecution:
 
     def __repr__(self) -> str:
         return f"WorkflowExecution({self.workflow_id!r}, run_no={self.run_no}, {self.status})"
+
+
+def _has_asked(state: RunState, record: TaskRecord) -> bool:
+    """Whether there is a sub-workflow of this task, item or iteration; a map or a loop as a whole has none."""
+    is_whole = record.index is None and (record.items is not None or record.node.until is not None)
+    # Of what has no attempt in a later run an earlier one may have asked.
+    return not is_whole and (record.attempt > 0 or state.run_no > 1)
 
 
 def view_of(

@@ -19,7 +19,7 @@ from agenticflow.orchestration import commands as c
 from agenticflow.orchestration.comparison import Difference
 from agenticflow.orchestration.interventions.checking import demand_version, problems_of
 from agenticflow.orchestration.interventions.difference import differences
-from agenticflow.orchestration.interventions.intervention import UserIntervention, check_words
+from agenticflow.orchestration.interventions.intervention import ALL_TASKS, UserIntervention, check_words
 from agenticflow.orchestration.interventions.modification import (
     Modification,
     decode_modifications,
@@ -107,7 +107,7 @@ class Intervening(Steering):
         Handlers that run find it in ``context.feedback`` when they look, those that start later from the beginning, also after a crash
         and in the next run. With a ``task_key`` it is for that task only. Sub-workflows are runs of their own and do not hear it.
         """
-        check_words(given_by, reason, task_key)
+        check_words(given_by, reason, ALL_TASKS if task_key == "" else task_key)
         if feedback is None or (isinstance(feedback, str) and not feedback.strip()):
             raise InvalidInput("the feedback says nothing", hint="give text or data for the handlers")
         command = c.GiveFeedback(

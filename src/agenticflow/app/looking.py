@@ -13,9 +13,13 @@ from agenticflow.app.engine.liveness import LivenessReport, Watch
 from agenticflow.app.execution import WorkflowState
 from agenticflow.app.registration.agents import agent_state_at
 from agenticflow.app.schedules.absence import absent
+from agenticflow.app.steering import LOCAL_OWNER
 from agenticflow.core.clocks import Clock
+from agenticflow.core.ids import check_id, check_run
+from agenticflow.errors import InvalidInput
 from agenticflow.orchestration.comparison import Difference, compare_runs
 from agenticflow.orchestration.guest import WorkflowGuest
+from agenticflow.orchestration.interventions.intervention import check_words
 from agenticflow.orchestration.state import WorkflowStatus
 from agenticflow.runtime.replay import state_at
 from agenticflow.storage.rows import RunRow
@@ -74,7 +78,14 @@ class Looking(ABC):
         after: str | None = None,
         limit: int = 100,
     ) -> Sequence[RunRow]:
-        """Return up to ``limit`` runs, newest first; ``after`` is the ``stream_id`` of the last one of the page before."""
+        """Return up to ``limit`` runs, newest first; ``after`` is the ``stream_id`` of the last one of the page before.
+
+        Raises ``InvalidInput`` for a limit below 1 and an ``after`` that is no id, ``ValueError`` for a status there is not.
+        """
+        if after is not None:
+            check_id(after, "a run")
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise InvalidInput(f"a page of {limit!r:.80} runs", hint="give a whole number, from 1")
         engine = await self._running()
         wanted = None if status is None else WorkflowStatus(status).value
         return await engine.store.list_runs(kind="workflow", status=wanted, is_open=is_open, after=after, limit=limit)
@@ -84,6 +95,8 @@ class Looking(ABC):
 
         Raises ``WorkflowNotFoundError``, ``InvalidInput`` for a task the workflow has not.
         """
+        if task_key is not None:
+            check_words(LOCAL_OWNER, "", task_key)
         engine = await self._running()
         stream_id = (await self._row(engine, workflow_id, run_no)).stream_id
         return await explain(engine, stream_id, task_key, performs=self._performs)
@@ -95,6 +108,7 @@ class Looking(ABC):
         return await watch.check()
 
     async def _row(self, engine: Engine, workflow_id: str, run_no: int | None = None) -> RunRow:
+        check_run(workflow_id, run_no)
         row = await engine.store.get_run(workflow_id, run_no)
         if row is None:
             raise await absent(engine, workflow_id, run_no)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -21,7 +22,7 @@ from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.app.commands.door import open_door
 from agenticflow.app.engine.assembly import Engine, assemble
 from agenticflow.app.engine.liveness import Watch
-from agenticflow.app.engine.lives import check_lost_limit
+from agenticflow.app.engine.lives import check_lost_limit, check_setting
 from agenticflow.app.engine.measuring import measure
 from agenticflow.app.engine.reacting import Choreography
 from agenticflow.app.engine.starting import (
@@ -50,11 +51,13 @@ from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import Effect, Performer
+from agenticflow.core.ids import check_run
 from agenticflow.core.telemetry import NO_TELEMETRY, Telemetry
 from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
     InvalidInput,
+    InvariantError,
     StoreUnavailable,
     WorkflowIdConflict,
 )
@@ -64,7 +67,7 @@ from agenticflow.orchestration.definition import WorkflowDefinition
 from agenticflow.orchestration.guest import WorkflowGuest, run_output, stream_of
 from agenticflow.orchestration.planning.functions import WorkflowFunction
 from agenticflow.orchestration.repair.planner import Plans, Replanner
-from agenticflow.orchestration.state import RunState, WorkflowStatus
+from agenticflow.orchestration.state import Phase, RunState, WorkflowStatus
 from agenticflow.resilience import Adaptation, BackPressure
 from agenticflow.resilience.budgets import Budget
 from agenticflow.runtime.actors import Answer
@@ -78,6 +81,10 @@ __all__ = ["Orchestrator"]
 log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
+BETWEEN_RUNS_SECONDS: Final = 10
+"""How long a command that comes while a run is continued in the next waits for that."""
+MOST_RUNS_BETWEEN: Final = 10
+"""Of a chain that continues all the time: so often a command may come in between."""
 _DEFAULT_PRESSURE: Final = BackPressure()
 UNCHANGED: Final = object()
 """Stands for the input of the run that is forked."""
@@ -121,6 +128,12 @@ class Orchestrator(Looking, Intervening):
     ) -> None:
         if max_lost_processes is not None:
             check_lost_limit(max_lost_processes)
+        for name, count in (("max_concurrency", max_concurrency), ("max_threads", max_threads)):
+            check_setting(name, count)
+        if settings is not None and not isinstance(settings, Settings):
+            raise InvalidInput(
+                f"settings is a {type(settings).__name__}, not Settings", hint="write settings=load_settings().settings"
+            )
         if event_bus is not None and not isinstance(event_bus, EventBus):
             raise InvalidInput(
                 f"the first argument is a {type(event_bus).__name__}, not an EventBus",
@@ -431,7 +444,7 @@ class Orchestrator(Looking, Intervening):
         state: RunState = await state_at(engine.store, WorkflowGuest(), stream_id, at_version)
         plan = state.laid_out if definition is None else self._workflows.plan_of(definition)
         given = await engine.pure(stream_id, lambda s: codec.decode(s.values.resolve(s.input)), state)
-        fork_id = new_workflow_id or id_after(f"{workflow_id}-fork")
+        fork_id = id_after(f"{workflow_id}-fork") if new_workflow_id is None else new_workflow_id
         check_new_id(fork_id)
         command = forked_run(
             plan,
@@ -454,6 +467,7 @@ class Orchestrator(Looking, Intervening):
 
     async def wait(self, workflow_id: str, run_no: int | None = None) -> object:
         """Wait for the end of a run (by default the latest) and return its output. Raises ``WorkflowExecutionError``."""
+        check_run(workflow_id, run_no)
         engine = await self._running()
         if run_no is None:
             run_no = (await self._row(engine, workflow_id)).run_no
@@ -493,7 +507,9 @@ class Orchestrator(Looking, Intervening):
         engine.host.actors.forget_ended()
         try:
             now = self._clock.now_ns()
-            await RunBudgets(engine.host, engine.store, engine.budgets).close_ended(policy.deletes_before(now))
+            budgets, due = RunBudgets(engine.host, engine.store, engine.budgets), policy.deletes_before(now)
+            await budgets.keep_for_parts(due)
+            await budgets.close_ended(due)
             return await engine.store.compact(policy, now=now)
         finally:
             engine.host.actors.forget_ended()
@@ -516,8 +532,24 @@ class Orchestrator(Looking, Intervening):
 
     async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
         engine = await self._running()
-        row = await self._row(engine, workflow_id)
-        return await engine.host.submit(row.stream_id, command, command_id)
+        for race in range(MOST_RUNS_BETWEEN):
+            stream_id = (await self._row(engine, workflow_id)).stream_id
+            try:
+                return await engine.host.submit(stream_id, command, command_id)
+            except CommandRefused:
+                is_last = race == MOST_RUNS_BETWEEN - 1
+                if is_last or not self._performs or not await self._goes_on(engine, stream_id):
+                    raise
+            # It came between two runs: the next one takes it.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BETWEEN_RUNS_SECONDS):
+                    await engine.host.ended(stream_id)
+        raise InvariantError(f"nothing became of a command for workflow {workflow_id!r}")
+
+    async def _goes_on(self, engine: Engine, stream_id: str) -> bool:
+        """Whether the run takes nothing any more because the next one of its chain is about to begin, or has begun."""
+        state: RunState = await engine.host.read(stream_id)
+        return state.phase is Phase.CONTINUING or state.outcome is WorkflowStatus.CONTINUED
 
 
 def _leave_to_the_next_owner(stream_id: str, effect: Effect) -> None:

@@ -16,6 +16,7 @@ from agenticflow.app.engine.assembly import Engine
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
+from agenticflow.core.ids import check_id, check_run
 from agenticflow.core.values import store_form
 from agenticflow.errors import InvalidInput, StoreUnavailable
 from agenticflow.orchestration import commands as c
@@ -53,6 +54,7 @@ class Steering(ABC):
 
     def agent_updates(self, workflow_id: str, run_no: int | None = None) -> AsyncIterable[AgentUpdate]:
         """Look at the agents of a run; see ``WorkflowHandle.updates``."""
+        check_run(workflow_id, run_no)
         if self._engine is None:
             raise StoreUnavailable(
                 "the orchestrator is not started: nothing can be seen", hint="start it: async with …"
@@ -91,7 +93,9 @@ class Steering(ABC):
         With a ``signal_id`` sending it again, also after a crash, changes nothing.
         """
         if not isinstance(name, str) or not name:
-            raise InvalidInput(f"{name!r} is no name of a signal")
+            raise InvalidInput(f"{name!r:.80} is no name of a signal")
+        if signal_id is not None:
+            check_id(signal_id, "a signal")
         stored, blobs = store_form(codec.encode(value))
         command = c.Signal(
             now=self._clock.now_ns(),
@@ -161,7 +165,7 @@ class Steering(ABC):
         ``"run_again"``. Raises ``CommandRefused`` when nothing is in question there."""
         check_words(LOCAL_OWNER, reason, task_key)
         if decision not in ("completed", "failed", "run_again"):
-            raise InvalidInput(f"{decision!r} is no decision", hint="say 'completed', 'failed' or 'run_again'")
+            raise InvalidInput(f"{decision!r:.80} is no decision", hint="say 'completed', 'failed' or 'run_again'")
         stored, blobs = store_form(codec.encode(value))
         command = msgspec.convert(
             {

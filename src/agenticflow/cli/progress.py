@@ -6,6 +6,7 @@ It is a view of the folded state, looked at now and then; it never waits for any
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Final, Protocol
 
 import msgspec
@@ -95,10 +96,11 @@ def rows_of(definition: WorkflowDefinition, state: WorkflowState, workflow_id: s
 
 def _row(view: TaskView, workflow_id: str) -> Row:
     remark = printable(_remark(view))
+    run = quote(workflow_id)
     if view.signal is not None and view.status is TaskStatus.WAITING:
-        remark = f"waits for the signal {view.signal!r}: agenticflow runs signal {workflow_id} {view.signal}"
+        remark = f"waits for the signal {view.signal!r}: agenticflow runs signal {run} {quote(view.signal)}"
     elif view.question and view.status is TaskStatus.WAITING:
-        command = f"agenticflow runs approve {workflow_id} {view.task_id}"
+        command = f"agenticflow runs approve {run} {quote(view.key)}"
         remark = f"waits for an answer: {printable(view.question)}  {command}"
     if view.item_count is None:
         return Row(view.task_id, view.status, int(view.status in _SETTLED), 1, remark)
@@ -142,7 +144,7 @@ class PlainProgress:
             if line is not None:
                 note(f"  {line}")
         if state.status is WorkflowStatus.PAUSED and self._status is not WorkflowStatus.PAUSED:
-            note(f"  the run is paused: agenticflow runs unpause {self._workflow_id}")
+            note(f"  the run is paused: agenticflow runs unpause {quote(self._workflow_id)}")
         self._status = state.status
 
     def _line(self, row: Row, before: tuple[TaskStatus, int] | None) -> str | None:

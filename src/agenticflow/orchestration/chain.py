@@ -7,7 +7,9 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core import codec
 from agenticflow.core.engine import EffectClass
+from agenticflow.core.values import reference_in
 from agenticflow.errors import CommandRefused, InvalidInput
 from agenticflow.orchestration.inbox.answering import answers_to
 from agenticflow.orchestration.state import IN_FLIGHT, Heard, Phase, RunState, TaskStatus
@@ -68,6 +70,7 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
     for key, record in state.tasks.items():
         if record.status is TaskStatus.COMPLETED and record.value is not None:
             kept[key] = record.value
+    kept |= _stood_in(state)
     generations = dict(state.generations)
     _leave_out_undone(state, kept, generations)
     again = set() if from_task is None else _run_again(state, from_task)
@@ -99,6 +102,27 @@ def _carried(state: RunState, from_task: str | None, in_question_when: frozenset
     return Carried(kept, generations, signals, list(state.feedback), told)
 
 
+def _stood_in(state: RunState) -> dict[str, bytes]:
+    """Return the results of maps that stood in for others: elsewhere a map is made of its items again, but nothing would ask for this one.
+
+    One with large items is left out, so that nothing large has to be fetched here: what it stood in for is tried again.
+    """
+    found: dict[str, bytes] = {}
+    for index in state.laid_out.alternatives:
+        record = state.tasks.get(state.laid_out.nodes[index].task.task_id)
+        if record is None or record.status is not TaskStatus.COMPLETED or record.items is None:
+            continue
+        parts = [state.tasks.get(f"{record.key}[{item}]") for item in range(len(record.items))]
+        if any(part is not None and reference_in(part.value or codec.NULL) for part in parts):
+            continue
+        node, value = record.node, state.result_of(record.key) or codec.NULL
+        found[record.key] = value
+        while node.is_alternative:
+            node = state.laid_out.nodes[state.laid_out.alternatives[node.index]]
+            found[node.task.task_id] = value
+    return found
+
+
 def _leave_out_undone(state: RunState, kept: dict[str, bytes], generations: dict[str, int]) -> None:
     """What was undone has to be done again, and is other work then; what undid it belongs to the run that did."""
     for key, record in state.tasks.items():
@@ -117,9 +141,9 @@ def _task_id(key: str) -> str:
 def _run_again(state: RunState, from_task: str) -> set[str]:
     """Return the ids of ``from_task`` (unless it is completed) and of everything that depends on it."""
     plan = state.laid_out
-    if from_task not in plan.by_id:
+    if not isinstance(from_task, str) or from_task not in plan.by_id:
         raise InvalidInput(
-            f"workflow {state.workflow_id!r} has no task {from_task!r}",
+            f"workflow {state.workflow_id!r} has no task {from_task!r:.80}",
             hint=f"it has {', '.join(list(plan.by_id)[:20])}",
         )
     record = state.tasks.get(from_task)

@@ -222,8 +222,13 @@ class TaskDefinition(_TaskHead, frozen=True, omit_defaults=True, kw_only=True, g
     def __post_init__(self) -> None:
         _check_head(self)
         msgspec.structs.force_setattr(self, "dependencies", _names(self, "dependencies") if self.dependencies else ())
-        if self.retry_policy is not None and isinstance(self.retry_policy, Mapping):
-            msgspec.structs.force_setattr(self, "retry_policy", RetryPolicy.from_dict(self.retry_policy))
+        policy = self.retry_policy
+        if policy is not None and type(policy) is not RetryPolicy:
+            if not isinstance(policy, Mapping):
+                raise DefinitionError(
+                    f"retry_policy of task {self.task_id!r} is {policy!r:.60}", hint="write RetryPolicy(max_attempts=3)"
+                )
+            msgspec.structs.force_setattr(self, "retry_policy", RetryPolicy.from_dict(policy))
         if not isinstance(self.effect, EffectClass):
             try:
                 msgspec.structs.force_setattr(self, "effect", EffectClass(self.effect))
@@ -456,8 +461,27 @@ def _check_numbers(task: TaskDefinition) -> None:
         raise DefinitionError(f"priority {where} is {task.priority!r}", hint="give a whole number; higher goes first")
 
 
+_TEXTS: Final = (
+    ("when", 'a condition is text: when="${score} > 0.8"'),
+    ("repeat_until", 'a condition is text: repeat_until="${refine.score} > 0.9"'),
+    ("fallback", "give the id of a task"),
+    ("signal", 'give its name: signal="payment"'),
+)
+
+
 def _check_words(task: TaskDefinition) -> None:
     where = f"of task {task.task_id!r}"
+    for name, hint in _TEXTS:
+        value = getattr(task, name)
+        if not isinstance(value, (str, type(None))):
+            raise DefinitionError(f"{name} {where} is {value!r:.60}", hint=hint)
+    for name in ("cancel_rest", "ends_run", "choose_many"):
+        if not isinstance(getattr(task, name), bool):
+            raise DefinitionError(f"{name} {where} is {getattr(task, name)!r:.60}", hint="give True or False")
+    if isinstance(task.for_each, (bool, int, float, bytes, Mapping)):
+        raise DefinitionError(
+            f"for_each {where} is {task.for_each!r:.60}", hint='give a list, or a reference to one: "${load.rows}"'
+        )
     if task.join not in ("all", "any", "settled") and not (_is_whole(task.join, least=1) and task.join is not None):
         raise DefinitionError(
             f"join={task.join!r} {where} is unknown", hint="use 'all', 'any', 'settled', or how many have to complete"

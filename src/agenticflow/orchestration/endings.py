@@ -150,6 +150,8 @@ def end_container(state: RunState, container: TaskRecord, status: TaskStatus, at
     if status is TaskStatus.COMPLETED:
         state.last_success = container.key
         state.settle(container.node, status)
+        if container.node.is_alternative:
+            _stand_in(state, container, at)
     else:
         _failed_for_good(state, container)
 

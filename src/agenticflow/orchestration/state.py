@@ -517,6 +517,11 @@ class RunState:
         record = self.tasks.get(task_id)
         if record is None or record.status is not COMPLETED:
             return None
+        if record.value is None and record.node.fallback is not None:
+            # A map that stood in has no value of its own that could have been handed on.
+            stood_in = self.result_of(self.laid_out.nodes[record.node.fallback].task.task_id)
+            if stood_in is not None:
+                return stood_in
         if record.items is None or record.value is not None:
             return self.values.resolve(record.value) if record.value is not None else codec.NULL
         items = (self.tasks.get(f"{task_id}[{i}]") for i in range(len(record.items)))

@@ -39,7 +39,8 @@ def item_roots(task: TaskDefinition) -> frozenset[str]:
 
 
 def contradictions(definition: WorkflowDefinition) -> list[str]:
-    """Return, in words, what new workflows are refused for and recorded ones went on with: policies that contradict themselves."""
+    """Return, in words, what new workflows are refused for and recorded ones went on with: policies that contradict themselves, waits for
+    nothing that has a name."""
     problems: list[str] = []
     for task in definition.tasks:
         undo = task.compensation
@@ -49,6 +50,10 @@ def contradictions(definition: WorkflowDefinition) -> list[str]:
         ):
             if policy is not None and policy.contradiction:
                 problems.append(f"task {task.task_id!r}: {where}: {policy.contradiction}")
+        if task.signal == "":
+            problems.append(f"task {task.task_id!r} waits for a signal without a name")
+        if task.approval == "":
+            problems.append(f"task {task.task_id!r} asks nothing: its approval has no question")
         if isinstance(task.workflow, WorkflowDefinition):
             found = contradictions(task.workflow)
             problems += [f"in the sub-workflow of task {task.task_id!r}: {problem}" for problem in found]

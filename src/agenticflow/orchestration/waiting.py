@@ -282,7 +282,7 @@ def branch_waits(state: RunState, task_key: str, held: Mapping[int, Reason] | No
     task_id = task_key.partition("[")[0]
     if task_key not in state.tasks and task_key not in by_id:
         raise InvalidInput(
-            f"workflow {state.workflow_id!r} has no task {task_key!r}", hint=f"there are {', '.join(by_id)}"
+            f"workflow {state.workflow_id!r} has no task {task_key!r:.80}", hint=f"there are {', '.join(by_id)}"
         )
     waits = waits_of(state, held)
     if not waits or (task_key in state.tasks and state.tasks[task_key].status in ENDS):

@@ -85,6 +85,8 @@ class Acquire(Command, frozen=True, kw_only=True):
     holder: str
     permit: Permit
     priority: int = 0
+    at_once: bool = False
+    """Whether it is taken only if nobody has to wait for it; otherwise this changes nothing."""
 
 
 class Release(Command, frozen=True, kw_only=True):
@@ -158,9 +160,9 @@ class GateState:
             return None
         return self._free_at(permit)
 
-    def has_room(self, now: int) -> bool:
-        """Whether one more may have the key now."""
-        permit = self.permit
+    def has_room(self, now: int, permit: Permit | None = None) -> bool:
+        """Whether one more may have the key now, under the limits of ``permit`` or else those in force."""
+        permit = permit or self.permit
         if permit is None:
             return True
         return not self._is_full(permit) and (permit.rate is None or self._free_at(permit) <= now)
@@ -209,15 +211,19 @@ class GateGuest(TasklessGuest[GateState]):
 
     def _acquire(self, state: GateState, command: Acquire) -> Sequence[Fact]:
         if state.closed_at is not None:
+            if command.at_once:
+                return ()
             raise CommandRefused(f"the gate {state.stream_id!r} is closed", hint="ask its next run")
         if command.holder in state.holders or state.is_waiting(command.holder):
+            return ()
+        if not state.queue and state.has_room(command.now, command.permit):
+            return (PermitGranted(command.holder, command.permit),)
+        if command.at_once:
             return ()
         if len(state.queue) >= MAX_WAITING:
             raise CommandRefused(
                 f"{MAX_WAITING:,} attempts wait for {command.permit.key!r} already", hint="start less at once"
             )
-        if not state.queue and _with(state, command.permit).has_room(command.now):
-            return (PermitGranted(command.holder, command.permit),)
         return (PermitRequested(command.holder, command.permit, command.priority),)
 
     def advance(self, state: GateState, now: int) -> Sequence[Fact]:
@@ -228,28 +234,28 @@ class GateGuest(TasklessGuest[GateState]):
         return (GateClosed(),) if state.version >= MAX_EVENTS and state.is_quiet(now) else ()
 
     def evolve(self, state: GateState, fact: Fact, version: int, at: int) -> None:
-        match fact:
-            case PermitRequested(holder, permit, priority):
-                state.permit = permit
-                place = len(state.queue)
-                while place and state.queue[place - 1].priority < priority:
-                    place -= 1
-                state.queue.insert(place, _Waiting(holder, priority))
-            case PermitGranted(holder, permit):
-                state.permit = permit or state.permit
-                _stop_waiting(state, holder)
-                state.holders[holder] = None
-                rate = state.permit.rate if state.permit is not None else None
-                state.starts.append(at)
-                while len(state.starts) > (rate or 1):
-                    state.starts.popleft()
-            case PermitReleased(holder):
-                state.holders.pop(holder, None)
-                _stop_waiting(state, holder)
-            case GateClosed():
-                state.closed_at = at
-            case _:
-                raise InvariantError(f"a gate does not know the fact {type(fact).__name__}")
+        # No match: a lock is had and given back with every attempt, and patterns cost more than all they lead to.
+        if isinstance(fact, PermitGranted):
+            state.permit = permit = fact.permit or state.permit
+            _stop_waiting(state, fact.holder)
+            state.holders[fact.holder] = None
+            state.starts.append(at)
+            kept = 1 if permit is None else permit.rate or 1
+            while len(state.starts) > kept:
+                state.starts.popleft()
+        elif isinstance(fact, PermitReleased):
+            state.holders.pop(fact.holder, None)
+            _stop_waiting(state, fact.holder)
+        elif isinstance(fact, PermitRequested):
+            state.permit = fact.permit
+            place = len(state.queue)
+            while place and state.queue[place - 1].priority < fact.priority:
+                place -= 1
+            state.queue.insert(place, _Waiting(fact.holder, fact.priority))
+        elif isinstance(fact, GateClosed):
+            state.closed_at = at
+        else:
+            raise InvariantError(f"a gate does not know the fact {type(fact).__name__}")
         state.version = version
         state.opened_at = state.opened_at or at
 
@@ -285,13 +291,6 @@ class GateGuest(TasklessGuest[GateState]):
                 state.closed_at,
             )
         )
-
-
-def _with(state: GateState, permit: Permit) -> GateState:
-    """Return ``state`` under the limits of ``permit``, for a look."""
-    seen = GateState(state.stream_id)
-    seen.permit, seen.holders, seen.starts = permit, state.holders, state.starts
-    return seen
 
 
 def _stop_waiting(state: GateState, holder: str) -> None:

@@ -70,14 +70,21 @@ class Waiting(Protocol[Told_contra]):
 
 
 class Request:
-    """A command and who waits for its answer."""
+    """A command, who waits for its answer, and what follows from it elsewhere."""
 
-    __slots__ = ("answer", "command", "command_id")
+    __slots__ = ("answer", "command", "command_id", "sequels")
 
-    def __init__(self, command: Command, command_id: str | None, answer: Waiting[Answer] | None) -> None:
+    def __init__(
+        self,
+        command: Command,
+        command_id: str | None,
+        answer: Waiting[Answer] | None,
+        sequels: Sequence[Sequel] = (),
+    ) -> None:
         self.command = command
         self.command_id = command_id
         self.answer = answer
+        self.sequels = sequels
 
 
 class Sequel(Protocol):
@@ -97,7 +104,7 @@ class Sequel(Protocol):
 
     @property
     def effect(self) -> Effect | None:
-        """The effect it stands for; ``None`` when it follows from the end of the execution."""
+        """The effect it stands for; ``None`` when it follows without one: from the end of the execution, or from a command."""
 
     def taken(self) -> None:
         """The facts take effect, and what the command came to is committed with them: nobody has to ask for it any more."""
@@ -114,7 +121,7 @@ class Reporter(Protocol):
         """Return the report of the end that ``state`` is at, ``None`` when more has to be known for it."""
 
     def ended(self, state: Any) -> None:
-        """The end is committed, and not reported."""
+        """The end is committed. When what ``foresee`` returned was taken, that has reported it, and nothing is left to do."""
 
 
 class Actor:

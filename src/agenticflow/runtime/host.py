@@ -34,6 +34,7 @@ from agenticflow.runtime.actors import (
     Answer,
     Listing,
     Request,
+    Sequel,
     Waiting,
     as_failure,
     is_success,
@@ -95,8 +96,8 @@ class Host:
         return self._store
 
     def perform_with(self, perform: Callable[[str, Effect], None], foresee: Foresee | None = None) -> None:
-        """Hand committed effects to ``perform(stream_id, effect)``. A child whose start ``foresee`` knows before that is started in the
-        transaction of what asks for it."""
+        """Hand committed effects to ``perform(stream_id, effect)``. What ``foresee`` knows before that to follow from one elsewhere goes
+        into the transaction of what asks for it."""
         self._perform = perform
         self._sequels.foresee = foresee
 
@@ -134,10 +135,10 @@ class Host:
             await self._pump(actor)
         return await answer
 
-    def report(self, stream_id: str, command: Command) -> Coroutine[Any, Any, None]:
+    def report(self, stream_id: str, command: Command, sequels: Sequence[Sequel] = ()) -> Coroutine[Any, Any, None]:
         """Take the outcome of an attempt. To be awaited at once: until it is committed, or somebody else is at it and it will be soon."""
         actor = self.actors.of(stream_id)
-        actor.inbox.append(Request(command, None, None))
+        actor.inbox.append(Request(command, None, None, sequels))
         return self._pump(actor)
 
     def tell(self, stream_id: str, command: Command) -> None:
@@ -381,8 +382,8 @@ class Host:
         reach("host.decided")
         if turn.facts:
             turn.close(batch[0].command_id, batch[-1].command.now)
-            has_sequel = turn.child is not None or actor.reporter is not None
-            if has_sequel and len(turns := self._sequels.behind(turn)) > 1:
+            may_have_sequels = turn.start is not None or turn.brought or actor.reporter is not None
+            if may_have_sequels and len(turns := self._sequels.behind(turn)) > 1:
                 await self._commit_in_order(turns)
             else:  # nearly always
                 asked = 0 if self.measures is None else self._clock.now_ns()
@@ -446,8 +447,7 @@ class Host:
     def _cut(self, turns: list[Turn], made: int, fate: AgenticFlowError) -> list[Turn]:
         """Of turns that follow from each other the first ``made`` are true, and ``fate`` befell the next: return those."""
         self._let_go(turns[made:], fate)
-        turns[made - 1].sequel = None
-        return turns[:made]
+        return self._sequels.of_first(turns, made)
 
     def _let_go(self, turns: Sequence[Turn], fate: AgenticFlowError | None) -> None:
         self._sequels.throw_away(turns, None if self.is_closing else fate)
@@ -469,7 +469,7 @@ class Host:
 
     def _take_effect(self, turn: Turn) -> None:
         """The facts are committed: dispatch what they ask for, tell who waits for the end, set the timer."""
-        actor, sequel, version = turn.actor, turn.sequel, turn.version
+        actor, sequels, version = turn.actor, turn.sequels, turn.version
         state, stream_id = actor.state, actor.stream_id
         actor.version = actor.dispatched = version
         if self.measures is not None:
@@ -478,15 +478,12 @@ class Host:
         self.is_taking_effect = True
         try:
             for effect in turn.effects:
-                if sequel is not None and sequel.effect is effect:
-                    sequel.taken()
-                else:
+                if not (sequels and turn.take(effect)):
                     self._perform(stream_id, effect)
             self._timers.set(stream_id, state.next_due)
+            if sequels:
+                turn.take(None)
             if not state.is_open:
-                if sequel is not None and sequel.effect is None:
-                    actor.reporter = None
-                    sequel.taken()
                 actor.tell_the_end()
                 if not actor.inbox:
                     self.actors.pop(stream_id, None)

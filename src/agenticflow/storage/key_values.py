@@ -109,6 +109,8 @@ class KeyValues(Protocol):
 def check_name(namespace: str, key: str) -> None:
     """Refuse a namespace or key that no store takes. Raises ``InvalidInput``."""
     for what, name in (("namespace", namespace), ("key", key)):
+        if not isinstance(name, str):
+            raise InvalidInput(f"a {what} is a text, not {name!r:.80}")
         if not name or len(name) > MAX_KEY_CHARS:
             raise InvalidInput(f"a {what} has 1 to {MAX_KEY_CHARS} characters, not {len(name)}")
         _check_text(what, name)
@@ -139,9 +141,9 @@ def check_version(namespace: str, key: str, expected: int, actual: int) -> None:
 
     Raises ``ConcurrencyConflict``.
     """
-    if expected < ANY_VERSION:
+    if isinstance(expected, bool) or not isinstance(expected, int) or expected < ANY_VERSION:
         raise InvalidInput(
-            f"expected version {expected} makes no sense", hint="give 0 for a new value, or leave it out"
+            f"expected version {expected!r:.80} makes no sense", hint="give 0 for a new value, or leave it out"
         )
     if expected not in (ANY_VERSION, actual):
         conflict = ConcurrencyConflict(f"{namespace}/{key}", expected, actual)
@@ -152,11 +154,13 @@ def check_version(namespace: str, key: str, expected: int, actual: int) -> None:
         raise conflict
 
 
-def check_page(namespace: str, prefix: str, limit: int) -> None:
+def check_page(namespace: str, prefix: str, after: str | None, limit: int) -> None:
     """Refuse a page that no store gives. Raises ``BoundExceeded`` or ``InvalidInput``."""
-    check_name(namespace, prefix or "any")
-    if limit < 1:
-        raise InvalidInput(f"a page has at least one value, not {limit}")
+    check_name(namespace, "any" if prefix == "" else prefix)
+    if after is not None and not isinstance(after, str):
+        raise InvalidInput(f"a page begins after a key, not {after!r:.80}", hint="give the last key of the page before")
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise InvalidInput(f"a page has at least one value, not {limit!r:.80}")
     if limit > MAX_PAGE_VALUES:
         raise BoundExceeded(
             f"a page of {limit:,} values passes the limit of {MAX_PAGE_VALUES:,}",

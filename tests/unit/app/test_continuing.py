@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agenticflow.agents.workers import worker
 from agenticflow.core.context import TaskContext
+from agenticflow.errors import CommandRefused, WorkflowExecutionError
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.state import WorkflowStatus
 from tests.unit.runtime.engine import in_virtual_time, running
@@ -70,3 +73,48 @@ async def test_signals_nobody_took_are_there_in_the_next_run() -> None:
         handle = await orchestrator.start_workflow(definition, workflow_id="p")
         await orchestrator.signal("p", "ring", "early")
         assert await handle.result() == "early"
+
+
+@in_virtual_time
+async def test_a_signal_that_comes_between_two_runs_is_taken_by_the_next() -> None:
+    definition = WorkflowDefinition(
+        [
+            TaskDefinition.wait_for("said", "say"),
+            TaskDefinition(
+                "again",
+                continue_with={"heard": ["${heard}", "${said}"]},
+                dependencies={"said"},
+                when="${said} != 'end'",
+            ),
+        ],
+        context={"heard": None},
+        output=["${heard}", "${said}"],
+    )
+    async with running() as orchestrator:
+        handle = await orchestrator.start_workflow(definition, workflow_id="talk")
+        for number, words in enumerate(("a", "b", "c", "end", "too late")):
+            if words == "too late":
+                await handle.result()
+                with pytest.raises(CommandRefused, match="is COMPLETED and takes no signal"):
+                    await handle.signal("say", words)
+            else:
+                await handle.signal("say", words, signal_id=str(number))
+        assert await handle.result() == [[[[None, "a"], "b"], "c"], "end"]
+        assert (await orchestrator.get_execution("talk")).run_no == 4
+
+
+@in_virtual_time
+async def test_an_abort_that_comes_between_two_runs_ends_the_chain() -> None:
+    definition = WorkflowDefinition(
+        [
+            TaskDefinition.wait_for("said", "say"),
+            TaskDefinition("again", continue_with={}, dependencies={"said"}),
+        ]
+    )
+    async with running() as orchestrator:
+        handle = await orchestrator.start_workflow(definition, workflow_id="talk")
+        await handle.signal("say")
+        await handle.abort("enough")
+        with pytest.raises(WorkflowExecutionError):
+            await handle.result()
+        assert (await orchestrator.get_execution("talk")).status is WorkflowStatus.CANCELLED

@@ -178,9 +178,9 @@ async def test_what_is_no_task_no_version_and_no_time_is_refused_in_words() -> N
     async with running(Desk()) as orchestrator:
         handle = await orchestrator.start_workflow(FLOW, workflow_id="w")
         for call in (orchestrator.skip_task, orchestrator.retry_task, orchestrator.set_result):
-            with pytest.raises(InvalidInput, match="5 is no task"):
+            with pytest.raises(InvalidInput, match="5 is no id of a task"):
                 await call("w", wrong)
-        with pytest.raises(InvalidInput, match="5 is no task"):
+        with pytest.raises(InvalidInput, match="5 is no id of a task"):
             await orchestrator.give_feedback("w", "x", task_key=wrong)
         wrong = "x"
         with pytest.raises(InvalidInput, match="'x' is no version"):

@@ -160,6 +160,20 @@ async def test_what_is_no_id_is_refused(workflow_id: Any) -> None:
 
 
 @in_virtual_time
+async def test_who_asks_for_what_is_no_text_is_told() -> None:
+    number: Any = 7
+    async with running() as orchestrator:
+        for asked in (
+            orchestrator.get_execution,
+            orchestrator.get_workflow_state,
+            orchestrator.wait,
+            orchestrator.pause,
+        ):
+            with pytest.raises(InvalidInput, match="7 is no workflow id"):
+                await asked(number)
+
+
+@in_virtual_time
 async def test_inputs_are_checked_before_anything_starts() -> None:
     store = MemoryStore()
     definition = WorkflowDefinition([TaskDefinition("work", "agent", "do", {"n": "${customer.age}"})], context={"x": 1})
@@ -212,6 +226,12 @@ def test_what_is_registered_is_what_it_should_be() -> None:
         orchestrator.register_worker(nonsense)
     with pytest.raises(InvalidInput, match="the first argument is a str, not an EventBus"):
         Orchestrator(nonsense)
+    with pytest.raises(InvalidInput, match="max_concurrency is 0"):
+        Orchestrator(max_concurrency=0)
+    with pytest.raises(InvalidInput, match="max_threads is -1"):
+        Orchestrator(max_threads=-1)
+    with pytest.raises(InvalidInput, match="settings is a str, not Settings"):
+        Orchestrator(settings=nonsense)
 
     @worker("twin")
     async def work() -> None: ...

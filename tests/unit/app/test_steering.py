@@ -408,7 +408,7 @@ async def test_a_task_is_named_by_a_text(task: Any) -> None:
             orchestrator.reject("w", task),
             orchestrator.resolve("w", task, "failed"),
         ):
-            with pytest.raises(InvalidInput, match="is no task"):
+            with pytest.raises(InvalidInput, match="is no id of a task"):
                 await call
 
 

@@ -106,6 +106,19 @@ async def test_a_child_per_item_of_a_map_and_per_iteration_of_a_loop() -> None:
         handle = await orchestrator.start_workflow(definition, workflow_id="p")
         assert await handle.result() == {"each": [4, 8, 12], "again": 64}
         assert (await orchestrator.get_execution("p~again[2]")).task_results["twice"].unwrap() == 64
+        children = (await handle.execution()).children
+        assert sorted(children) == [*(f"again[{n}]" for n in range(3)), *(f"each[{n}]" for n in range(3))]
+        for child in children.values():
+            assert (await orchestrator.get_execution(child)).status is WorkflowStatus.COMPLETED
+
+
+@in_virtual_time
+async def test_of_sub_workflows_only_those_that_were_asked_for_are_named() -> None:
+    tasks = [TaskDefinition("child", workflow=INNER, when="${start} > 5", params={"value": 1})]
+    async with running(double) as orchestrator:
+        handle = await orchestrator.start_workflow(WorkflowDefinition(tasks), {"start": 1}, workflow_id="p")
+        await handle.result()
+        assert (await handle.execution()).children == {}
 
 
 @in_virtual_time

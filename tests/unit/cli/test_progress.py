@@ -84,6 +84,16 @@ async def test_lines_tell_what_changed_once(capsys: pytest.CaptureFixture[str]) 
         progress.close()
 
 
+async def test_commands_to_copy_are_quoted(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = PlainProgress(WORK, "my run; ls")
+    async with working() as (orchestrator, workflow_id):
+        progress.look(await settled(orchestrator, workflow_id))
+        assert "agenticflow runs signal 'my run; ls' decision" in capsys.readouterr().err
+        await orchestrator.pause(workflow_id)
+        progress.look(await orchestrator.get_workflow_state(workflow_id))
+        assert capsys.readouterr().err == "  the run is paused: agenticflow runs unpause 'my run; ls'\n"
+
+
 async def test_quiet_lines_tell_only_what_somebody_has_to_act_on(capsys: pytest.CaptureFixture[str]) -> None:
     progress = progress_for(Console(file=io.StringIO()), WORK, "w", is_quiet=True)
     assert isinstance(progress, PlainProgress)

@@ -14,6 +14,7 @@ from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.orchestrator import Orchestrator
 from agenticflow.cli import main
 from agenticflow.cli.commands.demos import _print_story
+from agenticflow.cli.commands.looking import drawings
 from agenticflow.cli.terminal import duration
 from agenticflow.demos.crash import CrashStory
 from agenticflow.orchestration.liveness import Breach
@@ -320,3 +321,26 @@ def test_a_fork_that_cannot_be_is_refused(
 ) -> None:
     assert main(["runs", "fork", *options]) == code
     assert words in capsys.readouterr().err
+
+
+def test_what_a_run_ends_with_is_quoted_for_the_shell(
+    write: Callable[[str, str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("AGENTICFLOW_STORE", f"sqlite:///{tmp_path}/state.db")
+    flow = write("halves_flow.py", FLOW)
+    assert main(["run", flow, "-i", "numbers=[2]", "--workflow-id", "my even", "--no-wait"]) == 6
+    told = capsys.readouterr().err
+    assert "look at it with: agenticflow runs show 'my even'\n" in told
+    assert "agenticflow runs signal 'my even' decision" in told
+    assert main(["run", flow, "-i", "numbers=[1]", "--workflow-id", "my odd"]) == 3
+    assert "`agenticflow runs resume 'my odd'`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_bars_take_what_the_other_columns_leave_of_a_line(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr(drawings, "data_width", lambda: width)
+    row = ("statistics[10]", "1", "+10.108 s", "1.014 s", "5.072 s", "completed")
+    assert sum(map(len, row)) + 2 * len(row) + drawings._bar_width([row]) <= width

@@ -123,6 +123,14 @@ def test_names_may_have_dashes_and_dots(task_id: str) -> None:
         ({"for_each": [1], "signal": "s"}, "has signal and for_each"),
         ({"cancel_rest": True}, "cancel_rest of task 'a' needs a join of some"),
         ({"stall_seconds": 0}, "stall_seconds of task 'a' is 0"),
+        ({"retry_policy": 3}, r"retry_policy of task 'a' is 3 .write RetryPolicy\(max_attempts=3\)"),
+        ({"when": True}, "when of task 'a' is True .a condition is text"),
+        ({"repeat_until": 5}, "repeat_until of task 'a' is 5 .a condition is text"),
+        ({"fallback": 5}, "fallback of task 'a' is 5 .give the id of a task"),
+        ({"for_each": 5}, "for_each of task 'a' is 5 .give a list"),
+        ({"for_each": {"b": 1}}, "for_each of task 'a' is {'b': 1}"),
+        ({"ends_run": "yes"}, "ends_run of task 'a' is 'yes' .give True or False"),
+        ({"cancel_rest": 1, "join": "any"}, "cancel_rest of task 'a' is 1"),
     ],
 )
 def test_impossible_options_are_named_with_the_task(options: dict[str, Any], words: str) -> None:
@@ -134,6 +142,7 @@ def test_impossible_options_are_named_with_the_task(options: dict[str, Any], wor
     ("options", "words"),
     [
         ({"workflow": 7}, "workflow of task 'a' is a int"),
+        ({"signal": 7}, "signal of task 'a' is 7 .give its name"),
         ({"workflow": ""}, "workflow of task 'a' is a str"),
         ({"workflow": "inner", "effect": "at_most_once"}, "is a sub-workflow and cannot be at_most_once"),
         ({}, "task 'a' has no agent"),

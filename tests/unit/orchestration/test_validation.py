@@ -19,3 +19,11 @@ def test_policies_that_contradict_themselves_are_told_wherever_they_stand() -> N
         "in the sub-workflow of task 'child': task 'b': its retry policy",
     ]
     assert validate(definition) == [], "what was recorded goes on"
+
+
+def test_waits_for_what_has_no_name_are_told() -> None:
+    definition = WorkflowDefinition([TaskDefinition("a", signal=""), TaskDefinition.ask("b", "")])
+    assert contradictions(definition) == [
+        "task 'a' waits for a signal without a name",
+        "task 'b' asks nothing: its approval has no question",
+    ]

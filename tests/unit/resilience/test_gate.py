@@ -42,6 +42,9 @@ class Door:
     def acquire(self, holder: str, permit: Permit = ONE, priority: int = 0) -> list[Fact]:
         return self.ask(Acquire(now=self.now, holder=holder, permit=permit, priority=priority))
 
+    def at_once(self, holder: str, permit: Permit = ONE) -> list[Fact]:
+        return self.ask(Acquire(now=self.now, holder=holder, permit=permit, at_once=True))
+
     def release(self, holder: str) -> list[Fact]:
         return self.ask(Release(now=self.now, holder=holder))
 
@@ -101,6 +104,33 @@ def test_the_limits_asked_for_last_are_in_force() -> None:
     door.acquire("a")
     door.acquire("b")
     assert granted(door.acquire("c", Permit("x", 3))) == ["b", "c"]
+
+
+def test_at_once_it_is_had_only_if_nobody_has_to_wait_and_otherwise_nothing_happened() -> None:
+    door, two = Door(), Permit("x", 2)
+    assert door.at_once("a") == [PermitGranted("a", ONE)]
+    assert door.at_once("a") == door.at_once("b") == [], "who has it, and who cannot have it"
+    assert door.at_once("b", two) == [PermitGranted("b", two)], "the limits asked for last are in force"
+    door.acquire("c", two)
+    assert door.at_once("d", Permit("x", 9)) == [], "nobody goes before those who wait"
+    assert door.at_once("c", Permit("x", 9)) == []
+    assert (list(door.state.holders), [one.holder for one in door.state.queue]) == (["a", "b"], ["c"])
+
+
+def test_at_once_a_rate_that_is_used_up_lets_nobody_in() -> None:
+    door, rated = Door(), Permit("x", None, 1, 10.0)
+    assert granted(door.at_once("a", rated)) == ["a"]
+    assert door.at_once("b", rated) == []
+    door.now += 10 * SECOND
+    assert granted(door.at_once("b", rated)) == ["b"]
+
+
+def test_at_once_a_closed_gate_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_EVENTS", 2)
+    door = Door()
+    door.acquire("a")
+    assert door.release("a") == [PermitReleased("a"), GateClosed()]
+    door.scenario.when(Acquire(now=door.now, holder="b", permit=ONE, at_once=True)).then_nothing()
 
 
 def test_a_rate_looks_back_on_the_last_starts() -> None:

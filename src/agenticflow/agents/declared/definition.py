@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agenticflow.agents.context import AgentContext, format_schema_for_prompt
 from agenticflow.agents.declared.checking import in_lists, in_terms, in_what_is_listed, in_words
+from agenticflow.agents.declared.instructing import instructed, instructed_in_time
 from agenticflow.agents.declared.templates import InstructionTemplate
 from agenticflow.agents.guardrails import Guardrail, Guardrails
 from agenticflow.agents.guardrails.names import GuardrailNames, get_guardrail_names
@@ -115,14 +116,13 @@ class AgentDefinition:
         return self._whole(made, context)
 
     async def instruct(self, context: Any = None, **variables: Any) -> str:
-        """The same, also when an async function makes them, within ``loop.instructions_timeout_seconds``.
+        """The same, within ``loop.instructions_timeout_seconds``: an async function is awaited, a plain one called in a thread.
 
         Raises what ``render_instructions`` raises, and ``TemporaryError`` when the time has passed.
         """
-        made = self._made(context, variables)
-        if inspect.isawaitable(made):
-            made = await self._awaited(made)
-        return self._whole(made, context)
+        if isinstance(self.instructions, (str, InstructionTemplate)):
+            return self._whole(self._made(context, variables), context)
+        return self._whole(await self._in_time(self.instructions, context), context)
 
     def _made(self, context: Any, variables: dict[str, Any]) -> object:
         match self.instructions:
@@ -133,18 +133,17 @@ class AgentDefinition:
                 return self.instructions.render({**about, "context": {} if context is None else context, **variables})
             case function:
                 try:
-                    return _instructed(function, context, self)
+                    return instructed(function, context, self)
                 except AgenticFlowError:
                     raise  # it says itself whose move it is
                 except Exception as error:
                     raise self._failed(error) from error
 
-    async def _awaited(self, made: Awaitable[object]) -> object:
+    async def _in_time(self, function: Callable[..., object], context: Any) -> object:
         seconds = self.loop.instructions_timeout_seconds
         limit = asyncio.timeout(seconds)
         try:
-            async with limit:
-                return await made
+            return await instructed_in_time(function, context, self, limit)
         except AgenticFlowError:
             raise
         except Exception as error:
@@ -208,13 +207,3 @@ class AgentDefinition:
                     f"the agent {self.name!r} has no tool {one!r}{f', did you mean {close[0]!r}?' if close else ''}"
                 )
         return problems
-
-
-def _instructed(function: Callable[..., object], context: Any, definition: AgentDefinition) -> object:
-    try:
-        inspect.signature(function).bind(context, definition)
-    except TypeError:
-        return function(context)
-    except ValueError:  # it does not tell what it takes
-        return function(context, definition)
-    return function(context, definition)

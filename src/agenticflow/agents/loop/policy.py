@@ -35,7 +35,7 @@ class LoopPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seed: int | None = None
     reasoning_effort: ReasoningEffort = ""
     instructions_timeout_seconds: float = 30.0
-    """Limit of an async function that makes the instructions."""
+    """Limit of a function that makes the instructions, plain or async."""
     compact_after_tokens: int | None = None
     """Estimated tokens of a conversation above which its oldest part is summarized; ``None``: only when the model takes no more."""
 

@@ -14,12 +14,20 @@ from typing import Any, Final
 
 import msgspec
 
-from agenticflow.agents.session.facts import AddItems, ChangeMetadata, ClearSession, PopItem, SummarizeItems
+from agenticflow.agents.session.facts import (
+    AddItems,
+    ChangeMetadata,
+    ClearSession,
+    PopItem,
+    SummarizeItems,
+    stream_of_session,
+)
 from agenticflow.agents.session.items import encode_items
 from agenticflow.agents.session.places import Place, ProcessPlace, StorePlace
 from agenticflow.agents.session.window import Numbered, SessionWindow, first_whole, without_orphans
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
+from agenticflow.core.ids import check_id
 from agenticflow.errors import CommandRefused, InvalidInput, TaskTimeout
 from agenticflow.storage.store import Store
 
@@ -91,6 +99,7 @@ class AgentSession:
                 f"summary_seconds is {summary_seconds!r}",
                 hint=f"give more than 0 and at most {MAX_SUMMARY_SECONDS:,.0f}",
             )
+        stream_of_session(session_id)
         self.session_id = session_id
         self.session_settings: Any = None
         """The Agents SDK's own, when its user sets them; not looked at here."""
@@ -117,7 +126,7 @@ class AgentSession:
         Everything that was committed before the call is in it, whoever wrote it. Raises ``InvalidInput`` for a negative limit.
         """
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise InvalidInput(f"limit is {limit!r}", hint="give 0 or more, or leave it out")
+            raise InvalidInput(f"limit is {limit!r:.80}", hint="give 0 or more, or leave it out")
         window = await self._place.current()
         if limit is None:
             return await self._decoded(self._seen(window))
@@ -135,6 +144,8 @@ class AgentSession:
             BoundExceeded: an item over 8 MiB, or more than 10,000 or 4 MiB at once; nothing was added.
             OutcomeUnknown: the disk failed in the middle; ask again with the same ``command_id``.
         """
+        if command_id is not None:
+            check_id(command_id, "a command")
         encoded, blobs = encode_items(items, cleans=self.clean_outputs)
         if not encoded:
             return

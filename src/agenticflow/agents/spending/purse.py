@@ -27,7 +27,7 @@ from agenticflow.errors import (
 )
 from agenticflow.resilience.budgets import Amounts, Budget, Claim, KeepsBudgets, Reservation
 
-__all__ = ["Accounts", "Purse", "Steadily"]
+__all__ = ["Accounts", "Purse", "Steadily", "once"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -42,7 +42,8 @@ class Steadily(Protocol):
     async def __call__(self, ask: Callable[[], Awaitable[T]], /) -> T: ...
 
 
-async def _once(ask: Callable[[], Awaitable[T]], /) -> T:
+async def once(ask: Callable[[], Awaitable[T]], /) -> T:
+    """Ask, and leave it at that."""
     return await ask()
 
 
@@ -53,16 +54,19 @@ async def _no_budget(workflow_id: str, run_no: int) -> tuple[str, ...]:
 class Accounts:
     """What all purses of an orchestrator have in common."""
 
-    __slots__ = ("in_use", "keeper", "lineage_of", "opening", "prices")
+    __slots__ = ("in_use", "keeper", "lineage_of", "opening", "prices", "steadily")
 
     def __init__(
         self,
         keeper: KeepsBudgets,
         prices: PriceTable,
         lineage_of: Callable[[str, int], Awaitable[tuple[str, ...]]] = _no_budget,
+        steadily: Steadily = once,
     ) -> None:
-        """``lineage_of`` returns the budgets that each call of a run costs, by its workflow id and number, innermost first."""
+        """``lineage_of`` returns the budgets that each call of a run costs, by its workflow id and number, innermost first; ``steadily``
+        is how the store is asked that keeps them."""
         self.keeper = keeper
+        self.steadily = steadily
         self.prices = prices
         self.lineage_of = lineage_of
         self.in_use: Counter[str] = Counter()
@@ -72,7 +76,7 @@ class Accounts:
 
     async def of_run(self, workflow_id: str, run_no: int) -> Purse:
         """Return the purse of what a run may spend. Raises ``InvalidInput`` when it names a budget that is not there."""
-        return Purse(self, await self.lineage_of(workflow_id, run_no))
+        return Purse(self, await self.steadily(partial(self.lineage_of, workflow_id, run_no)))
 
 
 class Purse:
@@ -85,7 +89,7 @@ class Purse:
         """The budgets that were opened for this loop alone, innermost first."""
         self._open: dict[Claim, None] = {}
         """Calls that may have been made, and whose cost is not settled."""
-        self.steadily: Steadily = _once
+        self.steadily = accounts.steadily
         """How its budgets are asked."""
 
     async def for_task(self, task: Budget | str | None, own: Budget | str | None, loop_id: str) -> Purse:
@@ -103,9 +107,10 @@ class Purse:
             return Purse(self.accounts, self.lineage)
         keeper = self.accounts.keeper
         if isinstance(budget, str):
-            found = (await keeper.get(budget)).lineage
+            found = (await self.steadily(partial(keeper.get, budget))).lineage
             return Purse(self.accounts, (*found, *(one for one in self.lineage if one not in found)))
-        view = await keeper.open(f"{kind}-{loop_id}", budget, self.lineage[0] if self.lineage else None)
+        parent = self.lineage[0] if self.lineage else None
+        view = await self.steadily(partial(keeper.open, f"{kind}-{loop_id}", budget, parent))
         # The lineage of a budget that was named may be another than ours: what we are inside of, it need not be.
         lineage = (*view.lineage, *(one for one in self.lineage if one not in view.lineage))
         return Purse(self.accounts, lineage, own=(view.budget_id,))
@@ -231,7 +236,7 @@ class Purse:
         """Return which budget has the least time left: a call that took too long took too long for that one."""
         left: list[tuple[float, str]] = []
         for budget_id in self.lineage:
-            seconds = (await self.accounts.keeper.get(budget_id)).left.seconds
+            seconds = (await self.steadily(partial(self.accounts.keeper.get, budget_id))).left.seconds
             left += [] if seconds is None else [(seconds, budget_id)]
         return min(left, default=(0.0, self.lineage[0]))[1]
 
@@ -252,7 +257,7 @@ class Purse:
 
     async def is_usable(self) -> bool:
         """Whether none of the budgets is closed."""
-        views = [await self.accounts.keeper.get(budget_id) for budget_id in self.lineage]
+        views = [await self.steadily(partial(self.accounts.keeper.get, budget_id)) for budget_id in self.lineage]
         return all(view.closed_at is None for view in views)
 
     async def close(self, budget_ids: Sequence[str] | None = None) -> None:

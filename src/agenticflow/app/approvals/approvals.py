@@ -15,6 +15,7 @@ from agenticflow.app.engine.assembly import Engine
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
+from agenticflow.core.ids import check_id
 from agenticflow.core.interrupts import MAX_NAME_CHARS
 from agenticflow.core.values import store_form
 from agenticflow.errors import CommandRefused, InvalidInput, WorkflowNotFoundError
@@ -66,9 +67,11 @@ class Approvals:
         for one of a run that is not there any more.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
-            raise InvalidInput(f"a page of {limit!r} requests", hint=f"give 1 to {MAX_LISTED:,}")
+            raise InvalidInput(f"a page of {limit!r:.80} requests", hint=f"give 1 to {MAX_LISTED:,}")
         if assignee is not None:
             _check_person(assignee, "assignee")
+        if workflow_id is not None:
+            check_id(workflow_id, "a workflow")
         engine = await self._engine()
         start = None if after is None else ordered_key((await self._find(engine, after))[1].asked_at, after)
         if assignee is None and workflow_id is None:
@@ -217,3 +220,4 @@ def _check_person(name: object, what: str) -> None:
         raise InvalidInput(
             f"{what} is {name!r:.60}, no name of a person", hint=f"give a text of 1 to {MAX_NAME_CHARS} characters"
         )
+    check_id(name, "a person")

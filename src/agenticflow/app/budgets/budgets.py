@@ -5,10 +5,11 @@ Whoever makes calls that cost something is given this as ``KeepsBudgets``. Works
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from agenticflow.app.budgets.runs import RunBudgets
+from agenticflow.core.ids import check_id
 from agenticflow.resilience.budgets import Amounts, Budget, BudgetView, Claim, KeepsBudgets, Reservation
 from agenticflow.runtime.coordination.budgets import BudgetKeeper
 from agenticflow.runtime.host import Host
@@ -62,6 +63,7 @@ class Budgets(KeepsBudgets):
         For handlers that make calls themselves: give it to ``reserve`` and ``settle``. Empty when nothing limits it. Raises
         ``WorkflowNotFoundError``, and ``InvalidInput`` when it names a budget that is not there.
         """
+        check_id(workflow_id, "a workflow")
         engine = await self._engine()
         return await RunBudgets(engine.host, engine.store, engine.budgets).newest(workflow_id)
 
@@ -78,9 +80,12 @@ class Budgets(KeepsBudgets):
         """
         return await (await self._engine()).budgets.list(after=after, limit=limit)
 
-    async def change(self, budget_id: str, budget: Budget) -> BudgetView:
-        """Give a budget other limits, whatever the program asks for: for who wants work to go on that ended with ``BudgetExceeded``."""
-        return await (await self._engine()).budgets.change(budget_id, budget)
+    async def change(self, budget_id: str, budget: Budget, *, only: Collection[str] | None = None) -> BudgetView:
+        """Give a budget other limits, whatever the program asks for: for who wants work to go on that ended with ``BudgetExceeded``.
+
+        All of them are those of ``budget``; with ``only=("tokens",)`` those named, and the others stay.
+        """
+        return await (await self._engine()).budgets.change(budget_id, budget, only=only)
 
     async def close(self, budget_id: str) -> BudgetView:
         """Say that nobody needs it now: retention may let go of it. Raises ``CommandRefused`` while calls are open."""

@@ -7,8 +7,9 @@ that takes it up finds the same budgets, also in the next run of its chain.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
+from agenticflow.core.engine import Execution
 from agenticflow.errors import CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.guest import KIND as WORKFLOWS
 from agenticflow.orchestration.guest import stream_of
@@ -16,14 +17,25 @@ from agenticflow.orchestration.state import RunState, WorkflowStatus
 from agenticflow.resilience.budgets import Budget, KeepsBudgets
 from agenticflow.resilience.budgets.guest import KIND
 from agenticflow.runtime.host import Host
+from agenticflow.storage.rows import RunRow
 from agenticflow.storage.store import Store
 
 __all__ = ["RunBudgets", "budget_of_run"]
 
 _PREFIX: Final = f"{WORKFLOWS}-"
 PAGE: Final = 1_000
+_PART: Final = "~"
+"""In the id of every sub-workflow."""
 _GOES_ON: Final = frozenset({WorkflowStatus.FAILED, WorkflowStatus.PARTIALLY_FAILED, WorkflowStatus.CONTINUED})
 """Ends after which there may be another run: somebody allows more and resumes, or it goes on by itself."""
+_GOING_ON: Final[tuple[dict[str, Any], ...]] = (
+    {"is_open": True},
+    {"status": WorkflowStatus.FAILED.value},
+    {"status": WorkflowStatus.PARTIALLY_FAILED.value},
+)
+"""Filters of runs that go on, or may."""
+_COUNTED: Final = Budget()
+"""No limits: what is spent of it is spent of what it is inside of."""
 
 
 def budget_of_run(workflow_id: str) -> str:
@@ -44,8 +56,8 @@ class RunBudgets:
 
         Raises ``InvalidInput`` when the definition names a budget that is not there, ``WorkflowNotFoundError`` for no run.
         """
-        given, is_whole = await self._given(stream_of(workflow_id, run_no))
-        lineage = () if is_whole or not given else await self._around(given[-1][0])
+        given, left = await self._given(stream_of(workflow_id, run_no))
+        lineage = () if left is None else await self._kept_for(left, given[-1][0] if given else None)
         for owner, budget in reversed(given):
             if isinstance(budget, str):
                 found = (await self._keeper.get(budget)).lineage
@@ -61,10 +73,10 @@ class RunBudgets:
         row = await self._store.get_run(workflow_id)
         return await self.lineage(workflow_id, 1 if row is None else row.run_no)
 
-    async def _given(self, stream_id: str) -> tuple[list[tuple[str, Budget | str]], bool]:
+    async def _given(self, stream_id: str) -> tuple[list[tuple[str, Budget | str]], str | None]:
         """Return the budgets in the definitions of a run and of all that it is a part of, with their workflow ids, its own first.
 
-        And whether all of these are there: a part that goes on by itself may outlive what it is a part of.
+        And the outermost of these when it is not the whole: a part that goes on by itself may outlive what it is a part of.
         """
         found: list[tuple[str, Budget | str]] = []
         state = await self._run(stream_id)
@@ -72,19 +84,68 @@ class RunBudgets:
             budget = state.laid_out.definition.budget
             if budget is not None:
                 found.append((state.workflow_id, budget))
-            if state.parent is None or not state.parent[0].startswith(_PREFIX):
-                return found, True
+            whole = await self._whole_of(state)
+            if whole is None:
+                return found, None
             try:
-                state = await self._run(state.parent[0])
+                state = await self._run(whole)
             except WorkflowNotFoundError:  # retention has let go of it
-                return found, False
+                return found, state.workflow_id
 
-    async def _around(self, workflow_id: str) -> tuple[str, ...]:
-        """Return what the budget of a workflow was opened inside of."""
-        try:
-            return (await self._keeper.get(budget_of_run(workflow_id))).lineage[1:]
-        except InvalidInput:
+    async def _whole_of(self, state: RunState) -> str | None:
+        """Return the run that this one is a part of. One that somebody has resumed by itself says so no more; those before it do."""
+        for run_no in range(state.run_no, 0, -1):
+            if run_no < state.run_no:
+                state = await self._run(stream_of(state.workflow_id, run_no))
+            if state.parent is not None:
+                return state.parent[0] if state.parent[0].startswith(_PREFIX) else None
+            if _PART not in state.workflow_id:
+                break
+        return None
+
+    async def _kept_for(self, part: str, owner: str | None) -> tuple[str, ...]:
+        """Return what the calls of a part cost whose whole is gone, around the budget of the ``owner`` inside of it, when one has any."""
+        if owner is not None:
+            with suppress(InvalidInput):  # it is not open yet
+                return (await self._keeper.get(budget_of_run(owner))).lineage[1:]
+        if owner == part:
             return ()
+        try:
+            view = await self._keeper.get(budget_of_run(part))
+        except InvalidInput:  # nothing limited the whole
+            return ()
+        if view.closed_at is not None:
+            view = await self._keeper.open(view.budget_id, _COUNTED, view.lineage[1] if len(view.lineage) > 1 else None)
+        return view.lineage
+
+    async def keep_for_parts(self, deleted_before: int | None) -> None:
+        """See to it that what limits a part still does when retention has let go of the whole, whose definition says it.
+
+        A part that goes on, and has no budget of its own, gets one without limits inside of what its calls cost; that keeps those open.
+        """
+        if deleted_before is None:
+            return
+        for filters in _GOING_ON:
+            after: str | None = None
+            while rows := await self._store.list_runs(kind=WORKFLOWS, after=after, limit=PAGE, **filters):
+                after = rows[-1].stream_id
+                for row in rows:
+                    if _PART in row.execution_id:
+                        await self._keep_for(row, deleted_before)
+                self._host.actors.forget_ended()  # many may have been read, and nobody asks them for anything
+
+    async def _keep_for(self, row: RunRow, deleted_before: int) -> None:
+        newest = await self._store.get_run(row.execution_id)
+        if newest != row or await self._is_over(row.execution_id, deleted_before):
+            return
+        state = await self._run(row.stream_id)
+        stream_id = await self._whole_of(state)
+        whole = None if stream_id is None else await self._store.get_run(Execution.of(stream_id).id)
+        if whole is None or whole.is_open or state.laid_out.definition.budget is not None:
+            return
+        with suppress(InvalidInput):  # what it names is not there: then its calls are refused, and cost nothing
+            if lineage := await self.lineage(row.execution_id, row.run_no):
+                await self._keeper.open(budget_of_run(row.execution_id), _COUNTED, lineage[0])
 
     async def _run(self, stream_id: str) -> RunState:
         """Return a run that has begun; what is not committed yet may be in it."""
@@ -102,19 +163,25 @@ class RunBudgets:
         One that has failed may be given more and go on: its budget stays open until the workflow itself is due, by ``deleted_before``.
         """
         over: list[str] = []
+        left: dict[str, None] = {}  # those that were kept for parts after retention had let go of their workflows
         around: set[str] = set()  # those that others are inside of, whose workflows go on
         after: str | None = None
         while rows := await self._store.list_runs(kind=KIND, is_open=True, after=after, limit=PAGE):
             after = rows[-1].stream_id
             for budget_id in (row.execution_id for row in rows if row.execution_id.startswith(_PREFIX)):
-                if await self._is_over(budget_id.removeprefix(_PREFIX), deleted_before):
-                    over.append(budget_id)
-                else:
-                    around.update((await self._keeper.get(budget_id)).lineage[1:])
+                outer = (await self._keeper.get(budget_id)).lineage[1:]
+                if not await self._is_over(budget_id.removeprefix(_PREFIX), deleted_before):
+                    around.update(outer)
+                    continue
+                over.append(budget_id)
+                for one in outer:
+                    if one.startswith(_PREFIX) and await self._store.get_run(one.removeprefix(_PREFIX)) is None:
+                        left[one] = None
         closed = 0
-        for budget_id in over:
+        for budget_id in (*over, *left):
             if budget_id not in around:
-                with suppress(CommandRefused):  # a call whose cost was never settled keeps it open, and counted
+                # A call whose cost was never settled keeps it open, and counted; one that was kept for a part may be gone itself.
+                with suppress(CommandRefused, InvalidInput):
                     await self._keeper.close(budget_id)
                     closed += 1
         return closed

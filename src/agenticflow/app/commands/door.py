@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.app.commands import budgets as b
 from agenticflow.app.commands import operations as o
 from agenticflow.app.commands import schedules as s
 from agenticflow.app.commands.operation import Operation, Steered
@@ -42,6 +43,7 @@ _OPERATIONS: Final[dict[str, type[Operation]]] = {
         o.Intervene,
         *(o.AnswerRequest, o.RejectRequest, o.DelegateRequest, o.RetryLetter, o.DiscardLetter),
         *(o.Compact, o.Waits, o.Why, o.Liveness, o.Ping, o.Metrics),
+        *(b.OpenBudget, b.ChangeBudget, b.CloseBudget, b.SettleCall, b.ReleaseCall),
         *(s.CreateSchedule, s.PauseSchedule, s.ResumeSchedule, s.DeleteSchedule, s.TriggerSchedule),
     )
 }

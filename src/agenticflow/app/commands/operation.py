@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, Self
 import msgspec
 
 from agenticflow.app.approvals.approvals import Approvals
+from agenticflow.app.budgets.budgets import Budgets
 from agenticflow.app.engine.explaining import Explained
 from agenticflow.app.engine.liveness import LivenessReport
 from agenticflow.app.execution import Controls, WorkflowHandle
@@ -63,6 +64,8 @@ class Steered(Controls, Protocol):
     async def check_liveness(self) -> LivenessReport: ...
     async def compact(self, policy: RetentionPolicy = KEEP_ALL) -> Compacted: ...
 
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def schedules(self) -> Schedules: ...
     @property

@@ -25,6 +25,7 @@ from agenticflow.app.crew.services import services_of
 from agenticflow.app.crew.sessions import CrewSession, DraftSession
 from agenticflow.app.execution import WorkflowHandle
 from agenticflow.app.orchestrator import Orchestrator
+from agenticflow.core.ids import check_id
 from agenticflow.core.results import TaskResult
 from agenticflow.errors import (
     AgentNotFoundError,
@@ -177,13 +178,17 @@ class AgentOrchestrator:
             )
         else:
             made = Guardrail(check, name=name, kinds=("input",) if kinds is None else kinds, is_blocking=True)
-        if agent and agent not in self._agents:
-            raise self._unknown(agent)
+        if agent != "":
+            check_id(agent, "an agent")
+            if agent not in self._agents:
+                raise self._unknown(agent)
         self._guard_with(agent, made)
         return made
 
     def guardrails_of(self, agent: str) -> Guardrails:
         """Return what guards the agent; for the empty name, the whole."""
+        if agent != "":
+            check_id(agent, "an agent")
         return self._rails.get(agent) or Guardrails()
 
     def _guard_with(self, agent: str, guardrail: Guardrail) -> None:

@@ -140,6 +140,8 @@ def _demanded_file(place: str) -> Path:
     path = Path(place)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise DefinitionError(f"{str(path)!r} is a folder", hint="name the file in it")
     folder = path.parent
     there = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     near = get_close_matches(path.name, there, n=1)

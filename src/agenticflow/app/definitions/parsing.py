@@ -7,8 +7,8 @@ aside is not told. Problems are texts that begin with the place, ``"orders.yaml 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -45,7 +45,13 @@ _INSIDE: Final = re.compile(r"in the sub-workflow of task '([^']+)': ")
 _TOKEN: Final = re.compile(r"\$\{[^{}]*\}|'([^']+)'")
 _OF_ITS_PLACE: Final = re.compile(r" depends on '[^']+', which does not exist")
 """What is told of a task that is wrong in itself: its dependencies stand as they are written."""
+_MISSING_IN_PROBLEM: Final = re.compile(r" '([^']+)', which does not exist")
 _STAND_IN: Final = "stand-in"
+_WHAT_IT_IS: Final = frozenset(
+    ("agent_id", "capabilities", "workflow", "choices", "delay_seconds", "signal", "approval", "continue_with")
+)
+"""One of these keys says what a task is."""
+D = TypeVar("D")
 
 
 def deep_problems(definition: WorkflowDefinition) -> list[str]:
@@ -74,6 +80,8 @@ class DefinitionReader:
         self._again: dict[tuple[str, ...], Way] = {}
         """Where a task stands whose id was there before."""
         self._put_aside: set[tuple[str, ...]] = set()
+        self._nameless: set[tuple[str, ...]] = set()
+        """What tasks are called that can be called nothing, or not so: whoever names them is right to."""
 
     def read(self, data: Mapping[str, Any], way: Way, *, also: tuple[str, ...] = ()) -> WorkflowDefinition | None:
         """Return the workflow that stands at ``way``; ``None`` when there are ``problems``. ``also`` are keys allowed beside its own."""
@@ -98,6 +106,9 @@ class DefinitionReader:
             path, rest = self._path(problem)
             found = _TASK_IN_PROBLEM.search(rest) or _NAME_IN_PROBLEM.search(rest)
             key = (*path, next(filter(None, found.groups()))) if found is not None else path
+            missing = _MISSING_IN_PROBLEM.search(rest)
+            if missing is not None and self._nameless.intersection(((*path, missing[1]), (*path, ""))):
+                continue
             if key in self._put_aside and not (found is not None and _OF_ITS_PLACE.match(rest, found.end())):
                 continue
             way = self._ways.get(key)
@@ -157,20 +168,46 @@ class DefinitionReader:
             return None
         for index, one in enumerate(listed):
             task = self._task(one, (*way, "tasks", index), path)
-            if task is not None:
-                tasks.append(task)
-        rest = {key: value for key, value in data.items() if key in WORKFLOW_KEYS and key != "tasks"}
-        try:
-            definition = msgspec.convert({**rest, "tasks": []}, WorkflowDefinition)
-        except msgspec.ValidationError as error:
-            self._tell_conversion(way, data, error)
-            definition = WorkflowDefinition([])
-        except DefinitionError as error:
-            self._tell(way, str(error))
-            definition = WorkflowDefinition([])
-        if len(tasks) < len(listed) or (not tasks and len(self.problems) > before):
+            tasks.append(task or self._unreadable(one, index, path))
+        rest = {key: value for key, value in data.items() if key in WORKFLOW_KEYS}
+        definition, _ = self._converted({**rest, "tasks": []}, data, way, WorkflowDefinition)
+        if not tasks and len(self.problems) > before:
             return None
-        return msgspec.structs.replace(definition, tasks=tasks)
+        return msgspec.structs.replace(definition or WorkflowDefinition([]), tasks=tasks)
+
+    def _converted(
+        self, given: dict[str, Any], data: Mapping[str, Any], way: Way, kind: type[D], told: Collection[str] = ()
+    ) -> tuple[D | None, bool]:
+        """Return ``given`` as a ``kind``, and whether all of it: every value that is wrong is told, and the rest looked at without it.
+
+        What is wrong inside the keys ``told`` has been. What is wrong with a key that is misspelt is told when it is written as it was
+        meant.
+        """
+        aside = set(told)
+        for one in told:
+            given.pop(one, None)
+        while True:
+            key: str | None
+            if aside and kind is TaskDefinition and not _WHAT_IT_IS.intersection(given):
+                given["agent_id"] = _STAND_IN
+            try:
+                return msgspec.convert(given, kind), not aside
+            except msgspec.ValidationError as error:
+                found = _FIELD_IN_PROBLEM.search(str(error))
+                key = None if found is None else found[1]
+                if key in data or key is None:
+                    self._tell_conversion(way, data, error)
+            except DefinitionError as error:
+                named = [one for one in (*given, *aside) if re.search(rf"\b{re.escape(one)}\b", error.message)]
+                if aside.intersection(named):
+                    return None, False  # it only follows from what was told
+                key = next((one for one in named if one != "task_id"), None)
+                if key is None or key in data:
+                    self._tell(way if key is None else (*way, key), str(error))
+            if key is None or key not in given or key == "task_id":
+                return None, False
+            aside.add(key)
+            del given[key]
 
     def _task(self, data: object, way: Way, path: tuple[str, ...]) -> TaskDefinition | None:
         if not isinstance(data, dict):
@@ -185,57 +222,68 @@ class DefinitionReader:
             self._again[(*path, task_id)] = way
         self._unknown_keys(data, way, TASK_KEYS, "a task")
         unknown = len(self.problems) - before
+        told: set[str] = set()
         for key in LISTS:
             if key in given and not isinstance(given[key], list):
                 self._tell((*way, key), f"{key} is a list; write {_as_list(key, given[key])}")
-        inner = self._parts(given, way, path)
-        if len(self.problems) == before + unknown and "task_id" in given:
-            try:
-                task = msgspec.convert(given, TaskDefinition)
+                told.add(key)
+        sound = dict(given)
+        inner = self._parts(sound, way, path, told)
+        if "task_id" in given:
+            task, is_whole = self._converted(sound, data, way, TaskDefinition, told)
+            if task is not None and is_whole and len(self.problems) == before + unknown:
                 return task if inner is None else msgspec.structs.replace(task, workflow=inner)
-            except (msgspec.ValidationError, DefinitionError) as error:
-                # What is wrong with a key as it was meant is told when it is written so.
-                if not unknown:
-                    self._tell_refusal(way, data, error)
         return self._stand_in(given, path, inner)
 
-    def _parts(self, given: dict[str, Any], way: Way, path: tuple[str, ...]) -> WorkflowDefinition | None:
-        """Look at what has an inside of its own; what is taken out of ``given`` is replaced by what can be converted."""
+    def _parts(
+        self, given: dict[str, Any], way: Way, path: tuple[str, ...], told: set[str]
+    ) -> WorkflowDefinition | None:
+        """Look at what has an inside of its own; what is taken out of ``given`` is replaced by what can be converted.
+
+        Keys inside which something is wrong are added to ``told``.
+        """
+
+        def look(key: str, *places: tuple[Any, Way, tuple[str, ...], str]) -> None:
+            for one, place, keys, what in places:
+                if isinstance(one, dict) and self._unknown_keys(one, place, keys, what):
+                    told.add(key)
+
+        def each(listed: object, place: Way, keys: tuple[str, ...], what: str) -> list[tuple[Any, Way, Any, str]]:
+            return [(one, (*place, i), keys, what) for i, one in enumerate(listed)] if isinstance(listed, list) else []
+
         policy = given.pop("retry_policy", None)
-        if policy is not None:
-            self._policy(policy, given, (*way, "retry_policy"))
+        if policy is not None and not self._policy(policy, given, (*way, "retry_policy")):
+            told.add("retry_policy")
         for key, keys, what in (("choices", CHOICE_KEYS, "a choice"), ("limits", LIMIT_KEYS, "a limit")):
-            listed = given.get(key)
-            for index, one in enumerate(listed if isinstance(listed, list) else ()):
-                if isinstance(one, dict):
-                    self._unknown_keys(one, (*way, key, index), keys, what)
+            look(key, *each(given.get(key), (*way, key), keys, what))
         undo = given.get("compensation")
         if isinstance(undo, dict):
-            self._unknown_keys(undo, (*way, "compensation"), UNDO_KEYS, "a compensation")
+            look("compensation", (undo, (*way, "compensation"), UNDO_KEYS, "a compensation"))
             given["compensation"] = undo = dict(undo)
-            if (policy := undo.pop("retry_policy", None)) is not None:
-                self._policy(policy, undo, (*way, "compensation", "retry_policy"))
+            policy = undo.pop("retry_policy", None)
+            if policy is not None and not self._policy(policy, undo, (*way, "compensation", "retry_policy")):
+                told.add("compensation")
         asks = given.get("approval")
         if isinstance(asks, dict):
-            self._unknown_keys(asks, (*way, "approval"), APPROVAL_KEYS, "an approval")
-            steps = asks.get("escalation")
-            for index, one in enumerate(steps if isinstance(steps, list) else ()):
-                if isinstance(one, dict):
-                    self._unknown_keys(one, (*way, "approval", "escalation", index), ESCALATION_KEYS, "an escalation")
+            steps = each(asks.get("escalation"), (*way, "approval", "escalation"), ESCALATION_KEYS, "an escalation")
+            look("approval", (asks, (*way, "approval"), APPROVAL_KEYS, "an approval"), *steps)
         inner = given.get("workflow")
         if not isinstance(inner, dict):
             return None
         given["workflow"] = _STAND_IN
         return self._workflow(inner, (*way, "workflow"), (*path, str(given.get("task_id"))))
 
-    def _policy(self, policy: object, given: dict[str, Any], way: Way) -> None:
+    def _policy(self, policy: object, given: dict[str, Any], way: Way) -> bool:
+        """Put the policy into ``given``; return whether it is one."""
         if not isinstance(policy, dict):
             self._tell(way, f"retry_policy is {kind_of_value(policy)}, no mapping; write {{max_attempts: 3}}")
-            return
+            return False
         try:
             given["retry_policy"] = msgspec.to_builtins(RetryPolicy.from_dict(policy))
         except DefinitionError as error:
             self._tell(way, str(error))
+            return False
+        return True
 
     def _stand_in(
         self, data: Mapping[str, Any], path: tuple[str, ...], inner: WorkflowDefinition | None
@@ -258,6 +306,15 @@ class DefinitionReader:
         self._put_aside.add((*path, task.task_id))
         return task
 
+    def _unreadable(self, data: object, index: int, path: tuple[str, ...]) -> TaskDefinition:
+        """Return something in place of a task that has no name it could be called by."""
+        named = data.get("task_id") if isinstance(data, dict) else None
+        self._nameless.add((*path, named if isinstance(named, str) else ""))
+        params = data.get("params") if isinstance(data, dict) else None
+        task_id = f"{_STAND_IN}-{index}"
+        self._put_aside.add((*path, task_id))
+        return TaskDefinition(task_id, _STAND_IN, params=params if isinstance(params, dict) else None)
+
     # --- words ----------------------------------------------------------------------------------------------------------
 
     def _tell(self, way: Way, words: str) -> None:
@@ -265,19 +322,13 @@ class DefinitionReader:
 
     def _unknown_keys(
         self, data: Mapping[str, Any], way: Way, known: tuple[str, ...], what: str, also: tuple[str, ...] = ()
-    ) -> None:
+    ) -> bool:
+        """Tell the keys that there are not; return whether there are any."""
+        before = len(self.problems)
         for key in data:
             if key not in known and key not in also:
                 self._tell((*way, key), f"{what} has no {key!r}; {key_hint(key, known, also=also)}")
-
-    def _tell_refusal(
-        self, way: Way, data: Mapping[str, Any], error: msgspec.ValidationError | DefinitionError
-    ) -> None:
-        if isinstance(error, msgspec.ValidationError):
-            self._tell_conversion(way, data, error)
-            return
-        named = [key for key in data if re.search(rf"\b{re.escape(key)}\b", error.message) and key != "task_id"]
-        self._tell((*way, *named[:1]), str(error))
+        return len(self.problems) > before
 
     def _tell_conversion(self, way: Way, data: Mapping[str, Any], error: msgspec.ValidationError) -> None:
         """Tell msgspec's words with the line in place of its path."""

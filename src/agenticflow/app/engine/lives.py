@@ -12,12 +12,13 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.config import EngineSettings
 from agenticflow.core.clocks import Clock, ambient
 from agenticflow.core.engine import ProcessDeath
 from agenticflow.errors import AgenticFlowError, InvalidInput
 from agenticflow.storage.store import Store
 
-__all__ = ["Lives", "check_lost_limit"]
+__all__ = ["Lives", "check_lost_limit", "check_setting"]
 
 log = logging.getLogger("agenticflow.engine")
 
@@ -36,6 +37,17 @@ def check_lost_limit(given: object) -> None:
         raise InvalidInput(
             f"max_lost_processes is {given!r:.80}", hint=f"give a whole number from {FEWEST} to {MOST:,}"
         )
+
+
+def check_setting(name: str, given: object) -> None:
+    """Raise ``InvalidInput`` for what the setting ``engine.<name>`` cannot be; ``None`` leaves it to the settings."""
+    if given is None:
+        return
+    try:
+        msgspec.convert({name: given}, EngineSettings)
+    except msgspec.ValidationError as error:
+        words = str(error).partition(" - at ")[0].replace("`", "").replace("Expected", "give")
+        raise InvalidInput(f"{name} is {given!r:.80}", hint=words) from None
 
 
 class _Life(msgspec.Struct, frozen=True):

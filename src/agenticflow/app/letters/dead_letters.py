@@ -16,6 +16,7 @@ from agenticflow.app.event_bus import EventBus
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import LAST_REPORTS, LastReport, last_report_key
 from agenticflow.core.decider import Command
+from agenticflow.core.ids import check_id
 from agenticflow.errors import AgenticFlowError, CommandRefused, InvalidInput, WorkflowNotFoundError
 from agenticflow.orchestration.approvals.requests import split_approval_id
 from agenticflow.orchestration.guest import stream_of
@@ -57,7 +58,9 @@ class DeadLetters:
         not there any more.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
-            raise InvalidInput(f"a page of {limit!r} letters", hint=f"give 1 to {MAX_LISTED:,}")
+            raise InvalidInput(f"a page of {limit!r:.80} letters", hint=f"give 1 to {MAX_LISTED:,}")
+        if workflow_id is not None:
+            check_id(workflow_id, "a workflow")
         engine = await self._engine()
         start = None if after is None else ordered_key((await self._find(engine, after))[1].since, after)
         found: list[TaskLetter] = []

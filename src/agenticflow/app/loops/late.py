@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typing
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 from agenticflow.app.budgets.runs import RunBudgets
 from agenticflow.core.clocks import Clock
 from agenticflow.core.context import TaskContext
 from agenticflow.resilience.budgets import KeepsBudgets
+from agenticflow.runtime.coordination.steady import asked_until_there
 from agenticflow.runtime.host import Host
 from agenticflow.storage.store import Store
 
@@ -21,6 +22,8 @@ if typing.TYPE_CHECKING:
     from agenticflow.app.loops.loops import EngineLoops, Starts
 
 __all__ = ["LateLoops"]
+
+T = TypeVar("T")
 
 
 class LateLoops:
@@ -59,8 +62,11 @@ class LateLoops:
             from agenticflow.app.models.pricing import read_prices
 
             runs = RunBudgets(self._host, self._store, self._budgets)
-            self._accounts = Accounts(self._budgets, read_prices(self._prices), runs.lineage)
+            self._accounts = Accounts(self._budgets, read_prices(self._prices), runs.lineage, self._steadily)
         return self._accounts
+
+    async def _steadily(self, ask: Callable[[], Awaitable[T]], /) -> T:
+        return await asked_until_there(ask, self._host, "what may be spent")
 
     async def perform(self, agent: AskedAgent, task_type: str, params: Mapping[str, Any], context: TaskContext) -> Any:
         """See ``agents.asked.doors.Loops``."""

@@ -42,11 +42,11 @@ from agenticflow.errors import (
     GuardrailTripwireTriggered,
     OutcomeUnknown,
     PermanentError,
-    StoreUnavailable,
     TemporaryError,
     WorkflowNotFoundError,
 )
 from agenticflow.resilience.budgets import Budget
+from agenticflow.runtime.coordination.steady import asked_until_there
 from agenticflow.runtime.host import Host
 from agenticflow.tools.execution.pipeline import ToolPipeline
 
@@ -55,7 +55,6 @@ __all__ = ["Means", "Place", "Superseded", "nested_id", "raised"]
 log = logging.getLogger("agenticflow.engine")
 
 T = TypeVar("T")
-RETRY_SECONDS: Final = 0.2
 MAX_DOUBTS: Final = 100
 MAX_RUNS: Final = 1_000
 """Of one loop: each failed attempt that was made again is one."""
@@ -241,16 +240,12 @@ class Place:
 
         The time limit of the attempt ends it, and so does the engine when it stops. ``doubts`` takes down what went wrong meanwhile.
         """
-        while True:
-            try:
-                return await ask()
-            except (ConcurrencyConflict, OutcomeUnknown, StoreUnavailable) as error:
-                if self.is_closing:
-                    raise
-                if doubts is not None and len(doubts) < MAX_DOUBTS:
-                    doubts.append(error)
-                log.warning("%s cannot be reached, trying again: %s", self.stream_id or self.loop_id, error)
-            await asyncio.sleep(RETRY_SECONDS)
+
+        def doubt(error: AgenticFlowError) -> None:
+            if doubts is not None and len(doubts) < MAX_DOUBTS:
+                doubts.append(error)
+
+        return await asked_until_there(ask, self.host, self.stream_id or self.loop_id, doubt)
 
     async def pure(self, state: LoopState, read: Callable[[LoopState], T]) -> T:
         """Return what ``read`` finds in the state; large values that it asks for are fetched."""
@@ -302,7 +297,7 @@ class Place:
         await self.rest()
         if budget is not None:
             name = _budget_name(self.loop_id, agent_id)
-            opened = await self.steadily(lambda: self._purse_of_loop.within(budget, name, kind="handoff"))
+            opened = await self._purse_of_loop.within(budget, name, kind="handoff")
             opened.steadily = self.steadily
             self.purse = self._inner_purses.setdefault(agent_id, opened)
 

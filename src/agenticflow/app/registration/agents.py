@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agenticflow.agents.events import stream_of_agent
 from agenticflow.agents.states import AgentState
+from agenticflow.core.ids import check_id
 from agenticflow.errors import InvalidInput
 from agenticflow.storage.store import Store
 
@@ -15,8 +16,7 @@ async def agent_state_at(store: Store, agent_id: str, version: int | None) -> Ag
 
     Raises ``InvalidInput`` for what is no id or no version.
     """
-    if not isinstance(agent_id, str) or not agent_id:
-        raise InvalidInput(f"{agent_id!r:.80} is no id of an agent", hint="give a text")
+    check_id(agent_id, "an agent")
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise InvalidInput(f"{version!r:.80} is no version of agent {agent_id!r}", hint="give a whole number, from 1")
     state = AgentState.IDLE

@@ -76,7 +76,7 @@ class Workflows:
             known = self._by_name.get(workflow)
             if known is None:
                 raise WorkflowNotFoundError(
-                    f"no workflow {workflow!r} is registered",
+                    f"no workflow {workflow!r:.200} is registered",
                     hint=f"there are {', '.join(sorted(self._by_name)) or 'none'}",
                 )
             return known

@@ -22,6 +22,7 @@ from agenticflow.app.schedules.views import ScheduleView, view_of_schedule
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
+from agenticflow.core.ids import check_id
 from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
@@ -191,6 +192,8 @@ class Schedules:
 
         Raises ``CommandRefused`` when the policy starts nothing now.
         """
+        if trigger_id is not None:
+            check_id(trigger_id, "a trigger")
         command_id = None if trigger_id is None else f"trigger:{schedule_id}:{trigger_id}"
         return await self._command(schedule_id, lambda now: f.TriggerSchedule(now=now), command_id)
 
@@ -204,8 +207,8 @@ class Schedules:
         self, *, only_open: bool = False, after: str | None = None, limit: int = 100
     ) -> Sequence[ScheduleView]:
         """Return up to ``limit`` schedules, newest first; ``after`` is the id of the last one of the page before."""
-        if not 1 <= limit <= MAX_LISTED:
-            raise InvalidInput(f"limit={limit!r} makes no sense", hint=f"give 1 to {MAX_LISTED}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
+            raise InvalidInput(f"limit={limit!r:.80} makes no sense", hint=f"give 1 to {MAX_LISTED}")
         engine = await self._engine()
         last = None if after is None else (await self._row(engine, after)).stream_id
         found: list[ScheduleView] = []
@@ -238,7 +241,7 @@ class Schedules:
                 )
             field, take = convert
             fields[field] = None if value is None else take(name, value)
-        if workflow is not None:
+        if workflow is not None or old is None:
             fields["workflow"], fields["definition"] = self._workflow(workflow)
         fields["input"] = fields.get("input") or codec.NULL
         spec = ScheduleSpec(**fields)
@@ -255,7 +258,7 @@ class Schedules:
             ) from error
         return spec
 
-    def _workflow(self, workflow: AnyWorkflow) -> tuple[str, bytes | None]:
+    def _workflow(self, workflow: AnyWorkflow | None) -> tuple[str, bytes | None]:
         if isinstance(workflow, WorkflowFunction):
             # It is meant by its name: each firing starts the version that is registered then.
             self._workflows.add(workflow)
@@ -296,6 +299,7 @@ class Schedules:
         )
 
     async def _row(self, engine: Engine, schedule_id: str) -> RunRow:
+        check_id(schedule_id, "a schedule")
         row = await engine.store.get_run(schedule_id, kind=KIND)
         if row is None:
             raise WorkflowNotFoundError(

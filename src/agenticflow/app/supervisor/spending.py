@@ -14,7 +14,7 @@ from agenticflow.agents.model.parts import pack_messages
 from agenticflow.agents.model.port import Model
 from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.agents.model.responses import ModelResponse
-from agenticflow.agents.spending.purse import Accounts, Purse
+from agenticflow.agents.spending.purse import Accounts, Purse, Steadily, once
 from agenticflow.app.budgets.budgets import Budgets
 from agenticflow.app.budgets.runs import budget_of_run
 from agenticflow.core import codec
@@ -32,11 +32,12 @@ _MAX_OWNER_BYTES: Final = 150
 
 async def paying(decomposer: TaskDecomposer, budgets: Budgets, context: TaskContext) -> TaskDecomposer:
     """Return the decomposer with its next answer paid out of what the request may cost. Raises ``InvalidInput`` for a budget not there."""
-    lineage = await budgets.lineage_of(context.workflow_id)
+    client = decomposer.client
+    steadily: Steadily = once if context.accounts is None else context.accounts.accounts().steadily
+    lineage = await steadily(lambda: budgets.lineage_of(context.workflow_id))
     if not lineage:
         return decomposer
-    client = decomposer.client
-    purse = Purse(Accounts(budgets, client.spending.prices), lineage)
+    purse = Purse(Accounts(budgets, client.spending.prices, steadily=steadily), lineage)
     owner = _short(f"{context.workflow_id}/{context.run_no}#{context.task_key}")
     return decomposer.through(client.through(PaidModel(client.model, purse, owner)))
 

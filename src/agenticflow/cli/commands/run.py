@@ -90,6 +90,7 @@ def finish(attended: Attended, form: Format, store: str | None) -> int:
     """Print the result on stdout and how it ended on stderr; return the exit code."""
     with_store = store_option(store)
     execution = attended.execution
+    quoted = shlex.quote(execution.workflow_id)
     took = ""
     if execution.started_at is not None and execution.completed_at is not None:
         took = f" in {duration((execution.completed_at - execution.started_at).total_seconds())}"
@@ -98,26 +99,26 @@ def finish(attended: Attended, form: Format, store: str | None) -> int:
     elif attended.code is Exit.OK:
         print_result(attended.result)
     if attended.error is not None:
-        resume = f"agenticflow runs resume {execution.workflow_id}{with_store}"
+        resume = f"agenticflow runs resume {quoted}{with_store}"
         attended.error.hint = f"mend the cause; `{resume}` and the same command again go on after the last success"
         tell(attended.error)
     match attended.code:
         case Exit.STILL_RUNNING:
             note(
                 f"{execution.workflow_id} is not done; what ended is recorded."
-                " The same command with this --workflow-id goes on: " + execution.workflow_id
+                " The same command with this --workflow-id goes on: " + quoted
             )
         case Exit.WAITS_FOR_A_PERSON:
             for wait in execution.waits_for or ["the run waits for a person"]:
                 note(f"waiting: {wait}")
             for key, view in execution.tasks.items():
                 if view.status is TaskStatus.UNKNOWN:
-                    decide = f"agenticflow runs resolve {execution.workflow_id} {key} completed|failed|run-again"
+                    decide = f"agenticflow runs resolve {quoted} {shlex.quote(key)} completed|failed|run-again"
                     note(f"say what became of it with: {decide}{with_store}")
         case _:
             note(f"{execution.workflow_id} {execution.status.lower()}{took}")
     if store_file(store_url(store)) is not None:
-        note(f"look at it with: agenticflow runs show {execution.workflow_id}{with_store}")
+        note(f"look at it with: agenticflow runs show {quoted}{with_store}")
     return attended.code
 
 

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
+from agenticflow.core.ids import check_id
 from agenticflow.errors import InvalidInput, UnsupportedInterventionError
 
-__all__ = ["UserIntervention", "check_words"]
+__all__ = ["ALL_TASKS", "UserIntervention", "check_words"]
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "pause": (),
@@ -38,10 +39,14 @@ _TAKES: Final[Mapping[str, tuple[str, ...]]] = {
 _PARTS: Final = ("task_key", "value", "modifications", "feedback", "expected_version", "dry_run")
 
 
-def check_words(who: object, reason: object, task_key: object = "") -> None:
-    """Raise ``InvalidInput`` when nobody says who steps in, or the reason, or the key of the task, is no text."""
-    if not isinstance(task_key, str):
-        raise InvalidInput(f"{task_key!r:.80} is no task", hint="name it by its key, a text")
+ALL_TASKS: Final = object()
+"""Stands for no task in particular."""
+
+
+def check_words(who: object, reason: object, task_key: object = ALL_TASKS) -> None:
+    """Raise ``InvalidInput`` when nobody says who steps in, the reason is no text, or what should be a task's key can be none."""
+    if task_key is not ALL_TASKS:
+        check_id(task_key, "a task")
     if not isinstance(who, str) or not who.strip():
         raise InvalidInput(f"{who!r:.80} is nobody", hint="say who does it: it is recorded")
     if not isinstance(reason, str):

@@ -134,9 +134,10 @@ class OpenBudget(Command, frozen=True, kw_only=True):
 
 
 class ChangeBudget(Command, frozen=True, kw_only=True):
-    """Have other limits, whatever the program asks for."""
+    """Have other limits, whatever the program asks for: all of ``limits``, or those that are named in ``only``."""
 
     limits: Budget
+    only: tuple[str, ...] | None = None
 
 
 class Reserve(Command, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+import msgspec
+
 from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import Summary, TimersDue
 from agenticflow.core.guests import TasklessGuest
@@ -75,7 +77,9 @@ class BudgetGuest(TasklessGuest[BudgetState]):
                 return _settle(state, claim, actual)
             case Release(claim=claim):
                 return (BudgetReleased(claim),) if claim in state.claims else ()
-            case ChangeBudget(limits=limits):
+            case ChangeBudget(limits=limits, only=only):
+                if only is not None:
+                    limits = msgspec.structs.replace(state.limits, **{name: getattr(limits, name) for name in only})
                 return (BudgetChanged(limits),) if limits != state.limits else ()
             case CloseBudget():
                 return _close(state)
@@ -258,7 +262,10 @@ def _lack(
 
 
 def _hint(budget_id: str) -> str:
-    return f"allow more with orchestrator.budgets.change({budget_id!r}, …), ask for less, or end the work here"
+    return (
+        f"allow more with orchestrator.budgets.change({budget_id!r}, …) or `agenticflow budgets change`, ask for less, "
+        "or end the work here"
+    )
 
 
 def _settle(state: BudgetState, claim: Claim, actual: Amounts | None) -> Sequence[Fact]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from itertools import islice
 from typing import Final, Protocol
@@ -136,8 +136,9 @@ class KeepsBudgets(Protocol):
     async def release(self, lineage: Sequence[str], claim: Claim) -> None:
         """Say that the call was not made, for certain: it costs nothing."""
 
-    async def change(self, budget_id: str, budget: Budget) -> BudgetView:
-        """Give a budget other limits, whatever the program asks for. Raises ``InvalidInput``, ``CommandRefused`` when it is closed."""
+    async def change(self, budget_id: str, budget: Budget, *, only: Collection[str] | None = None) -> BudgetView:
+        """Give a budget other limits, whatever the program asks for: all of ``budget``, or those named in ``only``, whatever else is
+        changed at the same time. Raises ``InvalidInput``, ``CommandRefused`` when it is closed."""
 
     async def close(self, budget_id: str) -> BudgetView:
         """Say that nobody needs it now: retention may let go of it. Raises ``InvalidInput``, ``CommandRefused`` while calls are open."""

@@ -11,6 +11,7 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any, Final
 
 from agenticflow.core.assignment import Assigner
@@ -39,6 +40,7 @@ from agenticflow.runtime.activities.isolation import Isolation
 from agenticflow.runtime.activities.placement import Homeless, Placement
 from agenticflow.runtime.activities.reports import LastReports
 from agenticflow.runtime.activities.worker import LocalWorker
+from agenticflow.runtime.actors import Sequel
 from agenticflow.runtime.coordination.checks import Checks
 from agenticflow.runtime.coordination.children import Children
 from agenticflow.runtime.coordination.gates import Gatekeeper
@@ -102,7 +104,7 @@ class Dispatcher:
         self._is_draining = False
         self._complaint: asyncio.TimerHandle | None = None
         self._plan: Callable[[str, AskForPlan], None] = _nobody_plans
-        host.perform_with(self.perform, children.foresee)
+        host.perform_with(self.perform, self._foresee)
 
     # --- who performs -----------------------------------------------------------------------------------------------
 
@@ -201,20 +203,32 @@ class Dispatcher:
         elif (seat := self._seats.get(effect.performer_id)) is not None:
             seat.performer.told(effect.event_type, self._clock.now_ns())
 
-    def _run(self, stream_id: str, effect: RunActivity) -> None:
+    def _foresee(self, stream_id: str, effect: RunChild | RunActivity) -> Sequel | None:
+        """Return what follows elsewhere from ``effect``, which is not committed yet: a sub-workflow starts, a gate lets an attempt in."""
+        if isinstance(effect, RunChild):
+            return self._children.foresee(stream_id, effect)
+        if self._is_draining or (stream_id, effect.token) in self._attempts or self._placement.find(effect) is None:
+            return None
+        return self._gates.foresee(stream_id, effect, partial(self._run, stream_id, effect, is_let_in=True))
+
+    def _run(self, stream_id: str, effect: RunActivity, *, is_let_in: bool = False) -> None:
+        """Take up an attempt. One that ``is_let_in`` has its permits already."""
         if (stream_id, effect.token) in self._attempts:
             return
         found = self._placement.find(effect)
         if found is None:
+            if is_let_in:
+                self._gates.release(stream_id, effect.token)
             self._keep(stream_id, effect)
             return
         attempt = Attempt(stream_id, effect, found[1], found[0])
         self._attempts[stream_id, effect.token] = attempt
-        if effect.permits:
+        if effect.permits and not is_let_in:
             asking = self._loop.create_task(self._ask_for_permits(attempt), context=self._context.copy())
             attempt.worker = asking
             self._asking.add(asking)
             asking.add_done_callback(self._asking.discard)
+            asking.add_done_callback(self._gates.announce(effect.permits))
         else:
             self._queue(attempt)
 
@@ -390,7 +404,10 @@ class Dispatcher:
                 self.refill(seat)
         if outcome is not None:
             try:
-                await worker.report(attempt, outcome, blobs, now)
+                is_leaving = effect.permits and not worker.is_stopping
+                await worker.report(
+                    attempt, outcome, blobs, now, self._gates.leaving(stream_id, effect.token) if is_leaving else ()
+                )
             except AgenticFlowError as error:
                 log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, stream_id, error)
             if is_working and outcome.kind is not SUCCEEDED:

@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -40,6 +40,7 @@ from agenticflow.runtime.activities.attempts import Attempt, StopCause
 from agenticflow.runtime.activities.limits import Limits
 from agenticflow.runtime.activities.processes import ProcessPool
 from agenticflow.runtime.activities.reports import LastReports
+from agenticflow.runtime.actors import Sequel
 from agenticflow.runtime.coordination.journals import Journals
 from agenticflow.runtime.failpoints import reach
 from agenticflow.runtime.host import Host
@@ -261,8 +262,15 @@ class LocalWorker:
             if task.cancelling() and not self.is_stopping:
                 await _take_back_cancellation(task)
 
-    async def report(self, attempt: Attempt, outcome: Outcome, blobs: Blobs, now: int) -> None:
-        """Have the outcome, which came at ``now``, recorded."""
+    async def report(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        blobs: Blobs,
+        now: int,
+        sequels: Sequence[Sequel] = (),
+    ) -> None:
+        """Have the outcome, which came at ``now``, recorded, and with it what follows from that elsewhere."""
         reach("worker.before_report")
         effect = attempt.effect
         measures = self._host.measures
@@ -272,6 +280,7 @@ class LocalWorker:
         await self._host.report(
             attempt.stream_id,
             ActivityFinished(now=now, task_key=effect.task_key, token=effect.token, outcome=outcome, blobs=blobs),
+            sequels,
         )
         reach("worker.after_report")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import inf
 from typing import Final
 
@@ -160,11 +160,12 @@ class BudgetKeeper(KeepsBudgets):
 
     # --- what people ask --------------------------------------------------------------------------------------------
 
-    async def change(self, budget_id: str, budget: Budget) -> BudgetView:
+    async def change(self, budget_id: str, budget: Budget, *, only: Collection[str] | None = None) -> BudgetView:
         """See ``KeepsBudgets.change``."""
         if not isinstance(budget, Budget):
             raise InvalidInput(f"{budget!r:.80} is no budget", hint="give Budget(usd=…, tokens=…)")
-        await self._decide(budget_id, lambda: ChangeBudget(now=self._clock.now_ns(), limits=budget))
+        names = None if only is None else _limits_named(only)
+        await self._decide(budget_id, lambda: ChangeBudget(now=self._clock.now_ns(), limits=budget, only=names))
         return await self.get(budget_id)
 
     async def close(self, budget_id: str) -> BudgetView:
@@ -175,6 +176,8 @@ class BudgetKeeper(KeepsBudgets):
 
     async def open_calls(self, budget_id: str, owners: str) -> Sequence[Claim]:
         """See ``KeepsBudgets.open_calls``."""
+        if not isinstance(owners, str):
+            raise InvalidInput(f"{owners!r:.80} begins no owner of calls", hint="give a text; an empty one is all")
         state = _there(budget_id, await self._newest(budget_id, begin=False))
         return tuple(claim for claim in state.claims if claim.owner.startswith(owners))
 
@@ -189,7 +192,7 @@ class BudgetKeeper(KeepsBudgets):
         Raises ``InvalidInput`` for a limit outside 1 to 1,000 and an ``after`` that is not there.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LISTED:
-            raise InvalidInput(f"a page of {limit!r} budgets", hint=f"give 1 to {MAX_LISTED:,}")
+            raise InvalidInput(f"a page of {limit!r:.80} budgets", hint=f"give 1 to {MAX_LISTED:,}")
         found: list[BudgetView] = []
         last = None if after is None else _there(after, await self._newest(after, begin=False)).stream_id
         while rows := await self._store.list_runs(kind=KIND, after=last, limit=limit):
@@ -312,6 +315,7 @@ class BudgetKeeper(KeepsBudgets):
 
         ``begin`` that stream when it is missing: not for who only reads the store.
         """
+        check_budget_id(budget_id)
         # Only streams that are open are remembered: others may be deleted.
         run_no = self._run_nos.pop(budget_id, None) or await self._last_run(budget_id)
         while run_no:
@@ -359,7 +363,13 @@ class BudgetKeeper(KeepsBudgets):
 
 
 def _check(lineage: Sequence[str], claim: Claim, amounts: Amounts | None = None) -> None:
-    if isinstance(lineage, str) or not lineage or len(lineage) > MAX_NESTING or len(set(lineage)) < len(lineage):
+    if (
+        isinstance(lineage, str)
+        or not isinstance(lineage, Sequence)
+        or not 0 < len(lineage) <= MAX_NESTING
+        or not all(isinstance(one, str) for one in lineage)
+        or len(set(lineage)) < len(lineage)
+    ):
         raise InvalidInput(
             f"{lineage!r:.80} is no lineage of a budget", hint="take the lineage of the innermost budget's view"
         )
@@ -367,6 +377,13 @@ def _check(lineage: Sequence[str], claim: Claim, amounts: Amounts | None = None)
         raise InvalidInput(f"{claim!r:.80} is no claim", hint="give Claim(owner, number)")
     if amounts is not None and not isinstance(amounts, Amounts):
         raise InvalidInput(f"{amounts!r:.80} are no amounts", hint="give Amounts(usd=…, tokens=…, tool_calls=…)")
+
+
+def _limits_named(only: Collection[str]) -> tuple[str, ...]:
+    names = Budget.__struct_fields__
+    if isinstance(only, str) or not isinstance(only, Collection) or not only or not all(one in names for one in only):
+        raise InvalidInput(f"{only!r:.80} names no limits of a budget", hint=f"give some of {', '.join(names)}")
+    return tuple(only)
 
 
 def _there(budget_id: str, state: BudgetState | None) -> BudgetState:

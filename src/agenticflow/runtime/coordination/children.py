@@ -321,6 +321,8 @@ class Children:
 
     def _look_after(self, child: _Child) -> None:
         child.task = self._loop.create_task(self._live(child))
+        if child.effect.permits:
+            child.task.add_done_callback(self._gates.announce(child.effect.permits))
 
     async def _live(self, child: _Child) -> None:
         """See the child to its end, whatever has to be waited for, and report that."""

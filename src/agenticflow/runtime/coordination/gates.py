@@ -2,18 +2,22 @@
 
 The gates themselves are executions of the engine (``resilience.gate``): who holds what is in the store. After a crash attempts ask again
 and have what they had; what belongs to nobody any more is released by ``clear``.
+
+Nearly always there is nothing to wait for. Then a permit is had in the transaction that schedules the attempt, and given back in that of
+its end (``_Entry`` and ``_Exit``, see ``runtime.turns.sequels``); what cannot be done so is asked for and told as said above.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Any, Final
 
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
-from agenticflow.core.engine import Permit
+from agenticflow.core.engine import Permit, RunActivity
 from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
@@ -38,6 +42,41 @@ RETRY_SECONDS: Final = 0.2
 PAGE: Final = 1_000
 
 
+class _Entry:
+    """The request for the only permit of an attempt that is scheduled along with it, if nobody has to wait for it."""
+
+    __slots__ = ("_gates", "_let_in", "command", "effect", "stream_id")
+
+    def __init__(
+        self, gates: Gatekeeper, gate: str, effect: RunActivity, command: Acquire, let_in: Callable[[], None]
+    ) -> None:
+        self._gates = gates
+        self._let_in = let_in
+        self.stream_id = gate
+        self.effect = effect
+        self.command = command
+
+    def taken(self) -> None:
+        self._gates.entered(self.command.holder, self.stream_id)
+        self._let_in()
+
+
+class _Exit:
+    """What gives a permit back along with the report of the end of its attempt."""
+
+    __slots__ = ("_gates", "command", "stream_id")
+
+    effect = None
+
+    def __init__(self, gates: Gatekeeper, gate: str, command: Release) -> None:
+        self._gates = gates
+        self.stream_id = gate
+        self.command = command
+
+    def taken(self) -> None:
+        self._gates.left(self.command.holder, self.stream_id)
+
+
 class Gatekeeper:
     """Asks gates in the name of attempts."""
 
@@ -49,6 +88,8 @@ class Gatekeeper:
         self._waiting: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._held: dict[str, list[str]] = {}
         """Of each holder: the streams of the gates it asked."""
+        self._coming: Counter[str] = Counter()
+        """Of each key: how many are on their way to ask for it, who are not to be overtaken."""
 
     def waits(self, stream_id: str, token: int) -> bool:
         """Whether the attempt waits for a permit."""
@@ -63,6 +104,60 @@ class Gatekeeper:
                 stream_id, _, token = holder.rpartition("@")
                 found.append((gate, stream_id, int(token)))
         return found
+
+    def announce(self, permits: tuple[Permit, ...]) -> Callable[[object], None]:
+        """Somebody is about to ask for ``permits``: return what is to be called when that is over, whatever came of it."""
+        keys = [permit.key for permit in permits]
+        self._coming.update(keys)
+
+        def is_over(_: object) -> None:
+            self._coming.subtract(keys)
+            for key in keys:
+                if not self._coming[key]:
+                    del self._coming[key]
+
+        return is_over
+
+    def foresee(self, stream_id: str, effect: RunActivity, let_in: Callable[[], None]) -> _Entry | None:
+        """Return how the attempt of ``effect``, which is not committed yet, gets its permit along with that, ``None`` when it needs several
+        or has to wait for something. ``let_in`` is called when it has it."""
+        if len(effect.permits) != 1:
+            return None
+        permit = effect.permits[0]
+        run_no = self._run_nos.get(permit.key)
+        if run_no is None or permit.key in self._coming:
+            return None
+        gate = _gate_of(permit.key, run_no)
+        state: GateState | None = self._host.actors.peek(gate)
+        if state is None or state.queue:
+            return None
+        self._remember(permit.key, run_no)
+        command = Acquire(
+            now=self._clock.now_ns(),
+            holder=_holder(stream_id, effect.token),
+            permit=permit,
+            priority=effect.priority,
+            at_once=True,
+        )
+        return _Entry(self, gate, effect, command, let_in)
+
+    def entered(self, holder: str, gate: str) -> None:
+        """The attempt has its only permit."""
+        self._held[holder] = [gate]
+
+    def leaving(self, stream_id: str, token: int) -> list[_Exit]:
+        """Return how the attempt gives back what it holds along with its end, which is about to be reported. ``release`` does the rest."""
+        holder = _holder(stream_id, token)
+        reach("gates.before_release")
+        command = Release(now=self._clock.now_ns(), holder=holder)
+        return [_Exit(self, gate, command) for gate in self._held.get(holder, ())]
+
+    def left(self, holder: str, gate: str) -> None:
+        """The attempt has given this permit back."""
+        if (held := self._held.get(holder)) is not None:
+            held.remove(gate)
+            if not held:
+                del self._held[holder]
 
     async def acquire(self, stream_id: str, token: int, permits: tuple[Permit, ...], priority: int) -> None:
         """Return when the attempt has all its ``permits``. Cancelled, it may have some: ``release`` gives them back.
@@ -182,13 +277,17 @@ class Gatekeeper:
             row = await self._store.get_run(key, kind=KIND)
             run_no = 1 if row is None else row.run_no
         self._remember(key, run_no)
-        return f"{KIND}-{key}/{run_no}"
+        return _gate_of(key, run_no)
 
     def _remember(self, key: str, run_no: int) -> None:
         self._run_nos[key] = run_no
         self._run_nos.move_to_end(key)
         while len(self._run_nos) > CACHED_GATES:
             self._run_nos.popitem(last=False)
+
+
+def _gate_of(key: str, run_no: int) -> str:
+    return f"{KIND}-{key}/{run_no}"
 
 
 def _holder(stream_id: str, token: int) -> str:

@@ -14,6 +14,7 @@ import msgspec
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
 from agenticflow.core.guests import decode_snapshot
+from agenticflow.core.ids import check_id
 from agenticflow.errors import BoundExceeded, ConcurrencyConflict, InvalidInput
 
 __all__ = [
@@ -130,6 +131,7 @@ def check_key(key: str) -> None:
 
 def stream_of_state(agent_id: str) -> str:
     """Return where the shared state of the agent is. Raises ``InvalidInput`` for what is no agent id."""
-    if not isinstance(agent_id, str) or not agent_id or len(agent_id) > 200 or "/" in agent_id:
+    check_id(agent_id, "an agent")
+    if len(agent_id) > 200 or "/" in agent_id:
         raise InvalidInput(f"{agent_id!r:.60} is no agent id", hint='write modify_state("analyst", "key", function)')
     return f"{STREAM}{agent_id}"

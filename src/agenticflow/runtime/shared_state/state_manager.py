@@ -16,6 +16,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.clocks import Clock, ambient
+from agenticflow.core.ids import check_id
 from agenticflow.core.values import reference_in, store_form
 from agenticflow.errors import BoundExceeded, CommandRefused, ConcurrencyConflict, CorruptStore, InvalidInput
 from agenticflow.runtime.shared_state.facts import STATE_FACTS, ModifyState, StateModified, check_key, stream_of_state
@@ -113,6 +114,7 @@ class StateManager:
                 hint='write modify_state("analyst", "count", lambda count: (count or 0) + 1)',
             )
         if command_id is not None:
+            check_id(command_id, "a command")
             command_id = f"{stream_id}/{state_key}:{command_id}"
         async with self._turn(stream_id, state_key) as task:
             fold = await self._folds.recent(stream_id)
@@ -143,6 +145,7 @@ class StateManager:
     async def get_state(self, agent_id: str, state_key: str) -> VersionedState:
         """Return the state under ``state_key`` with everything that was committed before the call; ``None`` at version 0 when it never
         was modified."""
+        check_key(state_key)
         fold = await self._folds.current(stream_of_state(agent_id))
         version, stored = fold.state.get(state_key)
         return VersionedState(codec.decode(await self._resolved(stored)), version)
@@ -154,6 +157,9 @@ class StateManager:
     async def history(self, agent_id: str, state_key: str, *, from_version: int = 1) -> AsyncIterator[StateChange]:
         """Yield the modifications of ``state_key`` from ``from_version`` on, oldest first. Reads the agent's stream from its start."""
         stream_id = stream_of_state(agent_id)
+        check_key(state_key)
+        if isinstance(from_version, bool) or not isinstance(from_version, int):
+            raise InvalidInput(f"{from_version!r:.80} is no version of {state_key!r}", hint="give a whole number")
         after = 0
         while page := await self._store.read_page(stream_id, after, PAGE_EVENTS):
             for stored in page:

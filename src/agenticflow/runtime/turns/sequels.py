@@ -1,17 +1,20 @@
 """What follows from a turn for other executions and can be decided at once, so that it goes into the same transaction.
 
-A child that ends is reported to its parent, whose next child starts: three executions, three commits, one decision each. What makes the
-next one is known before the one before is committed, so they are handed to the store together. Each is decided from a state that
-holds facts which are not true yet, so when one fails those behind it are thrown away with their states; what they were to do is then asked
-for in the usual way by the facts that are true. Nothing depends on this but time.
+A child that ends is reported to its parent, whose next child starts: three executions, three commits, one decision each. An attempt that
+ends gives its lock back, and the next has it. What makes the next commit is known before the one before is made, so they are handed to
+the store together. Each is decided from a state that holds facts which are not true yet, so when one fails those behind it are thrown
+away with their states; what they were to do is then asked for in the usual way by the facts that are true. Nothing depends on this
+but time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
-from agenticflow.core.engine import RunChild, TimersDue
+from agenticflow.core.engine import RunActivity, RunChild, TimersDue
 from agenticflow.core.values import BlobMissing, Values
 from agenticflow.errors import AgenticFlowError, ConcurrencyConflict, OutcomeUnknown
 from agenticflow.runtime.actors import Actors, Request, Sequel
@@ -19,11 +22,13 @@ from agenticflow.runtime.turns.turn import Turn
 
 __all__ = ["Foresee", "Sequels"]
 
+_stream_of: Final = attrgetter("stream_id")
 MOST_TOGETHER: Final = 8
 """Turns in one transaction: executions inside each other may begin or end all at once."""
 
-Foresee = Callable[[str, RunChild], Sequel | None]
-"""Returns how the child is started that an effect of this stream asks for, ``None`` when somebody has to look after it."""
+Foresee = Callable[[str, RunChild | RunActivity], Sequel | None]
+"""Returns how the child is started, or the attempt gets its permit, that an effect of this stream asks for; ``None`` when somebody has to
+look after that."""
 
 
 class Sequels:
@@ -35,7 +40,7 @@ class Sequels:
         self.foresee: Foresee | None = None
 
     def behind(self, first: Turn) -> list[Turn]:
-        """Return ``first`` and the turns that can be committed behind it, each following from the one before.
+        """Return ``first`` and the turns that can be committed behind it, each following from one before.
 
         Nobody else takes a turn of their executions until they are free again.
         """
@@ -43,54 +48,72 @@ class Sequels:
         if first.commit.command_id is not None or actor.conflicts or actor.failures:
             return turns  # it may have happened already, or has failed once with what followed
         try:
-            while len(turns) < MOST_TOGETHER:
-                sequel = self._of(turns[-1])
-                if sequel is None or (following := self._decided(sequel)) is None:
-                    break
-                turns[-1].sequel = sequel
-                turns.append(following)
+            for turn in turns:  # those that are added meanwhile too
+                for stream_id, sequels in groupby(self._of(turn), _stream_of):
+                    if len(turns) >= MOST_TOGETHER:
+                        return turns
+                    following = self._decided(stream_id, list(sequels))
+                    if following is not None:
+                        turn.sequels = (*turn.sequels, *following.since)
+                        turns.append(following)
         except Exception:  # noqa: BLE001 - a mistake of theirs is not the first's: it shows when they are asked in the usual way
-            turns[-1].sequel = None
+            return turns
         return turns
 
-    def _of(self, turn: Turn) -> Sequel | None:
-        """Return what follows from the turn for another execution, if that is one thing, and known."""
-        actor = turn.actor
+    def _of(self, turn: Turn) -> list[Sequel]:
+        """Return what follows from the turn for other executions, as far as it is known."""
+        actor, found = turn.actor, list(turn.brought)
+        following: Sequel | None = None
         if actor.reporter is not None and not actor.state.is_open:
-            return actor.reporter.foresee(actor.state) if self._is_free(actor.reporter.stream_id) else None
-        if turn.child is None or turn.starts > 1 or self.foresee is None:
-            return None  # of many that start at once each is as good a first: they share a transaction anyway
-        return self.foresee(actor.stream_id, turn.child)
+            if self._is_free(actor.reporter.stream_id):
+                following = actor.reporter.foresee(actor.state)
+        elif turn.start is not None and turn.starts == 1 and self.foresee is not None:
+            # Of many that start at once each is as good a first: they share a transaction anyway.
+            following = self.foresee(actor.stream_id, turn.start)
+        if following is not None:
+            found.append(following)
+        return found
 
     def _is_free(self, stream_id: str) -> bool:
         """Whether the execution is in memory, and nobody is about it."""
         actor = self._actors.get(stream_id)
         return actor is not None and actor.is_idle and actor.state is not None
 
-    def _decided(self, sequel: Sequel) -> Turn | None:
-        """Take the turn of another execution, if nothing has to be waited for; nothing is refused here and nothing has failed."""
-        command = sequel.command
-        actor = self._actors.of(sequel.stream_id)
-        if not actor.is_idle or actor.conflicts or actor.failures or command.blobs:
+    def _decided(self, stream_id: str, sequels: Sequence[Sequel]) -> Turn | None:
+        """Take the turn of another execution, if nothing has to be waited for; nothing is refused here and nothing has failed.
+
+        Of several commands those that change nothing are left to whoever asks in the usual way.
+        """
+        actor, first = self._actors.of(stream_id), sequels[0].command
+        if not actor.is_idle or actor.conflicts or actor.failures or first.blobs:
             return None
-        if actor.state is None and command.opens_stream:
+        if actor.state is None and first.opens_stream:
             actor.begin(self._values)
-        elif actor.state is None or command.opens_stream:
+        elif actor.state is None or first.opens_stream:
             return None
         actor.is_busy = actor.is_deciding = True
         turn = Turn(actor)
         is_whole = False
         try:
-            if turn.decide(Request(command, None, None)):
-                turn.close(None, command.now)
+            turn.since = [one for one in sequels if turn.decide(Request(one.command, None, None))]
+            if turn.since:
+                turn.close(None, sequels[-1].command.now)
                 is_whole = True
         except (AgenticFlowError, BlobMissing):
             pass  # whoever decides it by itself is told, or fetches what is missing
         finally:
             if not is_whole:
-                actor.forget()
+                if turn.facts or not actor.version:
+                    actor.forget()
                 self.free(turn)
         return turn if is_whole else None
+
+    def of_first(self, turns: Sequence[Turn], made: int) -> list[Turn]:
+        """Return the first ``made`` of the turns, which are true, without what those behind them were to be."""
+        gone = [sequel for turn in turns[made:] for sequel in turn.since]
+        for turn in turns[:made]:
+            turn.sequels = [sequel for sequel in turn.sequels if sequel not in gone]
+        return list(turns[:made])
 
     def free(self, turn: Turn) -> bool:
         """The turn has taken effect, or was thrown away: others may take theirs. Return whether somebody waits for that."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agenticflow.core.decider import Fact
-from agenticflow.core.engine import ActivityFinished, Effect, RunChild
+from agenticflow.core.engine import ActivityFinished, Effect, RunActivity, RunChild
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.actors import Actor, Answer, Request, Sequel, Waiting, metadata_of, refuse
 from agenticflow.storage.commits import Commit, NewEvent
@@ -24,7 +24,7 @@ class Turn:
         "_begun",
         "actor",
         "answers",
-        "child",
+        "brought",
         "commit",
         "effects",
         "events",
@@ -32,8 +32,10 @@ class Turn:
         "is_repeated",
         "refusals",
         "rows",
-        "sequel",
+        "sequels",
+        "since",
         "stale",
+        "start",
         "starts",
         "version",
     )
@@ -54,8 +56,12 @@ class Turn:
         """Who is told after the commit that the command was refused."""
         self.is_repeated = False
         """Whether the store had seen its command before."""
-        self.sequel: Sequel | None = None
+        self.brought: Sequence[Sequel] = ()
+        """What its commands say that follows from them elsewhere."""
+        self.sequels: Sequence[Sequel] = ()
         """What is committed along with it."""
+        self.since: Sequence[Sequel] = ()
+        """What it is, when it was decided along with another: sequels of that one."""
 
     def decide(self, request: Request) -> bool:
         """Decide a command with everything that follows, and take that into the state; return whether that made anything true.
@@ -85,6 +91,8 @@ class Turn:
             self.rows.extend(Blob(name, data) for name, data in command.blobs)
         if request.answer is not None:
             self.answers.append((request.answer, done - begun, version))
+        if request.sequels:
+            self.brought = (*self.brought, *request.sequels)
         return done > begun
 
     @property
@@ -97,14 +105,16 @@ class Turn:
         actor, facts = self.actor, self.facts
         state, at, find = actor.state, actor.version, actor.guest.effects
         effects: list[Effect] = []
-        self.child = None
+        self.start: RunChild | RunActivity | None = None
+        """What it asks for that may be begun along with it: a sub-workflow, or an attempt that needs permits."""
         self.starts = 0
         for fact in facts:
             at += 1
             if found := find(state, fact, at):
                 effects.extend(found)
-                if type(found[0]) is RunChild:
-                    self.child = found[0]
+                first = found[0]
+                if type(first) is RunChild or (type(first) is RunActivity and first.permits):
+                    self.start = first
                     self.starts += 1
         self.effects = effects
         self.version = at
@@ -119,6 +129,13 @@ class Turn:
         self.actor.forget()
         self.is_repeated = True
         self.answers = [(answer, 0, version) for answer, _, _ in self.answers]
+
+    def take(self, effect: Effect | None) -> bool:
+        """Tell the sequels that stand for ``effect`` that they are true; return whether there are any."""
+        taken = [sequel for sequel in self.sequels if sequel.effect is effect]
+        for sequel in taken:
+            sequel.taken()
+        return bool(taken)
 
     def answer(self) -> None:
         """Tell everybody what became of it: who was refused why, who made how many facts true, at which version."""

@@ -61,7 +61,7 @@ class MemoryValues:
         return found is not None
 
     def page(self, namespace: str, now: int, prefix: str, after: str | None, limit: int) -> Sequence[KeyValue]:
-        check_page(namespace, prefix, limit)
+        check_page(namespace, prefix, after, limit)
         values, keys = self._values.get(namespace, {}), self._keys.get(namespace, [])
         start = bisect_left(keys, prefix) if after is None or after < prefix else bisect_right(keys, after)
         end = end_of_prefix(prefix)

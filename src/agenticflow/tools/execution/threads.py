@@ -1,4 +1,7 @@
-"""Threads for plain tools. None can be ended from outside: one that goes on after its time is given up, counted, and keeps its place."""
+"""Threads for plain functions: tools, and what makes instructions.
+
+None can be ended from outside: one that goes on after its time is given up, counted, and keeps its place.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,9 @@ class Job:
 class Threads:
     """At most ``max_threads`` at once; at most 1,000 calls wait for one, in order, each for at most 30 s."""
 
-    def __init__(self, max_threads: int) -> None:
+    def __init__(self, max_threads: int, what: str = "tools") -> None:
         self.max_threads = max_threads
+        self._what = what
         self.abandoned = 0
         """Given up and still running."""
         self._waiting = 0
@@ -46,9 +50,11 @@ class Threads:
         """Return when a thread has begun with ``call``. Raises ``ResourceExhausted`` when none became free."""
         loop = asyncio.get_running_loop()
         if self._waiting >= MAX_WAITING:
-            raise ResourceExhausted(f"{self._waiting:,} tools wait for a thread already", hint="start less at once")
+            raise ResourceExhausted(
+                f"{self._waiting:,} {self._what} wait for a thread already", hint="start less at once"
+            )
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.max_threads, thread_name_prefix="agenticflow-tool")
+            self._pool = ThreadPoolExecutor(self.max_threads, thread_name_prefix=f"agenticflow-{self._what}")
         began: asyncio.Future[None] = loop.create_future()
         job = Job()
 
@@ -71,9 +77,9 @@ class Threads:
             await asyncio.wait((began,), timeout=wait_seconds)
             if self._refuse(job):
                 raise ResourceExhausted(
-                    f"none of {self.max_threads} threads for tools became free within {wait_seconds:g} s; "
-                    f"{self.abandoned} run tools that do not end",
-                    hint="start less at once, make tools async, or have them look at ctx.is_cancelled",
+                    f"none of {self.max_threads} threads for {self._what} became free within {wait_seconds:g} s; "
+                    f"{self.abandoned} run {self._what} that do not end",
+                    hint=f"start less at once, make {self._what} async, or have them come to an end",
                 )
         except asyncio.CancelledError:
             if not self._refuse(job):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from agenticflow.agents import AgentDefinition
 from agenticflow.agents.context import AgentContext
+from agenticflow.agents.declared import instructing
 from agenticflow.agents.declared.definition import MAX_INSTRUCTIONS_CHARS
 from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.errors import BoundExceeded, InvalidInput, PermanentError, TemporaryError
+from agenticflow.tools.execution.threads import Threads
 
 
 def analyst(instructions: Any, **more: Any) -> AgentDefinition:
@@ -101,3 +104,71 @@ async def test_only_texts_that_are_not_too_long_are_taken() -> None:
 def test_its_limit_is_a_number_of_seconds(limit: Any) -> None:
     with pytest.raises(Exception, match="instructions_timeout_seconds"):
         LoopPolicy(instructions_timeout_seconds=limit)
+
+
+# --- plain functions ----------------------------------------------------------------------------------------------------
+
+
+class Blocks:
+    """A plain function that blocks until it is let go, with what it saw."""
+
+    def __init__(self) -> None:
+        self.go, self.threads = threading.Event(), list[str]()
+
+    def __call__(self, context: Any) -> str:
+        self.threads.append(threading.current_thread().name)
+        assert self.go.wait(20), "nobody let it go"
+        return f"for {context}"
+
+
+async def test_a_plain_function_may_block_and_everything_else_goes_on() -> None:
+    blocks = Blocks()
+    asking = asyncio.ensure_future(analyst(blocks).instruct("ann"))
+    while not blocks.threads:
+        await asyncio.sleep(0.001)
+    assert not asking.done()
+    blocks.go.set()
+    assert await asking == "for ann"
+    assert blocks.threads[0].startswith("agenticflow-instructions")
+
+
+async def test_a_plain_function_that_makes_a_coroutine_has_it_awaited_on_the_loop() -> None:
+    def begun(context: Any) -> Any:
+        return made(context)
+
+    assert await analyst(begun).instruct("ann") == "for ann"
+
+    def nothing_left(context: Any) -> str:
+        return str(next(iter(context)))
+
+    with pytest.raises(TemporaryError, match="could not be made: RuntimeError"):
+        await analyst(nothing_left).instruct(())
+
+
+@pytest.mark.parametrize("way", ["its time is over", "nobody wants it any more"])
+async def test_a_thread_that_is_given_up_keeps_its_place_until_it_ends(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = Threads(1, "instructions")
+    monkeypatch.setattr(instructing, "_threads", threads)
+    blocks = Blocks()
+    is_cancelled = way != "its time is over"
+    policy = LoopPolicy(instructions_timeout_seconds=20 if is_cancelled else 0.1)
+    asking = asyncio.ensure_future(analyst(blocks, loop=policy).instruct("ann"))
+    while not blocks.threads:
+        await asyncio.sleep(0.001)
+    if is_cancelled:
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    else:
+        with pytest.raises(TemporaryError, match=r"not there after 0\.1 s") as told:
+            await asking
+        assert "instructions_timeout_seconds" in told.value.hint
+    assert threads.abandoned == 1
+    waits = analyst(lambda _: "never", loop=LoopPolicy(instructions_timeout_seconds=0.05))
+    with pytest.raises(TemporaryError, match=r"not there after 0\.05 s"):
+        await waits.instruct()  # there is one thread, and it is held
+    blocks.go.set()
+    assert await analyst(lambda _: "again").instruct() == "again"
+    assert threads.abandoned == 0

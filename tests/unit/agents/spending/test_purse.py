@@ -18,9 +18,9 @@ from agenticflow.agents.spending.rules import TOOL_CALL
 from agenticflow.core.context import TaskContext
 from agenticflow.core.interrupts import Ask, Interrupted
 from agenticflow.core.journal import Entry
-from agenticflow.errors import BoundExceeded, BudgetExceeded, CommandRefused, DefinitionError
+from agenticflow.errors import BoundExceeded, BudgetExceeded, CommandRefused, DefinitionError, StoreUnavailable
 from agenticflow.resilience.budgets import Budget, Claim
-from agenticflow.testing.fakes import MemoryJournals
+from agenticflow.testing.fakes import FlakyStore, MemoryJournals
 from tests.unit.core.test_context import context
 
 ASKED = AskedModel(model="local:m", chars=30, max_output_tokens=10, used=lambda value: Usage(5, 5))
@@ -198,3 +198,39 @@ async def test_what_another_has_left_open_is_counted_and_the_next_call_is_anothe
         await purse.settle(Claim("a", 2), TOOL_CALL)
         with pytest.raises(BoundExceeded, match="2 times without an answer"):
             await purse.reserve_next("a", TOOL_CALL, 2)
+
+
+@pytest.mark.parametrize("look", ["is_usable", "out_of_time", "by_id", "opened"])
+async def test_a_store_that_is_away_for_a_moment_delays_every_look_at_a_budget(look: str) -> None:
+    store = FlakyStore()
+    async with Orchestrator(store=store) as orchestrator:
+        outer = (await orchestrator.budgets.open("outer", Budget(seconds=60))).lineage
+        lineage = (await orchestrator.budgets.open("b", Budget(seconds=3_600), parent="outer")).lineage
+    asked = 0
+
+    async def steadily(ask: Callable[[], Awaitable[Any]], /) -> Any:
+        nonlocal asked
+        while True:
+            asked += 1
+            try:
+                return await ask()
+            except StoreUnavailable:
+                await asyncio.sleep(0)
+
+    async with Orchestrator(store=store) as orchestrator:  # one that has read nothing yet
+        purse = Purse(Accounts(orchestrator.budgets, PriceTable({}), steadily=steadily), lineage)
+        await orchestrator.start()
+        store.fail("get_run", times=2)
+        match look:
+            case "is_usable":
+                assert await purse.is_usable()
+            case "out_of_time":
+                assert await purse._out_of_time() == "outer"
+            case "by_id":
+                assert (await Purse(purse.accounts, outer).within("b", "one")).lineage == lineage
+            case _:
+                inner = await purse.within(Budget(tokens=5), "one")
+                assert inner.lineage == ("loop-one", *lineage)
+                assert inner.steadily is steadily, "it waits as the one around it does"
+        assert store.failures == 2
+        assert asked > 2

@@ -17,6 +17,7 @@ from agenticflow.orchestration import UserIntervention
 from agenticflow.orchestration.planning.context import WorkflowContext
 from agenticflow.resilience import Amounts, Budget, Claim
 from agenticflow.storage import RetentionPolicy
+from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing import ScriptedModel, call_tool
 from tests.unit.runtime.engine import in_virtual_time, until, virtual_clock
 
@@ -257,6 +258,96 @@ async def test_a_part_that_outlives_the_whole_is_paid_by_itself() -> None:
         await orchestrator.signal("w~part", "go")
         assert await orchestrator.wait("w~part") == {"a": WORDS}
         assert (await orchestrator.budgets.get("workflow-w~part")).calls == 1
+
+
+@pytest.mark.parametrize("kind", ["own", "shared", "of the whole around it"])
+async def test_a_part_without_a_budget_stays_under_that_of_a_whole_that_is_gone(kind: str) -> None:
+    """What its definition cannot say any more, a budget that retention opened for it says; nobody else is limited by it."""
+    part = WorkflowDefinition([TaskDefinition.wait_for("go", "go"), asks("a", "go"), asks("b", "a")])
+    tasks = [TaskDefinition("part", workflow=part, on_cancel="detach"), TaskDefinition.wait_for("never", "never")]
+    limits = Budget(tokens=200)
+    plan = WorkflowDefinition(tasks, budget="team" if kind == "shared" else limits)
+    part_id, whole = "w~part", "w"
+    if kind == "of the whole around it":
+        inner = WorkflowDefinition(tasks)
+        plan = WorkflowDefinition([TaskDefinition("mid", workflow=inner)], budget=limits)
+        part_id, whole = "w~mid~part", "w~mid"
+    async with Orchestrator(store="memory:") as orchestrator:
+        budgets = orchestrator.budgets
+        if kind == "shared":
+            await budgets.open("team", limits)
+        orchestrator.register_agent(writer())
+        for workflow_id, definition in (("w", plan), ("free", WorkflowDefinition(tasks))):
+            await orchestrator.start_workflow(definition, workflow_id=workflow_id)
+        while len(await orchestrator.list_workflows(is_open=True)) < (5 if kind == "of the whole around it" else 4):
+            await asyncio.sleep(0.001)
+        for workflow_id in ("w", "free"):
+            await orchestrator.abort(workflow_id)
+            with pytest.raises(WorkflowExecutionError):
+                await orchestrator.wait(workflow_id)
+        outer = "team" if kind == "shared" else "workflow-w"
+        assert await budgets.lineage_of(part_id) == (outer,)
+        for _ in range(3):
+            await orchestrator.compact(RetentionPolicy(delete_after_days=0))
+        for gone in (whole, "w", "free"):
+            with pytest.raises(WorkflowNotFoundError):
+                await orchestrator.get_execution(gone)
+        assert await budgets.lineage_of(part_id) == (f"workflow-{part_id}", outer)
+        assert await budgets.lineage_of("free~part") == (), "nothing limited it before"
+        await orchestrator.signal(part_id, "go")
+        with pytest.raises(WorkflowExecutionError, match=f"the budget '{outer}' of 200 tokens"):
+            await orchestrator.wait(part_id)
+        assert (await budgets.get(outer)).calls == 1
+        await budgets.change(outer, Budget(tokens=9_000))
+        assert await (await orchestrator.resume_workflow(part_id)).result() == {"b": WORDS}
+        for _ in range(3):
+            await orchestrator.compact(RetentionPolicy(delete_after_days=0))
+        left = [view.budget_id for view in await budgets.list()]
+        assert left == (["team"] if kind == "shared" else []), "with the part its budgets go"
+
+
+@in_virtual_time
+async def test_what_a_part_may_cost_is_kept_over_restarts_and_while_it_may_be_resumed() -> None:
+    store, day = MemoryStore(), 86_400
+    part = WorkflowDefinition([TaskDefinition.wait_for("go", "go"), asks("a", "go"), asks("b", "a")])
+    tasks = [TaskDefinition("part", workflow=part, on_cancel="detach"), TaskDefinition.wait_for("never", "never")]
+    async with Orchestrator(store=store, clock=virtual_clock()) as orchestrator:
+        orchestrator.register_agent(writer())
+        await orchestrator.start_workflow(WorkflowDefinition(tasks, budget=Budget(tokens=200)), workflow_id="w")
+        await asyncio.sleep(1)
+        await orchestrator.abort("w")
+        await asyncio.sleep(day / 2)
+        await orchestrator.signal("w~part", "go")
+        with pytest.raises(WorkflowExecutionError, match="the budget 'workflow-w' of 200 tokens"):
+            await orchestrator.wait("w~part")
+    await asyncio.sleep(day * 0.6)  # the whole is due, the part that has failed is not
+    async with Orchestrator(store=store, clock=virtual_clock()) as orchestrator:
+        orchestrator.register_agent(writer())
+        for _ in range(2):
+            await orchestrator.compact(RetentionPolicy(delete_after_days=1))
+        with pytest.raises(WorkflowNotFoundError):
+            await orchestrator.get_execution("w")
+        with pytest.raises(WorkflowExecutionError, match="the budget 'workflow-w' of 200 tokens"):
+            await (await orchestrator.resume_workflow("w~part")).result()
+        for _ in range(2):
+            await asyncio.sleep(day * 2)
+            await orchestrator.compact(RetentionPolicy(delete_after_days=1))
+        assert await orchestrator.budgets.list() == []
+
+
+async def test_a_part_that_is_resumed_by_itself_is_a_part_still() -> None:
+    part = WorkflowDefinition([asks("a"), asks("b", "a")])
+    plan = WorkflowDefinition([TaskDefinition("part", workflow=part)], budget=Budget(tokens=200))
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(writer())
+        with pytest.raises(WorkflowExecutionError, match="the budget 'workflow-w' of 200 tokens"):
+            await orchestrator.execute_workflow(plan, workflow_id="w")
+        for run_no in (2, 3):
+            again = await orchestrator.resume_workflow("w~part")
+            with pytest.raises(WorkflowExecutionError, match="the budget 'workflow-w' of 200 tokens"):
+                await again.result()
+            assert again.run_no == run_no
+        assert await orchestrator.budgets.lineage_of("w~part") == ("workflow-w",)
 
 
 async def test_wrong_budgets_are_told_before_anything_starts() -> None:

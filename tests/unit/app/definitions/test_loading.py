@@ -285,6 +285,9 @@ def test_a_file_that_is_not_there_or_not_text(write: Write, tmp_path: Path) -> N
         load(str(tmp_path / "orders.txt"))
     with pytest.raises(DefinitionError, match="names no workflow"):
         load(f"{path}:")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(DefinitionError, match="is a folder"):
+        load(str(tmp_path / "folder.yaml"))
 
 
 # --- Python -------------------------------------------------------------------------------------------------------------

@@ -516,3 +516,55 @@ def test_what_undoes_a_task_takes_keys_of_the_input_too(crew: Callable[[str], st
     loaded = load_workflow(crew(tasks))
     assert unused_input(loaded.definition, loaded.performers, {"right": 1}) == []
     assert len(unused_input(loaded.definition, loaded.performers, {"other": 1})) == 1
+
+
+def test_of_several_values_of_a_task_and_of_the_workflow_each_is_told(write: Write) -> None:
+    text = """\
+name: w
+max_parallel: -3
+timeout_seconds: forever
+priority: high
+context: 5
+tasks:
+  - {task_id: a, agent_id: x, timeout_seconds: soon, priority: high, join: some, enough: 2, for_each: 5, locks: no}
+  - {task_id: b, delay_seconds: soon, when: 5}
+  - {task_id: c, agent_id: x, signal: s, priority: high}
+  - {task_id: d, agent_id: [x], effect: maybe}
+"""
+    assert mistakes(write("w.yaml", text)) == [
+        "w.yaml line 2: max_parallel of workflow 'w' is -3 (give a whole number above 0)",
+        "w.yaml line 3: timeout_seconds: expected float | null, got str; give seconds",
+        "w.yaml line 4: priority: expected int, got str",
+        "w.yaml line 5: context: expected object | null, got int",
+        "w.yaml line 7: locks is a list; write [lock]",
+        "w.yaml line 7: timeout_seconds: expected float | null, got str; give seconds",
+        "w.yaml line 7: priority: expected int, got str",
+        "w.yaml line 7: join: invalid enum value 'some'; use all, any, settled, or how many have to complete",
+        "w.yaml line 7: for_each: expected str | array | null, got int; put it in quotes",
+        "w.yaml line 8: delay_seconds: expected float | null, got str; give seconds",
+        "w.yaml line 8: when: expected str | null, got int; put it in quotes",
+        "w.yaml line 9: priority: expected int, got str",
+        "w.yaml line 9: task 'c' waits (signal) and cannot have an agent, a type or params",
+        "w.yaml line 10: agent_id: expected str, got array",
+        "w.yaml line 10: effect: invalid enum value 'maybe'; use pure, idempotent, at_most_once",
+    ]
+
+
+def test_a_task_without_a_name_it_could_have_hides_no_mistake_of_others(write: Write) -> None:
+    text = """\
+name: w
+tasks:
+  - {task_id: "a b", agent_id: x}
+  - {task_id: c, agent_id: x, dependencies: [a b, e]}
+  - {task_id: d, agent_id: x, dependencies: [c]}
+  - {task_id: c, agent_id: x, dependencies: [d]}
+"""
+    assert [words.partition(" (")[0] for words in mistakes(write("w.yaml", text))] == [
+        "w.yaml line 3: 'a b' is no task id",
+        "w.yaml line 4: task 'c' depends on 'e', which does not exist",
+        "w.yaml line 4: tasks wait for each other: c -> d -> c",
+        "w.yaml line 6: two tasks are called 'c'",
+    ]
+    assert mistakes(write("n.yaml", "tasks:\n  - 5\n  - {task_id: c, agent_id: x, dependencies: [a]}\n")) == [
+        "n.yaml line 2: a task is a mapping with task_id and agent_id, not a number"
+    ], "what it depends on may be the one that has no name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from agenticflow.agents.model.requests import ModelRequest
 from agenticflow.errors import PermanentError, WorkflowExecutionError
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing import ScriptedModel, call_tool
+from agenticflow.testing.virtual_time import VirtualLoop, run_virtual
 
 
 def told(model: ScriptedModel) -> list[str]:
@@ -82,3 +84,50 @@ async def test_what_goes_wrong_is_tried_again_and_what_is_for_good_is_not() -> N
     with pytest.raises(WorkflowExecutionError, match="no such customer"):
         await Agent("lead", instructions=never, model=model).run("go")
     assert model.asked == 1
+
+
+async def test_a_plain_function_that_hangs_fails_its_attempt_and_holds_up_nobody() -> None:
+    tries, go, other = 0, threading.Event(), 0
+
+    def hanging(context: Any) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            go.wait(20)
+        return "now"
+
+    async def goes_on() -> None:
+        nonlocal other
+        while True:
+            other += 1
+            await asyncio.sleep(0.001)
+
+    model = ScriptedModel(["done"])
+    agent = Agent("lead", instructions=hanging, model=model, loop=LoopPolicy(instructions_timeout_seconds=0.1))
+    beside = asyncio.ensure_future(goes_on())
+    async with Orchestrator(store="memory:") as orchestrator:
+        orchestrator.register_agent(agent)
+        result = await agent.run("go", workflow_id="one")
+        kinds = [event.event_type async for event in orchestrator.store.read_stream("workflow-one/1")]
+    go.set()
+    beside.cancel()
+    assert (result.output, tries, told(model)) == ("done", 2, ["now"])
+    assert kinds.count("task_retry_scheduled") == 1
+    assert other > 20
+
+
+def test_plain_functions_are_waited_for_in_virtual_time() -> None:
+    async def main() -> tuple[str, float]:
+        model = ScriptedModel(["done"])
+        agent = Agent("lead", instructions=lambda context: f"for {context}", model=model)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        clock = loop.clock
+        async with Orchestrator(store="memory:", clock=clock) as orchestrator:
+            orchestrator.register_agent(agent)
+            await agent.run("go", context="ada")
+        return told(model)[0], clock.elapsed_seconds
+
+    made, seconds = run_virtual(main())
+    assert made == "for ada"
+    assert seconds < 1, "time stood still meanwhile"

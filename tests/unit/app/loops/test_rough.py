@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from agenticflow import Agent, Orchestrator, tool
+from agenticflow import Agent, Orchestrator, RetryPolicy, TaskDefinition, WorkflowDefinition, tool
 from agenticflow.agents.loop.facts import KIND
 from agenticflow.agents.loop.policy import LoopPolicy
 from agenticflow.agents.loop.results import AgentUpdate, Spoken, ToolCalled
@@ -29,6 +30,7 @@ from agenticflow.resilience.budgets import Budget
 from agenticflow.storage.commits import Commit, Committed
 from agenticflow.storage.memory import MemoryStore
 from agenticflow.testing import BrokenOff, ScriptedModel, call_tool
+from agenticflow.testing.fakes import FlakyStore
 
 
 class RoughStore(MemoryStore):
@@ -62,7 +64,7 @@ class RoughStore(MemoryStore):
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agenticflow.app.loops.place.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("agenticflow.runtime.coordination.steady.RETRY_SECONDS", 0.001)
     monkeypatch.setattr("agenticflow.runtime.coordination.budgets.RETRY_SECONDS", 0.001)
 
 
@@ -178,3 +180,28 @@ async def test_who_looks_too_slowly_is_told_and_nobody_waits_for_them() -> None:
     with pytest.raises(BoundExceeded):
         await all_of(other)
     updates.tell("one", ToolCalled("a", "late", "x", {}))  # nobody looks any more
+
+
+def _begins_with(prefix: str, budget_id: object) -> bool:
+    return str(budget_id).startswith(prefix)
+
+
+async def test_a_store_that_is_away_while_budgets_are_opened_delays_the_only_attempt() -> None:
+    store = FlakyStore()
+    model = ScriptedModel(["done"])
+    agent = Agent("clerk", instructions="x", model=model, budget=Budget(tokens=50_000))
+    task = TaskDefinition(
+        "ask", "clerk", "run", {"prompt": "go", "budget": {"tokens": 90_000}}, retry_policy=RetryPolicy(max_attempts=1)
+    )
+    async with Orchestrator(store=store) as orchestrator:
+        orchestrator.register_agent(agent)
+        await orchestrator.start()
+        for prefix in ("workflow-", "task-", "loop-"):  # the budgets of the run, of its task, of the agent
+            store.fail("get_run", times=3, only=partial(_begins_with, prefix))
+        plan = WorkflowDefinition([task], name="paid", budget=Budget(tokens=100_000))
+        handle = await orchestrator.start_workflow(plan, workflow_id="one")
+        assert await asyncio.wait_for(handle.result(), 30) == {"ask": "done"}
+        views = await orchestrator.budgets.list()
+    assert (store.failures, model.asked) == (9, 1)
+    assert {view.spent.tokens for view in views} == {views[0].spent.tokens}
+    assert len(views) == 3

@@ -237,6 +237,13 @@ def test_the_program_defines_a_budget_and_somebody_changes_it() -> None:
     assert (ledger.state.limits, ledger.state.asked) == (Budget(usd=2), Budget(usd=2))
 
 
+def test_a_change_of_some_limits_leaves_the_others_as_they_are() -> None:
+    ledger = Ledger(Budget(usd=1, tokens=10, seconds=60))
+    asked = ChangeBudget(now=ledger.now, limits=Budget(tokens=20, usd=9), only=("tokens", "seconds"))
+    assert ledger.ask(asked) == [BudgetChanged(Budget(usd=1, tokens=20))]
+    assert ledger.ask(asked) == []
+
+
 def test_a_budget_is_a_part_of_one_other() -> None:
     ledger = Ledger(Budget())
     ledger.refuses(

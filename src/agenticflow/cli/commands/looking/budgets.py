@@ -1,21 +1,28 @@
-"""``agenticflow budgets …``: look at budgets, beside whoever owns the store. Reads only."""
+"""``agenticflow budgets …``: look at budgets, and change them, beside whoever owns the store."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
-from agenticflow.cli.access import reading
+from agenticflow.app.commands.budgets import (
+    ChangeBudget,
+    CloseBudget,
+    OpenBudget,
+    ReleaseCall,
+    SettleCall,
+    budget_answer,
+)
+from agenticflow.app.commands.operation import Operation
+from agenticflow.cli.access import Delivered, deliver, reading
 from agenticflow.cli.exits import Exit, NotThere
 from agenticflow.cli.running import run_async
 from agenticflow.cli.terminal import Format, note, print_json, print_table, printable
 from agenticflow.errors import InvalidInput
-from agenticflow.resilience import BudgetView
+from agenticflow.resilience import Budget, BudgetView
 
-__all__ = ["listing", "show"]
+__all__ = ["change", "close", "listing", "open_", "release", "settle", "show"]
 
 _NONE = "–"
 
@@ -24,7 +31,7 @@ def listing(*, store: str | None, limit: int, form: Format) -> int:
     """List budgets, those opened last first."""
     views = run_async(_views(store, limit))
     if form is Format.JSON:
-        print_json([_plain(view) for view in views])
+        print_json([budget_answer(view) for view in views])
     elif not views:
         note("there are no budgets")
     else:
@@ -45,7 +52,7 @@ def show(budget_id: str, *, store: str | None, form: Format) -> int:
     """Show how a budget stands."""
     view = run_async(_view(store, budget_id))
     if form is Format.JSON:
-        print_json(_plain(view))
+        print_json(budget_answer(view))
         return Exit.OK
     print(printable(f"{view.budget_id}: {view.status}, {view.calls:,} calls settled, {view.open_count:,} open"))
     if len(view.lineage) > 1:
@@ -62,7 +69,7 @@ def show(budget_id: str, *, store: str | None, form: Format) -> int:
         right={"SPENT", "RESERVED", "LEFT", "LIMIT"},
     )
     for claim in view.open_calls:
-        print(printable(f"open: call {claim.number} of {claim.owner}"))
+        print(printable(f"open: {claim}, call {claim.number} of {claim.owner}"))
     if view.unpriced_calls:
         note(f"{view.unpriced_calls:,} calls have no known price, {view.unpriced_tokens:,} tokens of them")
     if view.unmetered_calls:
@@ -78,15 +85,102 @@ async def _view(store: str | None, budget_id: str) -> BudgetView:
             raise NotThere(error.message, hint="`agenticflow budgets list` shows what there is") from error
 
 
-def _plain(view: BudgetView) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(view)
-    for name in ("limits", "left"):
-        plain[name] = getattr(view, name).to_dict()
-    for name in ("spent", "reserved"):
-        sums = getattr(view, name)
-        plain[name] = {"usd": f"{sums.usd:f}", "tokens": sums.tokens, "tool_calls": sums.tool_calls}
-    plain["open_calls"] = [str(claim) for claim in view.open_calls]
-    return plain
+# --- changing -----------------------------------------------------------------------------------------------------------
+
+
+def open_(budget_id: str, parent: str | None, *, store: str | None, form: Format, **limits: str | None) -> int:
+    """Open a budget, or find it as it stands."""
+    operation = OpenBudget(budget_id=budget_id, parent=parent, **_limits(limits))
+    return _say(run_async(deliver(store, operation, makes_store=True)), form)
+
+
+def change(budget_id: str, *, store: str | None, form: Format, **limits: str | None) -> int:
+    """Give a budget other limits; those that are not given stay."""
+    given = _limits(limits)
+    if not given:
+        raise InvalidInput("no limit is given", hint="give some of --usd, --tokens, --seconds, --tool-calls")
+    return _steer(ChangeBudget(budget_id=budget_id, only=list(given), **given), budget_id, store, form)
+
+
+def close(budget_id: str, *, store: str | None, form: Format) -> int:
+    """Say that nobody needs it now."""
+    return _steer(CloseBudget(budget_id=budget_id), budget_id, store, form)
+
+
+def settle(
+    budget_id: str, call: str, *, usd: str | None, tokens: int, tool_calls: int, store: str | None, form: Format
+) -> int:
+    """Say what a call has cost; that nobody knows when no amount is given."""
+    owner, number = _call(call)
+    operation = SettleCall(
+        budget_id=budget_id,
+        owner=owner,
+        number=number,
+        is_known=usd is not None or tokens > 0 or tool_calls > 0,
+        usd=None if usd is None else Budget(usd=_amount("usd", usd)).money,
+        tokens=tokens,
+        tool_calls=tool_calls,
+    )
+    return _steer(operation, budget_id, store, form)
+
+
+def release(budget_id: str, call: str, *, store: str | None, form: Format) -> int:
+    """Say that a call was not made."""
+    owner, number = _call(call)
+    return _steer(ReleaseCall(budget_id=budget_id, owner=owner, number=number), budget_id, store, form)
+
+
+def _limits(texts: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the limits that are given, ``None`` for one that is lifted."""
+    given: dict[str, Any] = {}
+    for name, text in texts.items():
+        if text is not None:
+            amount = None if text == "none" else _amount(name, text)
+            given[name] = str(amount) if name == "usd" and amount is not None else amount
+    return given
+
+
+def _amount(name: str, text: str) -> Any:
+    kind: Callable[[str], object] = {"usd": Decimal, "seconds": float}.get(name, int)
+    try:
+        amount: Any = kind(text)
+    except (ValueError, ArithmeticError) as error:
+        raise InvalidInput(f"--{name.replace('_', '-')} {text!r} is no number", hint="write 5, or none") from error
+    Budget(**{name: amount})  # raises for what no budget may be
+    return amount
+
+
+def _call(text: str) -> tuple[str, int]:
+    owner, _, number = text.rpartition("#")
+    if not owner or not number.isdecimal() or len(number) > 10:
+        raise InvalidInput(f"{text!r} is no call", hint="write it as `budgets show` does: OWNER#NUMBER")
+    return owner, int(number)
+
+
+def _steer(operation: Operation, budget_id: str, store: str | None, form: Format) -> int:
+    return _say(run_async(_delivered(operation, budget_id, store)), form)
+
+
+async def _delivered(operation: Operation, budget_id: str, store: str | None) -> Delivered:
+    try:
+        return await deliver(store, operation)
+    except InvalidInput:
+        await _view(store, budget_id)  # says so when there is none
+        raise
+
+
+def _say(delivered: Delivered, form: Format) -> int:
+    answer = delivered.answer
+    if form is Format.JSON:
+        print_json(answer)
+        return Exit.OK
+    limits = answer["limits"]
+    left = ", ".join(f"{name.replace('_', ' ')} {answer['left'][name]} of {limits[name]}" for name in limits)
+    print(printable(f"{answer['budget_id']}: {answer['status']}, {f'left: {left}' if left else 'no limits'}"))
+    return Exit.OK
+
+
+# --- words --------------------------------------------------------------------------------------------------------------
 
 
 def _row(view: BudgetView) -> tuple[object, ...]:

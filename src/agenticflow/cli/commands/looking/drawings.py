@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +29,7 @@ from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.orchestration.facts import StepsPlanned
 from agenticflow.orchestration.graph import TaskGraph
 from agenticflow.orchestration.guest import stream_of
-from agenticflow.orchestration.timeline import SECOND, Stretch, Timeline, gantt, timeline_of
+from agenticflow.orchestration.timeline import MIN_WIDTH, SECOND, Stretch, Timeline, gantt, timeline_of
 from agenticflow.runtime.clock import SystemClock
 
 __all__ = ["graph", "timeline"]
@@ -37,6 +37,7 @@ __all__ = ["graph", "timeline"]
 BAR_SHARE: Final = 3
 """Of the width, one part in so many is for the bars."""
 SHOWN_CHARS: Final = 60
+HEADS: Final = ("TASK", "ATTEMPT", "AFTER", "WAITED", "TOOK", "ENDED")
 MAX_EDGES: Final = 30
 """To one step: of a thousand that ended before it the last are drawn."""
 
@@ -115,18 +116,32 @@ def timeline(workflow_id: str, *, run_no: int | None, width: int | None, store: 
     if form is Format.JSON:
         print_json(_timeline_json(workflow_id, run_no, folded, now))
         return Exit.OK
-    bars = gantt(folded, now, width=width or max(data_width() // BAR_SHARE, 10))
     rows = [
-        (row.task_key, row.attempt or row.kind, _after(folded, row.scheduled_at), *_times(row, now), row.outcome, bar)
-        for row, bar in zip(folded.rows, bars, strict=True)
+        (
+            row.task_key,
+            str(row.attempt or row.kind),
+            _after(folded, row.scheduled_at),
+            *_times(row, now),
+            str(row.outcome),
+        )
+        for row in folded.rows
     ]
+    bars = gantt(folded, now, width=width or _bar_width(rows))
     took = duration((folded.until(now) - folded.started_at) / SECOND)
     print(printable(f"{workflow_id} run {run_no}: began {moment(folded.started_at)}, {_ended(folded)}{took}"))
-    print_table(("TASK", "ATTEMPT", "AFTER", "WAITED", "TOOK", "ENDED", ""), rows, right={"AFTER", "WAITED", "TOOK"})
+    with_bars = [(*row, bar) for row, bar in zip(rows, bars, strict=True)]
+    print_table((*HEADS, ""), with_bars, right={"AFTER", "WAITED", "TOOK"})
     for row in folded.rows:
         if row.error:
             print(printable(f"{row.task_key}: {row.error[:SHOWN_CHARS]}"))
     return Exit.OK
+
+
+def _bar_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide the bars are: a part of the line, and no more than the columns before them leave."""
+    # Each column is followed by two blanks.
+    others = sum(max(map(len, column)) + 2 for column in zip(HEADS, *rows, strict=True))
+    return max(min(data_width() // BAR_SHARE, data_width() - others), MIN_WIDTH)
 
 
 async def _timeline(store: str | None, workflow_id: str, run_no: int | None) -> tuple[int, Timeline]:

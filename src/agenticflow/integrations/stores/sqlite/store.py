@@ -350,7 +350,7 @@ class SQLiteStore(Store):
     async def list_values(
         self, namespace: str, *, now: int, prefix: str = "", after: str | None = None, limit: int = 100
     ) -> Sequence[KeyValue]:
-        check_page(namespace, prefix, limit)
+        check_page(namespace, prefix, after, limit)
         return await self._read(lambda db: value_page(db, namespace, _sql_int(now), prefix, after, limit))
 
     async def compact(self, policy: RetentionPolicy = KEEP_ALL, *, now: int) -> Compacted:
