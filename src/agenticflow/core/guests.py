@@ -11,7 +11,7 @@ from agenticflow.core.decider import Fact
 from agenticflow.core.engine import ActivityInput, Effect, Guest, GuestState, ProcessDeath, Recovery
 from agenticflow.errors import CorruptStore, InvariantError
 
-__all__ = ["TasklessGuest", "read_snapshot"]
+__all__ = ["TasklessGuest", "decode_snapshot", "read_snapshot"]
 
 
 class _Saved(Protocol):
@@ -22,6 +22,7 @@ class _Saved(Protocol):
 
 S = TypeVar("S", bound=GuestState)
 D = TypeVar("D", bound=_Saved)
+T = TypeVar("T")
 
 
 class TasklessGuest(Guest[S]):
@@ -41,12 +42,17 @@ class TasklessGuest(Guest[S]):
         raise InvariantError(f"the {self.kind} {state.stream_id!r} has no tasks, nobody can perform {task_key!r}")
 
 
-def read_snapshot(stream_id: str, data: bytes, saved: type[D], form: int) -> D:
-    """Return what ``data``, a snapshot of ``stream_id``, says. Raises ``CorruptStore`` when it is none, or not of this form."""
+def decode_snapshot(stream_id: str, data: bytes, saved: type[T]) -> T:
+    """Return what ``data``, a snapshot of ``stream_id`` whose form is known otherwise, says. Raises ``CorruptStore`` when it is none."""
     try:
-        found = msgspec.msgpack.decode(data, type=saved)
+        return msgspec.msgpack.decode(data, type=saved)
     except msgspec.DecodeError as error:
         raise CorruptStore(f"the snapshot of {stream_id!r} cannot be read: {error}") from error
+
+
+def read_snapshot(stream_id: str, data: bytes, saved: type[D], form: int) -> D:
+    """Return what ``data``, a snapshot of ``stream_id``, says. Raises ``CorruptStore`` when it is none, or not of this form."""
+    found = decode_snapshot(stream_id, data, saved)
     if found.form != form:
         raise CorruptStore(f"the snapshot of {stream_id!r} has form {found.form}, this program knows {form}")
     return found

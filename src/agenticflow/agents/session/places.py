@@ -213,10 +213,7 @@ class StorePlace:
         if self._is_loaded:
             return  # by another task, meanwhile
         if snapshot is not None and snapshot.schema_version == SNAPSHOT_SCHEMA:
-            try:
-                self.window = DECIDER.initial(stream_id, snapshot.data)
-            except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                raise CorruptStore(f"the snapshot of {stream_id!r} is damaged: {error}") from error
+            self.window = DECIDER.initial(stream_id, snapshot.data)
             self._version = self._snapshot_version = snapshot.version
         self._is_loaded = True
 

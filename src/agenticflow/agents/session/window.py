@@ -27,6 +27,7 @@ from agenticflow.agents.session.facts import (
 )
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.guests import decode_snapshot
 from agenticflow.core.values import reference_in
 from agenticflow.errors import BoundExceeded, CommandRefused, InvalidInput
 
@@ -109,10 +110,10 @@ class SessionDecider:
     codec: FactCodec = SESSION_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> SessionWindow:
-        """Return the window before the first event, or as it was in ``snapshot``."""
+        """Return the window before the first event, or as it was in ``snapshot``. Raises ``CorruptStore``."""
         window = SessionWindow(stream_id)
         if snapshot is not None:
-            kept = msgspec.msgpack.decode(snapshot, type=_Kept)
+            kept = decode_snapshot(stream_id, snapshot, _Kept)
             window.replace_items(kept.items)
             window.metadata = kept.metadata
             window.added, window.era, window.summaries = kept.added, kept.era, kept.summaries

@@ -13,6 +13,7 @@ import msgspec
 
 from agenticflow.core import codec
 from agenticflow.core.decider import Command, Fact, FactCodec
+from agenticflow.core.guests import decode_snapshot
 from agenticflow.core.ids import check_id
 from agenticflow.errors import BoundExceeded, ConcurrencyConflict, InvalidInput
 
@@ -76,10 +77,10 @@ class SharedStateDecider:
     codec: FactCodec = STATE_FACTS
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> SharedState:
-        """Return the state before the first event, or as it was in ``snapshot``."""
+        """Return the state before the first event, or as it was in ``snapshot``. Raises ``CorruptStore``."""
         state = SharedState(stream_id)
         if snapshot is not None:
-            state.keys = msgspec.msgpack.decode(snapshot, type=dict[str, tuple[int, bytes]])
+            state.keys = decode_snapshot(stream_id, snapshot, dict[str, tuple[int, bytes]])
             state.size_bytes = sum(len(value) for _, value in state.keys.values())
         return state
 

@@ -10,9 +10,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Final
 
-import msgspec
-
-from agenticflow.errors import ConcurrencyConflict, CorruptStore
+from agenticflow.errors import ConcurrencyConflict
 from agenticflow.runtime.shared_state.facts import ModifyState, SharedStateDecider
 from agenticflow.storage.commits import Commit, Committed, NewEvent
 from agenticflow.storage.rows import Blob, Row, Snapshot
@@ -124,10 +122,7 @@ class Folds:
         if not fold.is_loaded:
             snapshot = await self._store.get_snapshot(stream_id)
             if snapshot is not None and snapshot.schema_version == SNAPSHOT_SCHEMA:
-                try:
-                    fold.state = DECIDER.initial(stream_id, snapshot.data)
-                except (msgspec.DecodeError, msgspec.ValidationError) as error:
-                    raise CorruptStore(f"the snapshot of {stream_id!r} is damaged: {error}") from error
+                fold.state = DECIDER.initial(stream_id, snapshot.data)
                 fold.version = fold.snapshot_version = snapshot.version
             fold.is_loaded = True
         while page := await self._store.read_page(stream_id, fold.version, PAGE_EVENTS):

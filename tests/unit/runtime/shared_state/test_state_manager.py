@@ -261,7 +261,7 @@ async def test_a_damaged_snapshot_is_said_to_be_damaged() -> None:
     store = MemoryStore()
     row = Snapshot(stream_id="state-analyst", version=1, data=b"\xc1")
     await store.commit(Commit(stream_id="state-analyst", rows=[row]))
-    with pytest.raises(CorruptStore, match="the snapshot of 'state-analyst' is damaged"):
+    with pytest.raises(CorruptStore, match="the snapshot of 'state-analyst' cannot be read"):
         await StateManager(store).get_state("analyst", "count")
 
 
