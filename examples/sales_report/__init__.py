@@ -32,6 +32,8 @@ DEFAULTS: Final[dict[str, object]] = {
     **dict.fromkeys(Wishes.__dataclass_fields__, ""),
 }
 
+MAX_NUMBER: Final = 1_000_000
+
 clerk = Agent("clerk", {"data_loading"}, role="reads the file and accounts for every row")
 analyst = Agent("analyst", {"statistics"}, role="measures one segment", concurrency=4)
 reporter = Agent("reporter", {"report_generation"}, role="writes what people read")
@@ -107,8 +109,16 @@ def look_at(file: str, output: str, wishes: Wishes, context: TaskContext) -> dic
     given = context.input if isinstance(context.input, dict) else {}
     if unknown := sorted(given.keys() - DEFAULTS):
         raise PermanentError(f"there is no input {unknown[0]!r}", hint=f"there are {', '.join(DEFAULTS)}")
+    for name in ("threshold", "pause_seconds"):
+        number = given.get(name, 0)
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < MAX_NUMBER:
+            raise PermanentError(f"{name} is {number!r}", hint="give a number, 0 or more")
     folder = Path(output).expanduser().absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        words = f"the report cannot be written to {str(folder)!r}: {error.strerror}"
+        raise PermanentError(words, hint="name another folder with --input output=FOLDER") from None
     source = Path(file).expanduser().absolute() if file else folder / "sample.csv"
     if not file:
         source.write_bytes(make_sample().data)

@@ -27,7 +27,12 @@ def given(pairs: list[str]) -> dict[str, object]:
         key, equals, value = pair.partition("=")
         if not equals or key not in DEFAULTS:
             sys.exit(f"--input {pair!r}: write key=value, with one of the keys {', '.join(DEFAULTS)}")
-        found[key] = float(value) if isinstance(DEFAULTS[key], float) else value
+        if key in ("file", "output") and not value:
+            sys.exit(f"--input {pair!r} names nothing: write {key}=PATH, or leave it out")
+        try:
+            found[key] = float(value) if isinstance(DEFAULTS[key], float) else value
+        except ValueError:
+            sys.exit(f"--input {pair!r}: {value!r} is no number")
     for key in ("file", "output"):
         if path := found.get(key, DEFAULTS[key]):
             found[key] = str(Path(str(path)).expanduser().absolute())

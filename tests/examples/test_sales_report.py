@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenticflow import Orchestrator
+from agenticflow import Orchestrator, WorkflowExecutionError
 from examples.sales_report import analyst, clerk, reporter, workflow
+from examples.sales_report.__main__ import given
 from examples.sales_report.measures import Found, Measured
 from examples.sales_report.report import Written, money
 from examples.sales_report.rows import Loaded
@@ -169,3 +170,34 @@ async def test_quantity_times_price_is_exact_with_more_decimals_than_cents(tmp_p
     rounded, _ = await report(tmp_path, data + b"1/3/2026,Norway,1,0.008\n")
     assert rounded.total == "0.38"
     assert "Exactly 0.378" in Path(rounded.markdown).read_text()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"threshold": -1}, "threshold is -1"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"pause_seconds": "long"}, "pause_seconds is 'long'"),
+        ({"output": "sales.csv"}, "the report cannot be written to .*: File exists"),
+    ],
+)
+async def test_what_cannot_be_is_told_at_once(inputs: dict[str, object], words: str, tmp_path: Path) -> None:
+    if "output" in inputs:
+        inputs = {"output": str(tmp_path / "sales.csv")}
+    with pytest.raises(WorkflowExecutionError, match=words) as caught:
+        await report(tmp_path, b"date,region,amount\n2026-01-01,N,5.00\n", **inputs)
+    assert list(caught.value.failed) == ["look"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("threshold=high", "'high' is no number"),
+        ("file=", "names nothing: write file=PATH, or leave it out"),
+        ("output=", "names nothing"),
+        ("files=x", "write key=value, with one of the keys file, output"),
+    ],
+)
+def test_wrong_words_end_with_what_is_right(pair: str, words: str) -> None:
+    with pytest.raises(SystemExit, match=words):
+        given([pair])

@@ -132,10 +132,18 @@ def test_keys_of_locks_and_limits_are_resolved_once_each_and_kept_over_retries()
     )
     keys = [permit.key for permit in run.dispatched["a"].permits]
     assert keys == ["a", "api", "b x"]
-    assert run.dispatched["a"].permits[0].max_concurrent == 9, "the last one that names it"
+    assert run.dispatched["a"].permits[0].max_concurrent == 1, "a lock stays one, whatever limit has its key"
     run.fail("a")
     run.wait(60)
     assert [permit.key for permit in run.record("a").permits] == keys
+
+
+def test_two_limits_of_a_task_with_one_key_are_kept_both() -> None:
+    limits = [Limit("api", max_concurrent=5), Limit("api", rate=3, per_seconds=2)]
+    run = Run(task("a", limits=limits), task("b", limits=reversed(limits), locks=["api"]))
+    for key, count in (("a", 5), ("b", 1)):
+        [permit] = run.dispatched[key].permits
+        assert (permit.max_concurrent, permit.rate, permit.per_seconds) == (count, 3, 2)
 
 
 @pytest.mark.parametrize("who", ["x" * 201, ""])

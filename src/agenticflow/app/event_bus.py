@@ -9,9 +9,10 @@ here the parts are put together.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from agenticflow.app.wiring import open_broker
 from agenticflow.communication.bus import (
@@ -136,6 +137,11 @@ class EventBus:
         )
         if not callable(handler):
             raise InvalidInput(f"the handler for {pattern!r} is a {type(handler).__name__}, not a function")
+        if not _takes_one(handler):
+            raise InvalidInput(
+                f"the handler for {pattern!r} cannot be called with an event alone",
+                hint="write async def on_event(event): …",
+            )
         if self._router.get(options.subscription_id) is not None:
             raise InvalidInput(
                 f"the subscription {options.subscription_id!r} exists already",
@@ -321,3 +327,13 @@ class EventBus:
         letter = await self._letters.record(options.subscription_id, options.pattern.text, event, error, attempts)
         if self._monitor is not None:
             tell(self._monitor, lambda monitor: monitor.event_dead_lettered(letter), self._log)
+
+
+def _takes_one(handler: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # one that is not written in Python says nothing about itself
+    return True

@@ -162,7 +162,9 @@ class TimeRange(msgspec.Struct, frozen=True):
 
 def _to_ns(moment: datetime | int | None) -> int | None:
     if not isinstance(moment, datetime):
-        return moment
+        if moment is None or type(moment) is int:
+            return moment
+        raise InvalidInput(f"{moment!r:.80} is no moment", hint="give an aware datetime, or nanoseconds")
     if moment.tzinfo is None:
         raise InvalidInput(f"{moment!r} has no time zone", hint="use datetime.now(UTC) or give tzinfo=")
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -188,7 +190,15 @@ class EventPredicate(msgspec.Struct, frozen=True, kw_only=True):
                 f"event_types is the text {self.event_types!r}", hint=f"write event_types={{{self.event_types!r}}}"
             )
         if self.event_types is not None:
+            if not isinstance(self.event_types, Iterable):
+                raise InvalidInput(
+                    f"event_types is {self.event_types!r:.80}", hint='write event_types={"order_placed"}'
+                )
             msgspec.structs.force_setattr(self, "event_types", frozenset(self.event_types))
+        if not isinstance(self.time_range, (TimeRange, type(None))):
+            raise InvalidInput(f"time_range is {self.time_range!r:.80}", hint="write time_range=TimeRange(start, end)")
+        if not isinstance(self.payload, (Mapping, type(None))):
+            raise InvalidInput(f"payload is {self.payload!r:.80}", hint='write payload={"order.status": "paid"}')
 
     def matches(self, event: AgenticEvent) -> bool:
         """Whether ``event`` is selected."""

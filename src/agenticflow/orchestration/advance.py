@@ -236,8 +236,16 @@ def _permits(state: RunState, record: TaskRecord) -> tuple[Permit, ...]:
                 f"the lock or limit {limit.key!r} of task {record.key!r} gives a key of {len(key):,} characters",
                 hint=f"keys have 1 to {MAX_KEY_CHARS} characters",
             )
-        found[key] = Permit(key, limit.max_concurrent, limit.rate, limit.per_seconds)
+        permit = Permit(key, limit.max_concurrent, limit.rate, limit.per_seconds)
+        found[key] = permit if (before := found.get(key)) is None else _both(before, permit)
     return tuple(found[key] for key in sorted(found))
+
+
+def _both(one: Permit, other: Permit) -> Permit:
+    """Return what keeps to both: a lock of a task stays one, whatever limit has the same key."""
+    counts = [count for count in (one.max_concurrent, other.max_concurrent) if count is not None]
+    rated = one if other.rate is None else other
+    return Permit(one.key, min(counts, default=None), rated.rate, rated.per_seconds)
 
 
 def _why_blocked(state: RunState, record: TaskRecord) -> str:

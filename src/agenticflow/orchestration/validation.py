@@ -40,8 +40,8 @@ def item_roots(task: TaskDefinition) -> frozenset[str]:
 
 def contradictions(definition: WorkflowDefinition) -> list[str]:
     """Return, in words, what new workflows are refused for and recorded ones went on with: policies that contradict themselves, waits for
-    nothing that has a name."""
-    problems: list[str] = []
+    nothing that has a name, locks that are none."""
+    problems = list(_shared_keys(definition))
     for task in definition.tasks:
         undo = task.compensation
         for policy, where in (
@@ -58,6 +58,19 @@ def contradictions(definition: WorkflowDefinition) -> list[str]:
             found = contradictions(task.workflow)
             problems += [f"in the sub-workflow of task {task.task_id!r}: {problem}" for problem in found]
     return problems
+
+
+def _shared_keys(definition: WorkflowDefinition) -> Iterator[str]:
+    """A lock is a limit of one: where somebody else comes in with other numbers under the same key, it keeps nobody out."""
+    locked = {name: task.task_id for task in definition.tasks for name in task.locks}
+    for task in definition.tasks if locked else ():
+        for limit in task.limits:
+            holder = locked.get(limit.key)
+            if holder is not None and limit.key not in task.locks and limit.max_concurrent != 1:
+                yield (
+                    f"task {task.task_id!r} has a limit {limit.key!r} that task {holder!r} has as a lock: "
+                    f"the lock would keep it out no more; give the limit a key of its own"
+                )
 
 
 def validate(definition: WorkflowDefinition, depth: int = 0) -> list[str]:

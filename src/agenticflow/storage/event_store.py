@@ -120,6 +120,11 @@ class EventStore(ABC):
         Raises ``InvalidInput`` for the engine's own streams (``ENGINE_STREAMS``): a foreign event there would make
         their history unreadable.
         """
+        if not isinstance(stream_id, str) or not isinstance(events, Iterable) or type(expected_version) is not int:
+            raise InvalidInput(
+                f"append got {stream_id!r:.80}, {type(events).__name__} and {expected_version!r:.80}",
+                hint='write await store.append("order-7", [AgenticEvent("order_placed")], expected_version=0)',
+            )
         if stream_id.startswith(ENGINE_STREAMS):
             raise InvalidInput(
                 f"the stream {stream_id!r} belongs to the engine", hint="give yours another name, 'order-7' say"

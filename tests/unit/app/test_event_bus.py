@@ -321,6 +321,9 @@ async def test_what_makes_no_sense_is_refused() -> None:
         await bus.subscribe(nonsense, Listener())
     with pytest.raises(InvalidInput, match="the handler for 'a' is a int, not a function"):
         await bus.subscribe("a", nonsense)
+    for handler in (lambda: None, lambda event, other: None, lambda *, event: None):
+        with pytest.raises(InvalidInput, match="the handler for 'a' cannot be called with an event alone"):
+            await bus.subscribe("a", cast(Any, handler))
     with pytest.raises(InvalidInput, match="only AgenticEvent can be published, not int"):
         await bus.publish(nonsense)
     with pytest.raises(ConfigurationError, match="no event bus is known for 'carrier-pigeon'"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -251,3 +251,17 @@ def test_frozen_payloads_are_read_only_views_and_dataclasses_stay() -> None:
     event = AgenticEvent("moved", {"to": Point(1)})
     assert isinstance(event.payload, MappingProxyType)
     assert event.payload["to"] == Point(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: EventPredicate(event_types=cast(Any, 5)), "event_types is 5"),
+        (lambda: EventPredicate(payload=cast(Any, 5)), "payload is 5"),
+        (lambda: EventPredicate(time_range=cast(Any, (1, 2))), "time_range is"),
+        (lambda: TimeRange(cast(Any, "monday")), "'monday' is no moment"),
+    ],
+)
+def test_what_selects_no_events_is_told(make: Callable[[], object], words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        make()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agenticflow.orchestration.definition import Compensation, TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.validation import contradictions, validate
+from agenticflow.resilience.limits import Limit
 from agenticflow.resilience.retry import RetryPolicy
 
 
@@ -27,3 +28,16 @@ def test_waits_for_what_has_no_name_are_told() -> None:
         "task 'a' waits for a signal without a name",
         "task 'b' asks nothing: its approval has no question",
     ]
+
+
+def test_a_lock_and_a_limit_of_different_tasks_have_keys_of_their_own() -> None:
+    def told(*limits: Limit) -> list[str]:
+        tasks = [TaskDefinition("a", "agent", locks={"till"}), TaskDefinition("b", "agent", limits=limits)]
+        return contradictions(WorkflowDefinition(tasks))
+
+    [words] = told(Limit("till", max_concurrent=5))
+    assert words.startswith("task 'b' has a limit 'till' that task 'a' has as a lock")
+    assert len(told(Limit("till", rate=5))) == 1
+    assert told(Limit("till", max_concurrent=1)) == told(Limit("api", max_concurrent=5)) == []
+    both = TaskDefinition("a", "agent", locks={"till"}, limits=[Limit("till", rate=5)])
+    assert contradictions(WorkflowDefinition([both])) == []

@@ -100,7 +100,7 @@ def load_workflow(
     ``given`` is the workflow input, as far as it is known: then the handlers' parameters are compared with it as well.
     Raises ``DefinitionError`` with every mistake found.
     """
-    place, name = _split(fspath(target))
+    place, name = _split(_text_of(target))
     if Path(place).suffix in _SUFFIXES:
         return _DocumentFile(_demanded_file(place), performers, given).one(name)
     return _ModuleFile(_module(place), place, performers, given).one(name)
@@ -108,12 +108,18 @@ def load_workflow(
 
 def load_workflows(target: str | PathLike[str], performers: Performers = Performers.IF_NAMED) -> list[Loaded]:
     """Load every workflow of a file; ``FILE:name`` only that one. Raises ``DefinitionError`` with every mistake found in any."""
-    place, name = _split(fspath(target))
+    place, name = _split(_text_of(target))
     if name is not None:
         return [load_workflow(target, performers)]
     if Path(place).suffix in _SUFFIXES:
         return _DocumentFile(_demanded_file(place), performers, None).all()
     return _ModuleFile(_module(place), place, performers, None).all()
+
+
+def _text_of(target: object) -> str:
+    if not isinstance(target, (str, PathLike)):
+        raise DefinitionError(f"{target!r:.80} is no workflow file", hint='write load_workflow("orders.yaml")')
+    return str(fspath(target))
 
 
 def _module(place: str) -> ModuleType:

@@ -189,6 +189,12 @@ class AppendingCases(Place):
         async with self.store() as store:
             with refused(InvalidInput):
                 await store.append("a", [{"event_type": "happened"}])  # type: ignore[list-item]  # the mistake on trial
+            with refused(InvalidInput):
+                await store.append("a", AgenticEvent("happened"))  # type: ignore[arg-type]  # as above
+            with refused(InvalidInput):
+                await store.append(7, [AgenticEvent("happened")])  # type: ignore[arg-type]  # as above
+            with refused(InvalidInput):
+                await store.append("a", [AgenticEvent("happened")], "0")  # type: ignore[arg-type]  # as above
             assert await versions(store, "a") == []
 
     async def test_a_commit_of_rows_alone_leaves_the_stream_as_it_is(self) -> None:
