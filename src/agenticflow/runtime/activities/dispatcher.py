@@ -404,10 +404,10 @@ class Dispatcher:
                 self.refill(seat)
         if outcome is not None:
             try:
-                is_leaving = effect.permits and not worker.is_stopping
-                await worker.report(
-                    attempt, outcome, blobs, now, self._gates.leaving(stream_id, effect.token) if is_leaving else ()
-                )
+                if effect.permits and not worker.is_stopping:
+                    await worker.report(attempt, outcome, blobs, now, self._gates.leaving(stream_id, effect.token))
+                else:
+                    await worker.report(attempt, outcome, blobs, now)
             except AgenticFlowError as error:
                 log.error("the outcome of %s in %s was not recorded: %s", effect.task_key, stream_id, error)
             if is_working and outcome.kind is not SUCCEEDED:

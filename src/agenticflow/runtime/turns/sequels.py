@@ -95,8 +95,7 @@ class Sequels:
         turn = Turn(actor)
         is_whole = False
         try:
-            turn.since = [one for one in sequels if turn.decide(Request(one.command, None, None))]
-            if turn.since:
+            if turn.decide_along(sequels):
                 turn.close(None, sequels[-1].command.now)
                 is_whole = True
         except (AgenticFlowError, BlobMissing):

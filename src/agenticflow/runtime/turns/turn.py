@@ -60,8 +60,6 @@ class Turn:
         """What its commands say that follows from them elsewhere."""
         self.sequels: Sequence[Sequel] = ()
         """What is committed along with it."""
-        self.since: Sequence[Sequel] = ()
-        """What it is, when it was decided along with another: sequels of that one."""
 
     def decide(self, request: Request) -> bool:
         """Decide a command with everything that follows, and take that into the state; return whether that made anything true.
@@ -99,6 +97,12 @@ class Turn:
     def is_torn(self) -> bool:
         """Whether facts are decided of which not everything that follows is: then its state must not be used any more."""
         return len(self.facts) > self._begun
+
+    def decide_along(self, sequels: Sequence[Sequel]) -> bool:
+        """Decide what follows from another turn; return whether any of it made anything true."""
+        self.since = [one for one in sequels if self.decide(Request(one.command, None, None))]
+        """Those of the sequels that did: what is true of that turn when this one is."""
+        return bool(self.since)
 
     def close(self, command_id: str | None, now: int) -> None:
         """Nothing more is decided: find what the facts ask for, and make the commit of them and of what has to be recorded with them."""
