@@ -133,5 +133,7 @@ def stream_of_state(agent_id: str) -> str:
     """Return where the shared state of the agent is. Raises ``InvalidInput`` for what is no agent id."""
     check_id(agent_id, "an agent")
     if len(agent_id) > 200 or "/" in agent_id:
-        raise InvalidInput(f"{agent_id!r:.60} is no id of an agent", hint='write modify_state("analyst", "key", function)')
+        raise InvalidInput(
+            f"{agent_id!r:.60} is no id of an agent", hint='write modify_state("analyst", "key", function)'
+        )
     return f"{STREAM}{agent_id}"
