@@ -39,33 +39,30 @@ class Sequels:
 
         Nobody else takes a turn of their executions until they are free again.
         """
-        turns, actor = [first], first.actor
+        turns, turn, actor = [first], first, first.actor
         if first.commit.command_id is not None or actor.conflicts or actor.failures:
             return turns  # it may have happened already, or has failed once with what followed
         try:
-            while len(turns) < MOST_TOGETHER:
-                sequel = self._of(turns[-1])
-                if sequel is None or (following := self._decided(sequel)) is None:
-                    break
-                turns[-1].sequel = sequel
+            while (sequel := self._of(turn)) is not None and (following := self._decided(sequel)) is not None:
+                turn.sequel = sequel
                 turns.append(following)
+                if len(turns) == MOST_TOGETHER:
+                    break
+                turn = following
         except Exception:  # noqa: BLE001 - a mistake of theirs is not the first's: it shows when they are asked in the usual way
-            turns[-1].sequel = None
+            turn.sequel = None
         return turns
 
     def _of(self, turn: Turn) -> Sequel | None:
         """Return what follows from the turn for another execution, if that is one thing, and known."""
-        actor = turn.actor
-        if actor.reporter is not None and not actor.state.is_open:
-            return actor.reporter.foresee(actor.state) if self._is_free(actor.reporter.stream_id) else None
-        if turn.child is None or turn.starts > 1 or self.foresee is None:
+        actor, child = turn.actor, turn.child
+        if (reporter := actor.reporter) is not None and not actor.state.is_open:
+            above = self._actors.get(reporter.stream_id)
+            is_free = above is not None and above.state is not None and above.is_idle
+            return reporter.foresee(actor.state) if is_free else None
+        if child is None or turn.starts > 1 or self.foresee is None:
             return None  # of many that start at once each is as good a first: they share a transaction anyway
-        return self.foresee(actor.stream_id, turn.child)
-
-    def _is_free(self, stream_id: str) -> bool:
-        """Whether the execution is in memory, and nobody is about it."""
-        actor = self._actors.get(stream_id)
-        return actor is not None and actor.is_idle and actor.state is not None
+        return self.foresee(actor.stream_id, child)
 
     def _decided(self, sequel: Sequel) -> Turn | None:
         """Take the turn of another execution, if nothing has to be waited for; nothing is refused here and nothing has failed."""
@@ -73,15 +70,15 @@ class Sequels:
         actor = self._actors.of(sequel.stream_id)
         if not actor.is_idle or actor.conflicts or actor.failures or command.blobs:
             return None
-        if actor.state is None and command.opens_stream:
-            actor.begin(self._values)
-        elif actor.state is None or command.opens_stream:
+        if (actor.state is None) is not command.opens_stream:
             return None
+        if actor.state is None:
+            actor.begin(self._values)
         actor.is_busy = actor.is_deciding = True
         turn = Turn(actor)
         is_whole = False
         try:
-            if turn.decide(Request(command, None, None)):
+            if turn.decide(command):
                 turn.close(None, command.now)
                 is_whole = True
         except (AgenticFlowError, BlobMissing):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agenticflow.core.decider import Fact
+from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, Effect, RunChild
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.actors import Actor, Answer, Request, Sequel, Waiting, metadata_of, refuse
@@ -57,12 +57,12 @@ class Turn:
         self.sequel: Sequel | None = None
         """What is committed along with it."""
 
-    def decide(self, request: Request) -> bool:
+    def decide(self, command: Command, answer: Waiting[Answer] | None = None) -> bool:
         """Decide a command with everything that follows, and take that into the state; return whether that made anything true.
 
         Raises what the decider refuses with, and ``BlobMissing``: called again with that value at hand it goes on where it was.
         """
-        actor, command, facts, events = self.actor, request.command, self.facts, self.events
+        actor, facts, events = self.actor, self.facts, self.events
         guest, state, now = actor.guest, actor.state, command.now
         evolve, encode, metadata = guest.evolve, guest.codec.encode, metadata_of(actor, command)
         begun, version = self._begun, actor.version + len(events)
@@ -83,8 +83,8 @@ class Turn:
                 self.stale += 1
         elif command.blobs:
             self.rows.extend(Blob(name, data) for name, data in command.blobs)
-        if request.answer is not None:
-            self.answers.append((request.answer, done - begun, version))
+        if answer is not None:
+            self.answers.append((answer, done - begun, version))
         return done > begun
 
     @property
