@@ -133,7 +133,8 @@ class ListsOldestFirst(MemoryStore):
 class TakesTheLastWrittenForTheLatest(MemoryStore):
     async def commit(self, commit: Commit) -> Committed:
         answer = await super().commit(commit)
-        self._latest.update({(row.kind, row.execution_id): row for row in commit.rows if isinstance(row, RunRow)})
+        rows = [row for row in commit.rows if isinstance(row, RunRow)]
+        self._latest.update({(row.kind, row.execution_id): row.stream_id for row in rows})
         return answer
 
 

@@ -53,7 +53,7 @@ Facts = Sequence[Fact]
 def advance(state: RunState, now: int) -> Facts:
     """Return what follows from ``state``; empty when it is settled."""
     if state.phase is not RUNNING:
-        return _advance_to_the_end(state, now)
+        return _advance_to_the_end(state, now) if state.is_open else ()
     if state.version > MAX_RUN_EVENTS - HISTORY_RESERVE and (state.ready or state.active or state.unknown):
         reason = f"the history reached {state.version:,} events, close to the limit of {MAX_RUN_EVENTS:,}"
         return [_stop_everything("history_limit", reason, now)]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from agenticflow.core import codec
 from agenticflow.core.context import CancelReason
 from agenticflow.core.decider import Command, Fact
@@ -42,12 +44,12 @@ from agenticflow.orchestration.quarantine.deciding import suspected, were_runnin
 from agenticflow.orchestration.repair.asking import is_asking
 from agenticflow.orchestration.replanning.facts import ReplanRequested
 from agenticflow.orchestration.run import RunDecider
-from agenticflow.orchestration.snapshots import take
+from agenticflow.orchestration.snapshots import restore, take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
 from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
 from agenticflow.orchestration.suspicion.facts import AttemptsInterrupted, ProcessLost
 
-__all__ = ["Results", "WorkflowGuest", "child_id", "run_output", "stream_of"]
+__all__ = ["Results", "WorkflowGuest", "child_id", "encoded_output", "run_output", "stream_of"]
 
 KIND: Final = "workflow"
 MAX_ID_CHARS: Final = 200
@@ -105,7 +107,7 @@ class WorkflowGuest(RunDecider):
         self._planners = planners
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> RunState:
-        state = super().initial(stream_id, snapshot)
+        state = RunState(stream_id) if snapshot is None else restore(stream_id, snapshot)
         state.planner = self._planners
         return state
 
@@ -215,11 +217,12 @@ class WorkflowGuest(RunDecider):
         node = record.node
         task = node.task
         started_for = record.undoes or record.key
+        generation = state.generation_of(started_for) if state.generations else state.first_generation
         return RunChild(
             record.key,
             record.token,
             record.attempt,
-            child_id(state.workflow_id, started_for, state.generation_of(started_for)),
+            child_id(state.workflow_id, started_for, generation),
             node.workflow,
             task.workflow if isinstance(task.workflow, str) else record.key,
             task.on_cancel == "detach",
@@ -295,6 +298,10 @@ class WorkflowGuest(RunDecider):
             params = codec.decode(state.values.resolve(node.encoded_params))
         if not isinstance(params, dict):
             raise InvariantError(f"params of task {task_key!r} are no mapping")
+        if node.task.workflow is not None:  # its params are all that a sub-workflow is given
+            return ActivityInput(
+                params, {}, state.values.resolve(state.input), state.workflow_id, state.run_no, node.task.task_id
+            )
         encoded: dict[str, bytes] = {}
         nodes = state.laid_out.nodes
         # A fallback is given what the task it stands in for was given.
@@ -325,7 +332,7 @@ class WorkflowGuest(RunDecider):
             execution_id=state.workflow_id,
             run_no=state.run_no,
             name=state.laid_out.definition.name,
-            status=state.status.value,
+            status=state.status._value_,  # as ``value``, which costs a call
             is_open=state.is_open,
             next_due=state.next_due,
             fingerprint=state.fingerprint,
@@ -340,10 +347,10 @@ class WorkflowGuest(RunDecider):
 def run_output(state: RunState) -> object:
     """Return the result of a completed run: its output template resolved, or the results of the tasks nothing depends on,
     by task id. Raises ``BlobMissing``, and ``InvalidInput`` when the template leads nowhere."""
-    plan = state.laid_out
     if state.planning is not None:
         closed = state.planning.closed
         return None if closed is None else codec.decode(state.values.resolve(bytes(closed.value)))
+    plan = state.laid_out
     if plan.output is not None:
         return plan.output.resolve(lookup(state))
     output: dict[str, object] = {}
@@ -353,3 +360,17 @@ def run_output(state: RunState) -> object:
         if data is not None:
             output[task_id] = codec.decode(data)
     return output
+
+
+def encoded_output(state: RunState) -> bytes:
+    """Return the result of a completed run encoded. Raises as ``run_output`` does, and ``NotSerializable``."""
+    plan = state.laid_out
+    if state.planning is not None or plan.output is not None:
+        return codec.encode(run_output(state))
+    output: dict[str, msgspec.Raw] = {}
+    for index in plan.sinks:
+        task_id = plan.nodes[index].task.task_id
+        data = state.result_of(task_id)
+        if data is not None:
+            output[task_id] = msgspec.Raw(data)  # encoded already, and it may be large
+    return codec.encode(output)

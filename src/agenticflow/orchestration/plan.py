@@ -20,7 +20,7 @@ from agenticflow.orchestration.references import Reference, Template, compile_te
 from agenticflow.orchestration.validation import INPUT_ROOTS, item_roots, meant, validate
 from agenticflow.resilience.limits import Limit
 
-__all__ = ["FullNode", "Node", "Plan", "compile_plan", "decode_plan", "node_of", "unknown_roots"]
+__all__ = ["ChildNode", "FullNode", "Node", "Plan", "compile_plan", "decode_plan", "node_of", "unknown_roots"]
 
 CACHED_PLANS: Final = 256
 _NO_PARAMS: Final = codec.encode({})
@@ -96,20 +96,28 @@ class Node:
     approval: Template | None = None
     workflow: bytes | None = None
     """The definition of a sub-workflow, encoded, when it is not looked up by name; set by whoever lays out the plan."""
-    undo: Node | None = None
-    """Lays out what undoes it: its compensation, else of a sub-workflow the run that undoes it."""
+    compensation: Node | None = None
+    is_undone_by_run: bool = False
+    """Whether it is a sub-workflow that undoes itself what it did."""
+
+    @property
+    def undo(self) -> Node | None:
+        """Lays out what undoes it: its compensation, else of a sub-workflow the run that undoes it."""
+        if self.compensation is None and self.is_undone_by_run:
+            return _undoing_child(self)  # laid out when it comes to that, which it hardly ever does
+        return self.compensation
 
     def can_be_undone(self, is_undoable: bool) -> bool:
         """Whether something undoes it once it is completed: of a sub-workflow without a compensation only what that says it can undo."""
-        return self.undo is not None and (is_undoable or self.undo.task.workflow is None)
+        return self.compensation is not None or (is_undoable and self.is_undone_by_run)
 
     def references(self) -> Iterator[Reference]:
         """Yield what its params, conditions and keys refer to."""
         if self.is_plain:
             yield from self.params.references if self.params is not None else ()
             return
-        if self.undo is not None:
-            yield from self.undo.references()
+        if self.compensation is not None:
+            yield from self.compensation.references()
         templates = (self.params, self.for_each, self.condition, self.until, self.repeat_from, self.approval)
         for template in (
             *templates,
@@ -154,9 +162,9 @@ def _undoing(node: Node, task: TaskDefinition, given: Compensation) -> Node:
     return node_of(node.index, undoing, (*node.depends_on, node.index))
 
 
-def _undoing_child(node: Node, task: TaskDefinition) -> Node:
+def _undoing_child(node: Node) -> Node:
     # What is being undone is undone to its end: nobody tells it to stop.
-    undoing = TaskDefinition(task.task_id, workflow=task.workflow, on_cancel="detach")
+    undoing = TaskDefinition(node.task.task_id, workflow=node.task.workflow, on_cancel="detach")
     return node_of(node.index, undoing, (*node.depends_on, node.index))
 
 
@@ -166,6 +174,18 @@ def _needs(task: TaskDefinition, count: int) -> int:
     return 1 if task.join == "any" and count > 1 else 0
 
 
+class ChildNode(Node):
+    """A sub-workflow without options of its own, laid out."""
+
+    __slots__ = ("workflow",)
+
+    is_undone_by_run = True
+
+    def __init__(self, index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> None:
+        super().__init__(index, task, depends_on)
+        self.workflow = None
+
+
 class FullNode(Node):
     """A task with options of its own, laid out."""
 
@@ -173,18 +193,19 @@ class FullNode(Node):
         "approval",
         "cancels",
         "choices",
+        "compensation",
         "condition",
         "continue_with",
         "fallback",
         "for_each",
         "has_consequences",
         "is_settled",
+        "is_undone_by_run",
         "is_wait",
         "needs",
         "permits",
         "repeat_from",
         "rest",
-        "undo",
         "until",
         "workflow",
     )
@@ -213,14 +234,15 @@ class FullNode(Node):
         )
         self.is_plain = not self.permits and _options(task) == _USUAL
         undo = task.compensation
-        self.undo = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
-        if self.undo is None and task.workflow is not None and task.on_cancel != "detach":
-            self.undo = _undoing_child(self, task)
+        self.compensation = _undoing(self, task, undo) if isinstance(undo, Compensation) else None
+        self.is_undone_by_run = task.workflow is not None and task.on_cancel != "detach"
 
 
 def node_of(index: int, task: TaskDefinition, depends_on: tuple[int, ...]) -> Node:
     """Return ``task`` laid out."""
-    kind = Node if task.workflow is None and task.is_usual else FullNode
+    if not task.is_usual:
+        return FullNode(index, task, depends_on)
+    kind = Node if task.workflow is None else ChildNode
     return kind(index, task, depends_on)
 
 
@@ -263,9 +285,10 @@ class Plan:
             if node.task.priority or definition.priority:
                 node.priority = node.task.priority + definition.priority
                 node.is_plain = node.is_plain and not node.priority
-            if not isinstance(node, FullNode):
-                continue  # nearly always: it names no other task
-            self._lay_out(node)
+            if isinstance(node, FullNode):
+                self._lay_out(node)
+            elif not isinstance(node, ChildNode):
+                continue  # nearly always: it names no other task and no workflow
             if isinstance(workflow := node.task.workflow, WorkflowDefinition):
                 node.workflow = inner.get(id(workflow)) or inner.setdefault(id(workflow), codec.encode(workflow))
         self.is_limited = definition.max_parallel is not None

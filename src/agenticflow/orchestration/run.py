@@ -72,6 +72,8 @@ MAX_GRACE_SECONDS: Final = 86_400
 MAX_RETRY_AFTER_SECONDS: Final = 3_600.0
 """Whoever says next year is asked after an hour all the same."""
 
+_NONE: Final = msgspec.Raw(codec.NULL)
+
 Facts = Sequence[Fact]
 
 
@@ -204,20 +206,23 @@ class RunDecider:
             fingerprint=command.fingerprint,
             started_by=command.requested_by,
             deadline=None if limit is None else command.now + int(limit * NANOSECONDS),
-            kept=msgspec.Raw(codec.NULL if command.kept is None else command.kept),
+            kept=_NONE if command.kept is None else msgspec.Raw(command.kept),
             generations=command.generations,
-            signals=msgspec.Raw(codec.NULL if command.signals is None else command.signals),
+            signals=_NONE if command.signals is None else msgspec.Raw(command.signals),
             parent=command.parent,
             depth=command.depth,
             first_generation=command.first_generation,
         )
-        return [
-            started,
-            *(() if (terms := command.replan) is None else [ReplanAgreed(terms.times, terms.limit_seconds)]),
-            *said_before(command.feedback),
-            *(() if command.answers is None else [AnswersKept(msgspec.Raw(command.answers))]),
-            *(() if command.undone_for is None else begin_undoing(command.undone_for, command.course, command.steps)),
-        ]
+        facts: list[Fact] = [started]
+        if (terms := command.replan) is not None:
+            facts.append(ReplanAgreed(terms.times, terms.limit_seconds))
+        if command.feedback:
+            facts += said_before(command.feedback)
+        if command.answers is not None:
+            facts.append(AnswersKept(msgspec.Raw(command.answers)))
+        if command.undone_for is not None:
+            facts += begin_undoing(command.undone_for, command.course, command.steps)
+        return facts
 
     def _activity_started(self, state: RunState, command: ActivityStarted) -> Facts:
         record = state.tasks.get(command.task_key)
@@ -404,7 +409,7 @@ class RunDecider:
 
 def _is_undoable(record: TaskRecord, outcome: Outcome) -> bool:
     """Whether the sub-workflow has to be undone when the run is: never one that goes its own way."""
-    return outcome.is_undoable and record.node.undo is not None
+    return outcome.is_undoable and record.node.can_be_undone(is_undoable=True)
 
 
 def _next_agent(record: TaskRecord) -> str | None:

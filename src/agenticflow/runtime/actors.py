@@ -69,22 +69,13 @@ class Waiting(Protocol[Told_contra]):
         """It will not come."""
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A command, who waits for its answer, and what follows from it elsewhere."""
 
-    __slots__ = ("answer", "command", "command_id", "sequels")
-
-    def __init__(
-        self,
-        command: Command,
-        command_id: str | None,
-        answer: Waiting[Answer] | None,
-        sequels: Sequence[Sequel] = (),
-    ) -> None:
-        self.command = command
-        self.command_id = command_id
-        self.answer = answer
-        self.sequels = sequels
+    command: Command
+    command_id: str | None
+    answer: Waiting[Answer] | None
+    sequels: Sequence[Sequel] = ()
 
 
 class Sequel(Protocol):
@@ -151,11 +142,11 @@ class Actor:
         "watched",
     )
 
-    def __init__(self, stream_id: str, guest: Guest[Any], listing: Listing | None = None) -> None:
+    def __init__(self, stream_id: str, execution_id: str, guest: Guest[Any], listing: Listing | None = None) -> None:
         self.stream_id = stream_id
+        self.execution_id = execution_id
         self.listing = listing
         """What of the state is listed beside the index row."""
-        self.execution_id = stream_id.partition("-")[2].rpartition("/")[0]
         self.guest = guest
         self.state: Any = None
         self.version = 0
@@ -292,12 +283,13 @@ class Actors(dict[str, Actor]):
         """Return the execution, new when it is not in memory. Raises ``InvariantError`` when nobody here runs its kind."""
         actor = self.get(stream_id)
         if actor is None:
-            guest = self.guests.get(stream_id.partition("-")[0])
+            kind, _, run = stream_id.partition("-")
+            guest = self.guests.get(kind)
             if guest is None:
                 raise InvariantError(f"nobody here runs {stream_id!r}")
             if len(self) >= self._full:
                 self._evict()
-            actor = self[stream_id] = Actor(stream_id, guest, self.listings.get(guest.kind))
+            actor = self[stream_id] = Actor(stream_id, run.rpartition("/")[0], guest, self.listings.get(kind))
         return actor
 
     def peek(self, stream_id: str) -> Any:
@@ -371,7 +363,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 def metadata_of(actor: Actor, command: Command) -> bytes:
     """Return who caused the facts of ``command``, encoded: for an outcome the scheduling of its attempt, by that event's id."""
     cause = f"{actor.stream_id}@{command.token}" if type(command) is ActivityFinished else type(command).__name__
-    return _encode(_EngineMetadata(causation_id=cause, correlation_id=actor.execution_id))
+    return _encode(_EngineMetadata(cause, actor.execution_id))
 
 
 def run_row(stream_id: str, guest: Guest[Any], state: Any, version: int) -> RunRow:

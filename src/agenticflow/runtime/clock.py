@@ -35,7 +35,7 @@ class SystemClock:
 
 def new_seed() -> str:
     """Return 16 random hexadecimal digits; for delays, not for secrets."""
-    return _random.randbytes(8).hex()
+    return _random.getrandbits(64).to_bytes(8).hex()
 
 
 def install() -> None:

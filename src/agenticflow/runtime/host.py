@@ -368,7 +368,7 @@ class Host:
                     if request.command.blobs:
                         await self._decide(turn, request)
                     else:
-                        turn.decide(request)
+                        turn.decide(request.command, request.answer, request.sequels)
                 except BlobMissing:
                     await self._decide(turn, request)
             except AgenticFlowError as refusal:
@@ -410,7 +410,7 @@ class Host:
                 self._values.put(name, data)
             while True:
                 try:
-                    turn.decide(request)
+                    turn.decide(request.command, request.answer, request.sequels)
                     return
                 except BlobMissing as missing:
                     await self._loader.fetch(missing, turn.actor.stream_id)
@@ -435,11 +435,11 @@ class Host:
                 for turn in turns:
                     self.measures.committed(len(turn.facts), self._clock.now_ns() - asked)
             self._take_effect(turns[0])
-            while free < len(turns):
-                turn = turns[free]
+            for turn in turns[1:]:
                 self._take_effect(turn)
                 free += 1
-                self._free(turn)
+                if self._sequels.free(turn):
+                    self._following.append(turn.actor)
         finally:
             if free < len(turns):
                 self._let_go(turns[free:], fate)
@@ -451,12 +451,7 @@ class Host:
 
     def _let_go(self, turns: Sequence[Turn], fate: AgenticFlowError | None) -> None:
         self._sequels.throw_away(turns, None if self.is_closing else fate)
-        for turn in turns:
-            self._free(turn)
-
-    def _free(self, turn: Turn) -> None:
-        if self._sequels.free(turn):
-            self._following.append(turn.actor)
+        self._following.extend(turn.actor for turn in turns if self._sequels.free(turn))
 
     async def _refuse_or_repeat(self, stream_id: str, request: Request, refusal: AgenticFlowError) -> None:
         # What was accepted once is not refused to who asks again.

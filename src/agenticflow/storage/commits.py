@@ -19,6 +19,7 @@ __all__ = ["Commit", "Committed", "NewEvent", "StoredEvent", "check_bounds"]
 
 MAX_STREAM_ID: Final = 512
 MAX_MOMENT: Final = 2**63 - 1
+MIN_MOMENT: Final = -MAX_MOMENT
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
@@ -93,7 +94,7 @@ def check_bounds(commit: Commit) -> int:
     for event in commit.events:
         size = len(event.data) + len(event.metadata)
         total += size
-        if size > MAX_EVENT_BYTES or not event.event_type.isascii() or not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
+        if size > MAX_EVENT_BYTES or not event.event_type.isascii() or not MIN_MOMENT <= event.timestamp <= MAX_MOMENT:
             _check_event(stream_id, event, size)
     if total > MAX_COMMIT_BYTES:
         raise BoundExceeded(
@@ -129,7 +130,7 @@ def _check_event(stream_id: str, event: NewEvent, size: int) -> None:
             hint="store large content as a blob and put the reference into the event",
         )
     _check_text("event type", event.event_type)
-    if not -MAX_MOMENT <= event.timestamp <= MAX_MOMENT:
+    if not MIN_MOMENT <= event.timestamp <= MAX_MOMENT:
         raise InvalidInput(
             f"the timestamp {event.timestamp} of {event.event_type!r} is out of range",
             hint="it is in nanoseconds since 1970, in 64 bits",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
@@ -13,7 +15,7 @@ from agenticflow.errors import InvalidInput, InvariantError
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.definition import TaskDefinition
 from agenticflow.orchestration.evolve import evolve
-from agenticflow.orchestration.guest import Results, WorkflowGuest, run_output, stream_of
+from agenticflow.orchestration.guest import Results, WorkflowGuest, encoded_output, run_output, stream_of
 from agenticflow.orchestration.run import RunDecider
 from agenticflow.orchestration.state import RunState
 from tests.scenarios.runs import GUEST, START, Run, task
@@ -108,6 +110,32 @@ def test_the_output_of_a_map_is_put_together_from_its_items() -> None:
     run.succeed("m[1]", value="b")
     run.succeed("m[0]", value="a")
     assert run_output(run.state) == {"m": ["a", "b"]}
+
+
+def test_an_output_is_encoded_as_it_would_be_after_it_was_decoded() -> None:
+    values = [None, -1, 2**63, 1.5, "ü", b"x", [1, {"k": ()}], {"b": 1, "a": {2}}, datetime(2026, 1, 2, tzinfo=UTC)]
+    for value in values:
+        run = Run(task("a"), task("b"))
+        run.succeed("a", value=value)
+        run.succeed("b", value=value)
+        assert encoded_output(run.state) == codec.encode(run_output(run.state))
+    run = Run(task("m", for_each=[1, 2]))
+    run.succeed("m[1]", value="b")
+    run.succeed("m[0]", value="a")
+    assert codec.decode(encoded_output(run.state)) == {"m": ["a", "b"]}
+    run = Run(task("a"), output="${a.n}")
+    run.succeed("a", value={"n": 3})
+    assert codec.decode(encoded_output(run.state)) == 3
+
+
+def test_an_output_with_a_large_value_is_encoded_whole() -> None:
+    run = Run(task("a"))
+    stored, [blob] = store_form(codec.encode("x" * 70_000))
+    evolve(run.state, f.TaskCompleted("a", run.token("a"), msgspec.Raw(stored)), 3, START)
+    with pytest.raises(BlobMissing):
+        encoded_output(run.state)
+    run.state.values.put(*blob)
+    assert codec.decode(encoded_output(run.state)) == {"a": "x" * 70_000}
 
 
 def test_a_scheduled_attempt_that_is_not_current_any_more_is_not_dispatched() -> None:

@@ -10,8 +10,8 @@ from agenticflow.core import codec
 from agenticflow.errors import CorruptStore, DefinitionError
 from agenticflow.orchestration import plan as plans
 from agenticflow.orchestration import validation
-from agenticflow.orchestration.definition import Choice, TaskDefinition, WorkflowDefinition
-from agenticflow.orchestration.plan import compile_plan, decode_plan, unknown_roots
+from agenticflow.orchestration.definition import Choice, Compensation, TaskDefinition, WorkflowDefinition
+from agenticflow.orchestration.plan import ChildNode, FullNode, compile_plan, decode_plan, unknown_roots
 from agenticflow.orchestration.validation import validate
 from agenticflow.resilience.limits import Limit
 from tests.scenarios.runs import Run, definition_of, task
@@ -248,3 +248,41 @@ def test_a_sub_workflow_that_many_tasks_run_is_looked_at_once_and_its_mistakes_t
     wrong = WorkflowDefinition([task("x", "nowhere")], name="wrong")
     told = validate(WorkflowDefinition([TaskDefinition(name, workflow=wrong) for name in "ab"]))
     assert [problem.partition(":")[0] for problem in told] == [f"in the sub-workflow of task {name!r}" for name in "ab"]
+
+
+def test_what_undoes_a_sub_workflow_is_laid_out_when_somebody_asks_for_it() -> None:
+    child = definition_of([task("only")])
+    tasks = [
+        TaskDefinition("usual", workflow=child),
+        TaskDefinition("waits", workflow=child, when="1 < 2"),
+        TaskDefinition("left", workflow=child, on_cancel="detach"),
+        TaskDefinition("mended", workflow=child, compensation=Compensation("clerk", "undo")),
+    ]
+    usual, waits, left, mended = compile_plan(definition_of(tasks)).nodes
+    assert [type(node) for node in (usual, waits, left, mended)] == [ChildNode, FullNode, FullNode, FullNode]
+    for node in (usual, waits):
+        assert node.can_be_undone(is_undoable=True)
+        assert not node.can_be_undone(is_undoable=False)
+        assert node.compensation is None
+        undo = node.undo
+        assert undo is not None
+        assert (undo.task.workflow, undo.task.on_cancel, undo.undo) == (child, "detach", None)
+    assert left.undo is None
+    assert not left.can_be_undone(is_undoable=True)
+    assert mended.can_be_undone(is_undoable=False)
+    assert mended.undo is mended.compensation
+    assert mended.undo is not None
+    assert mended.undo.task.agent_id == "clerk"
+
+
+def test_a_sub_workflow_without_options_starts_as_shortly_as_a_task_does() -> None:
+    child = definition_of([task("only")])
+    tasks = [
+        TaskDefinition("a", workflow="named"),
+        TaskDefinition("b", workflow=child),
+        TaskDefinition("c", workflow=child, priority=1),
+        TaskDefinition("d", workflow=child, total_timeout_seconds=5),
+    ]
+    nodes = compile_plan(definition_of(tasks)).nodes
+    assert [node.is_plain for node in nodes] == [True, True, False, False]
+    assert [node.workflow for node in nodes] == [None, *[codec.encode(child)] * 3]

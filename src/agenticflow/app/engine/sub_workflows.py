@@ -31,7 +31,7 @@ from agenticflow.errors import (
 from agenticflow.orchestration import commands as c
 from agenticflow.orchestration import facts as f
 from agenticflow.orchestration.chain import carry_over
-from agenticflow.orchestration.guest import run_output, stream_of
+from agenticflow.orchestration.guest import encoded_output, stream_of
 from agenticflow.orchestration.plan import Plan, decode_plan
 from agenticflow.orchestration.state import IN_QUESTION, Phase, RunState, WorkflowStatus, undo_key
 from agenticflow.runtime.failpoints import reach
@@ -193,9 +193,8 @@ class SubWorkflows:
 
     def outcome_at_hand(self, state: RunState) -> tuple[Outcome, Blobs]:
         if state.outcome is WorkflowStatus.COMPLETED:
-            value = run_output(state)
             try:
-                stored, blobs = store_form(codec.encode(value))
+                stored, blobs = store_form(encoded_output(state))
             except AgenticFlowError as error:
                 problem = ErrorInfo(type(error).__name__, str(error), error.code, is_permanent=True)
                 return Outcome(OutcomeKind.FAILED, error=problem), ()

@@ -8,7 +8,7 @@ from agenticflow.core import codec
 from agenticflow.core.values import reference_in
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.facts import PlannedStep
-from agenticflow.orchestration.plan import FullNode, Node, Plan, node_of
+from agenticflow.orchestration.plan import ChildNode, FullNode, Node, Plan, node_of
 
 __all__ = ["GrowingPlan"]
 
@@ -40,14 +40,15 @@ class GrowingPlan(Plan):
         task, params = step.task, bytes(step.params)
         node = node_of(len(self.nodes), task, ())
         node.encoded_params = params
-        if isinstance(node, FullNode) and isinstance(task.workflow, WorkflowDefinition):
+        if isinstance(node, (ChildNode, FullNode)) and isinstance(task.workflow, WorkflowDefinition):
             node.workflow = codec.encode(task.workflow)
         if self.is_limited or task.priority or self.definition.priority:
             node.priority = task.priority + self.definition.priority
             node.is_ordered = self.is_limited or node.priority != 0
             node.is_plain = node.is_plain and not node.priority
-        if node.undo is not None and node.undo.params is None and not node.undo.task.params:
-            node.undo.encoded_params = params
+        undo = node.compensation
+        if undo is not None and undo.params is None and not undo.task.params:
+            undo.encoded_params = params
         self.by_id[task.task_id] = node.index
         self.nodes.append(node)
         self.steps.append(step)

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from agenticflow.core.clocks import Clock
 from agenticflow.core.decider import Command
 from agenticflow.core.engine import ActivityFinished, ContinueExecution, RunChild
@@ -22,7 +24,6 @@ from agenticflow.errors import (
     AgenticFlowError,
     CommandRefused,
     ConcurrencyConflict,
-    InvariantError,
     OutcomeUnknown,
     TemporaryError,
     WorkflowNotFoundError,
@@ -78,36 +79,27 @@ class Launcher(Protocol):
         """Return what the end of the child means for the task. Raises ``BlobMissing``: then ``outcome`` fetches it."""
 
 
-class _Child:
-    __slots__ = ("effect", "is_hearing", "is_told", "parent", "stream_id", "task", "waits_for")
-
-    def __init__(self, parent: str, effect: RunChild) -> None:
-        self.parent = parent
-        self.effect = effect
-        self.stream_id: str | None = None
-        self.is_told = False
-        """Whether it was told to stop."""
-        self.is_hearing = False
-        """Whether somebody is about telling it that its parent was paused, or goes on."""
-        self.task: asyncio.Task[None] | None = None
-        self.waits_for: asyncio.Event | None = None
-        """Set while no workflow of its name is registered."""
+class _Child(msgspec.Struct, eq=False):
+    parent: str
+    effect: RunChild
+    stream_id: str | None = None
+    is_told: bool = False
+    """Whether it was told to stop."""
+    is_hearing: bool = False
+    """Whether somebody is about telling it that its parent was paused, or goes on."""
+    task: asyncio.Task[None] | None = None
+    waits_for: asyncio.Event | None = None
+    """Set while no workflow of its name is registered."""
 
 
-class _Start:
+class _Start(msgspec.Struct, eq=False):
     """The command that starts a child, and who waits for its answer."""
 
-    __slots__ = ("_child", "_children", "command", "stream_id")
-
-    def __init__(self, children: Children, child: _Child, stream_id: str, command: Command) -> None:
-        self._children = children
-        self._child = child
-        self.stream_id = stream_id
-        self.command = command
-
-    @property
-    def effect(self) -> RunChild:
-        return self._child.effect
+    _children: Children
+    _child: _Child
+    effect: RunChild
+    stream_id: str
+    command: Command
 
     def taken(self) -> None:
         self._children.take(self._child, self.stream_id)
@@ -122,28 +114,25 @@ class _Start:
         self._children.not_started(self._child)
 
 
-class _End:
+_NOT_FORESEEN: Final = ActivityFinished(now=0, task_key="", token=0, outcome=Outcome(OutcomeKind.UNKNOWN))
+"""Changes nothing."""
+
+
+class _End(msgspec.Struct, eq=False):
     """Who reports the end of a child, and the report."""
 
-    __slots__ = ("_child", "_children", "_finished", "stream_id")
-
-    effect = None
-
-    def __init__(self, children: Children, child: _Child) -> None:
-        self._children = children
-        self._child = child
-        self._finished: ActivityFinished | None = None
-        self.stream_id = child.parent
-
-    @property
-    def command(self) -> ActivityFinished:
-        if self._finished is None:
-            raise InvariantError(f"the end of a child of {self.stream_id!r} is not foreseen")
-        return self._finished
+    _children: Children
+    _child: _Child
+    stream_id: str
+    effect: None = None
+    command: ActivityFinished = _NOT_FORESEEN
 
     def foresee(self, state: Any) -> _End | None:
-        self._finished = self._children.finished(self._child, state)
-        return None if self._finished is None else self
+        finished = self._children.finished(self._child, state)
+        if finished is None:
+            return None
+        self.command = finished
+        return self
 
     def taken(self) -> None:
         self._children.reported(self._child)
@@ -268,13 +257,14 @@ class Children:
         if first is None:
             return None
         reach("children.before_launch")
-        return _Start(self, child, *first)
+        return _Start(self, child, effect, *first)
 
     def take(self, child: _Child, stream_id: str) -> None:
         """The child was started in the transaction of what asked for it."""
         child.stream_id = stream_id
         self._children[child.parent, child.effect.token] = child
-        self.started(child)
+        if not self._is_stopping and not self._host.actors.report_with(stream_id, _End(self, child, child.parent)):
+            self._look_after(child)
 
     def not_started(self, child: _Child) -> None:
         """The child was not started as quickly as usual: it is there already, or the store could not take it."""
@@ -286,12 +276,13 @@ class Children:
         """The child has started, and may have ended."""
         if child.stream_id is None or not self._is_current(child):
             return
-        if not self._host.actors.report_with(child.stream_id, _End(self, child)):
+        if not self._host.actors.report_with(child.stream_id, _End(self, child, child.parent)):
             self._look_after(child)
 
     def finished(self, child: _Child, state: Any) -> ActivityFinished | None:
         """Return the report of the child's end, ``None`` when that is not at hand, or not the end of it."""
-        if child.stream_id is None or child.is_told or not self._is_current(child):
+        is_current = self._children.get((child.parent, child.effect.token)) is child and not self._is_stopping
+        if child.stream_id is None or child.is_told or not is_current:
             return None
         if self._launcher.successor(child.stream_id, state) is not None:
             return None
@@ -314,7 +305,7 @@ class Children:
 
     def reported(self, child: _Child) -> None:
         """The end of the child was reported in its own transaction."""
-        self._forget(child)
+        self._children.pop((child.parent, child.effect.token), None)
 
     def _is_current(self, child: _Child) -> bool:
         return not self._is_stopping and self._children.get((child.parent, child.effect.token)) is child

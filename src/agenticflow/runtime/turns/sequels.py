@@ -60,24 +60,18 @@ class Sequels:
             return turns
         return turns
 
-    def _of(self, turn: Turn) -> list[Sequel]:
+    def _of(self, turn: Turn) -> Sequence[Sequel]:
         """Return what follows from the turn for other executions, as far as it is known."""
-        actor, found = turn.actor, list(turn.brought)
+        actor, brought = turn.actor, turn.brought
         following: Sequel | None = None
-        if actor.reporter is not None and not actor.state.is_open:
-            if self._is_free(actor.reporter.stream_id):
-                following = actor.reporter.foresee(actor.state)
+        if (reporter := actor.reporter) is not None and not actor.state.is_open:
+            above = self._actors.get(reporter.stream_id)
+            if above is not None and above.state is not None and above.is_idle:
+                following = reporter.foresee(actor.state)
         elif turn.start is not None and turn.starts == 1 and self.foresee is not None:
             # Of many that start at once each is as good a first: they share a transaction anyway.
             following = self.foresee(actor.stream_id, turn.start)
-        if following is not None:
-            found.append(following)
-        return found
-
-    def _is_free(self, stream_id: str) -> bool:
-        """Whether the execution is in memory, and nobody is about it."""
-        actor = self._actors.get(stream_id)
-        return actor is not None and actor.is_idle and actor.state is not None
+        return brought if following is None else (*brought, following)
 
     def _decided(self, stream_id: str, sequels: Sequence[Sequel]) -> Turn | None:
         """Take the turn of another execution, if nothing has to be waited for; nothing is refused here and nothing has failed.
@@ -87,10 +81,10 @@ class Sequels:
         actor, first = self._actors.of(stream_id), sequels[0].command
         if not actor.is_idle or actor.conflicts or actor.failures or first.blobs:
             return None
-        if actor.state is None and first.opens_stream:
-            actor.begin(self._values)
-        elif actor.state is None or first.opens_stream:
+        if (actor.state is None) is not first.opens_stream:
             return None
+        if actor.state is None:
+            actor.begin(self._values)
         actor.is_busy = actor.is_deciding = True
         turn = Turn(actor)
         is_whole = False

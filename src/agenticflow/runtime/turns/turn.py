@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agenticflow.core.decider import Fact
+from agenticflow.core.decider import Command, Fact
 from agenticflow.core.engine import ActivityFinished, Effect, RunActivity, RunChild
 from agenticflow.errors import AgenticFlowError
 from agenticflow.runtime.actors import Actor, Answer, Request, Sequel, Waiting, metadata_of, refuse
@@ -61,12 +61,13 @@ class Turn:
         self.sequels: Sequence[Sequel] = ()
         """What is committed along with it."""
 
-    def decide(self, request: Request) -> bool:
+    def decide(self, command: Command, answer: Waiting[Answer] | None = None, sequels: Sequence[Sequel] = ()) -> bool:
         """Decide a command with everything that follows, and take that into the state; return whether that made anything true.
 
-        Raises what the decider refuses with, and ``BlobMissing``: called again with that value at hand it goes on where it was.
+        ``answer`` is told what became of it, and ``sequels`` follow from it elsewhere. Raises what the decider refuses with, and
+        ``BlobMissing``: called again with that value at hand it goes on where it was.
         """
-        actor, command, facts, events = self.actor, request.command, self.facts, self.events
+        actor, facts, events = self.actor, self.facts, self.events
         guest, state, now = actor.guest, actor.state, command.now
         evolve, encode, metadata = guest.evolve, guest.codec.encode, metadata_of(actor, command)
         begun, version = self._begun, actor.version + len(events)
@@ -87,10 +88,10 @@ class Turn:
                 self.stale += 1
         elif command.blobs:
             self.rows.extend(Blob(name, data) for name, data in command.blobs)
-        if request.answer is not None:
-            self.answers.append((request.answer, done - begun, version))
-        if request.sequels:
-            self.brought = (*self.brought, *request.sequels)
+        if answer is not None:
+            self.answers.append((answer, done - begun, version))
+        if sequels:
+            self.brought = (*self.brought, *sequels)
         return done > begun
 
     @property
@@ -100,7 +101,7 @@ class Turn:
 
     def decide_along(self, sequels: Sequence[Sequel]) -> bool:
         """Decide what follows from another turn; return whether any of it made anything true."""
-        self.since = [one for one in sequels if self.decide(Request(one.command, None, None))]
+        self.since = [one for one in sequels if self.decide(one.command)]
         """Those of the sequels that did: what is true of that turn when this one is."""
         return bool(self.since)
 

@@ -41,8 +41,10 @@ class MemoryStore(Store):
         self._answered: dict[str, str] = {}
         """The stream of each answered command."""
         self._runs: dict[str, RunRow] = {}
-        self._numbered: dict[tuple[str, str, int], RunRow] = {}
-        self._latest: dict[tuple[str, str], RunRow] = {}
+        self._numbered: dict[tuple[str, str, int], str] = {}
+        """The stream of each run."""
+        self._latest: dict[tuple[str, str], str] = {}
+        """The stream of the latest run of each chain."""
         self._snapshots: dict[str, Snapshot] = {}
         self._blobs: dict[str, bytes] = {}
         self._values = MemoryValues()
@@ -68,7 +70,8 @@ class MemoryStore(Store):
         if not stream and commit.events:
             self._streams[stream_id] = stream
         position = self._position + 1  # one position stays unused per commit: gaps are part of the contract
-        first = len(self._log)
+        log = self._log
+        first = len(log)
         for event in commit.events:
             version += 1
             position += 1
@@ -83,17 +86,16 @@ class MemoryStore(Store):
                 event.schema_version,
             )
             stream.append(stored)
-            self._log.append(stored)
+            log.append(stored)
         self._position = position
         if commit.events:
             self._last_position = position
         for row in commit.rows:
             if type(row) is RunRow:
+                is_new = row.stream_id not in self._runs
                 self._runs[row.stream_id] = row
-                self._numbered[row.kind, row.execution_id, row.run_no] = row
-                chain = (row.kind, row.execution_id)
-                if chain not in self._latest or self._latest[chain].run_no <= row.run_no:
-                    self._latest[chain] = row
+                if is_new:
+                    self._find_by_number(row)
             elif type(row) is Snapshot:
                 self._snapshots[row.stream_id] = row
             elif type(row) is Blob:
@@ -105,8 +107,15 @@ class MemoryStore(Store):
             self._answers[command_id] = committed
             self._answered[command_id] = stream_id
         if self.followers and commit.events:
-            self.followers.tell(self._log[first:])
+            self.followers.tell(log[first:])
         return committed
+
+    def _find_by_number(self, row: RunRow) -> None:
+        kind, execution_id, stream_id = row.kind, row.execution_id, row.stream_id
+        self._numbered[kind, execution_id, row.run_no] = stream_id
+        latest = self._latest.get((kind, execution_id))
+        if latest is None or self._runs[latest].run_no <= row.run_no:
+            self._latest[kind, execution_id] = stream_id
 
     def _write_value(self, row: ValueRow) -> None:
         if row.value is None:
@@ -151,8 +160,10 @@ class MemoryStore(Store):
     async def get_run(self, execution_id: str, run_no: int | None = None, *, kind: str = "workflow") -> RunRow | None:
         self._check_open()
         if run_no is None:
-            return self._latest.get((kind, execution_id))
-        return self._numbered.get((kind, execution_id, run_no))
+            stream_id = self._latest.get((kind, execution_id))
+        else:
+            stream_id = self._numbered.get((kind, execution_id, run_no))
+        return None if stream_id is None else self._runs[stream_id]
 
     async def list_runs(
         self,
@@ -240,8 +251,8 @@ class MemoryStore(Store):
             for event in self._log
             if event.stream_id in self._streams and event.version > self._trimmed.get(event.stream_id, 0)
         ]
-        self._numbered = {key: row for key, row in self._numbered.items() if row.stream_id in self._runs}
-        self._latest = {key: row for key, row in self._latest.items() if row.stream_id in self._runs}
+        self._numbered = {key: stream_id for key, stream_id in self._numbered.items() if stream_id in self._runs}
+        self._latest = {key: stream_id for key, stream_id in self._latest.items() if stream_id in self._runs}
         return upkeep.done
 
     async def close(self) -> None:
