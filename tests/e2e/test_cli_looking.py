@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -233,3 +234,38 @@ def test_what_caused_what_is_drawn_as_a_tree(cli: CommandLine) -> None:
     assert "there is more" in errors
     _, errors = cli.run("events", "trace", "nobody", code=7)
     assert "no event belongs to 'nobody'" in errors
+
+
+def redirected(cli: CommandLine, where: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with its output redirected as a shell does it."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {where}', "sh", sys.executable, "-m", "agenticflow", *arguments],
+        cwd=cli.folder,
+        env=os.environ | {"AGENTICFLOW_STORE": f"sqlite:///{cli.store}", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device here that is always full")
+def test_output_that_cannot_be_written_is_no_bug_of_ours(cli: CommandLine) -> None:
+    ended = redirected(cli, ">/dev/full", "run", "flow.py:plain", "--workflow-id", "g1")
+    assert ended.returncode == 3
+    assert "error: stdout cannot be written: No space left on device\nhint: make room" in ended.stderr
+    assert cli.status("g1") == "COMPLETED"
+
+
+@pytest.mark.parametrize("where", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_output_is_nobody_elses(cli: CommandLine, where: str) -> None:
+    ended = redirected(cli, where, "run", "flow.py:plain", "--workflow-id", "g1")
+    assert (ended.returncode, cli.status("g1")) == (0, "COMPLETED")
+    output, _ = cli.run("store", "verify")
+    assert output.startswith("sound")
+
+
+def test_a_run_goes_on_when_nobody_reads_its_progress_any_more(cli: CommandLine) -> None:
+    where = ">out.txt 2>/dev/full" if os.path.exists("/dev/full") else ">out.txt 2>&-"
+    assert redirected(cli, where, "run", "flow.py:plain", "--workflow-id", "g1").returncode == 0
+    assert cli.status("g1") == "COMPLETED"

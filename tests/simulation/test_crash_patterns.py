@@ -113,6 +113,18 @@ def fallbacks() -> CrashCase:
     )
 
 
+def fallbacks_that_repeat() -> CrashCase:
+    """A map and a loop stand in."""
+    return case(
+        TaskDefinition("fast", "fail", retry_policy=ONCE, fallback="each"),
+        C("each", value="${item}", for_each=[1, 2]),
+        TaskDefinition("once", "fail", retry_policy=ONCE, fallback="again"),
+        C("again", value="${previous}", repeat_from=10, repeat_until="${iteration} == 2"),
+        C("end", "fast", "once", value="${once}"),
+        output=["${fast}", "${end}"],
+    )
+
+
 def the_end_of_one_ends_all() -> CrashCase:
     """A race between a signal and a timer, and a task whose end is that of the run."""
     tasks = (
@@ -455,6 +467,7 @@ CASES = [
     loops,
     joins_of_some,
     fallbacks,
+    fallbacks_that_repeat,
     the_end_of_one_ends_all,
     sub_workflows,
     a_sub_workflow_that_is_not_wanted,

@@ -6,6 +6,7 @@ Data passes from the arguments into one function call per command, whose answer 
 from __future__ import annotations
 
 import copy
+import errno
 import logging
 import os
 import sys
@@ -31,7 +32,7 @@ from agenticflow.cli.groups import (
 from agenticflow.cli.options import FormatOption, QuietOption, Reason, RunNo, StoreOption, WorkflowId, with_format
 from agenticflow.cli.terminal import Format, note
 from agenticflow.config import load_settings
-from agenticflow.errors import ConfigurationError
+from agenticflow.errors import ConfigurationError, PermanentError
 from agenticflow.observability import LogSettings, configure_logging
 
 __all__ = ["app", "main"]
@@ -505,6 +506,9 @@ def _narrowed(program: typer.Typer, arguments: Sequence[str]) -> typer.Typer:
     return narrow
 
 
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing is raised: what goes wrong is told on stderr."""
     given = with_format(sys.argv[1:] if arguments is None else arguments)
@@ -524,4 +528,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
     except Exception as error:  # noqa: BLE001 - a bug of ours ends in one line, too
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            # What else is written has errors of its own; and nothing of this is left for the interpreter to flush on exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            error = PermanentError(f"stdout cannot be written: {error.strerror}", hint="make room, or write elsewhere")
         return tell(error)

@@ -10,6 +10,7 @@ import enum
 import sys
 import typing
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import msgspec
@@ -65,8 +66,9 @@ def progress_console() -> Console:
 
 
 def note(text: str) -> None:
-    """Say something to the person on stderr."""
-    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+    """Say something to the person on stderr. When that is closed or full there is nobody to be told, and what is being done goes on."""
+    with suppress(OSError):
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
