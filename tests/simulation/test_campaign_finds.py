@@ -351,9 +351,7 @@ def test_a_planted_bug_in_what_is_decided_along_is_found(
 def test_what_is_told_is_short(monkeypatch: Patch) -> None:
     """A workflow of a few tasks and a fault or two are left of it, and it says how to play it again."""
     what_was_written_without_an_answer_is_not_acted_on(monkeypatch)
-    report = run_campaign(
-        trial_of, range(473, MOST), plan_of
-    )  # those found before are short from the start, or stay long
+    report = run_campaign(trial_of, range(473, MOST), plan_of)  # others are short from the start, or stay long
     (violation,) = report.violations
     found_with = plan_of(violation.seed, trial_of(violation.seed))
     assert violation.plan.count(" at ") <= 2 < len(found_with.faults)
