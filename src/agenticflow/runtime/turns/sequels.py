@@ -49,20 +49,20 @@ class Sequels:
             return turns  # it may have happened already, or has failed once with what followed
         try:
             for turn in turns:  # those that are added meanwhile too
-                for stream_id, sequels in groupby(self._of(turn), _stream_of):
-                    if len(turns) >= MOST_TOGETHER:
+                for sequels in self._of(turn):
+                    if len(turns) == MOST_TOGETHER:
                         return turns
-                    following = self._decided(stream_id, list(sequels))
+                    following = self._decided(sequels)
                     if following is not None:
-                        turn.sequels = (*turn.sequels, *following.since)
+                        turn.sequels = [*turn.sequels, *following.since] if turn.sequels else following.since
                         turns.append(following)
         except Exception:  # noqa: BLE001 - a mistake of theirs is not the first's: it shows when they are asked in the usual way
             return turns
         return turns
 
-    def _of(self, turn: Turn) -> Sequence[Sequel]:
-        """Return what follows from the turn for other executions, as far as it is known."""
-        actor, brought = turn.actor, turn.brought
+    def _of(self, turn: Turn) -> Sequence[Sequence[Sequel]]:
+        """Return what follows from the turn for other executions, as far as it is known: together what one of them can decide at once."""
+        actor = turn.actor
         following: Sequel | None = None
         if (reporter := actor.reporter) is not None and not actor.state.is_open:
             above = self._actors.get(reporter.stream_id)
@@ -71,14 +71,17 @@ class Sequels:
         elif turn.start is not None and turn.starts == 1 and self.foresee is not None:
             # Of many that start at once each is as good a first: they share a transaction anyway.
             following = self.foresee(actor.stream_id, turn.start)
-        return brought if following is None else (*brought, following)
+        if not turn.brought:
+            return () if following is None else ((following,),)
+        found = turn.brought if following is None else (*turn.brought, following)
+        return [list(sequels) for _, sequels in groupby(found, _stream_of)]
 
-    def _decided(self, stream_id: str, sequels: Sequence[Sequel]) -> Turn | None:
+    def _decided(self, sequels: Sequence[Sequel]) -> Turn | None:
         """Take the turn of another execution, if nothing has to be waited for; nothing is refused here and nothing has failed.
 
         Of several commands those that change nothing are left to whoever asks in the usual way.
         """
-        actor, first = self._actors.of(stream_id), sequels[0].command
+        actor, first = self._actors.of(sequels[0].stream_id), sequels[0].command
         if not actor.is_idle or actor.conflicts or actor.failures or first.blobs:
             return None
         if (actor.state is None) is not first.opens_stream:

@@ -137,10 +137,12 @@ class Turn:
 
     def take(self, effect: Effect | None) -> bool:
         """Tell the sequels that stand for ``effect`` that they are true; return whether there are any."""
-        taken = [sequel for sequel in self.sequels if sequel.effect is effect]
-        for sequel in taken:
-            sequel.taken()
-        return bool(taken)
+        is_taken = False
+        for sequel in self.sequels:
+            if sequel.effect is effect:
+                sequel.taken()
+                is_taken = True
+        return is_taken
 
     def answer(self) -> None:
         """Tell everybody what became of it: who was refused why, who made how many facts true, at which version."""
