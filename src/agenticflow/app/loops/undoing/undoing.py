@@ -37,7 +37,7 @@ from agenticflow.core.engine import EffectClass
 from agenticflow.core.journal import MAX_KEY_CHARS
 from agenticflow.core.tools import LOCAL_OWNER, ToolCall, tool_effect_key
 from agenticflow.core.values import BlobMissing
-from agenticflow.errors import PermanentError, ToolNotFoundError
+from agenticflow.errors import PermanentError
 from agenticflow.orchestration.guest import stream_of
 from agenticflow.orchestration.state import undo_key
 from agenticflow.storage.store import Store
@@ -80,8 +80,8 @@ class Undoing:
     async def undo(self, agent: AskedAgent) -> list[dict[str, object]]:
         """Undo what the agent's loops have called for the task that is compensated; return what was undone, by what.
 
-        Raises ``PermanentError`` when the task has no loop, when nothing undoes a call any more, and, after everything else is undone, for
-        calls of which nobody knows whether they happened; whatever an undoing tool ends with.
+        Raises ``PermanentError`` when the task has no loop, and, after everything else is undone, for calls that no tool undoes any more
+        and those of which nobody knows whether they happened; whatever an undoing tool ends with.
         """
         context = self._context
         task_key = context.task_key.removeprefix(undo_key(""))
@@ -93,12 +93,22 @@ class Undoing:
                 f"no calls of agent {agent.agent_id!r} are recorded for task {task_key!r}",
                 hint='Compensation(agent, "undo") is for tasks that this agent does by asking its model',
             )
-        undone = [await self._undone(one) for one in reversed(made) if one.is_known]
-        doubtful = [f"{one.name} ({one.call_id})" for one in made if not one.is_known]
-        if doubtful:
+        undone: list[dict[str, object]] = []
+        left: list[str] = []
+        for one in reversed(made):
+            tools = self._who_undoes(one)
+            if one.is_known and tools is not None:
+                undone.append(await self._undone(one, tools))
+            elif one.is_known:
+                left.append(f"there is no tool {_undoer_of(one)!r} to undo {one.name} ({one.call_id})")
+            else:
+                left.append(f"nobody knows whether {one.name} ({one.call_id}) happened")
+        if left:
+            more = f", and {len(left) - MAX_NAMED} more" if len(left) > MAX_NAMED else ""
             raise PermanentError(
-                f"nobody knows whether these calls for task {task_key!r} happened: {', '.join(doubtful[:MAX_NAMED])}",
-                hint="find out, undo them by hand if they did, then resolve the compensation; everything else is undone",
+                f"not every call for task {task_key!r} is undone: {'; '.join(left[:MAX_NAMED])}{more}",
+                hint="everything else is; undo these by hand if they happened and say 'completed', or give the agent the tool that does it "
+                "and say 'run_again'",
             )
         return undone
 
@@ -164,8 +174,8 @@ class Undoing:
 
     # --- undone -----------------------------------------------------------------------------------------------------
 
-    async def _undone(self, made: _Made) -> dict[str, object]:
-        tools, name = self._undoes(made)
+    async def _undone(self, made: _Made, tools: ToolRegistry) -> dict[str, object]:
+        name = _undoer_of(made)
         definition = tools.get(name).definition
         call = ToolCall(
             name,
@@ -192,16 +202,16 @@ class Undoing:
         caller = msgspec.structs.replace(LOCAL_OWNER, agent_id=made.speaker.name)
         return (await self._means.pipeline.invoke(call, caller, tools)).unwrap()
 
-    def _undoes(self, made: _Made) -> tuple[ToolRegistry, str]:
-        """Return where the tool is that undoes the call, and its name: among those of the agent, else of the process."""
-        name = made.speaker.tools.get(made.name).definition.compensate
+    def _who_undoes(self, made: _Made) -> ToolRegistry | None:
+        """Return where the tool is that undoes the call, among those of the agent or else of the process; ``None`` when it is nowhere."""
         for tools in (made.speaker.tools, get_tool_registry()):
-            if tools.find(name) is not None:
-                return tools, name
-        raise PermanentError(
-            f"the call of {made.name!r} cannot be undone: there is no tool {name!r}",
-            hint="give it to the agent, or register it: get_tool_registry().register(…)",
-        ) from ToolNotFoundError(f"there is no tool {name!r}")
+            if tools.find(_undoer_of(made)) is not None:
+                return tools
+        return None
+
+
+def _undoer_of(made: _Made) -> str:
+    return made.speaker.tools.get(made.name).definition.compensate
 
 
 def _params_for(schema: Mapping[str, Any], made: _Made) -> dict[str, object]:
