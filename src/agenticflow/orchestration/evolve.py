@@ -424,8 +424,7 @@ def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
         state.is_open = False
         state.outcome = status
         state.ended_at = at
-        if state.requests:
-            _ask_nobody(state)
+        _ask_nobody(state)
         if isinstance(fact, f.WorkflowFailed):
             state.problem = fact
 

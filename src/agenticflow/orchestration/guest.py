@@ -44,7 +44,7 @@ from agenticflow.orchestration.quarantine.deciding import suspected, were_runnin
 from agenticflow.orchestration.repair.asking import is_asking
 from agenticflow.orchestration.replanning.facts import ReplanRequested
 from agenticflow.orchestration.run import RunDecider
-from agenticflow.orchestration.snapshots import restore, take
+from agenticflow.orchestration.snapshots import take
 from agenticflow.orchestration.state import IN_FLIGHT, Phase, RunState, TaskRecord, TaskStatus
 from agenticflow.orchestration.suspicion.commands import ProcessDied, SuspectsInterrupted
 from agenticflow.orchestration.suspicion.facts import AttemptsInterrupted, ProcessLost
@@ -107,7 +107,7 @@ class WorkflowGuest(RunDecider):
         self._planners = planners
 
     def initial(self, stream_id: str, snapshot: bytes | None = None) -> RunState:
-        state = RunState(stream_id) if snapshot is None else restore(stream_id, snapshot)
+        state = super().initial(stream_id, snapshot)
         state.planner = self._planners
         return state
 

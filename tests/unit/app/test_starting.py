@@ -169,7 +169,7 @@ async def test_who_asks_for_what_is_no_text_is_told() -> None:
             orchestrator.wait,
             orchestrator.pause,
         ):
-            with pytest.raises(InvalidInput, match="7 is no workflow id"):
+            with pytest.raises(InvalidInput, match="7 is no id of a workflow"):
                 await asked(number)
 
 
