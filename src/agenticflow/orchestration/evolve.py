@@ -80,8 +80,8 @@ def evolve(state: RunState, fact: Fact, version: int, at: int) -> None:
 
 def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) -> None:
     plan = decode_plan(state.values.resolve(bytes(fact.definition)))
-    kept = _mapping(state, data, "kept results") if (data := bytes(fact.kept)) != codec.NULL else {}
-    signals = _mapping(state, data, "signals") if (data := bytes(fact.signals)) != codec.NULL else {}
+    kept = _mapping(state, bytes(fact.kept), "kept results")
+    signals = _mapping(state, bytes(fact.signals), "signals")
     if plan.definition.code:
         plan = GrowingPlan(plan)
         state.planning = Planning()
@@ -96,14 +96,13 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
     if fact.generations:
         state.generations = dict(fact.generations)
     state.kept = kept
-    nodes = plan.nodes
     state.unmet = plan.unmet.copy()
-    state.has_live_dependency = bytearray(len(nodes))
-    state.has_failed_dependency = bytearray(len(nodes))
+    state.has_live_dependency = bytearray(len(plan.nodes))
+    state.has_failed_dependency = bytearray(len(plan.nodes))
     state.version = version
     if fact.deadline is not None:
         state.add_timer(fact.deadline, DEADLINE, "")
-    kept_nodes = [node for node in nodes if node.task.task_id in kept] if kept else ()
+    kept_nodes = [node for node in plan.nodes if node.task.task_id in kept] if kept else []
     for node in kept_nodes:
         record = state.tasks[node.task.task_id] = TaskRecord(node.task.task_id, node, node.performer_id)
         record.status, record.value, record.ended_at = TaskStatus.COMPLETED, kept[record.key], at
@@ -111,8 +110,8 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
             chosen = codec.decode(kept[record.key])
             bar_others(state, node, chosen if isinstance(chosen, list) else [chosen])
     for index in plan.roots:
-        if not kept or nodes[index].task.task_id not in state.tasks:
-            state.make_ready(nodes[index])
+        if plan.nodes[index].task.task_id not in state.tasks:
+            state.make_ready(plan.nodes[index])
     for node in kept_nodes:
         state.settle(node, TaskStatus.COMPLETED)
         if node.rest:
@@ -120,6 +119,8 @@ def _started(state: RunState, fact: f.WorkflowStarted, version: int, at: int) ->
 
 
 def _mapping(state: RunState, data: bytes, what: str) -> dict[str, Any]:
+    if data == codec.NULL:
+        return {}
     found = codec.decode(state.values.resolve(data)) or {}
     if not isinstance(found, dict):
         raise InvariantError(f"the {what} of run {state.stream_id!r} are no mapping")
@@ -421,7 +422,6 @@ def _continuing(state: RunState, fact: f.WorkflowContinuing, version: int, at: i
 def _ended(status: WorkflowStatus) -> Callable[[RunState, Any, int, int], None]:
     def end(state: RunState, fact: Fact, version: int, at: int) -> None:
         state.phase = Phase.ENDED
-        state.is_open = False
         state.outcome = status
         state.ended_at = at
         _ask_nobody(state)

@@ -217,12 +217,11 @@ class WorkflowGuest(RunDecider):
         node = record.node
         task = node.task
         started_for = record.undoes or record.key
-        generation = state.generation_of(started_for) if state.generations else state.first_generation
         return RunChild(
             record.key,
             record.token,
             record.attempt,
-            child_id(state.workflow_id, started_for, generation),
+            child_id(state.workflow_id, started_for, state.generation_of(started_for)),
             node.workflow,
             task.workflow if isinstance(task.workflow, str) else record.key,
             task.on_cancel == "detach",
@@ -332,7 +331,7 @@ class WorkflowGuest(RunDecider):
             execution_id=state.workflow_id,
             run_no=state.run_no,
             name=state.laid_out.definition.name,
-            status=state.status._value_,  # as ``value``, which costs a call
+            status=state.status.value,
             is_open=state.is_open,
             next_due=state.next_due,
             fingerprint=state.fingerprint,
@@ -353,13 +352,7 @@ def run_output(state: RunState) -> object:
     plan = state.laid_out
     if plan.output is not None:
         return plan.output.resolve(lookup(state))
-    output: dict[str, object] = {}
-    for index in plan.sinks:
-        task_id = plan.nodes[index].task.task_id
-        data = state.result_of(task_id)
-        if data is not None:
-            output[task_id] = codec.decode(data)
-    return output
+    return {task_id: codec.decode(data) for task_id, data in _last_results(state)}
 
 
 def encoded_output(state: RunState) -> bytes:
@@ -367,10 +360,15 @@ def encoded_output(state: RunState) -> bytes:
     plan = state.laid_out
     if state.planning is not None or plan.output is not None:
         return codec.encode(run_output(state))
-    output: dict[str, msgspec.Raw] = {}
+    # They are encoded already, and may be large.
+    return codec.encode({task_id: msgspec.Raw(data) for task_id, data in _last_results(state)})
+
+
+def _last_results(state: RunState) -> Iterator[tuple[str, bytes]]:
+    """Yield the encoded results of the tasks that nothing depends on, by task id."""
+    plan = state.laid_out
     for index in plan.sinks:
         task_id = plan.nodes[index].task.task_id
         data = state.result_of(task_id)
         if data is not None:
-            output[task_id] = msgspec.Raw(data)  # encoded already, and it may be large
-    return codec.encode(output)
+            yield task_id, data

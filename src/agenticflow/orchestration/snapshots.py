@@ -257,7 +257,6 @@ def _restore(stream_id: str, run: _Run) -> RunState:
     state.feedback = run.feedback
     state.parent = run.parent
     state.phase = Phase(run.phase)
-    state.is_open = state.phase is not Phase.ENDED
     state.outcome = run.outcome
     state.cancel = run.cancel
     state.problem = run.problem or run.undoing

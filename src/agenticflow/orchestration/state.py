@@ -40,6 +40,7 @@ from agenticflow.orchestration.suspicion.suspects import Suspect
 __all__ = ["Heard", "Phase", "RunState", "TaskRecord", "TaskStatus", "WorkflowStatus", "takes_place", "undo_key"]
 
 
+_ENDED: Final = Phase.ENDED
 _IN_WORK: Final = WorkflowStatus.RUNNING
 _STARTS_NOTHING: Final = (Phase.CANCELLING, Phase.COMPENSATING)
 IN_FLIGHT: Final = frozenset({TaskStatus.SCHEDULED, TaskStatus.RUNNING})
@@ -143,7 +144,6 @@ class RunState:
         "held",
         "in_flight",
         "input",
-        "is_open",
         "is_paused",
         "kept",
         "last_success",
@@ -187,8 +187,6 @@ class RunState:
         self.values = Values()
         self.version = self.run_no = self.started_at = 0
         self.phase = Phase.NEW
-        self.is_open = True
-        """Whether something can still happen: its phase is not the last."""
         self.workflow_id = ""
         self.plan: Plan | None = None
         self.planning: Planning | None = None
@@ -274,6 +272,11 @@ class RunState:
         if self.unknown and not self.active:
             return WorkflowStatus.NEEDS_ATTENTION
         return WorkflowStatus.WAITING if self.active else WorkflowStatus.RUNNING
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still happen."""
+        return self.phase is not _ENDED
 
     @property
     def next_due(self) -> int | None:

@@ -114,28 +114,29 @@ class _Start(msgspec.Struct, eq=False):
         self._children.not_started(self._child)
 
 
-_NOT_FORESEEN: Final = ActivityFinished(now=0, task_key="", token=0, outcome=Outcome(OutcomeKind.UNKNOWN))
-"""Changes nothing."""
-
-
-class _End(msgspec.Struct, eq=False):
-    """Who reports the end of a child, and the report."""
+class _Report(msgspec.Struct, eq=False):
+    """The report of a child's end, along with that."""
 
     _children: Children
     _child: _Child
     stream_id: str
+    command: ActivityFinished
     effect: None = None
-    command: ActivityFinished = _NOT_FORESEEN
-
-    def foresee(self, state: Any) -> _End | None:
-        finished = self._children.finished(self._child, state)
-        if finished is None:
-            return None
-        self.command = finished
-        return self
 
     def taken(self) -> None:
         self._children.reported(self._child)
+
+
+class _Reporter(msgspec.Struct, eq=False):
+    """Who reports the end of a child."""
+
+    _children: Children
+    _child: _Child
+    stream_id: str
+
+    def foresee(self, state: Any) -> _Report | None:
+        finished = self._children.finished(self._child, state)
+        return None if finished is None else _Report(self._children, self._child, self.stream_id, finished)
 
     def ended(self, state: Any) -> None:
         self._children.ended(self._child, state)
@@ -263,8 +264,7 @@ class Children:
         """The child was started in the transaction of what asked for it."""
         child.stream_id = stream_id
         self._children[child.parent, child.effect.token] = child
-        if not self._is_stopping and not self._host.actors.report_with(stream_id, _End(self, child, child.parent)):
-            self._look_after(child)
+        self.started(child)
 
     def not_started(self, child: _Child) -> None:
         """The child was not started as quickly as usual: it is there already, or the store could not take it."""
@@ -276,13 +276,12 @@ class Children:
         """The child has started, and may have ended."""
         if child.stream_id is None or not self._is_current(child):
             return
-        if not self._host.actors.report_with(child.stream_id, _End(self, child, child.parent)):
+        if not self._host.actors.report_with(child.stream_id, _Reporter(self, child, child.parent)):
             self._look_after(child)
 
     def finished(self, child: _Child, state: Any) -> ActivityFinished | None:
         """Return the report of the child's end, ``None`` when that is not at hand, or not the end of it."""
-        is_current = self._children.get((child.parent, child.effect.token)) is child and not self._is_stopping
-        if child.stream_id is None or child.is_told or not is_current:
+        if child.stream_id is None or child.is_told or not self._is_current(child):
             return None
         if self._launcher.successor(child.stream_id, state) is not None:
             return None
@@ -305,7 +304,7 @@ class Children:
 
     def reported(self, child: _Child) -> None:
         """The end of the child was reported in its own transaction."""
-        self._children.pop((child.parent, child.effect.token), None)
+        self._forget(child)
 
     def _is_current(self, child: _Child) -> bool:
         return not self._is_stopping and self._children.get((child.parent, child.effect.token)) is child

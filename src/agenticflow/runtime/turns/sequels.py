@@ -9,6 +9,7 @@ but time.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -21,6 +22,8 @@ from agenticflow.runtime.actors import Actors, Request, Sequel
 from agenticflow.runtime.turns.turn import Turn
 
 __all__ = ["Foresee", "Sequels"]
+
+log = logging.getLogger("agenticflow.engine")
 
 _stream_of: Final = attrgetter("stream_id")
 MOST_TOGETHER: Final = 8
@@ -56,8 +59,8 @@ class Sequels:
                     if following is not None:
                         turn.sequels = [*turn.sequels, *following.since] if turn.sequels else following.since
                         turns.append(following)
-        except Exception:  # noqa: BLE001 - a mistake of theirs is not the first's: it shows when they are asked in the usual way
-            return turns
+        except Exception:
+            log.debug("what follows from a turn of %s is left to the usual way", first.actor.stream_id, exc_info=True)
         return turns
 
     def _of(self, turn: Turn) -> Sequence[Sequence[Sequel]]:
