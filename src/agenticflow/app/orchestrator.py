@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -57,7 +56,6 @@ from agenticflow.errors import (
     CommandRefused,
     DefinitionError,
     InvalidInput,
-    InvariantError,
     StoreUnavailable,
     WorkflowIdConflict,
 )
@@ -532,19 +530,21 @@ class Orchestrator(Looking, Intervening):
 
     async def _command(self, workflow_id: str, command: Command, command_id: str | None = None) -> Answer:
         engine = await self._running()
-        for race in range(MOST_RUNS_BETWEEN):
+        times_between = 0
+        while True:
             stream_id = (await self._row(engine, workflow_id)).stream_id
             try:
                 return await engine.host.submit(stream_id, command, command_id)
-            except CommandRefused:
-                is_last = race == MOST_RUNS_BETWEEN - 1
+            except CommandRefused as refusal:
+                times_between += 1
+                is_last = times_between == MOST_RUNS_BETWEEN
                 if is_last or not self._performs or not await self._goes_on(engine, stream_id):
                     raise
-            # It came between two runs: the next one takes it.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BETWEEN_RUNS_SECONDS):
-                    await engine.host.ended(stream_id)
-        raise InvariantError(f"nothing became of a command for workflow {workflow_id!r}")
+                try:  # it came between two runs: the next one takes it
+                    async with asyncio.timeout(BETWEEN_RUNS_SECONDS):
+                        await engine.host.ended(stream_id)
+                except TimeoutError:
+                    raise refusal from None
 
     async def _goes_on(self, engine: Engine, stream_id: str) -> bool:
         """Whether the run takes nothing any more because the next one of its chain is about to begin, or has begun."""

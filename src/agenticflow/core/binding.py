@@ -19,6 +19,7 @@ import msgspec
 
 from agenticflow.core.context import TaskContext
 from agenticflow.core.guards import AttemptGuard
+from agenticflow.core.plain import is_async
 from agenticflow.errors import DefinitionError, InvalidInput
 
 __all__ = ["CHECK_SECONDS", "Check", "Handler", "HandlerFunction", "HandlerRule", "RunsIn", "rule_of", "set_rule"]
@@ -293,21 +294,21 @@ class Handler:
 
 
 def _place(function: HandlerFunction, name: str, run_in: str | None) -> RunsIn:
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+    is_coroutine = is_async(function)
     rule = rule_of(function)
     if rule.refusal:
         raise DefinitionError(f"the handler {name!r} {rule.refusal}", hint=rule.hint)
     if run_in is None:
-        run_in = RunsIn.LOOP if is_async else RunsIn.PROCESS if rule.needs_process else RunsIn.THREAD
+        run_in = RunsIn.LOOP if is_coroutine else RunsIn.PROCESS if rule.needs_process else RunsIn.THREAD
     try:
         place = RunsIn(run_in)
     except ValueError:
         raise DefinitionError(
             f"run_in={run_in!r} of the handler {name!r} is unknown", hint="use 'loop', 'thread' or 'process'"
         ) from None
-    if is_async != (place is RunsIn.LOOP):
+    if is_coroutine != (place is RunsIn.LOOP):
         raise DefinitionError(
-            f"the handler {name!r} is {'async' if is_async else 'not async'} and cannot run in a {place.value}"
+            f"the handler {name!r} is {'async' if is_coroutine else 'not async'} and cannot run in a {place.value}"
             if place is not RunsIn.LOOP
             else f"the handler {name!r} is not async and would block the event loop",
             hint="async functions run on the loop, plain ones in a thread or a process",

@@ -1,13 +1,19 @@
-"""Plain functions as they are called in threads: what they raise has to reach whoever waits."""
+"""Plain functions, as opposed to async ones: which these are, and how they are called in threads."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["called"]
+__all__ = ["called", "is_async"]
 
 T = TypeVar("T")
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether calling ``function``, or an object that can be called, makes something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def called(function: Callable[..., T], /, *args: Any, **options: Any) -> T:

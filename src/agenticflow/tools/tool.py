@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, Unpack, ov
 
 from agenticflow.core.binding import rule_of
 from agenticflow.core.json_schema import CompiledSchema, JsonSchema, compile_schema
+from agenticflow.core.plain import is_async
 from agenticflow.core.tools import ToolResult
 from agenticflow.errors import DefinitionError
 from agenticflow.tools.context import ToolContext
@@ -134,7 +135,7 @@ class FunctionTool(Tool, Generic[P, R]):
         self._definition = definition
         self._parameters = parameters
         self._returned = returned
-        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+        self._is_async = is_async(function)
         self.name = definition.name
         self.description = definition.description
         self.category = definition.category

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from agenticflow.core.plain import is_async
 from agenticflow.tools.execution.threads import Threads
 
 __all__ = ["instructed", "instructed_in_time"]
@@ -38,7 +39,7 @@ async def instructed_in_time(
     becomes free before."""
     call = partial(instructed, function, context, definition)
     async with limit:
-        made = call() if _is_async(function) else await _in_thread(call)
+        made = call() if is_async(function) else await _in_thread(call)
         return await made if inspect.isawaitable(made) else made
 
 
@@ -50,7 +51,3 @@ async def _in_thread(call: Callable[[], object]) -> object:
         _threads.abandon(job)  # nobody can end a thread; what it still makes is not wanted
         raise
     return job.future.result()
-
-
-def _is_async(function: Callable[..., object]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)

@@ -16,7 +16,7 @@ from agenticflow.agents.guardrails.guardrail import (
     GuardrailResult,
     verdict_in,
 )
-from agenticflow.core.plain import called
+from agenticflow.core.plain import called, is_async
 from agenticflow.errors import DefinitionError, InvalidInput
 
 __all__ = ["Guardrails"]
@@ -136,8 +136,7 @@ async def _result_of(guardrail: Guardrail, kind: GuardrailKind, ctx: Any, value:
 
 async def _answer(guardrail: Guardrail, ctx: Any, value: Any) -> object:
     check = guardrail.check
-    is_async = inspect.iscoroutinefunction(check) or inspect.iscoroutinefunction(type(check).__call__)
-    if guardrail.is_quick or is_async:
+    if guardrail.is_quick or is_async(check):
         answer = check(ctx, value)
     else:
         answer = await asyncio.to_thread(called, check, ctx, value)
