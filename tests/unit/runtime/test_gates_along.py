@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,21 +10,17 @@ import pytest
 from agenticflow import (
     Agent,
     AgenticFlowError,
-    ConcurrencyConflict,
     Limit,
     Orchestrator,
-    OutcomeUnknown,
-    StoreUnavailable,
     TaskContext,
     TaskDefinition,
     WorkflowDefinition,
 )
 from agenticflow.runtime.coordination import gates
 from agenticflow.runtime.turns import sequels
-from agenticflow.storage.commits import Commit
 from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.engine import in_virtual_time, kinds, running, virtual_clock
-from tests.unit.runtime.test_sequels import Watched, chain
+from tests.unit.runtime.together import Watched, chain, each_failure
 
 PRESS: dict[str, Any] = {"locks": ("press",)}
 
@@ -117,33 +112,14 @@ async def test_the_last_attempt_of_a_sub_workflow_gives_its_lock_back_before_the
 
 
 @pytest.mark.parametrize("stream", ["workflow-w/1", "gate-a/1", "gate-b/1"])
-@pytest.mark.parametrize(
-    ("error", "is_written"),
-    [
-        (StoreUnavailable("full"), False),
-        (OutcomeUnknown("lost"), False),
-        (OutcomeUnknown("not answered"), True),
-        (ConcurrencyConflict("it", 1, 2), False),
-    ],
-    ids=["refused", "lost", "unanswered", "conflict"],
-)
+@each_failure
 @in_virtual_time
 async def test_whichever_of_them_fails_everything_happens_once(
     error: AgenticFlowError, is_written: bool, stream: str
 ) -> None:
     """The third attempt ends and gives ``a`` back, the fourth gets ``b``: one of the three commits fails."""
     store = Watched()
-
-    def strike(commits: Sequence[Commit]) -> None:
-        if [commit.stream_id for commit in commits] == ["workflow-w/1", "gate-a/1", "gate-b/1"] and not store.failures:
-            store.fail(
-                "commit",
-                error=error,
-                is_written=is_written,
-                only=lambda commit: isinstance(commit, Commit) and commit.stream_id == stream,
-            )
-
-    store.before = strike
+    store.fail_one_of(["workflow-w/1", "gate-a/1", "gate-b/1"], stream, error, is_written)
     shop = await run(steps(*[{"locks": ("a",)}, {"locks": ("b",)}] * 3), store)
     assert store.failures == 1
     assert (shop.order, shop.most) == ([f"w.s{number}" for number in range(6)], 1)

@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 import pytest
 
 from agenticflow import (
     Agent,
     AgenticFlowError,
-    ConcurrencyConflict,
     Orchestrator,
-    OutcomeUnknown,
-    StoreUnavailable,
     TaskContext,
     TaskDefinition,
     WorkflowDefinition,
     WorkflowExecutionError,
 )
-from agenticflow.storage.commits import Commit, Committed
 from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.engine import in_virtual_time
-
-INNER = WorkflowDefinition([TaskDefinition("only", "agent", "count")], name="inner")
-
-
-def chain(length: int, inner: WorkflowDefinition = INNER) -> WorkflowDefinition:
-    """Return sub-workflows that run one after the other."""
-    tasks = [
-        TaskDefinition(f"s{number}", workflow=inner, dependencies=[f"s{number - 1}"] if number else [])
-        for number in range(length)
-    ]
-    return WorkflowDefinition(tasks, name="chain")
-
-
-class Watched(FlakyStore):
-    """Notes which streams were committed together."""
-
-    def __init__(self, *, delay_seconds: float | None = None) -> None:
-        super().__init__(delay_seconds=delay_seconds)
-        self.together: list[list[str]] = []
-        self.before: Callable[[Sequence[Commit]], None] = lambda commits: None
-
-    async def commit_in_order(self, commits: Sequence[Commit]) -> Sequence[Committed | AgenticFlowError]:
-        self.together.append([commit.stream_id.removeprefix("workflow-").removesuffix("/1") for commit in commits])
-        self.before(commits)
-        return await super().commit_in_order(commits)
+from tests.unit.runtime.together import INNER, Watched, chain, each_failure
 
 
 def counter(calls: list[str]) -> Agent:
@@ -106,16 +77,7 @@ async def test_of_many_children_that_start_at_once_none_is_first() -> None:
 
 
 @pytest.mark.parametrize("stream", ["w~s1", "w", "w~s2"])
-@pytest.mark.parametrize(
-    ("error", "is_written"),
-    [
-        (StoreUnavailable("full"), False),
-        (OutcomeUnknown("lost"), False),
-        (OutcomeUnknown("not answered"), True),
-        (ConcurrencyConflict("it", 1, 2), False),
-    ],
-    ids=["refused", "lost", "unanswered", "conflict"],
-)
+@each_failure
 @in_virtual_time
 async def test_whichever_of_them_fails_everything_happens_once(
     error: AgenticFlowError, is_written: bool, stream: str
@@ -123,17 +85,7 @@ async def test_whichever_of_them_fails_everything_happens_once(
     """The second child ends, is reported, the third starts: one of the three commits fails."""
     store, calls = Watched(), list[str]()
 
-    def strike(commits: Sequence[Commit]) -> None:
-        if [commit.stream_id for commit in commits] == [f"workflow-{one}/1" for one in ("w~s1", "w", "w~s2")]:
-            name = f"workflow-{stream}/1"
-            store.fail(
-                "commit",
-                error=error,
-                is_written=is_written,
-                only=lambda commit: isinstance(commit, Commit) and commit.stream_id == name,
-            )
-
-    store.before = strike
+    store.fail_one_of([f"workflow-{one}/1" for one in ("w~s1", "w", "w~s2")], f"workflow-{stream}/1", error, is_written)
     await run(chain(4), store, calls)
     assert store.failures == 1
     assert calls == ["w~s0", "w~s1", "w~s2", "w~s3"]
