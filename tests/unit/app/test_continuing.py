@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agenticflow.agents.workers import worker
@@ -9,6 +11,8 @@ from agenticflow.core.context import TaskContext
 from agenticflow.errors import CommandRefused, WorkflowExecutionError
 from agenticflow.orchestration.definition import TaskDefinition, WorkflowDefinition
 from agenticflow.orchestration.state import WorkflowStatus
+from agenticflow.storage.commits import Commit
+from agenticflow.testing.fakes import FlakyStore
 from tests.unit.runtime.engine import in_virtual_time, running
 
 KEYS: list[str] = []
@@ -118,3 +122,20 @@ async def test_an_abort_that_comes_between_two_runs_ends_the_chain() -> None:
         with pytest.raises(WorkflowExecutionError):
             await handle.result()
         assert (await orchestrator.get_execution("talk")).status is WorkflowStatus.CANCELLED
+
+
+@in_virtual_time
+async def test_what_comes_between_two_runs_waits_ten_seconds_for_a_next_that_cannot_begin() -> None:
+    definition = WorkflowDefinition(
+        [TaskDefinition.wait_for("said", "say"), TaskDefinition("again", continue_with={}, dependencies={"said"})]
+    )
+    store = FlakyStore()
+    store.fail("commit", times=1_000_000, only=lambda one: isinstance(one, Commit) and one.stream_id.endswith("/2"))
+    async with running(store=store) as orchestrator:
+        handle = await orchestrator.start_workflow(definition, workflow_id="talk")
+        await handle.signal("say")
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        with pytest.raises(CommandRefused, match="takes no signal"):
+            await handle.signal("say")
+        assert 10 <= loop.time() - began < 11
