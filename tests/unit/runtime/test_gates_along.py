@@ -97,6 +97,20 @@ async def test_several_locks_of_one_attempt_are_given_back_along_and_asked_for_o
 
 
 @in_virtual_time
+async def test_who_needs_several_locks_is_not_let_in_with_the_free_one() -> None:
+    store, shop, both = Watched(), Shop(), {"locks": ("a", "b")}
+    async with running(shop.agent, store=store) as orchestrator:
+        await orchestrator.execute_workflow(steps(both), workflow_id="known")
+        second = await orchestrator.start_workflow(steps({}, both), workflow_id="second")
+        await asyncio.sleep(0.5)
+        holder = await orchestrator.start_workflow(steps({"locks": ("b",)}), workflow_id="holder")
+        await second.result()
+        await holder.result()
+    began = dict(zip(shop.order, shop.began, strict=True))
+    assert began["second.s1"] - began["holder.s0"] == 1, "b was held until then"
+
+
+@in_virtual_time
 async def test_no_more_than_eight_streams_are_committed_together() -> None:
     store, names = Watched(), [f"l{number}" for number in range(sequels.MOST_TOGETHER + 3)]
     await run(steps(*[{"locks": names}] * 2), store)
