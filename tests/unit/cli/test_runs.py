@@ -61,15 +61,15 @@ Shown = Callable[..., list[str]]
 
 
 @pytest.fixture
-def shown(
-    write: Callable[[str, str], str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Shown:
-    """Run a command that has to end well; return its lines on stdout. There are runs ``even`` (waiting) and ``odd`` (failed)."""
+def flow(write: Callable[[str, str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the file of the workflow; the store of the commands is a new one."""
     monkeypatch.setenv("AGENTICFLOW_STORE", f"sqlite:///{tmp_path}/state.db")
-    flow = write("halves_flow.py", FLOW)
+    return write("halves_flow.py", FLOW)
+
+
+@pytest.fixture
+def shown(flow: str, capsys: pytest.CaptureFixture[str]) -> Shown:
+    """Run a command that has to end well; return its lines on stdout. There are runs ``even`` (waiting) and ``odd`` (failed)."""
     assert main(["run", flow, "-i", "numbers=[2, 4]", "--workflow-id", "even", "--no-wait"]) == 6
     odd = f"numbers={list(range(1, 60, 2))}"
     assert main(["run", flow, "-i", odd, "--workflow-id", "odd"]) == 3
@@ -323,14 +323,7 @@ def test_a_fork_that_cannot_be_is_refused(
     assert words in capsys.readouterr().err
 
 
-def test_what_a_run_ends_with_is_quoted_for_the_shell(
-    write: Callable[[str, str], str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("AGENTICFLOW_STORE", f"sqlite:///{tmp_path}/state.db")
-    flow = write("halves_flow.py", FLOW)
+def test_what_a_run_ends_with_is_quoted_for_the_shell(flow: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", flow, "-i", "numbers=[2]", "--workflow-id", "my even", "--no-wait"]) == 6
     told = capsys.readouterr().err
     assert "look at it with: agenticflow runs show 'my even'\n" in told
