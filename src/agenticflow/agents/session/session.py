@@ -99,7 +99,7 @@ class AgentSession:
                 f"summary_seconds is {summary_seconds!r}",
                 hint=f"give more than 0 and at most {MAX_SUMMARY_SECONDS:,.0f}",
             )
-        stream_of_session(session_id)
+        stream_of_session(session_id)  # refused here, and not only by the first use
         self.session_id = session_id
         self.session_settings: Any = None
         """The Agents SDK's own, when its user sets them; not looked at here."""

@@ -21,9 +21,10 @@ RETRY_SECONDS: Final = 0.2
 async def asked_until_there(
     ask: Callable[[], Awaitable[T]], host: Host, what: str, doubt: Callable[[AgenticFlowError], None] | None = None
 ) -> T:
-    """Ask, again and again while the store is away, and return the answer; ``doubt`` hears of each time that there was none.
+    """Ask every 0.2 seconds while the store is away, and return the answer; ``doubt`` hears of each time that there was none.
 
-    The time limit of the attempt ends it, and so does the engine when it stops. ``ask`` may be asked twice.
+    It has no limit of its own: that of the attempt ends it. ``ask`` may be asked twice. Raises what the store fails with when the engine
+    stops, and at once whatever else ``ask`` does.
     """
     while True:
         try:
